@@ -1,0 +1,1 @@
+"""What did the peer ask?  The Docker Engine API, spoken; no decision is made here."""

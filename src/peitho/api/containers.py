@@ -1,0 +1,155 @@
+"""Containers: create, start, stop, kill, wait, remove, and what people ask of them."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from peitho import metrics
+from peitho.api import models, queries
+from peitho.api.middleware import json_response
+from peitho.api.services import services
+from peitho.core.containers import Container, State, Summary
+from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.formats import streams
+
+_CREATE_BYTES = 1024 * 1024
+_CONDITIONS = ("", "not-running", "next-exit", "removed")
+_RAW = "application/vnd.docker.raw-stream"
+_FRAMED = "application/vnd.docker.multiplexed-stream"
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
+    body = await request.content.read(_CREATE_BYTES + 1)
+    while len(body) <= _CREATE_BYTES and (more := await request.content.read(_CREATE_BYTES)):
+        body += more
+    if len(body) > _CREATE_BYTES:
+        raise InvalidArgument("the body is larger than 1 MiB")
+    spec = models.read_create(body).spec()
+
+    container = await services(request).containers.create(request.query.get("name", ""), spec)
+
+    return json_response({"Id": container.id, "Warnings": []}, status=201)
+
+
+async def start(request: web.Request) -> web.Response:
+    """POST /containers/{id}/start — 204 once the process runs; 304 if it ran; 404; 500 why not."""
+    started = await (await _container(request)).start()
+
+    return web.Response(status=204 if started else 304)
+
+
+async def stop(request: web.Request) -> web.Response:
+    """POST /containers/{id}/stop — 204 once the process is gone; 304 if it was; 404."""
+    stopped = await (await _container(request)).stop()
+
+    return web.Response(status=204 if stopped else 304)
+
+
+async def kill(request: web.Request) -> web.Response:
+    """POST /containers/{id}/kill — 204 once the process is gone; 409 if it was not there; 404."""
+    reference = request.match_info["id"]
+    try:
+        container = await _container(request)
+    except NotFound as error:
+        raise NotFound(f"cannot kill container: {reference}: {error}") from error
+
+    if not await container.stop():
+        raise Conflict(
+            f"cannot kill container: {reference}: container {container.id} is not running"
+        )
+
+    return web.Response(status=204)
+
+
+async def wait(request: web.Request) -> web.StreamResponse:
+    """POST /containers/{id}/wait — 200: headers at once, the exit code at the end; 404."""
+    condition = request.query.get("condition", "")
+    if condition not in _CONDITIONS:
+        raise InvalidArgument(f"invalid condition: {condition!r}")
+    container = await _container(request)
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+
+    with metrics.WAITS.track_inprogress():
+        state = await container.wait()
+
+    await response.write(json.dumps({"StatusCode": state.exit_code}).encode() + b"\n")
+    await response.write_eof()
+    return response
+
+
+async def remove(request: web.Request) -> web.Response:
+    """DELETE /containers/{id} — 204; 404; 409 if it runs and `force` is not set."""
+    container = await _container(request)
+    if not queries.flag(request, "force"):
+        summary = (await container.inspect()).summary
+        if summary.state.status == "running":
+            raise Conflict(
+                f'cannot remove container "/{summary.name}": container is running: '
+                "stop the container before removing or force remove"
+            )
+
+    await container.remove()
+
+    return web.Response(status=204)
+
+
+async def inspect(request: web.Request) -> web.Response:
+    """GET /containers/{id}/json — 200; 404."""
+    details = await (await _container(request)).inspect()
+
+    return json_response(models.inspect(details, tty=queries.is_versioned(request)))
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """GET /containers/json — 200."""
+    found = await services(request).containers.list(all_states=queries.flag(request, "all"))
+
+    return json_response([_listed(each) for each in found])
+
+
+async def logs(request: web.Request) -> web.StreamResponse:
+    """GET /containers/{id}/logs — 200, followed to the container's end if asked; 404."""
+    container = await _container(request)
+    raw = queries.is_versioned(request)
+    response = web.StreamResponse(headers={"Content-Type": _RAW if raw else _FRAMED})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    follow = queries.flag(request, "follow")
+    async for stream, data in container.output(logs=True, follow=follow):
+        await response.write(data if raw else streams.frames(stream, data))
+    await response.write_eof()
+    return response
+
+
+async def _container(request: web.Request) -> Container:
+    return await services(request).containers.get(request.match_info["id"])
+
+
+def _listed(summary: Summary) -> models.Json:
+    created = int(datetime.fromisoformat(summary.created).timestamp())
+    return models.list_entry(summary, created=created, status=_status(summary.state))
+
+
+def _status(state: State) -> str:
+    """`Up 5 minutes`, `Exited (3) 2 hours ago`: what people read in `docker ps`."""
+    if state.status == "running":
+        return f"Up {_ago(state.started_at)}"
+    if state.status == "exited":
+        reason = f", {state.reason}" if state.reason else ""
+        return f"Exited ({state.exit_code}{reason}) {_ago(state.finished_at)} ago"
+    return "Created"
+
+
+def _ago(moment: str) -> str:
+    seconds = 0
+    with suppress(ValueError):
+        seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"

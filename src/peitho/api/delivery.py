@@ -1,0 +1,108 @@
+"""
+The listener for Pods: blobs for pullers, archives for the helpers of builds, and their news.
+
+Every call carries a token (`Authorization: Bearer`) that opens one blob or one build.
+"""
+
+from aiohttp import web
+
+from peitho.api.archives import CHUNK_BYTES, body
+from peitho.api.middleware import answer, json_response
+from peitho.api.services import SERVICES, Services, services
+from peitho.core.builds import Build
+from peitho.core.tokens import blob_scope, build_scope
+from peitho.errors import InvalidArgument, NotFound
+
+_EXIT_BYTES = 16
+_LAST_EXIT_CODE = 255
+
+
+class _Forbidden(NotFound):
+    """A token that does not open this; whether the thing exists is not told."""
+
+    status = 403
+
+
+async def blob(request: web.Request) -> web.StreamResponse:
+    """GET /blobs/{digest} — 200; 403; 404."""
+    digest = request.match_info["digest"]
+    _check(request, blob_scope(digest))
+    path = services(request).storage.blob(digest)
+    if path is None:
+        raise NotFound(f"No such blob: {digest}")
+
+    return web.FileResponse(path, chunk_size=CHUNK_BYTES)
+
+
+async def build(request: web.Request) -> web.Response:
+    """GET /builds/{id} — 200: what the helper has to fetch, and where the output will be."""
+    found = _build(request)
+    uploads = [{"number": n, "path": each.path} for n, each in enumerate(found.uploads)]
+
+    return json_response({"uploads": uploads, "output": found.output_path})
+
+
+async def upload(request: web.Request) -> web.StreamResponse:
+    """GET /builds/{id}/uploads/{number} — 200: an archive as the peer sent it; 404."""
+    uploads, number = _build(request).uploads, int(request.match_info["number"])
+    if number >= len(uploads):
+        raise NotFound(f"No such upload: {number}")
+
+    return web.FileResponse(uploads[number].archive, chunk_size=CHUNK_BYTES)
+
+
+async def log(request: web.Request) -> web.Response:
+    """POST /builds/{id}/log — 200: Docker frames, as the command says them."""
+    await _build(request).take_output(body(request))
+
+    return web.Response()
+
+
+async def exit_code(request: web.Request) -> web.Response:
+    """PUT /builds/{id}/exit — 200: the command's exit code, in decimal digits."""
+    text = await request.content.read(_EXIT_BYTES)
+    code = int(text) if text.strip().isdigit() else -1
+    if not 0 <= code <= _LAST_EXIT_CODE:
+        raise InvalidArgument(f"not an exit code: {text!r}")
+
+    _build(request).take_exit(code)
+
+    return web.Response()
+
+
+async def result(request: web.Request) -> web.Response:
+    """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
+    architecture = request.query.get("architecture", "")
+
+    await _build(request).take_result(body(request), architecture)
+
+    return web.Response()
+
+
+def application(everything: Services) -> web.Application:
+    """The delivery listener's application."""
+    app = web.Application(middlewares=[answer])
+    app[SERVICES] = everything
+    app.add_routes(
+        [
+            web.get("/blobs/{digest}", blob),
+            web.get("/builds/{id}", build),
+            web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload),
+            web.post("/builds/{id}/log", log),
+            web.put("/builds/{id}/exit", exit_code),
+            web.put("/builds/{id}/result", result),
+        ]
+    )
+    return app
+
+
+def _build(request: web.Request) -> Build:
+    build_id = request.match_info["id"]
+    _check(request, build_scope(build_id))
+    return services(request).builds.get(build_id)
+
+
+def _check(request: web.Request, scope: str) -> None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or not services(request).tokens.opens(token, scope):
+        raise _Forbidden("this token does not open this")

@@ -1,0 +1,39 @@
+"""The operations listener: is Peitho alive, is it ready, and what has it done?"""
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from peitho.api.services import SERVICES, Services, services
+
+# The API server ends a watch every 50 s; after this it has not been heard for more than one.
+_STALE_SECONDS = 75.0
+
+
+async def alive(request: web.Request) -> web.Response:
+    """GET /healthz — 200 while the process answers."""
+    del request
+    return web.Response(text="ok\n")
+
+
+async def ready(request: web.Request) -> web.Response:
+    """GET /readyz — 200; 503 while the cluster has not been heard."""
+    age = services(request).watch.age_seconds
+    if age > _STALE_SECONDS:
+        return web.Response(status=503, text="the Kubernetes API has not been heard\n")
+    return web.Response(text="ok\n")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET /metrics — 200: Prometheus' text format."""
+    del request
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def application(everything: Services) -> web.Application:
+    """The operations listener's application."""
+    app = web.Application()
+    app[SERVICES] = everything
+    app.add_routes(
+        [web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)]
+    )
+    return app

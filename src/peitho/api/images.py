@@ -1,0 +1,97 @@
+"""Images: build, inspect, list, pull, remove."""
+
+from datetime import datetime
+
+from aiohttp import web
+
+from peitho.api import models, queries
+from peitho.api.archives import body
+from peitho.api.middleware import json_response
+from peitho.api.services import services
+from peitho.api.system import architecture
+from peitho.core.images import Built
+from peitho.errors import InvalidArgument, NotFound
+from peitho.formats import streams
+
+
+async def build(request: web.Request) -> web.Response:
+    """
+    POST /build — 200 with Docker's step messages; 400 for a Dockerfile of another shape.
+
+    The body comes when the compile, on other connections, is done: minutes after the head.
+    A failure is a status, for the newer peers do not read errors inside a 200 stream.
+    """
+    name = queries.required(request, "t")
+    if request.query.get("dockerfile", "Dockerfile") != "Dockerfile":
+        raise InvalidArgument("only a Dockerfile of that name is read")
+
+    built = await services(request).images.build(name, body(request))
+
+    return _messages(_steps(built))
+
+
+async def inspect(request: web.Request) -> web.Response:
+    """GET /images/{name}/json — 200 for a chaincode image, or one asked to be pulled; 404."""
+    name = request.match_info["name"]
+    images = services(request).images
+    if images.find(name) is None and images.pulled(name):
+        return json_response(models.pulled_image(name, architecture=architecture()))
+
+    return json_response(models.image(images.get(name)))
+
+
+async def list_all(request: web.Request) -> web.Response:
+    """GET /images/json — 200: the chaincode images."""
+    found = services(request).images.list()
+
+    return json_response(
+        [
+            models.image_list_entry(
+                each, created=int(datetime.fromisoformat(each.created).timestamp())
+            )
+            for each in found
+        ]
+    )
+
+
+async def pull(request: web.Request) -> web.Response:
+    """POST /images/create — 200: nodes pull when a Pod needs the image; 400 for a bad name."""
+    name, tag = queries.required(request, "fromImage"), request.query.get("tag", "")
+    separator = "@" if tag.startswith("sha256:") else ":"
+
+    reference = services(request).images.pull(f"{name}{separator}{tag}" if tag else name)
+
+    return _messages([f"Status: {reference} is pulled by the node that first needs it"])
+
+
+async def remove(request: web.Request) -> web.Response:
+    """DELETE /images/{name} — 200; 404."""
+    name = request.match_info["name"]
+    if not name:
+        raise NotFound("No such image")
+
+    image = services(request).images.remove(name)
+
+    return json_response([{"Untagged": f"{image.name}:latest"}, {"Deleted": image.id}])
+
+
+def _messages(texts: list[str]) -> web.Response:
+    return web.Response(
+        body=b"".join(streams.stream_message(f"{text}\n") for text in texts),
+        headers={"Content-Type": "application/json"},
+    )
+
+
+def _steps(built: Built) -> list[str]:
+    recipe, image = built.recipe, built.image
+    labels = " ".join(f'{key}="{value}"' for key, value in recipe.labels.items())
+    env = " ".join(f"{key}={value}" for key, value in recipe.env.items())
+    steps = [
+        f"FROM {recipe.base}",
+        f"ADD {recipe.add_source} {recipe.add_directory}",
+        *([f"LABEL {labels}"] if labels else []),
+        *([f"ENV {env}"] if env else []),
+    ]
+    said = [f"Step {number}/{len(steps)} : {step}" for number, step in enumerate(steps, 1)]
+    short = image.id.removeprefix("sha256:")[:12]
+    return [*said, f"Successfully built {short}", f"Successfully tagged {image.name}:latest"]

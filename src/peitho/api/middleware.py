@@ -1,0 +1,93 @@
+"""
+Around every Docker API call: Docker's headers, kinds of error as statuses, one log line.
+
+Nothing here awaits before the handler runs: `attach` must take its connection over at once.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from peitho import __version__, metrics
+from peitho.errors import PeithoError
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
+API_VERSION = "1.47"
+MINIMUM_API_VERSION = "1.24"
+HEADERS = {
+    "Api-Version": API_VERSION,
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": f"Peitho/{__version__} (linux)",
+}
+
+
+@web.middleware
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Run the handler; whatever goes wrong becomes Docker's JSON error, with its cause."""
+    began = time.monotonic()
+    status = 499  # the peer hung up: nginx's word for it, there is no other
+    cause = ""
+    try:
+        try:
+            response = await handler(request)
+        except PeithoError as error:
+            cause = str(error)
+            response = error_response(error.status, cause)
+        except web.HTTPException as error:
+            cause = error.text or error.reason
+            response = error_response(error.status, cause)
+        except ConnectionResetError:
+            raise
+        except Exception as error:
+            log.exception("request failed", method=request.method, path=request.path)
+            cause = f"Peitho failed, see its log: {type(error).__name__}: {error}"
+            response = error_response(500, cause)
+        status = response.status
+        return response
+    finally:
+        _account(request, status=status, cause=cause, seconds=time.monotonic() - began)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers that dockerd puts on every answer."""
+    del request
+    response.headers.update(HEADERS)
+
+
+def error_response(status: int, message: str) -> web.Response:
+    """Docker's error; with a charset in its Content-Type, peers would not read it as one."""
+    return json_response({"message": message}, status=status)
+
+
+def json_response(value: object, *, status: int = 200) -> web.Response:
+    """JSON whose Content-Type is exactly `application/json`."""
+    return web.Response(
+        status=status,
+        body=json.dumps(value).encode() + b"\n",
+        headers={"Content-Type": "application/json"},
+    )
+
+
+def _account(request: web.Request, *, status: int, cause: str, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = f"{request.method} {resource.canonical if resource else 'unknown'}"
+    metrics.REQUESTS.labels(route, status).inc()
+    metrics.REQUEST_SECONDS.labels(route).observe(seconds)
+    write = log.debug if "_ping" in request.path else log.info
+    write(
+        "request answered",
+        method=request.method,
+        path=request.path,
+        status=status,
+        peer=request.remote,
+        duration_seconds=round(seconds, 3),
+        **({"cause": cause} if cause else {}),
+    )

@@ -1,0 +1,226 @@
+"""
+The JSON of the Docker Engine API, as far as peers and people send and read it.
+
+Requests are read leniently: the three generations of client leave out, null or add fields.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from peitho.core.containers import Details, PathStat, State, Summary
+from peitho.errors import InvalidArgument
+from peitho.formats.images import Image
+from peitho.formats.manifests import ContainerSpec
+
+Json = dict[str, Any]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class HostConfig(_Request):
+    """The part of HostConfig that Kubernetes has an equivalent of; `Memory` is in bytes."""
+
+    memory: int = Field(default=0, alias="Memory", ge=0)
+
+
+class CreateRequest(_Request):
+    """The body of `POST /containers/create`."""
+
+    image: str = Field(alias="Image", min_length=1)
+    cmd: tuple[str, ...] = Field(default=(), alias="Cmd")
+    entrypoint: tuple[str, ...] = Field(default=(), alias="Entrypoint")
+    env: tuple[str, ...] = Field(default=(), alias="Env")
+    working_dir: str = Field(default="", alias="WorkingDir")
+    host_config: HostConfig = Field(default=HostConfig(), alias="HostConfig")
+
+    @field_validator("cmd", "entrypoint", mode="before")
+    @classmethod
+    def _list_of_words(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value or ()
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _absent(cls, value: object) -> object:
+        return value or ()
+
+    @field_validator("host_config", mode="before")
+    @classmethod
+    def _no_host_config(cls, value: object) -> object:
+        return value or HostConfig()
+
+    def spec(self) -> ContainerSpec:
+        """What the request means, in our own words."""
+        return ContainerSpec(
+            image=self.image,
+            command=self.cmd,
+            entrypoint=self.entrypoint,
+            env=self.env,
+            memory_bytes=self.host_config.memory,
+            working_directory=self.working_dir,
+        )
+
+
+def read_create(body: bytes) -> CreateRequest:
+    """
+    The request to create a container.
+
+    Raises InvalidArgument that names what is wrong with it.
+    """
+    try:
+        return CreateRequest.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidArgument(
+            f"invalid JSON: {where}: {first['msg']}".replace(": :", ":")
+        ) from error
+
+
+def state(state: State) -> Json:
+    """`State` of `docker inspect`."""
+    return {
+        "Status": state.status,
+        "Running": state.status == "running",
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": "OOMKilled" in state.reason,
+        "Dead": False,
+        "Pid": 0,
+        "ExitCode": state.exit_code,
+        "Error": state.reason,
+        "StartedAt": state.started_at or "0001-01-01T00:00:00Z",
+        "FinishedAt": state.finished_at or "0001-01-01T00:00:00Z",
+    }
+
+
+def inspect(details: Details, *, tty: bool) -> Json:
+    """`docker inspect` of a container; `tty` says that its streams are raw, without frames."""
+    summary, spec = details.summary, details.spec
+    command = [*spec.entrypoint, *spec.command]
+    return {
+        "Id": summary.id,
+        "Created": summary.created,
+        "Path": command[0] if command else "",
+        "Args": command[1:],
+        "State": state(summary.state),
+        "Image": summary.image,
+        "Name": f"/{summary.name}",
+        "RestartCount": 0,
+        "Driver": "kubernetes",
+        "Platform": "linux",
+        "Mounts": [],
+        "HostConfig": {
+            "NetworkMode": "default",
+            "LogConfig": {"Type": "json-file", "Config": {}},
+            "Memory": spec.memory_bytes,
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        },
+        "Config": {
+            "Hostname": summary.id[:12],
+            "Image": summary.image,
+            "Cmd": list(spec.command),
+            "Entrypoint": list(spec.entrypoint) or None,
+            "Env": list(spec.env),
+            "Labels": dict(details.labels) | {"peitho/kubernetes-name": summary.kubernetes_name},
+            "Tty": tty,
+            "OpenStdin": False,
+            "AttachStdin": False,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "WorkingDir": spec.working_directory,
+        },
+        "NetworkSettings": {"Networks": {}, "Ports": {}},
+    }
+
+
+def list_entry(summary: Summary, *, created: int, status: str) -> Json:
+    """One line of `docker ps`; `created` is in Unix seconds, `status` for people."""
+    return {
+        "Id": summary.id,
+        "Names": [f"/{summary.name}"],
+        "Image": summary.image,
+        "ImageID": "",
+        "Command": summary.command,
+        "Created": created,
+        "Ports": [],
+        "Labels": {"peitho/kubernetes-name": summary.kubernetes_name},
+        "State": summary.state.status,
+        "Status": status,
+        "HostConfig": {"NetworkMode": "default"},
+        "NetworkSettings": {"Networks": {}},
+        "Mounts": [],
+    }
+
+
+def path_stat(stat: PathStat) -> Json:
+    """The content of `X-Docker-Container-Path-Stat`."""
+    return {
+        "name": stat.name,
+        "size": stat.size_bytes,
+        "mode": stat.mode,
+        "mtime": stat.modified_at,
+        "linkTarget": "",
+    }
+
+
+def image(image: Image) -> Json:
+    """`docker inspect` of a chaincode image."""
+    return {
+        "Id": image.id,
+        "RepoTags": [f"{image.name}:latest"],
+        "RepoDigests": [],
+        "Parent": "",
+        "Comment": "put together by Peitho",
+        "Created": image.created,
+        "DockerVersion": "",
+        "Author": "",
+        "Config": _image_config(image.env, image.labels),
+        "Architecture": image.architecture or "amd64",
+        "Os": "linux",
+        "Size": image.layer_bytes,
+        "RootFS": {"Type": "layers", "Layers": [image.layer]},
+        "Metadata": {"LastTagTime": image.created},
+    }
+
+
+def pulled_image(reference: str, *, architecture: str) -> Json:
+    """`docker inspect` of an image that nodes pull: all that is known of it is its name."""
+    return {
+        "Id": "",
+        "RepoTags": [reference],
+        "RepoDigests": [],
+        "Comment": "pulled by the cluster's nodes when a Pod needs it",
+        "Created": "0001-01-01T00:00:00Z",
+        "Config": _image_config({}, {}),
+        "Architecture": architecture,
+        "Os": "linux",
+        "Size": 0,
+        "RootFS": {"Type": "layers"},
+    }
+
+
+def image_list_entry(image: Image, *, created: int) -> Json:
+    """One line of `docker images`; `created` is in Unix seconds."""
+    return {
+        "Id": image.id,
+        "ParentId": "",
+        "RepoTags": [f"{image.name}:latest"],
+        "RepoDigests": [],
+        "Created": created,
+        "Size": image.layer_bytes,
+        "SharedSize": -1,
+        "Labels": dict(image.labels),
+        "Containers": -1,
+    }
+
+
+def _image_config(env: Mapping[str, str], labels: Mapping[str, str]) -> Json:
+    return {
+        "Env": [f"{key}={value}" for key, value in env.items()],
+        "Cmd": None,
+        "Labels": dict(labels),
+    }

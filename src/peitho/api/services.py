@@ -1,0 +1,32 @@
+"""What handlers work with: put into the application by the composition root."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from peitho.clients.kubernetes import PodWatch
+from peitho.clients.storage import Storage
+from peitho.core.builds import Builds
+from peitho.core.containers import Containers
+from peitho.core.images import Images
+from peitho.core.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a handler may call."""
+
+    containers: Containers
+    builds: Builds
+    images: Images
+    storage: Storage
+    tokens: Tokens
+    watch: PodWatch
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services(request: web.Request) -> Services:
+    """The services of the application that a request came to."""
+    return request.config_dict[SERVICES]

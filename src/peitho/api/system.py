@@ -1,0 +1,71 @@
+"""What a client asks before anything else: are you there, and who are you?"""
+
+import platform
+
+from aiohttp import web
+
+from peitho import __version__
+from peitho.api.middleware import API_VERSION, MINIMUM_API_VERSION, json_response
+from peitho.api.services import services
+
+_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def architecture() -> str:
+    """Go's name of the architecture that Peitho itself runs on."""
+    return _GO_ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+async def ping(request: web.Request) -> web.Response:
+    """GET|HEAD /_ping — 200, whether or not the cluster can be reached."""
+    del request
+    return web.Response(
+        text="OK",
+        headers={"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"},
+    )
+
+
+async def version(request: web.Request) -> web.Response:
+    """GET /version — 200."""
+    del request
+    about = {
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": MINIMUM_API_VERSION,
+        "Arch": architecture(),
+        "Os": "linux",
+        "KernelVersion": platform.release(),
+        "GitCommit": "",
+        "GoVersion": "",
+        "BuildTime": "",
+    }
+    component = {"Name": "Engine", "Version": __version__, "Details": about}
+    name = {"Name": "Peitho"}
+    return json_response(
+        {"Platform": name, "Version": __version__, "Components": [component]} | about
+    )
+
+
+async def info(request: web.Request) -> web.Response:
+    """GET /info — 200; 503 if the cluster cannot be reached."""
+    found = await services(request).containers.list(all_states=True)
+    running = sum(each.state.status == "running" for each in found)
+    return json_response(
+        {
+            "ID": "peitho",
+            "Name": platform.node(),
+            "ServerVersion": __version__,
+            "Containers": len(found),
+            "ContainersRunning": running,
+            "ContainersPaused": 0,
+            "ContainersStopped": len(found) - running,
+            "Images": len(services(request).images.list()),
+            "Driver": "kubernetes",
+            "OSType": "linux",
+            "OperatingSystem": "Peitho on Kubernetes",
+            "Architecture": platform.machine(),
+            "KernelVersion": platform.release(),
+            "NCPU": 0,
+            "MemTotal": 0,
+            "Warnings": [],
+        }
+    )

@@ -1,0 +1,90 @@
+"""The command line: serve, config, version."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from peitho import __version__, settings
+from peitho.settings import Settings, SettingsError
+
+_CONFIG = click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="PEITHO_CONFIG",
+    help="The YAML file of settings (also PEITHO_CONFIG).",
+)
+_FLAGS = (
+    ("--k8s.namespace", "Namespace for builds and chaincode."),
+    ("--k8s.kubeconfig", "Kubeconfig file; without it, the Pod's service account."),
+    ("--peitho.imageMode", "How nodes get chaincode images: delivery."),
+    ("--peitho.pullerAccessAddress", "HOST:PORT of the delivery listener, as Pods reach it."),
+    ("--peitho.pullerImage", "Peitho's own image."),
+    ("--dataDir", "Where images are kept; belongs on a PersistentVolume."),
+    ("--log.level", "debug, info, warn or error."),
+)
+
+
+def _flags(command: Any) -> Any:
+    for flag, text in reversed(_FLAGS):
+        command = click.option(flag, flag.removeprefix("--").replace(".", "__"), help=text)(command)
+    return _CONFIG(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """
+    Peitho answers the Docker Engine API calls of Hyperledger Fabric peers, and puts Kubernetes
+    underneath: a peer's build runs in a Pod, its chaincode as a Job.
+
+    On a peer, one variable changes: CORE_VM_ENDPOINT=tcp://peitho:8080
+
+    \b
+    Settings come from a YAML file (-c), then PEITHO_... variables, then flags:
+      peitho config -c peitho.yml        shows what is in effect, secrets masked
+      peitho serve -c peitho.yml         runs
+    """  # noqa: D301  \b is click's
+
+
+@main.command()
+@_flags
+def serve(config: Path | None, **flags: str | None) -> None:
+    """Answer peers until SIGTERM."""
+    from peitho import app, logs  # noqa: PLC0415  `peitho version` need not load them
+
+    effective = _load(config, flags)
+    logs.configure(effective.log)
+    asyncio.run(app.serve(effective))
+
+
+@main.command("config")
+@_flags
+def show_config(config: Path | None, **flags: str | None) -> None:
+    """Print the effective settings as YAML; exit status 2 if any is wrong."""
+    effective = _load(config, flags).model_dump(mode="json", by_alias=True)
+    click.echo(yaml.safe_dump(effective, sort_keys=False), nl=False)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"peitho {__version__}")
+
+
+def _load(config: Path | None, flags: dict[str, str | None]) -> Settings:
+    try:
+        return settings.load(config, flags=_dotted(flags))
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(2)
+
+
+def _dotted(flags: dict[str, str | None]) -> dict[str, str | None]:
+    """Click gives `k8s__namespace`, in lower case; the file's key is `k8s.namespace`."""
+    keys = {flag.removeprefix("--").replace(".", "__").lower(): flag[2:] for flag, _ in _FLAGS}
+    return {keys[name.lower()]: value for name, value in flags.items()}

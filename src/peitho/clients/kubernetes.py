@@ -1,0 +1,401 @@
+"""
+The Kubernetes API: verbs on manifests, a Pod's log as bytes, and a watched cache of our Pods.
+
+lightkube gives kubeconfig, credentials and transport.  Objects stay what they are on the wire,
+dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
+"""
+
+import asyncio
+import json
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx2 as httpx
+import structlog
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.config.models import User
+from lightkube.core.exceptions import ConfigError
+
+from peitho import metrics
+from peitho.errors import PeithoError, Unavailable
+
+Manifest = dict[str, Any]
+T = TypeVar("T")
+log = structlog.get_logger()
+
+_PATHS = {
+    "Event": "api/v1/namespaces/{namespace}/events",
+    "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
+    "Pod": "api/v1/namespaces/{namespace}/pods",
+    "Secret": "api/v1/namespaces/{namespace}/secrets",
+}
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_GONE = 410
+_REQUEST_SECONDS = 10.0
+# The API server ends a watch after this; what then does not end within the read time-out is dead.
+_WATCH_SECONDS = 50
+_WATCH_SILENCE_SECONDS = 65.0
+_REMEMBERED_GONE = 10_000
+
+
+class KubernetesError(PeithoError):
+    """The API server said no; `code` is its HTTP status, `reason` its word for it."""
+
+    def __init__(self, message: str, *, code: int, reason: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class Kubernetes:
+    """One namespace of one cluster."""
+
+    def __init__(self, http: httpx.AsyncClient, namespace: str) -> None:
+        self._http = http
+        self.namespace = namespace
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, *, kubeconfig: Path | None, namespace: str) -> AsyncIterator[Self]:
+        """
+        A client from a kubeconfig file, or from the Pod's service account where there is none.
+
+        Nothing is sent yet.  Raises ConfigError (lightkube's) if neither is there.
+        """
+        config = _configuration(kubeconfig)
+        timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
+        transport: Any = _transport(config)  # lightkube's type names the blocking kind alone
+        parameters = ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
+        async with AsyncClient(config, parameters) as http:
+            yield cls(http, namespace or config.namespace)
+
+    async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Create an object; with `dry_run` only ask whether it would be admitted."""
+        parameters = {"dryRun": "All"} if dry_run else {}
+        return await self._json(
+            "POST", self._path(manifest["kind"]), parameters=parameters, body=manifest
+        )
+
+    async def get(self, kind: str, name: str) -> Manifest | None:
+        """One object, or None if it is not there."""
+        try:
+            return await self._json("GET", self._path(kind, name))
+        except KubernetesError as error:
+            if error.code == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    async def find(
+        self, kind: str, *, labels: Mapping[str, str] | None = None, fields: str = ""
+    ) -> list[Manifest]:
+        """The objects that have the labels."""
+        parameters = _selectors(labels, fields)
+        answer = await self._json("GET", self._path(kind), parameters=parameters)
+        return list(answer.get("items") or [])
+
+    async def find_metadata(self, kind: str, *, labels: Mapping[str, str]) -> list[Manifest]:
+        """Names, labels and annotations of objects: what is in a Secret stays where it is."""
+        answer = await self._json(
+            "GET",
+            self._path(kind),
+            parameters=_selectors(labels, ""),
+            headers={"Accept": _METADATA_ONLY},
+        )
+        return list(answer.get("items") or [])
+
+    async def patch(self, kind: str, name: str, changes: Manifest) -> Manifest:
+        """Merge changes into an object (RFC 7396)."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return await self._json("PATCH", self._path(kind, name), body=changes, headers=headers)
+
+    async def delete(
+        self, kind: str, name: str, *, grace_seconds: int | None = None, uid: str = ""
+    ) -> bool:
+        """Delete an object, and in the background what it owns; False if it was not there."""
+        body: Manifest = {"propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._json("DELETE", self._path(kind, name), body=body)
+        except KubernetesError as error:
+            if error.code in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
+                return False
+            raise
+        return True
+
+    async def log(self, pod: str, container: str, *, follow: bool) -> AsyncIterator[bytes]:
+        """A container's log as bytes, as they come, uncut; ends with the container if followed."""
+        parameters = {"container": container, "follow": str(follow).lower()}
+        path = f"{self._path('Pod', pod)}/log"
+        silence = httpx.Timeout(_REQUEST_SECONDS, read=None, pool=None)
+        with _reachable():
+            request = self._http.build_request("GET", path, params=parameters, timeout=silence)
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.is_error:
+                    await response.aread()
+                    raise _refusal(response)
+                async for chunk in response.aiter_raw():
+                    yield chunk
+            finally:
+                await response.aclose()
+
+    async def watch(
+        self, kind: str, *, labels: Mapping[str, str], version: str
+    ) -> AsyncIterator[Manifest]:
+        """Events since a resource version, until the API server ends the stream."""
+        parameters = _selectors(labels, "") | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        silence = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS, pool=None)
+        with _reachable():
+            request = self._http.build_request(
+                "GET", self._path(kind), params=parameters, timeout=silence
+            )
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.is_error:
+                    await response.aread()
+                    raise _refusal(response)
+                async for line in _lines(response.aiter_bytes()):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _status_error(event["object"])
+                    yield event
+            finally:
+                await response.aclose()
+
+    async def find_with_version(
+        self, kind: str, *, labels: Mapping[str, str]
+    ) -> tuple[list[Manifest], str]:
+        """The objects that have the labels, and the resource version to watch from."""
+        answer = await self._json("GET", self._path(kind), parameters=_selectors(labels, ""))
+        return list(answer.get("items") or []), answer["metadata"]["resourceVersion"]
+
+    def _path(self, kind: str, name: str = "") -> str:
+        path = _PATHS[kind].format(namespace=self.namespace)
+        return f"{path}/{name}" if name else path
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        content = None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} | dict(headers or {})
+        with _reachable():
+            response = await self._http.request(
+                method, path, params=parameters, content=content, headers=sent
+            )
+        if response.is_error:
+            raise _refusal(response)
+        answer: Manifest = response.json()
+        return answer
+
+
+class PodWatch:
+    """
+    Our Pods as the API server last told of them, each known by its container label.
+
+    List, then watch; a watch that ends is taken up where it was, and one that is told `410 Gone`
+    starts with a list again, from which it also learns what has vanished meanwhile.
+    """
+
+    def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str], key: str) -> None:
+        self._kubernetes = kubernetes
+        self._labels = dict(labels)
+        self._key = key
+        self._pods: dict[str, Manifest] = {}
+        self._gone: OrderedDict[str, Manifest] = OrderedDict()
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._heard_at = 0.0
+        self.synced = asyncio.Event()
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since the API server was last heard; infinite before the first list."""
+        return time.monotonic() - self._heard_at if self._heard_at else float("inf")
+
+    def see(self, key: str) -> "Sighting":
+        """What is known of the Pod of a container, now."""
+        if pod := self._pods.get(key):
+            return Sighting(pod=pod, gone=False)
+        return Sighting(pod=self._gone.get(key), gone=key in self._gone)
+
+    async def until(self, key: str, answer: Callable[["Sighting"], T | None]) -> T:
+        """Wait for news of a container's Pod until `answer` has one; the present counts as news."""
+        while (result := answer(self.see(key))) is None:
+            await self._changed(key)
+        return result
+
+    async def run(self) -> None:
+        """List and watch for ever; what goes wrong is logged and tried again after a second."""
+        while True:
+            try:
+                await self._list_and_watch()
+            except (PeithoError, ValueError, KeyError) as error:
+                log.warning("watch interrupted", cause=str(error) or type(error).__name__)
+                await asyncio.sleep(1)
+
+    async def _list_and_watch(self) -> None:
+        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
+        self._replace(pods)
+        self.synced.set()
+        try:
+            while True:
+                async for event in self._kubernetes.watch(
+                    "Pod", labels=self._labels, version=version
+                ):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._heard()
+                    self._take(event)
+                self._heard()
+        except KubernetesError as error:
+            if error.code != _GONE:
+                raise
+            log.info("watch too old, listing again")
+
+    def _heard(self) -> None:
+        self._heard_at = time.monotonic()
+        metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
+
+    def _replace(self, pods: list[Manifest]) -> None:
+        self._heard()
+        found = {key: pod for pod in pods if (key := self._key_of(pod))}
+        for key in [key for key in self._pods if key not in found]:
+            self._forget(key)
+        for key, pod in found.items():
+            self._know(key, pod)
+
+    def _take(self, event: Manifest) -> None:
+        pod = event["object"]
+        key = self._key_of(pod)
+        if event["type"] == "BOOKMARK" or not key:
+            return
+        if event["type"] == "DELETED":
+            self._pods[key] = pod  # its last state may tell an exit code
+            self._forget(key)
+        else:
+            self._know(key, pod)
+
+    def _know(self, key: str, pod: Manifest) -> None:
+        pod["metadata"].pop("managedFields", None)
+        self._pods[key] = pod
+        self._gone.pop(key, None)
+        self._wake(key)
+
+    def _forget(self, key: str) -> None:
+        self._gone[key] = self._pods.pop(key)
+        if len(self._gone) > _REMEMBERED_GONE:
+            self._gone.popitem(last=False)
+        self._wake(key)
+
+    def _key_of(self, pod: Manifest) -> str:
+        return str(pod["metadata"].get("labels", {}).get(self._key, ""))
+
+    async def _changed(self, key: str) -> None:
+        future = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(future)
+        try:
+            await future
+        finally:
+            waiters.discard(future)
+            if not waiters and self._waiters.get(key) is waiters:
+                del self._waiters[key]
+
+    def _wake(self, key: str) -> None:
+        for future in self._waiters.pop(key, ()):
+            if not future.done():
+                future.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen"."""
+
+    pod: Manifest | None
+    gone: bool
+
+
+def _configuration(kubeconfig: Path | None) -> SingleConfig:
+    source = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
+    config = source.get()
+    if config is None:
+        raise ConfigError("the kubeconfig has no current context")
+    return config
+
+
+def _transport(config: SingleConfig) -> httpx.AsyncHTTPTransport:
+    # httpx's own limit is 100 connections; each followed log takes one for its whole life.
+    return httpx.AsyncHTTPTransport(
+        verify=verify_cluster(
+            config.cluster, config.user or User(), config.abs_file, trust_env=False
+        ),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+
+
+def _selectors(labels: Mapping[str, str] | None, fields: str) -> dict[str, str]:
+    parameters = {}
+    if labels:
+        parameters["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+    if fields:
+        parameters["fieldSelector"] = fields
+    return parameters
+
+
+class _reachable:  # noqa: N801  reads as a statement: with _reachable()
+    """Turns what the transport raises into Unavailable, with its cause."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, httpx.HTTPError):
+            cause = str(error) or type(error).__name__
+            raise Unavailable(f"The Kubernetes API cannot be reached: {cause}") from error
+
+
+def _refusal(response: httpx.Response) -> KubernetesError:
+    try:
+        return _status_error(response.json())
+    except (ValueError, KeyError, TypeError):
+        return KubernetesError(
+            f"The Kubernetes API answered {response.status_code}: {response.text[:200]}",
+            code=response.status_code,
+            reason="",
+        )
+
+
+def _status_error(status: Manifest) -> KubernetesError:
+    return KubernetesError(
+        str(status.get("message") or status.get("reason")),
+        code=int(status["code"]),
+        reason=str(status.get("reason", "")),
+    )
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Lines ended by `\\n` alone: JSON may hold U+2028, at which other splitters cut."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line

@@ -1,0 +1,173 @@
+"""
+The data directory: blobs by digest, image records by name, and spool files of uploads in flight.
+
+    blobs/sha256/HEX      layers, never changed
+    images/HEX.json       image records; HEX is the sha256 of the name
+    spool/                uploads and results of this run, emptied at start
+    delivery.key          signs the tokens of Pods
+
+Whatever is kept is written aside, synced and renamed.  A full disk is told as StorageFull.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from peitho.errors import InvalidArgument, StorageFull
+
+_KEY_BYTES = 32
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Storage:
+    """The data directory of one Peitho."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._blobs = root / "blobs" / "sha256"
+        self._images = root / "images"
+        self._spool = root / "spool"
+
+    @classmethod
+    def open(cls, root: Path) -> "Storage":
+        """Make the directories, and drop what an earlier run left half-written."""
+        storage = cls(root)
+        with _room():
+            shutil.rmtree(storage._spool, ignore_errors=True)
+            for folder in (storage._blobs, storage._images, storage._spool):
+                folder.mkdir(parents=True, exist_ok=True)
+        return storage
+
+    def delivery_key(self) -> bytes:
+        """The key that signs tokens; made at the first run, readable by its owner alone."""
+        path = self._root / "delivery.key"
+        if not path.exists():
+            self._replace(path, secrets.token_bytes(_KEY_BYTES))
+        return path.read_bytes()
+
+    @contextmanager
+    def spool_directory(self, prefix: str) -> Iterator[Path]:
+        """A directory for files in flight, gone at the end."""
+        path = self.make_spool_directory(prefix)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def make_spool_directory(self, prefix: str) -> Path:
+        """A directory for files in flight, which the caller removes."""
+        with _room():
+            return Path(tempfile.mkdtemp(prefix=prefix, dir=self._spool))
+
+    def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
+        """Keep what `write` writes; its digest (`sha256:...`) and size in bytes."""
+        with _room():
+            descriptor, name = tempfile.mkstemp(dir=self._spool)
+            temporary = Path(name)
+            try:
+                with os.fdopen(descriptor, "w+b") as file:
+                    write(file)
+                    size = file.tell()
+                    file.flush()
+                    os.fsync(file.fileno())
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                temporary.rename(self._blobs / digest)
+                _sync_directory(self._blobs)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return f"sha256:{digest}", size
+
+    def blob(self, digest: str) -> Path | None:
+        """The file of a blob, or None."""
+        algorithm, _, digits = digest.partition(":")
+        if algorithm != "sha256" or not digits.isalnum():
+            return None
+        path = self._blobs / digits
+        return path if path.is_file() else None
+
+    def remove_blob(self, digest: str) -> None:
+        """Drop a blob; it may be gone already."""
+        if path := self.blob(digest):
+            path.unlink(missing_ok=True)
+
+    def save_image(self, name: str, record: bytes) -> None:
+        """Keep an image record under its name, in place of an earlier one."""
+        self._replace(self._image_path(name), record)
+
+    def image(self, name: str) -> bytes | None:
+        """The record of an image, or None."""
+        try:
+            return self._image_path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def remove_image(self, name: str) -> None:
+        """Drop an image record; it may be gone already."""
+        self._image_path(name).unlink(missing_ok=True)
+
+    def images(self) -> Iterator[bytes]:
+        """All image records."""
+        for path in sorted(self._images.glob("*.json")):
+            yield path.read_bytes()
+
+    def _image_path(self, name: str) -> Path:
+        return self._images / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        with _room():
+            descriptor, name = tempfile.mkstemp(dir=self._spool)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).rename(path)
+                _sync_directory(path.parent)
+            finally:
+                Path(name).unlink(missing_ok=True)
+
+
+async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -> int:
+    """
+    Write a body to a file as it comes; its size in bytes.
+
+    Raises InvalidArgument past the limit, StorageFull where the disk is; the file is then no use.
+    """
+    size = 0
+    with _room(), path.open("wb") as file:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit_bytes:
+                raise InvalidArgument(f"the body is larger than {limit_bytes} bytes")
+            await asyncio.to_thread(file.write, chunk)
+    return size
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(
+                f"The data directory is full ({error.filename or os.strerror(error.errno)}): "
+                "nothing was kept; give its volume more room"
+            ) from error
+        raise

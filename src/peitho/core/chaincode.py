@@ -1,0 +1,432 @@
+"""
+Chaincode containers: a Secret is the created one, a Job that it owns the started one.
+
+All state is in the cluster, so a restart of Peitho loses nothing.  Nothing here restarts a
+process: a peer launches what has ended by itself, and loses track of what comes back (DESIGN 5).
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+import structlog
+
+from peitho import metrics
+from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest, PodWatch, Sighting
+from peitho.clients.storage import Storage, spool
+from peitho.core import pods
+from peitho.core.clock import now
+from peitho.core.containers import Archive, Details, State, Summary
+from peitho.core.images import Images
+from peitho.core.output import Readers
+from peitho.core.tokens import Tokens, blob_scope
+from peitho.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PeithoError,
+    StartFailed,
+    Unavailable,
+)
+from peitho.formats import manifests, names, tar
+from peitho.formats import pods as pod_status
+from peitho.formats.manifests import CHAINCODE, ContainerSpec, PodSettings
+from peitho.formats.pods import SIGKILLED, Exit
+from peitho.formats.streams import STDOUT
+from peitho.formats.tar import Limits
+
+log = structlog.get_logger()
+
+# A Secret holds 1 MiB, base64 and all; the peers' files have 5 KiB.
+_FILES_BYTES = 512 * 1024
+_STOP_GRACE_SECONDS = 1
+_STOP_SECONDS = 60.0
+_ID_CHARACTERS = 64
+_SYNC_SECONDS = 5.0
+# The log of an ended container follows its end within this, or its readers are too slow.
+_DRAIN_SECONDS = 5.0
+
+
+class Chaincodes:
+    """The chaincode containers of one namespace."""
+
+    def __init__(  # noqa: PLR0913  what a chaincode needs, given once by the composition root
+        self,
+        kubernetes: Kubernetes,
+        watch: PodWatch,
+        images: Images,
+        *,
+        storage: Storage,
+        tokens: Tokens,
+        settings: PodSettings,
+        start_timeout_seconds: float,
+    ) -> None:
+        self.kubernetes = kubernetes
+        self.watch = watch
+        self.images = images
+        self.storage = storage
+        self.settings = settings
+        self.start_timeout_seconds = start_timeout_seconds
+        self._tokens = tokens
+        self._readers: dict[str, Readers] = {}
+
+    async def create(self, name: str, spec: ContainerSpec) -> "Chaincode":
+        """
+        Create a chaincode container.
+
+        Raises NotFound for the image, Conflict for the name, Unavailable.
+        """
+        image = self.images.get(spec.image)
+        secret = manifests.chaincode_record(
+            instance=self.settings.instance,
+            container_id=secrets.token_hex(_ID_CHARACTERS // 2),
+            name=name,
+            spec=spec,
+            token=self._tokens.issue(blob_scope(image.layer)),
+            created=now(),
+        )
+        try:
+            created = await self.kubernetes.create(secret)
+        except KubernetesError as error:
+            if error.reason == "AlreadyExists":
+                raise await self._name_in_use(name) from error
+            raise
+        chaincode = Chaincode(self, created)
+        log.info("container created", name=name, secret=created["metadata"]["name"])
+        return chaincode
+
+    async def find(self, reference: str) -> "Chaincode | None":
+        """
+        The container of that name, ID, or unique beginning of an ID.
+
+        Raises Unavailable, also until the cluster has told once which Pods there are.
+        """
+        await self._synced()
+        secret = await self.kubernetes.get("Secret", names.kubernetes_name("cc", reference))
+        if secret and secret["metadata"].get("annotations", {}).get(manifests.NAME) == reference:
+            return Chaincode(self, secret)
+        if set(reference) <= set("0123456789abcdef"):
+            return await self._find_by_id(reference)
+        return None
+
+    async def list(self) -> list[Summary]:
+        """All of them; what their Secrets hold is not read for it."""
+        found = await self.kubernetes.find_metadata("Secret", labels=self._labels())
+        return [summary(each, self.watch) for each in found]
+
+    def readers(self, key: str) -> Readers:
+        """Who reads a container's output at the moment."""
+        idle = [each for each, readers in self._readers.items() if readers.are_none]
+        for each in idle:
+            del self._readers[each]
+        return self._readers.setdefault(key, Readers())
+
+    async def _synced(self) -> None:
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await self.watch.synced.wait()
+        except TimeoutError:
+            raise Unavailable(
+                "The Kubernetes API cannot be reached: it has not told yet which Pods there are"
+            ) from None
+
+    async def _find_by_id(self, beginning: str) -> "Chaincode | None":
+        found = await self.kubernetes.find_metadata("Secret", labels=self._labels())
+        matching = [
+            each["metadata"]["name"]
+            for each in found
+            if each["metadata"]["annotations"][manifests.ID].startswith(beginning)
+        ]
+        if len(matching) != 1:
+            return None
+        secret = await self.kubernetes.get("Secret", matching[0])
+        return Chaincode(self, secret) if secret else None
+
+    async def _name_in_use(self, name: str) -> Conflict:
+        other = await self.find(name)
+        return Conflict(
+            f'Conflict. The container name "/{name}" is already in use by container '
+            f'"{other.id if other else "unknown"}". You have to remove (or rename) that container '
+            "to be able to reuse that name."
+        )
+
+    def _labels(self) -> dict[str, str]:
+        return manifests.own_labels(self.settings.instance) | {manifests.KIND: CHAINCODE}
+
+
+class Chaincode:
+    """One chaincode container, as its Secret was when it was looked up."""
+
+    def __init__(self, chaincodes: Chaincodes, secret: Manifest) -> None:
+        self._all = chaincodes
+        self._kubernetes = chaincodes.kubernetes
+        self._watch = chaincodes.watch
+        self._secret = secret
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+        return str(self._secret["metadata"]["annotations"][manifests.ID])
+
+    @property
+    def _key(self) -> str:
+        return manifests.container_label(self.id)
+
+    @property
+    def _label(self) -> dict[str, str]:
+        return {manifests.CONTAINER: self._key}
+
+    @property
+    def _name(self) -> str:
+        return str(self._secret["metadata"]["annotations"][manifests.NAME])
+
+    async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        """
+        Keep the files of an archive in the Secret; they are mounted where they were put.
+
+        Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB.
+        """
+        with self._all.storage.spool_directory("files-") as directory:
+            archive = directory / "archive"
+            await spool(chunks, archive, limit_bytes=_FILES_BYTES)
+            with archive.open("rb") as file:
+                found = tar.read_files(file, limits=Limits(total_bytes=_FILES_BYTES))
+        base = path.rstrip("/")
+        files = {f"{base}/{name.lstrip('/')}": content for name, content in found.items()}
+        await self._add_files(files)
+        log.info("files uploaded", name=self._name, files=sorted(files))
+
+    async def get_archive(self, path: str) -> Archive:
+        """Peers download nothing from chaincode; raises NotFound."""
+        raise NotFound(f"Could not find the file {path} in container {self._name}")
+
+    async def start(self) -> bool:
+        """
+        Make the Job, and return once its process runs; False if it was started before.
+
+        Raises StartFailed with the cluster's words; the Job is then gone.
+        """
+        if self._is_started():
+            return False
+        began = time.monotonic()
+        image = self._all.images.get(manifests.spec_of(self._secret).image)
+        job = manifests.chaincode_job(self._secret, image, settings=self._all.settings)
+        try:
+            await self._kubernetes.create(job)
+        except KubernetesError as error:
+            if error.reason == "AlreadyExists":
+                return False
+            raise
+        try:
+            await self._until_running(job)
+        except BaseException as error:
+            await asyncio.shield(self._withdraw(job))
+            metrics.START_SECONDS.labels("failed").observe(time.monotonic() - began)
+            if isinstance(error, StartFailed):
+                raise StartFailed(
+                    f"cannot start container {self._name}: {error} "
+                    f"(see `kubectl describe secret,job,pod -l {manifests.CONTAINER}={self._key}`)"
+                ) from error
+            raise
+        seconds = time.monotonic() - began
+        metrics.START_SECONDS.labels("started").observe(seconds)
+        log.info("chaincode started", name=self._name, duration_seconds=round(seconds, 3))
+        return True
+
+    async def stop(self) -> bool:
+        """Return once the process is gone, its exit code on the record; False if none ran."""
+        job = manifests.job_name(self._secret)
+        sighting = self._sighting()
+        if self._exit() or (sighting.pod and pods.end_of(sighting, CHAINCODE)):
+            return False
+        if not sighting.pod and await self._kubernetes.get("Job", job) is None:
+            return False
+        end = await self._end()
+        await self._note(end)
+        log.info("container stopped", name=self._name, exit_code=end.code)
+        return True
+
+    async def wait(self) -> State:
+        """Return once the process has ended, or if it was never started; the code is its own."""
+        if end := self._exit():
+            return _exited(end)
+        sighting = self._sighting()
+        if not sighting.pod and not sighting.gone and not await self._job_exists():
+            return State("created")
+        end = await pods.until_ended(self._watch, self._key, CHAINCODE)
+        await self._note(end)
+        await self._all.readers(self._key).drained(_DRAIN_SECONDS)
+        log.info("chaincode ended", name=self._name, exit_code=end.code, reason=end.reason)
+        return _exited(end)
+
+    async def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
+        """The Pod's log, which does not tell stderr from stdout: all of it is stdout."""
+        # Peers attach before the start or at once after it: all of the log is what they ask for.
+        del logs
+        with self._all.readers(self._key).reading():
+            if follow and not await self._until_log():
+                return
+            pod = self._sighting().pod
+            if pod is None or self._sighting().gone:
+                return
+            name = pod["metadata"]["name"]
+            async for chunk in self._kubernetes.log(name, CHAINCODE, follow=follow):
+                yield STDOUT, chunk
+
+    async def _until_log(self) -> bool:
+        try:
+            async with asyncio.timeout(self._all.start_timeout_seconds):
+                return await self._watch.until(self._key, _has_log)
+        except TimeoutError:
+            return False
+
+    async def remove(self) -> None:
+        """The process is gone, then the Secret, and with it what it owns."""
+        sighting = self._sighting()
+        started = bool(sighting.pod) or await self._job_exists()
+        if started and not pods.end_of(sighting, CHAINCODE):
+            await self._end()
+        metadata = self._secret["metadata"]
+        await self._kubernetes.delete("Secret", metadata["name"], uid=metadata["uid"])
+        await self._kubernetes.delete("Job", manifests.job_name(self._secret))
+        log.info("container removed", name=self._name)
+
+    async def inspect(self) -> Details:
+        """All that is told of it; the files in its Secret are not."""
+        return Details(
+            summary=summary(self._secret, self._watch),
+            spec=manifests.spec_of(self._secret),
+            labels=self._secret["metadata"]["labels"],
+        )
+
+    async def _until_running(self, job: Manifest) -> None:
+        """The Pod is told of by its status, or, where there is none, by what keeps it away."""
+
+        async def running() -> None:
+            seconds = self._all.start_timeout_seconds
+            await pods.until_started(self._watch, self._key, CHAINCODE, seconds=seconds)
+
+        async def explained() -> None:
+            await pods.explain_no_pod(self._kubernetes, self._watch, self._key, job)
+            await asyncio.Event().wait()
+
+        await pods.first(running(), explained())
+
+    async def _withdraw(self, job: Manifest) -> None:
+        try:
+            await self._kubernetes.delete("Job", job["metadata"]["name"])
+        except PeithoError as error:
+            log.warning("job not withdrawn", job=job["metadata"]["name"], cause=str(error))
+
+    def _is_started(self) -> bool:
+        """Whether the process runs; raises Conflict if it has ended, for it never comes back."""
+        if summary(self._secret, self._watch).state.status == "exited":
+            raise Conflict(
+                f"container {self._name} has ended, and is not started a second time: remove it, "
+                "and create it again"
+            )
+        return self._sighting().pod is not None
+
+    async def _end(self) -> Exit:
+        """Delete the Job, so that no Pod comes any more, and its Pod; return when it is over."""
+        pod = self._sighting().pod
+        await self._kubernetes.delete("Job", manifests.job_name(self._secret))
+        found = [pod] if pod else await self._kubernetes.find("Pod", labels=self._label)
+        for each in found:
+            name = each["metadata"]["name"]
+            await self._kubernetes.delete("Pod", name, grace_seconds=_STOP_GRACE_SECONDS)
+        if not found:
+            return Exit(SIGKILLED, "stopped before its Pod was made")
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                return await pods.until_ended(self._watch, self._key, CHAINCODE)
+        except TimeoutError:
+            raise PeithoError(
+                f"container {self._name} is still running {_STOP_SECONDS:g} s after its Pod was "
+                "deleted; its node may be down"
+            ) from None
+
+    async def _job_exists(self) -> bool:
+        return await self._kubernetes.get("Job", manifests.job_name(self._secret)) is not None
+
+    async def _add_files(self, files: dict[str, bytes]) -> None:
+        name = self._secret["metadata"]["name"]
+        try:
+            patch = manifests.files_patch(self._secret, files)
+            self._secret = await self._kubernetes.patch("Secret", name, patch)
+        except KubernetesError as error:
+            if error.reason in ("Invalid", "RequestEntityTooLarge"):
+                raise InvalidArgument(f"the files do not fit into a Secret: {error}") from error
+            if error.reason == "NotFound":
+                raise NotFound(f"No such container: {self._name}") from error
+            raise
+
+    async def _note(self, end: Exit) -> None:
+        """Keep how it ended on the record, where it outlives the Pod."""
+        note = json.dumps({"code": end.code, "reason": end.reason, "at": end.finished_at or now()})
+        changes = {
+            "metadata": {
+                "uid": self._secret["metadata"]["uid"],
+                "annotations": {manifests.EXIT: note},
+            }
+        }
+        try:
+            await self._kubernetes.patch("Secret", self._secret["metadata"]["name"], changes)
+        except PeithoError as error:
+            # Removed meanwhile, or the name has a new owner: then nobody asks for this code.
+            log.debug("exit not noted", name=self._name, cause=str(error))
+
+    def _exit(self) -> Exit | None:
+        return _noted(self._secret)
+
+    def _sighting(self) -> Sighting:
+        return self._watch.see(self._key)
+
+
+def summary(secret: Manifest, watch: PodWatch) -> Summary:
+    """A chaincode container in a list, from its Secret's metadata and its Pod."""
+    metadata = secret["metadata"]
+    annotations = metadata["annotations"]
+    sighting = watch.see(manifests.container_label(annotations[manifests.ID]))
+    return Summary(
+        id=annotations[manifests.ID],
+        name=annotations[manifests.NAME],
+        image=annotations[manifests.IMAGE],
+        command=annotations[manifests.COMMAND],
+        created=annotations[manifests.CREATED],
+        state=_state(_noted(secret), sighting),
+        kubernetes_name=metadata["name"],
+    )
+
+
+def _state(noted: Exit | None, sighting: Sighting) -> State:
+    began = pod_status.started_at(sighting.pod, CHAINCODE) if sighting.pod else ""
+    end = noted or pods.end_of(sighting, CHAINCODE)
+    if end:
+        return State("exited", end.code, end.reason, began, end.finished_at)
+    if began:
+        return State("running", started_at=began)
+    return State("created")
+
+
+def _noted(secret: Manifest) -> Exit | None:
+    note = secret["metadata"]["annotations"].get(manifests.EXIT)
+    if not note:
+        return None
+    fields = json.loads(note)
+    return Exit(fields["code"], fields["reason"], fields["at"])
+
+
+def _exited(end: Exit) -> State:
+    return State("exited", end.code, end.reason, finished_at=end.finished_at)
+
+
+def _has_log(sighting: Sighting) -> bool | None:
+    """Whether there is a log to read; None while it may yet come."""
+    if sighting.gone or sighting.pod is None:
+        return False if sighting.gone else None
+    if pod_status.started_at(sighting.pod, CHAINCODE):
+        return True
+    return False if pod_status.ended(sighting.pod, CHAINCODE) else None

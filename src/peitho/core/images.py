@@ -1,0 +1,206 @@
+"""
+Chaincode images, put together from what a peer sends to `/build`; never by a daemon.
+
+The layer is deterministic (no time, no owner, sorted): equal packages share one blob.
+"""
+
+import asyncio
+import hashlib
+import tarfile
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from peitho.clients.storage import Storage, spool
+from peitho.core.clock import now
+from peitho.errors import InvalidArgument, NotFound
+from peitho.formats import dockerfile, images, references, tar
+from peitho.formats.dockerfile import Recipe
+from peitho.formats.images import Image
+from peitho.formats.tar import Entry, Limits
+
+log = structlog.get_logger()
+
+_DOCKERFILE_BYTES = 64 * 1024
+_COPY_BYTES = 1024 * 1024
+_REMEMBERED_RESULTS = 1000
+
+
+class Provenance:
+    """On which architecture a build's result was made, by the result's sha256, in this run."""
+
+    def __init__(self) -> None:
+        self._architectures: OrderedDict[str, str] = OrderedDict()
+
+    def remember(self, digest: str, architecture: str) -> None:
+        """Note where a result was made."""
+        self._architectures[digest] = architecture
+        if len(self._architectures) > _REMEMBERED_RESULTS:
+            self._architectures.popitem(last=False)
+
+    def architecture(self, digest: str) -> str:
+        """Go's name of the architecture, or empty if the result is not one of ours."""
+        return self._architectures.get(digest, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image, and the Dockerfile's steps it came from."""
+
+    image: Image
+    recipe: Recipe
+
+
+class Images:
+    """The images of the data directory, and the names of those that nodes will pull."""
+
+    def __init__(self, storage: Storage, provenance: Provenance, *, limits: Limits) -> None:
+        self._storage = storage
+        self._provenance = provenance
+        self._limits = limits
+        self._pulled: set[str] = set()
+
+    async def build(self, name: str, context: AsyncIterator[bytes]) -> Built:
+        """
+        Put an image together from a build context (a tar of a Dockerfile and what it adds).
+
+        Raises InvalidArgument for a context or Dockerfile of another shape, StorageFull.
+        """
+        references.parse(name)
+        with self._storage.spool_directory("context-") as directory:
+            archive = directory / "context"
+            await spool(context, archive, limit_bytes=self._limits.total_bytes)
+            built = await asyncio.to_thread(self._build, name, archive, directory)
+        log.info("image built", image=name, id=built.image.id, bytes=built.image.layer_bytes)
+        return built
+
+    def get(self, name: str) -> Image:
+        """
+        The image of that name or ID.
+
+        Raises NotFound with the text that peers match by case.
+        """
+        image = self.find(name)
+        if image is None:
+            raise NotFound(f"No such image: {_tagged(name)}")
+        return image
+
+    def find(self, name: str) -> Image | None:
+        """The image of that name, with or without its tag, or of that ID."""
+        bare = name.removesuffix(":latest")
+        if record := self._storage.image(bare):
+            return images.from_json(record)
+        if name.startswith("sha256:"):
+            return next((image for image in self.list() if image.id == name), None)
+        return None
+
+    def list(self) -> list[Image]:
+        """All chaincode images."""
+        return [images.from_json(record) for record in self._storage.images()]
+
+    def pull(self, name: str) -> str:
+        """
+        Note a builder or runtime image; the nodes pull it when a Pod first needs it.
+
+        Returns the reference as given out.  Raises InvalidArgument if it is none.
+        """
+        reference = references.parse(name).familiar()
+        self._pulled.add(reference)
+        return reference
+
+    def pulled(self, name: str) -> bool:
+        """Whether a peer asked to pull an image of that name."""
+        try:
+            return references.parse(name).familiar() in self._pulled
+        except InvalidArgument:
+            return False
+
+    def remove(self, name: str) -> Image:
+        """Drop an image, and its layer if no other image has it."""
+        image = self.get(name)
+        self._storage.remove_image(image.name)
+        if all(other.layer != image.layer for other in self.list()):
+            self._storage.remove_blob(image.layer)
+        log.info("image removed", image=image.name)
+        return image
+
+    def _build(self, name: str, archive: Path, directory: Path) -> Built:
+        with archive.open("rb") as context:
+            recipe, added = _unpack_context(context, directory)
+        entries: list[Entry] = []
+
+        def write(layer: BinaryIO) -> None:
+            with added.open("rb") as content:
+                entries.extend(
+                    tar.write_layer(
+                        content, layer, directory=recipe.add_directory, limits=self._limits
+                    )
+                )
+
+        layer, size = self._storage.add_blob(write)
+        image = Image(
+            name=name.removesuffix(":latest"),
+            runtime=recipe.base,
+            layer=layer,
+            layer_bytes=size,
+            directory=recipe.add_directory,
+            entries=_first_level(entries, recipe.add_directory),
+            labels=recipe.labels,
+            env=recipe.env,
+            architecture=self._provenance.architecture(_digest(added)),
+            created=now(),
+        )
+        self._storage.save_image(image.name, images.to_json(image))
+        return Built(image=image, recipe=recipe)
+
+
+def _unpack_context(context: BinaryIO, directory: Path) -> tuple[Recipe, Path]:
+    """The Dockerfile, parsed, and the file that it adds, as a file of its own."""
+    text = ""
+    files: dict[str, Path] = {}
+    try:
+        with tarfile.open(fileobj=context, mode="r|*") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isreg() else None
+                if file is None:
+                    continue
+                if member.name == "Dockerfile":
+                    text = file.read(_DOCKERFILE_BYTES).decode()
+                else:
+                    files[member.name] = _copy(file, directory / f"file-{len(files)}")
+    except (tarfile.TarError, EOFError, UnicodeDecodeError, ValueError) as error:
+        raise InvalidArgument(f"the build context is not a whole tar archive: {error}") from error
+    if not text:
+        raise InvalidArgument("Cannot locate specified Dockerfile: Dockerfile")
+    recipe = dockerfile.parse(text)
+    if recipe.add_source not in files:
+        raise InvalidArgument(f"ADD failed: {recipe.add_source} is not in the build context")
+    return recipe, files[recipe.add_source]
+
+
+def _copy(source: object, path: Path) -> Path:
+    with path.open("wb") as target:
+        while chunk := source.read(_COPY_BYTES):  # type: ignore[attr-defined]  # typeshed's IO[bytes] | None
+            target.write(chunk)
+    return path
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_level(entries: list[Entry], directory: str) -> tuple[str, ...]:
+    prefix = f"{directory.strip('/')}/"
+    below = (entry.name.removeprefix(prefix) for entry in entries if entry.name.startswith(prefix))
+    return tuple(sorted({name.partition("/")[0] for name in below if name}))
+
+
+def _tagged(name: str) -> str:
+    """`NAME:latest`, as dockerd answers for a name without tag or digest."""
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"

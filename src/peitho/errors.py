@@ -1,0 +1,60 @@
+"""
+What can go wrong, by kind.  `api.middleware` alone turns a kind into a status.
+
+PeithoError            500
+├── InvalidArgument    400
+├── NotFound           404
+├── Conflict           409
+├── Unsupported        501
+├── Unavailable        503   the cluster cannot be reached; worth a retry
+├── StartFailed        500   a container could not be started, in the cluster's own words
+└── StorageFull        500   no room in the data directory; what is stored is intact
+
+Messages are Docker's own where it has one, since peers log them and some are matched by case.
+"""
+
+from typing import ClassVar
+
+
+class PeithoError(Exception):
+    """Anything that is told to the peer; carries the status that the API answers."""
+
+    status: ClassVar[int] = 500
+
+
+class InvalidArgument(PeithoError):  # noqa: N818  the kinds are named as moby's errdefs names them
+    """The peer sent what nobody could carry out: a bad name, a broken archive."""
+
+    status = 400
+
+
+class NotFound(PeithoError):  # noqa: N818
+    """A container, an image or a path that is not there."""
+
+    status = 404
+
+
+class Conflict(PeithoError):  # noqa: N818
+    """The state forbids it: a name in use, a container that is not running."""
+
+    status = 409
+
+
+class Unsupported(PeithoError):  # noqa: N818
+    """Part of the Docker API that Peitho leaves out on purpose."""
+
+    status = 501
+
+
+class Unavailable(PeithoError):  # noqa: N818
+    """The Kubernetes API cannot be reached; the same call may succeed later."""
+
+    status = 503
+
+
+class StartFailed(PeithoError):  # noqa: N818
+    """The cluster could not start a container; the message has its words."""
+
+
+class StorageFull(PeithoError):  # noqa: N818
+    """The data directory has no room; nothing half-written is ever used."""

@@ -1,0 +1,1 @@
+"""What does the data look like?  Pure functions: nothing awaits, nothing reads a clock."""

@@ -1,0 +1,81 @@
+"""
+The record of a chaincode image: what the peer's Dockerfile said, and the layer it led to.
+
+An image is never more than a runtime image, one layer, labels and variables (Fabric 1.4 to 3.1).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peitho.errors import PeithoError
+
+# Up to this many entries are mounted one by one, so that what the runtime image has beside them
+# stays visible; more are mounted as the whole directory (a Pod's spec is not a file listing).
+MOUNTED_ONE_BY_ONE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """
+    An image that Peitho put together.
+
+    `directory` is where the layer's content belongs; `entries` are its first level there.
+    `architecture` is Go's name (`amd64`), empty where the build's is not known.
+    `created` is RFC 3339.
+    """
+
+    name: str
+    runtime: str
+    layer: str
+    layer_bytes: int
+    directory: str
+    entries: tuple[str, ...]
+    labels: Mapping[str, str]
+    env: Mapping[str, str]
+    architecture: str
+    created: str
+
+    @property
+    def id(self) -> str:
+        """`sha256:...` of what the image is made of; equal images have equal IDs."""
+        made_of = dataclasses.asdict(self)
+        del made_of["name"], made_of["created"]
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    @property
+    def is_node(self) -> bool:
+        """Whether npm starts this chaincode."""
+        return self.labels.get("org.hyperledger.fabric.chaincode.type") == "NODE"
+
+
+def to_json(image: Image) -> bytes:
+    """The record as it is kept on disk."""
+    return json.dumps(dataclasses.asdict(image), sort_keys=True).encode()
+
+
+def from_json(record: bytes) -> Image:
+    """
+    The record read back.
+
+    Raises PeithoError if it is not one.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(record)
+        fields["entries"] = tuple(fields["entries"])
+        return Image(**fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise PeithoError(f"an image record in the data directory is damaged: {error}") from error
+
+
+def mounts(image: Image) -> dict[str, str]:
+    """Where in the container what part of the layer goes: mount path to path in the layer."""
+    directory = "/" + image.directory.strip("/")
+    if len(image.entries) > MOUNTED_ONE_BY_ONE:
+        return {directory: directory.lstrip("/")}
+    places = (f"{directory}/{entry}" for entry in image.entries)
+    return {place: place.lstrip("/") for place in places}

@@ -1,0 +1,452 @@
+"""
+The Kubernetes objects that stand for a peer's containers.
+
+A created chaincode container is a Secret, a started one a Job that the Secret owns.  A build is a
+Pod that a Secret owns.  All satisfy Pod Security's `restricted`, unless a setting gives a user 0.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from peitho.formats import images, names
+from peitho.formats.images import Image
+from peitho.pod.wrapper import WRAPPER
+
+Manifest = dict[str, Any]
+
+CONTAINER = "peitho/container"
+KIND = "peitho/kind"
+ID = "peitho/id"
+NAME = "peitho/name"
+IMAGE = "peitho/image"
+COMMAND = "peitho/command"
+CREATED = "peitho/created"
+EXIT = "peitho/exit"
+
+CHAINCODE = "chaincode"
+BUILD = "build"
+HELPER = "helper"
+PULLER = "puller"
+
+RECORD_KEY = "container.json"
+FILES_KEY = "files.json"
+TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
+
+# A label's value holds 63 characters, a container's ID has 64.
+_LABEL_CHARACTERS = 32
+_CONTROL = "/peitho"
+_LAYER = "/layer"
+
+
+@dataclass(frozen=True, slots=True)
+class PodSettings:
+    """What the operator decided about one kind of Pod; `None` of a user leaves it to the image."""
+
+    instance: str
+    peitho_image: str
+    peitho_url: str
+    user: int | None
+    users: Mapping[str, int | None]
+    requests: Mapping[str, str]
+    limits: Mapping[str, str]
+    host_aliases: Sequence[str] = ()
+
+    def user_for(self, image: str) -> int | None:
+        """The numeric user for an image: the first pattern that matches, else the default."""
+        for pattern, user in self.users.items():
+            if fnmatchcase(image, pattern):
+                return user
+        return self.user
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What the peer asked for at create; `memory_bytes` 0 is Docker's "no limit"."""
+
+    image: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    env: tuple[str, ...]
+    memory_bytes: int = 0
+    working_directory: str = ""
+
+
+def container_label(container_id: str) -> str:
+    """The label value by which a container's Pod is known."""
+    return container_id[:_LABEL_CHARACTERS]
+
+
+def own_labels(instance: str) -> dict[str, str]:
+    """The labels of everything that is ours, and of nothing else."""
+    return {
+        "app.kubernetes.io/managed-by": "peitho",
+        "app.kubernetes.io/instance": instance,
+    }
+
+
+def labels(instance: str, kind: str, container_id: str) -> dict[str, str]:
+    """Our labels, and those of one container."""
+    return own_labels(instance) | {KIND: kind, CONTAINER: container_label(container_id)}
+
+
+def chaincode_record(
+    *, instance: str, container_id: str, name: str, spec: ContainerSpec, token: str, created: str
+) -> Manifest:
+    """The Secret that is a created chaincode container."""
+    record = json.dumps(spec_to_json(spec))
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.kubernetes_name("cc", name),
+            "labels": labels(instance, CHAINCODE, container_id) | _who(spec, name),
+            "annotations": {
+                ID: container_id,
+                NAME: name,
+                IMAGE: spec.image,
+                COMMAND: " ".join([*spec.entrypoint, *spec.command])[:1000],
+                CREATED: created,
+            },
+        },
+        "type": "peitho/chaincode",
+        "data": _encoded({RECORD_KEY: record.encode(), TOKEN_KEY: token.encode()}),
+    }
+
+
+def spec_to_json(spec: ContainerSpec) -> Manifest:
+    """A container's spec as it is kept in its Secret."""
+    return {
+        "image": spec.image,
+        "command": list(spec.command),
+        "entrypoint": list(spec.entrypoint),
+        "env": list(spec.env),
+        "memoryBytes": spec.memory_bytes,
+        "workingDirectory": spec.working_directory,
+    }
+
+
+def spec_of(secret: Manifest) -> ContainerSpec:
+    """The spec that a chaincode's Secret holds."""
+    record = json.loads(base64.b64decode(secret["data"][RECORD_KEY]))
+    return ContainerSpec(
+        image=record["image"],
+        command=tuple(record["command"]),
+        entrypoint=tuple(record["entrypoint"]),
+        env=tuple(record["env"]),
+        memory_bytes=record["memoryBytes"],
+        working_directory=record["workingDirectory"],
+    )
+
+
+def files_of(secret: Manifest) -> dict[str, str]:
+    """The files uploaded so far: path in the container to key in the Secret."""
+    content = secret["data"].get(FILES_KEY)
+    return dict(json.loads(base64.b64decode(content))) if content else {}
+
+
+def files_patch(secret: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """The change to a chaincode's Secret that adds files, or replaces them, by path."""
+    keys = files_of(secret)
+    data = {}
+    for path, content in sorted(files.items()):
+        keys.setdefault(path, f"file.{len(keys)}")
+        data[keys[path]] = content
+    data[FILES_KEY] = json.dumps(keys, sort_keys=True).encode()
+    # The version makes two uploads at once a conflict instead of a file lost.
+    version = secret["metadata"]["resourceVersion"]
+    return {"metadata": {"resourceVersion": version}, "data": _encoded(data)}
+
+
+def chaincode_job(secret: Manifest, image: Image, *, settings: PodSettings) -> Manifest:
+    """The Job that is a started chaincode container; its Pod is never made a second time."""
+    metadata = secret["metadata"]
+    container_id = metadata["annotations"][ID]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(secret),
+            "labels": metadata["labels"],
+            "annotations": _public(metadata["annotations"]),
+            "ownerReferences": [_owner(secret)],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {
+                    "labels": metadata["labels"],
+                    "annotations": _public(metadata["annotations"])
+                    | {"kubectl.kubernetes.io/default-container": CHAINCODE},
+                },
+                "spec": _chaincode_pod(secret, image, settings=settings, hostname=container_id),
+            },
+        },
+    }
+
+
+def job_name(secret: Manifest) -> str:
+    """A Job's name is never used twice: a launch must not meet the end of the one before."""
+    metadata = secret["metadata"]
+    return f"{metadata['name']}-{metadata['annotations'][ID][:8]}"
+
+
+def _chaincode_pod(
+    secret: Manifest, image: Image, *, settings: PodSettings, hostname: str
+) -> Manifest:
+    spec = spec_of(secret)
+    user = settings.user_for(image.runtime)
+    resources = _resources(settings)
+    if spec.memory_bytes:
+        resources.setdefault("limits", {}).setdefault("memory", str(spec.memory_bytes))
+        # Without a request of its own a Pod asks for its limit, and few nodes have 2 GiB each.
+        resources.setdefault("requests", {}).setdefault("memory", "64Mi")
+    pod = _pod(user, settings) | {
+        "hostname": hostname[:12],
+        "initContainers": [_puller(secret, image, settings=settings, user=user)],
+        "containers": [
+            {
+                "name": CHAINCODE,
+                "image": image.runtime,
+                "args": _escaped(spec.command),
+                "env": _env(image, spec),
+                "resources": resources,
+                "securityContext": _security(user),
+                "volumeMounts": [
+                    *(_mount("layer", place, part) for place, part in images.mounts(image).items()),
+                    *(_mount("files", path, key) for path, key in files_of(secret).items()),
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "layer", "emptyDir": {}},
+            {
+                "name": "files",
+                "secret": {
+                    "secretName": secret["metadata"]["name"],
+                    "defaultMode": 0o444,
+                    "items": [{"key": key, "path": key} for key in files_of(secret).values()],
+                },
+            },
+        ],
+    }
+    main = pod["containers"][0]
+    if spec.entrypoint:
+        main["command"] = _escaped(spec.entrypoint)
+    if spec.working_directory:
+        main["workingDir"] = spec.working_directory
+    if image.architecture:
+        pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
+    if not files_of(secret):
+        pod["volumes"].pop()
+    return pod
+
+
+def _puller(secret: Manifest, image: Image, *, settings: PodSettings, user: int | None) -> Manifest:
+    return {
+        "name": PULLER,
+        "image": settings.peitho_image,
+        "command": ["python", "-m", "peitho.pod.puller"],
+        "env": [
+            {"name": "PEITHO_URL", "value": settings.peitho_url},
+            {"name": "PEITHO_BLOB", "value": image.layer},
+            {"name": "PEITHO_TARGET", "value": _LAYER},
+            _token(secret["metadata"]["name"]),
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+        "securityContext": _security(user),
+        "volumeMounts": [_mount("layer", _LAYER)],
+    }
+
+
+def build_record(
+    *, instance: str, container_id: str, spec: ContainerSpec, token: str, created: str
+) -> Manifest:
+    """The Secret that owns a build's Pod, and holds the token with which its helper calls us."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": build_name(container_id),
+            "labels": labels(instance, BUILD, container_id),
+            "annotations": {ID: container_id, IMAGE: spec.image, CREATED: created},
+        },
+        "type": "peitho/build",
+        "data": _encoded({TOKEN_KEY: token.encode()}),
+    }
+
+
+def build_name(container_id: str) -> str:
+    """The name of a build's Secret and Pod."""
+    return f"build-{container_id[:12]}"
+
+
+def build_pod(
+    secret: Manifest,
+    spec: ContainerSpec,
+    *,
+    settings: PodSettings,
+    uploads: Sequence[str],
+    output: str,
+    deadline_seconds: int,
+) -> Manifest:
+    """
+    The Pod of a build: the builder image with the peer's command, and the helper beside it.
+
+    `uploads` are the directories the peer uploaded to, `output` the one it will download.
+    """
+    metadata = secret["metadata"]
+    user = settings.user_for(spec.image)
+    shared = {path: f"upload-{number}" for number, path in enumerate(uploads)}
+    shared.setdefault(output, "output")
+    mounts = [_mount("control", _CONTROL), *(_mount(each, path) for path, each in shared.items())]
+    pod = _pod(user, settings) | {
+        "activeDeadlineSeconds": deadline_seconds,
+        "containers": [
+            _builder(spec, settings=settings, user=user) | {"volumeMounts": mounts},
+            _helper(secret, settings=settings, user=user) | {"volumeMounts": mounts},
+        ],
+        "volumes": [{"name": each, "emptyDir": {}} for each in ("control", *shared.values())],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": metadata["name"],
+            "labels": metadata["labels"],
+            "annotations": _public(metadata["annotations"])
+            | {"kubectl.kubernetes.io/default-container": BUILD},
+            "ownerReferences": [_owner(secret)],
+        },
+        "spec": pod,
+    }
+
+
+def _builder(spec: ContainerSpec, *, settings: PodSettings, user: int | None) -> Manifest:
+    # The wrapper is the entry point, and what the peer asked for its arguments: "$@", unchanged.
+    return {
+        "name": BUILD,
+        "image": spec.image,
+        "command": ["/bin/sh", "-c", names.env_escape(WRAPPER), "peitho"],
+        "args": _escaped([*spec.entrypoint, *spec.command]),
+        "env": _pairs(spec.env),
+        "resources": _resources(settings),
+        "securityContext": _security(user),
+    }
+
+
+def _helper(secret: Manifest, *, settings: PodSettings, user: int | None) -> Manifest:
+    return {
+        "name": HELPER,
+        "image": settings.peitho_image,
+        "command": ["python", "-m", "peitho.pod.helper"],
+        "env": [
+            {"name": "PEITHO_URL", "value": settings.peitho_url},
+            {"name": "PEITHO_BUILD", "value": secret["metadata"]["annotations"][ID]},
+            _token(secret["metadata"]["name"]),
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+        "securityContext": _security(user),
+    }
+
+
+def _pod(user: int | None, settings: PodSettings) -> Manifest:
+    security: Manifest = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if user is not None:
+        security |= {"runAsUser": user, "runAsNonRoot": user != 0}
+        security |= {"runAsGroup": user, "fsGroup": user}
+    else:
+        security |= {"runAsNonRoot": True}
+    pod: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # A shell as PID 1 does not end at SIGTERM: every second here is one the peer waits.
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": security,
+    }
+    if settings.host_aliases:
+        pod["hostAliases"] = [_host_alias(entry) for entry in settings.host_aliases]
+    return pod
+
+
+def _security(user: int | None) -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": user != 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _host_alias(entry: str) -> Manifest:
+    address, _, host = entry.rpartition(":")
+    return {"ip": address.strip("[]"), "hostnames": [host]}
+
+
+def _resources(settings: PodSettings) -> Manifest:
+    resources = {"requests": dict(settings.requests), "limits": dict(settings.limits)}
+    return {kind: quantities for kind, quantities in resources.items() if quantities}
+
+
+def _env(image: Image, spec: ContainerSpec) -> list[Manifest]:
+    pairs = [f"{key}={value}" for key, value in image.env.items()]
+    if image.is_node:
+        # Under a user without a home npm fails with EACCES on /.npm.
+        pairs.append("npm_config_cache=/tmp/.npm")
+    return _pairs([*pairs, *spec.env])
+
+
+def _pairs(env: Sequence[str]) -> list[Manifest]:
+    """`KEY=VALUE` as Kubernetes has it; the last of a key wins, one without `=` is left out."""
+    values = {
+        key: value for key, separator, value in (each.partition("=") for each in env) if separator
+    }
+    return [{"name": key, "value": names.env_escape(value)} for key, value in values.items()]
+
+
+def _escaped(words: Sequence[str]) -> list[str]:
+    return [names.env_escape(word) for word in words]
+
+
+def _token(secret_name: str) -> Manifest:
+    reference = {"name": secret_name, "key": TOKEN_KEY}
+    return {"name": "PEITHO_TOKEN", "valueFrom": {"secretKeyRef": reference}}
+
+
+def _mount(volume: str, path: str, part: str = "") -> Manifest:
+    mount: Manifest = {"name": volume, "mountPath": path}
+    if part:
+        mount |= {"subPath": part, "readOnly": True}
+    return mount
+
+
+def _owner(secret: Manifest) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "name": secret["metadata"]["name"],
+        "uid": secret["metadata"]["uid"],
+    }
+
+
+def _who(spec: ContainerSpec, name: str) -> dict[str, str]:
+    """Labels by which an operator finds a chaincode: package ID, MSP ID and Docker name."""
+    env = dict(each.partition("=")[::2] for each in spec.env)
+    found = {
+        "peitho/chaincode": env.get("CORE_CHAINCODE_ID_NAME", ""),
+        "peitho/msp-id": env.get("CORE_PEER_LOCALMSPID", ""),
+        "peitho/container-name": name,
+    }
+    return {key: names.label_value(value) for key, value in found.items() if value}
+
+
+def _public(annotations: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in annotations.items() if key.startswith("peitho/")}
+
+
+def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(content).decode() for key, content in data.items()}

@@ -1,0 +1,57 @@
+"""
+Docker's names in Kubernetes' alphabet: readable, always valid, never the same for two.
+
+A container's name has up to 200 characters with upper case, underscores and dots; an object's has
+lower case, digits and dashes, 63 at most, and less where Kubernetes appends to it.
+"""
+
+import hashlib
+import re
+
+from peitho.errors import InvalidArgument
+
+_CONTAINER_NAME = re.compile(r"^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
+_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")
+_HASH_CHARACTERS = 10
+# A Job appends `-` and 8 digits of the container's ID to it, its Pod `-` and 5 more: 63 in all.
+LONGEST_CHARACTERS = 48
+
+
+def kubernetes_name(prefix: str, name: str) -> str:
+    """
+    An object's name for a container's: at most 48 characters, an RFC 1123 label.
+
+    The hash is of the exact name, so `A_b` and `a-b` have two names.
+    """
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARACTERS]
+    room = LONGEST_CHARACTERS - len(prefix) - _HASH_CHARACTERS - 2
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:room].strip("-")
+    return "-".join(part for part in (prefix, slug, digest) if part)
+
+
+def label_value(text: str) -> str:
+    """A label's value for any text: itself where it can be, else readable with a hash behind."""
+    if _LABEL_VALUE.match(text):
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARACTERS]
+    room = 63 - _HASH_CHARACTERS - 1
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:room].strip("-_.")
+    return f"{slug}-{digest}" if slug else digest
+
+
+def valid_container_name(name: str) -> str:
+    """
+    The name without Docker's leading slash.
+
+    Raises InvalidArgument with dockerd's own message.
+    """
+    if not _CONTAINER_NAME.match(name):
+        raise InvalidArgument(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+    return name.removeprefix("/")
+
+
+def env_escape(text: str) -> str:
+    """A text that Kubernetes' expansion of `$(X)` and `$$` turns back into itself."""
+    return text.replace("$", "$$")

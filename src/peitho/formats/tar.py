@@ -1,0 +1,311 @@
+"""
+Tar archives from outside: hostile until read.
+
+Names are taken from the target down, as dockerd does, so `/etc/x` and `etc/x` are the same; what
+would leave the target (`..`, links, links planted earlier) and what is no file, directory or link
+is refused with its name.  Contents are streams, never whole in memory.
+"""
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, Literal
+
+from peitho.errors import InvalidArgument
+
+Kind = Literal["file", "dir", "symlink", "hardlink"]
+
+_COPY_BYTES = 1024 * 1024
+_MODE = 0o7777
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one archive may hold; sizes are unpacked."""
+
+    entries: int = 200_000
+    total_bytes: int = 4 * 1024**3
+    path_bytes: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry; `name` is relative and normalized, empty for the root; `link` as it was given."""
+
+    name: str
+    kind: Kind
+    mode: int
+    size: int
+    link: str = ""
+    sha256: str = ""
+
+
+def scan(archive: BinaryIO, *, limits: Limits, digests: bool = False) -> list[Entry]:
+    """
+    Read an archive to its end, and check all of it; with `digests`, the contents' sha256 too.
+
+    Raises InvalidArgument that names the entry; also for an archive that is cut or no archive.
+    """
+    found = []
+    for entry, content in _read(archive, limits=limits):
+        digest = _sha256(content) if content and digests else ""
+        found.append(Entry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest))
+    return found
+
+
+def unpack(archive: BinaryIO, target: Path, *, limits: Limits) -> list[Entry]:
+    """
+    Write an archive's entries below a directory; owners and times are the writer's own.
+
+    Raises InvalidArgument that names the entry; nothing outside the target is ever written.
+    """
+    found = []
+    for entry, content in _read(archive, limits=limits):
+        _write(entry, content, target)
+        found.append(entry)
+    return found
+
+
+def read_files(archive: BinaryIO, *, limits: Limits) -> dict[str, bytes]:
+    """
+    The regular files of a small archive: absolute path to content.
+
+    Raises InvalidArgument, also past `limits.total_bytes`.
+    """
+    return {
+        f"/{entry.name}": content.read()
+        for entry, content in _read(archive, limits=limits)
+        if content is not None
+    }
+
+
+def write_layer(
+    archive: BinaryIO, layer: BinaryIO, *, directory: str, limits: Limits
+) -> list[Entry]:
+    """
+    What `ADD archive directory` adds, as an uncompressed layer; equal contents give equal bytes.
+
+    Entries are sorted, times and owners zero; `archive` must be seekable.  Returns the layer's
+    entries.  Raises InvalidArgument.
+    """
+    base = PurePosixPath(directory.strip("/"))
+    entries = {entry.name: entry for entry in scan(archive, limits=limits)}
+    archive.seek(0)
+    with _whole(), tarfile.open(fileobj=archive, mode="r:*") as source:
+        members = {_normalized(member, limits): member for member in source}
+        with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as target:
+            written = [*_parents(base)]
+            for parent in written:
+                target.addfile(_header(parent))
+            for name in sorted(entries, key=PurePosixPath):
+                entry = _below(base, entries[name])
+                if not name:
+                    continue  # the directory itself is among its own parents
+                content = source.extractfile(members[name]) if entry.kind == "file" else None
+                target.addfile(_header(entry), content)
+                written.append(entry)
+    return written
+
+
+def pack(root: Path, out: BinaryIO) -> None:
+    """A tar of a directory's content, named `./...`, as Docker's archive of `DIR/.` is."""
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as archive:
+        archive.add(root, arcname=".", filter=_without_owner_names)
+
+
+def _without_owner_names(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        return None  # a socket or fifo that the command left behind
+    member.uname = member.gname = ""
+    return member
+
+
+def _read(archive: BinaryIO, *, limits: Limits) -> Iterator[tuple[Entry, IO[bytes] | None]]:
+    total = 0
+    links = _Links()
+    with _whole(), tarfile.open(fileobj=archive, mode="r|*") as source:
+        for number, member in enumerate(source):
+            if number >= limits.entries:
+                raise InvalidArgument(
+                    f"the archive has more than {limits.entries} entries, at {_shown(member.name)}"
+                )
+            total += max(0, member.size)
+            if total > limits.total_bytes:
+                raise InvalidArgument(
+                    f"the archive unpacks to more than {limits.total_bytes} bytes, "
+                    f"at {_shown(member.name)}"
+                )
+            entry = _entry(member, limits)
+            links.check(entry)
+            yield entry, source.extractfile(member) if entry.kind == "file" else None
+
+
+class _Links:
+    """The symbolic links of an archive so far: nothing may be written through one."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def check(self, entry: Entry) -> None:
+        path = PurePosixPath(entry.name)
+        for parent in path.parents:
+            if str(parent) in self._names:
+                raise InvalidArgument(
+                    f"the entry {_shown(entry.name)} lies below the link {_shown(str(parent))}"
+                )
+        if entry.kind == "symlink":
+            self._names.add(entry.name)
+        else:
+            self._names.discard(entry.name)
+
+
+def _entry(member: tarfile.TarInfo, limits: Limits) -> Entry:
+    name = _normalized(member, limits)
+    mode = member.mode & _MODE
+    if member.isreg():
+        return Entry(name, "file", mode, member.size)
+    if member.isdir():
+        return Entry(name, "dir", mode, 0)
+    if member.issym():
+        _stay_inside(PurePosixPath(name).parent, member)
+        return Entry(name, "symlink", mode, 0, member.linkname)
+    if member.islnk():
+        return Entry(name, "hardlink", mode, 0, _inside(member.linkname, member))
+    raise InvalidArgument(
+        f"the entry {_shown(member.name)} is neither a file, a directory nor a link"
+    )
+
+
+def _normalized(member: tarfile.TarInfo, limits: Limits) -> str:
+    if len(os.fsencode(member.name)) > limits.path_bytes:
+        raise InvalidArgument(f"the name of the entry {_shown(member.name)} is too long")
+    return _inside(member.name, member)
+
+
+def _inside(name: str, member: tarfile.TarInfo) -> str:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
+        raise InvalidArgument(f"the entry {_shown(member.name)} leaves the target")
+    return "/".join(parts)
+
+
+def _stay_inside(directory: PurePosixPath, member: tarfile.TarInfo) -> None:
+    """A relative link must not climb above the target; an absolute one does at once."""
+    link = member.linkname
+    depth = len([part for part in directory.parts if part != "."])
+    for part in link.split("/"):
+        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
+        if depth < 0:
+            break
+    if link.startswith("/") or depth < 0 or not link or "\0" in link:
+        raise InvalidArgument(
+            f"the entry {_shown(member.name)} is a link to {_shown(link)}, which leaves the target"
+        )
+
+
+def _write(entry: Entry, content: IO[bytes] | None, target: Path) -> None:
+    path = target / entry.name
+    _make_parents(path, target)
+    if entry.kind == "dir":
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            path.mkdir()
+        if entry.name:
+            path.chmod(entry.mode | stat.S_IRWXU)
+        return
+    if path.is_dir() and not path.is_symlink():
+        raise InvalidArgument(f"the entry {_shown(entry.name)} would replace a directory")
+    path.unlink(missing_ok=True)
+    if entry.kind == "symlink":
+        path.symlink_to(entry.link)
+    elif entry.kind == "hardlink":
+        _link(entry, path, target)
+    elif content is not None:
+        with path.open("xb") as file:
+            _copy(content, file)
+        path.chmod(entry.mode)
+
+
+def _make_parents(path: Path, target: Path) -> None:
+    """Make what is missing between target and path; a link on the way is refused."""
+    below = target
+    for part in path.relative_to(target).parts[:-1]:
+        below /= part
+        if below.is_symlink():
+            raise InvalidArgument(f"{_shown(str(below.relative_to(target)))} is a link")
+        below.mkdir(exist_ok=True)
+
+
+def _link(entry: Entry, path: Path, target: Path) -> None:
+    linked = target / entry.link
+    _make_parents(linked, target)
+    if linked.is_symlink() or not linked.is_file():
+        raise InvalidArgument(
+            f"the entry {_shown(entry.name)} is a link to {_shown(entry.link)}, which is no file"
+        )
+    path.hardlink_to(linked)
+
+
+def _parents(base: PurePosixPath) -> Iterator[Entry]:
+    for path in [*reversed(base.parents), base]:
+        if str(path) != ".":
+            yield Entry(str(path), "dir", 0o755, 0)
+
+
+def _below(base: PurePosixPath, entry: Entry) -> Entry:
+    link = str(base / entry.link) if entry.kind == "hardlink" else entry.link
+    return Entry(str(base / entry.name), entry.kind, entry.mode, entry.size, link)
+
+
+def _header(entry: Entry) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(entry.name)
+    header.mode = entry.mode
+    header.size = entry.size
+    header.linkname = entry.link
+    header.type = {
+        "file": tarfile.REGTYPE,
+        "dir": tarfile.DIRTYPE,
+        "symlink": tarfile.SYMTYPE,
+        "hardlink": tarfile.LNKTYPE,
+    }[entry.kind]
+    return header
+
+
+def _sha256(content: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := content.read(_COPY_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    while chunk := source.read(_COPY_BYTES):
+        target.write(chunk)
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 200 else f"{name[:200]}...")  # noqa: PLR2004  enough to find it
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """What tarfile and its decompressors raise for a broken archive, as one kind."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, ValueError, LookupError, OverflowError) as error:
+        raise InvalidArgument(f"not a whole tar archive: {error}") from error
+    except OSError as error:
+        # gzip tells of damage by OSError without errno; a full disk has one.
+        if error.errno is None:
+            raise InvalidArgument(f"not a whole tar archive: {error}") from error
+        raise
+    except Exception as error:
+        # zlib.error and lzma.LZMAError share nothing but Exception.
+        if type(error).__module__ in ("zlib", "_lzma", "lzma"):
+            raise InvalidArgument(f"not a whole tar archive: {error}") from error
+        raise

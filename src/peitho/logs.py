@@ -1,0 +1,46 @@
+"""
+Log events: one line each, past tense, values as fields.
+
+JSON where nobody watches, colors on a terminal.  File contents, values of environment variables
+and tokens are never fields.
+"""
+
+import logging
+import sys
+
+import structlog
+
+from peitho.settings import LogSettings
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def configure(settings: LogSettings) -> None:
+    """Set up structlog, and the standard library's root logger for the libraries we use."""
+    level = _LEVELS[settings.level]
+    terminal = sys.stderr.isatty()
+    console = settings.format == "console" or (settings.format == "auto" and terminal)
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=settings.enable_color and terminal)
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(logger=settings.name)
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)

@@ -1,0 +1,20 @@
+"""Metrics, named once; labels are bounded."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("peitho_requests_total", "Docker API requests.", ["route", "status"])
+REQUEST_SECONDS = Histogram("peitho_request_duration_seconds", "Docker API requests.", ["route"])
+BUILD_SECONDS = Histogram(
+    "peitho_build_duration_seconds",
+    "Chaincode builds, from start to exit code.",
+    ["outcome"],
+    buckets=(1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1800),
+)
+START_SECONDS = Histogram(
+    "peitho_chaincode_start_duration_seconds",
+    "Chaincode starts, from the peer's call to a running process.",
+    ["outcome"],
+    buckets=(0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300),
+)
+WAITS = Gauge("peitho_open_waits", "Peers waiting for a container to end.")
+WATCH_AGE_SECONDS = Gauge("peitho_watch_age_seconds", "Seconds since the cluster was last heard.")

@@ -1,0 +1,114 @@
+"""HTTP calls from a Pod to Peitho's delivery listener; standard library, so that it starts fast."""
+
+import http.client
+import os
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_TIMEOUT_SECONDS = 60.0
+_RETRY_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 3.0
+_TERMINATION_LOG = Path("/dev/termination-log")
+_SERVER_ERROR = 500
+
+
+class CallError(Exception):
+    """Peitho said no; `status` is its answer."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Peitho:
+    """Peitho as a Pod sees it: an address, and a token for one thing."""
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or 80
+        self._base = parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    @classmethod
+    def from_environment(cls) -> "Peitho":
+        """From `PEITHO_URL` and `PEITHO_TOKEN`."""
+        return cls(os.environ["PEITHO_URL"], os.environ["PEITHO_TOKEN"])  # noqa: TID251  its own process
+
+    def get(self, path: str, take: Callable[[http.client.HTTPResponse], T]) -> T:
+        """Fetch and give the answer to `take`; what may pass is tried again for a minute."""
+        return _retried(lambda: self._request("GET", path, None, take))
+
+    def send(self, method: str, path: str, body: Iterable[bytes]) -> None:
+        """Send a body as it comes, once: half of it may have arrived."""
+        self._request(method, path, body, lambda response: response.read())
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Iterable[bytes] | None,
+        take: Callable[[http.client.HTTPResponse], T],
+    ) -> T:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_SECONDS)
+        try:
+            self._send(connection, method, path, body)
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                said = response.read(1000).decode(errors="replace").strip()
+                raise CallError(
+                    f"{method} {path}: {response.status} {said}", status=response.status
+                )
+            return take(response)
+        finally:
+            connection.close()
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: Iterable[bytes] | None,
+    ) -> None:
+        connection.putrequest(method, self._base + path)
+        for name, value in self._headers.items():
+            connection.putheader(name, value)
+        if body is None:
+            connection.endheaders()
+            return
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        for chunk in body:
+            if chunk:
+                connection.send(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        connection.send(b"0\r\n\r\n")
+
+
+def _retried(call: Callable[[], T]) -> T:
+    end = time.monotonic() + _RETRY_SECONDS
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return call()
+        except (OSError, http.client.HTTPException, CallError) as error:
+            final = isinstance(error, CallError) and error.status < _SERVER_ERROR
+            if final or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def tell(message: str) -> None:
+    """Say why this container fails, where the cluster shows it."""
+    line = " ".join(message.split())[:2000]
+    print(line, flush=True)  # noqa: T201  a container's log is its output
+    try:
+        _TERMINATION_LOG.write_text(line)
+    except OSError:
+        return  # not in a Pod

@@ -1,0 +1,124 @@
+"""
+`python -m peitho.pod.helper`: stands beside a build, and is its way to Peitho and back.
+
+Fetches what the peer uploaded, gives the word to go, sends the output as it comes, then the exit
+code, then the output directory.  PEITHO_URL and PEITHO_TOKEN say where and with what right,
+PEITHO_BUILD which build.
+"""
+
+import http.client
+import json
+import os
+import platform
+import queue
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from peitho.errors import PeithoError
+from peitho.formats import streams, tar
+from peitho.formats.tar import Limits
+from peitho.pod import wrapper
+from peitho.pod.calls import CallError, Peitho, tell
+
+_COPY_BYTES = 256 * 1024
+_POLL_SECONDS = 0.02
+_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_GONE = (403, 404)
+
+
+def fetch(peitho: Peitho, build: str) -> Path:
+    """Fetch and unpack all uploads; the directory whose content will be the result."""
+    about: dict[str, Any] = peitho.get(f"/builds/{build}", json.load)
+    for upload in about["uploads"]:
+        with tempfile.TemporaryFile(dir=wrapper.CONTROL) as archive:
+
+            def save(response: http.client.HTTPResponse, archive: IO[bytes] = archive) -> None:
+                archive.seek(0)
+                archive.truncate()
+                shutil.copyfileobj(response, archive, _COPY_BYTES)
+
+            peitho.get(f"/builds/{build}/uploads/{upload['number']}", save)
+            archive.seek(0)
+            tar.unpack(archive, Path(upload["path"]), limits=Limits())
+    return Path(about["output"])
+
+
+def output() -> Iterator[bytes]:
+    """What the command says, as frames, until it is done and all is said."""
+    with Path(wrapper.STDOUT).open("rb") as stdout, Path(wrapper.STDERR).open("rb") as stderr:
+        while True:
+            done = Path(wrapper.DONE).exists()  # before the last look at the files
+            said = b"".join(
+                streams.frame(stream, data)
+                for stream, file in ((streams.STDOUT, stdout), (streams.STDERR, stderr))
+                if (data := file.read(_COPY_BYTES))
+            )
+            if said:
+                yield said
+            elif done:
+                return
+            else:
+                time.sleep(_POLL_SECONDS)
+
+
+def packed(directory: Path) -> Iterator[bytes]:
+    """A tar of a directory, while it is made."""
+    chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=8)
+
+    class Sink:
+        def write(self, data: bytes) -> int:
+            chunks.put(bytes(data))
+            return len(data)
+
+    def make() -> None:
+        try:
+            tar.pack(directory, Sink())  # type: ignore[arg-type]  # a tar stream only writes
+            chunks.put(None)
+        except BaseException as error:  # noqa: BLE001  handed to the reader
+            chunks.put(error)
+
+    threading.Thread(target=make, daemon=True).start()
+    while (chunk := chunks.get()) is not None:
+        if isinstance(chunk, BaseException):
+            raise chunk
+        yield chunk
+
+
+def help_build(peitho: Peitho, build: str) -> None:
+    """All of it, in order."""
+    result = fetch(peitho, build)
+    Path(wrapper.GO).touch()
+    while not Path(wrapper.STARTED).exists():
+        time.sleep(_POLL_SECONDS)
+    peitho.send("POST", f"/builds/{build}/log", output())
+    peitho.send("PUT", f"/builds/{build}/exit", [Path(wrapper.EXIT).read_bytes().strip()])
+    machine = platform.machine()
+    architecture = _GO_ARCHITECTURES.get(machine, machine)
+    peitho.send("PUT", f"/builds/{build}/result?architecture={architecture}", packed(result))
+
+
+def main() -> int:
+    """Help; 0, also if the build was removed, or 1 with the reason in the termination message."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    try:
+        help_build(Peitho.from_environment(), os.environ["PEITHO_BUILD"])  # noqa: TID251  see puller
+    except CallError as error:
+        if error.status in _GONE:
+            return 0
+        tell(f"Peitho did not take part: {error}")
+        return 1
+    except (PeithoError, OSError, http.client.HTTPException) as error:
+        tell(f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

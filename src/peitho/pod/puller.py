@@ -1,0 +1,62 @@
+"""
+`python -m peitho.pod.puller`: the init container that brings a chaincode's layer.
+
+PEITHO_URL and PEITHO_TOKEN say where and with what right, PEITHO_BLOB which (`sha256:...`),
+PEITHO_TARGET the directory.  Nothing is unpacked before its sha256 is right.
+"""
+
+import hashlib
+import http.client
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from peitho.errors import PeithoError
+from peitho.formats import tar
+from peitho.formats.tar import Limits
+from peitho.pod.calls import CallError, Peitho, tell
+
+_COPY_BYTES = 1024 * 1024
+
+
+def pull(peitho: Peitho, digest: str, target: Path) -> None:
+    """
+    Fetch a blob, check it, unpack it into a directory.
+
+    Raises PeithoError if it is not what its digest says.
+    """
+    blob = target / ".blob"
+
+    def save(response: http.client.HTTPResponse) -> None:
+        with blob.open("wb") as file:
+            shutil.copyfileobj(response, file, _COPY_BYTES)
+
+    try:
+        peitho.get(f"/blobs/{digest}", save)
+        with blob.open("rb") as file:
+            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            if found != digest:
+                raise PeithoError(f"the layer is damaged: it is {found}, and should be {digest}")
+            file.seek(0)
+            tar.unpack(file, target, limits=Limits())
+    finally:
+        blob.unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Pull; 0, or 1 with the reason in the termination message."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    environment = os.environ  # noqa: TID251  a process of its own, without settings
+    digest, target = environment["PEITHO_BLOB"], Path(environment["PEITHO_TARGET"])
+    try:
+        pull(Peitho.from_environment(), digest, target)
+    except (PeithoError, CallError, OSError, http.client.HTTPException) as error:
+        tell(f"the chaincode's layer could not be fetched from Peitho: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

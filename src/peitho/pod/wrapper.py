@@ -1,0 +1,29 @@
+"""
+What the build container runs around the peer's command; needs `sh` and `sleep`, nothing else.
+
+It waits for the helper's word, since the uploads are fetched meanwhile; then runs the command
+unchanged, keeps its output in files, and writes down its exit code.
+"""
+
+CONTROL = "/peitho"
+GO = f"{CONTROL}/go"
+STARTED = f"{CONTROL}/started"
+STDOUT = f"{CONTROL}/stdout"
+STDERR = f"{CONTROL}/stderr"
+EXIT = f"{CONTROL}/exit"
+DONE = f"{CONTROL}/done"
+
+# A builder image may have a home with a warm compiler cache, which is left alone; under a user
+# that it does not know the home is `/`, and npm fails on it.
+WRAPPER = f"""\
+until [ -e {GO} ]; do sleep 0.05 2>/dev/null || sleep 1; done
+[ -w "${{HOME:-/}}" ] || export HOME=/tmp
+: > {STDOUT}
+: > {STDERR}
+: > {STARTED}
+"$@" > {STDOUT} 2> {STDERR}
+code=$?
+echo $code > {EXIT}
+: > {DONE}
+exit $code
+"""
