@@ -54,6 +54,7 @@ async def serve(settings: Settings) -> None:
             await stop.wait()
             log.info("peitho stopping")
         tasks.cancel()
+        services.builds.close()
 
 
 def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Services:
@@ -90,6 +91,7 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
             start_timeout_seconds=settings.builder.start_timeout_seconds,
             deadline_seconds=settings.builder.deadline_seconds,
             abandoned_after_seconds=settings.builder.abandoned_after_seconds,
+            output_bytes=settings.limits.output_bytes,
         ),
         limits=limits,
         tasks=tasks,

@@ -9,6 +9,7 @@ import click
 import yaml
 
 from peitho import __version__, settings
+from peitho.errors import Unavailable
 from peitho.settings import Settings, SettingsError
 
 _CONFIG = click.option(
@@ -38,8 +39,10 @@ def _flags(command: Any) -> Any:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """
-    Peitho answers the Docker Engine API calls of Hyperledger Fabric peers, and puts Kubernetes
-    underneath: a peer's build runs in a Pod, its chaincode as a Job.
+    Run Hyperledger Fabric chaincode on Kubernetes, for peers that speak to a Docker daemon.
+
+    Peitho answers the Docker Engine API calls of the peers: a build runs in a Pod, chaincode as
+    a Job.
 
     On a peer, one variable changes: CORE_VM_ENDPOINT=tcp://peitho:8080
 
@@ -58,7 +61,11 @@ def serve(config: Path | None, **flags: str | None) -> None:
 
     effective = _load(config, flags)
     logs.configure(effective.log)
-    asyncio.run(app.serve(effective))
+    try:
+        asyncio.run(app.serve(effective))
+    except Unavailable as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
 
 
 @main.command("config")

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.alias_generators import to_camel, to_snake
+from pydantic.alias_generators import to_camel
 
 __all__ = [
     "BuilderSettings",
@@ -35,8 +35,11 @@ __all__ = [
 ]
 
 
+_CAPITAL = re.compile(r"([A-Z])")
+
+
 class SettingsError(Exception):
-    """Every problem of the configuration at once, a line each: key, what is wrong, what is allowed."""
+    """Every problem at once, a line each: key, what is wrong, what is allowed."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -54,7 +57,7 @@ def _listen_address(value: str) -> str:
 
 def _host_alias(value: str) -> str:
     address, _, host = value.rpartition(":")
-    if not host:
+    if not address or not host:
         raise ValueError("must be IP:HOST")
     ipaddress.ip_address(address.strip("[]"))
     return value
@@ -96,7 +99,7 @@ class PeithoSettings(Section):
     puller_access_address: str = "peitho:8081"
     """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address."""
 
-    puller_image: str = "peitho:dev"
+    puller_image: str = "docker.io/peitho/peitho:dev"
     """Peitho's own image, which runs beside builds and before chaincode."""
 
     instance: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")] = "peitho"
@@ -129,10 +132,10 @@ class BuilderSettings(Section):
     """Build containers, which become Pods."""
 
     user: UserId | None = 500
-    """Numeric user of build Pods: Fabric's ccenv has 500.  Null: the image's, or OpenShift's."""
+    """Numeric user of build Pods: Fabric's ccenv has 500.  Null: the number OpenShift gives."""
 
     users: Mapping[str, UserId | None] = Field(default_factory=dict)
-    """Other users by builder image, with `*`: `{"*fabric-javaenv*": 0}` where Pods may run as root."""
+    """Other users by builder image, with `*`: `{"*fabric-javaenv*": 0}`, where root may run."""
 
     start_timeout_seconds: float = Field(default=240, gt=0)
     """How long a build Pod may take to run before the build fails; peers allow 300 in all."""
@@ -140,7 +143,7 @@ class BuilderSettings(Section):
     deadline_seconds: int = Field(default=1800, gt=0)
     """How long a build may take; the cluster ends it then."""
 
-    abandoned_after_seconds: float = Field(default=30, gt=0)
+    abandoned_after_seconds: float = Field(default=2, gt=0)
     """A build nobody waits for any more, since its peer hung up, is ended after this long."""
 
     resources: Resources = Resources()
@@ -151,7 +154,7 @@ class ChaincodeSettings(Section):
     """Chaincode containers, which become Jobs."""
 
     user: UserId | None = 500
-    """Numeric user of chaincode Pods.  Null: the image's, or the one OpenShift gives."""
+    """Numeric user of chaincode Pods.  Null: the number OpenShift gives."""
 
     users: Mapping[str, UserId | None] = Field(default_factory=dict)
     """Other users by runtime image, with `*`."""
@@ -171,6 +174,9 @@ class LimitSettings(Section):
 
     archive_bytes: int = Field(default=4 * 1024**3, gt=0)
     """Bytes of one archive, unpacked."""
+
+    output_bytes: int = Field(default=256 * 1024**2, gt=0)
+    """Bytes of what one build says; the rest is left out, and that is said."""
 
 
 class LogSettings(Section):
@@ -225,10 +231,11 @@ class _Leaf:
     """One setting: its keys in the file, and the variable that overrides it."""
 
     keys: tuple[str, ...]
+    is_text: bool
 
     @property
     def variable(self) -> str:
-        words = [to_snake(key).replace("-", "_") for key in self.keys]
+        words = [_CAPITAL.sub(r"_\1", key).replace("-", "_") for key in self.keys]
         return "PEITHO_" + "_".join(words).upper()
 
 
@@ -239,7 +246,8 @@ def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[_Le
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _leaves(kind, keys)
         else:
-            yield _Leaf(keys)
+            # Lists and mappings are written as YAML in a variable, all else as it is.
+            yield _Leaf(keys, is_text=typing.get_origin(kind) not in (tuple, Mapping))
 
 
 def load(
@@ -259,7 +267,7 @@ def load(
     for leaf in _leaves(Settings):
         value = _from_environment(leaf, environment, problems)
         if value is not None:
-            _put(tree, leaf.keys, yaml.safe_load(value) if value[:1] in "[{" else value)
+            _put_variable(tree, leaf, value, problems)
     for key, value in (flags or {}).items():
         if value is not None:
             _put(tree, tuple(key.split(".")), value)
@@ -298,9 +306,16 @@ def _from_environment(
     if file is not None:
         try:
             return Path(file).read_text().strip()
-        except OSError as error:
-            problems.append(f"{leaf.variable}_FILE: {file} cannot be read: {error.strerror}")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{leaf.variable}_FILE: {file} cannot be read: {error}")
     return environment.get(leaf.variable)
+
+
+def _put_variable(tree: dict[str, Any], leaf: _Leaf, value: str, problems: list[str]) -> None:
+    try:
+        _put(tree, leaf.keys, value if leaf.is_text else yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        problems.append(f"{leaf.variable}: is not YAML: {error}")
 
 
 def _put(tree: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from peitho.api import models, queries
 from peitho.api.services import services
-from peitho.core.containers import Archive
+from peitho.core.container import Archive
 from peitho.errors import InvalidArgument
 
 CHUNK_BYTES = 256 * 1024

@@ -19,9 +19,11 @@ async def attach(request: web.Request) -> web.StreamResponse:
     """POST /containers/{id}/attach — 101, then the output until the container ends; 404."""
     connection = Connection.of(request)
     connection.take_over()  # before anything is awaited: the half-close may be there already
-    with suppress(ConnectionResetError):
-        await _answer(request, connection)
-    connection.close()
+    try:
+        with suppress(ConnectionResetError):
+            await _answer(request, connection)
+    finally:
+        connection.close()  # an error in the middle too: the caller reads until the end
     return Taken()
 
 

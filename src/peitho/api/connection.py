@@ -56,29 +56,35 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Tell aiohttp, and probe the connection while it is silent."""
         self._transport = cast("asyncio.Transport", transport)
         _keep_alive(transport)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever writes, and tell aiohttp."""
         self._lost.set()
         self._writable.set()
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Pass bytes on to aiohttp, until the connection is taken over."""
         if not self._taken:  # else it is stdin, which no container of ours has
             self._inner.data_received(data)
 
     def eof_received(self) -> bool:
+        """Keep our half open; whether the peer hung up shows within a few turns of the loop."""
         if not self._taken:
             self._in_turns(_TURNS, self._hang_up_unless_taken)
         return True
 
     def pause_writing(self) -> None:
+        """Writers wait."""
         self._writable.clear()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
+        """Writers go on."""
         self._writable.set()
         self._inner.resume_writing()
 

@@ -10,7 +10,7 @@ from peitho import metrics
 from peitho.api import models, queries
 from peitho.api.middleware import json_response
 from peitho.api.services import services
-from peitho.core.containers import Container, State, Summary
+from peitho.core.container import Container, State, Summary
 from peitho.errors import Conflict, InvalidArgument, NotFound
 from peitho.formats import streams
 
@@ -101,8 +101,13 @@ async def remove(request: web.Request) -> web.Response:
 async def inspect(request: web.Request) -> web.Response:
     """GET /containers/{id}/json — 200; 404."""
     details = await (await _container(request)).inspect()
+    image = services(request).images.find(details.summary.image)
 
-    return json_response(models.inspect(details, tty=queries.is_versioned(request)))
+    return json_response(
+        models.inspect(
+            details, image_id=image.id if image else "", tty=queries.is_versioned(request)
+        )
+    )
 
 
 async def list_all(request: web.Request) -> web.Response:

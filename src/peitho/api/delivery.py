@@ -60,12 +60,13 @@ async def log(request: web.Request) -> web.Response:
 
 async def exit_code(request: web.Request) -> web.Response:
     """PUT /builds/{id}/exit — 200: the command's exit code, in decimal digits."""
+    found = _build(request)
     text = await request.content.read(_EXIT_BYTES)
     code = int(text) if text.strip().isdigit() else -1
     if not 0 <= code <= _LAST_EXIT_CODE:
         raise InvalidArgument(f"not an exit code: {text!r}")
 
-    _build(request).take_exit(code)
+    found.take_exit(code)
 
     return web.Response()
 

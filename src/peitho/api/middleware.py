@@ -51,6 +51,9 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             cause = f"Peitho failed, see its log: {type(error).__name__}: {error}"
             response = error_response(500, cause)
         status = response.status
+        if cause and request.writer.output_size and request.transport:
+            # A second head would lie in the middle of a body that never ends: break it off.
+            request.transport.close()
         return response
     finally:
         _account(request, status=status, cause=cause, seconds=time.monotonic() - began)

@@ -7,9 +7,9 @@ Requests are read leniently: the three generations of client leave out, null or 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from peitho.core.containers import Details, PathStat, State, Summary
+from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
 from peitho.formats.manifests import ContainerSpec
@@ -19,6 +19,13 @@ Json = dict[str, Any]
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {key: each for key, each in value.items() if each is not None}
 
 
 class HostConfig(_Request):
@@ -40,17 +47,7 @@ class CreateRequest(_Request):
     @field_validator("cmd", "entrypoint", mode="before")
     @classmethod
     def _list_of_words(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value or ()
-
-    @field_validator("env", mode="before")
-    @classmethod
-    def _absent(cls, value: object) -> object:
-        return value or ()
-
-    @field_validator("host_config", mode="before")
-    @classmethod
-    def _no_host_config(cls, value: object) -> object:
-        return value or HostConfig()
+        return (value,) if isinstance(value, str) else value
 
     def spec(self) -> ContainerSpec:
         """What the request means, in our own words."""
@@ -97,7 +94,7 @@ def state(state: State) -> Json:
     }
 
 
-def inspect(details: Details, *, tty: bool) -> Json:
+def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
     """`docker inspect` of a container; `tty` says that its streams are raw, without frames."""
     summary, spec = details.summary, details.spec
     command = [*spec.entrypoint, *spec.command]
@@ -107,7 +104,7 @@ def inspect(details: Details, *, tty: bool) -> Json:
         "Path": command[0] if command else "",
         "Args": command[1:],
         "State": state(summary.state),
-        "Image": summary.image,
+        "Image": image_id,
         "Name": f"/{summary.name}",
         "RestartCount": 0,
         "Driver": "kubernetes",

@@ -30,7 +30,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _PATHS = {
-    "Event": "api/v1/namespaces/{namespace}/events",
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
@@ -41,6 +40,7 @@ _REQUEST_SECONDS = 10.0
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 50
 _WATCH_SILENCE_SECONDS = 65.0
+_WATCH_PAUSE_SECONDS = 1.0
 _REMEMBERED_GONE = 10_000
 
 
@@ -66,9 +66,11 @@ class Kubernetes:
         """
         A client from a kubeconfig file, or from the Pod's service account where there is none.
 
-        Nothing is sent yet.  Raises ConfigError (lightkube's) if neither is there.
+        Nothing is sent yet.  Raises Unavailable if neither is there.
         """
         config = _configuration(kubeconfig)
+        if config.user is None:  # lightkube takes it for granted
+            config = config._replace(user=User())
         timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
         transport: Any = _transport(config)  # lightkube's type names the blocking kind alone
         parameters = ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
@@ -250,7 +252,7 @@ class PodWatch:
                 await self._list_and_watch()
             except (PeithoError, ValueError, KeyError) as error:
                 log.warning("watch interrupted", cause=str(error) or type(error).__name__)
-                await asyncio.sleep(1)
+            await asyncio.sleep(_WATCH_PAUSE_SECONDS)
 
     async def _list_and_watch(self) -> None:
         pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
@@ -258,6 +260,7 @@ class PodWatch:
         self.synced.set()
         try:
             while True:
+                began = time.monotonic()
                 async for event in self._kubernetes.watch(
                     "Pod", labels=self._labels, version=version
                 ):
@@ -265,6 +268,8 @@ class PodWatch:
                     self._heard()
                     self._take(event)
                 self._heard()
+                if time.monotonic() - began < _WATCH_PAUSE_SECONDS:
+                    await asyncio.sleep(_WATCH_PAUSE_SECONDS)  # ended at once: do not ask all day
         except KubernetesError as error:
             if error.code != _GONE:
                 raise
@@ -334,10 +339,17 @@ class Sighting:
 
 
 def _configuration(kubeconfig: Path | None) -> SingleConfig:
-    source = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
-    config = source.get()
+    try:
+        if kubeconfig:
+            config = KubeConfig.from_file(kubeconfig).get()
+        else:
+            config = KubeConfig.from_service_account().get()
+    except (ConfigError, OSError, ValueError) as error:
+        raise Unavailable(
+            f"No Kubernetes: {error}; set k8s.kubeconfig, or run in a Pod with a service account"
+        ) from error
     if config is None:
-        raise ConfigError("the kubeconfig has no current context")
+        raise Unavailable(f"No Kubernetes: {kubeconfig} has no current context")
     return config
 
 
@@ -375,7 +387,7 @@ class _reachable:  # noqa: N801  reads as a statement: with _reachable()
 def _refusal(response: httpx.Response) -> KubernetesError:
     try:
         return _status_error(response.json())
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):  # not the API server's own words
         return KubernetesError(
             f"The Kubernetes API answered {response.status_code}: {response.text[:200]}",
             code=response.status_code,
@@ -392,7 +404,7 @@ def _status_error(status: Manifest) -> KubernetesError:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Lines ended by `\\n` alone: JSON may hold U+2028, at which other splitters cut."""
+    r"""Lines ended by `\n` alone: JSON may hold U+2028, at which other splitters cut."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

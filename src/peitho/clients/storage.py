@@ -40,7 +40,7 @@ class Storage:
     def open(cls, root: Path) -> "Storage":
         """Make the directories, and drop what an earlier run left half-written."""
         storage = cls(root)
-        with _room():
+        with room():
             shutil.rmtree(storage._spool, ignore_errors=True)
             for folder in (storage._blobs, storage._images, storage._spool):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -64,12 +64,12 @@ class Storage:
 
     def make_spool_directory(self, prefix: str) -> Path:
         """A directory for files in flight, which the caller removes."""
-        with _room():
+        with room():
             return Path(tempfile.mkdtemp(prefix=prefix, dir=self._spool))
 
     def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
         """Keep what `write` writes; its digest (`sha256:...`) and size in bytes."""
-        with _room():
+        with room():
             descriptor, name = tempfile.mkstemp(dir=self._spool)
             temporary = Path(name)
             try:
@@ -123,7 +123,7 @@ class Storage:
         return self._images / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
     def _replace(self, path: Path, content: bytes) -> None:
-        with _room():
+        with room():
             descriptor, name = tempfile.mkstemp(dir=self._spool)
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -143,7 +143,7 @@ async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -
     Raises InvalidArgument past the limit, StorageFull where the disk is; the file is then no use.
     """
     size = 0
-    with _room(), path.open("wb") as file:
+    with room(), path.open("wb") as file:
         async for chunk in chunks:
             size += len(chunk)
             if size > limit_bytes:
@@ -161,7 +161,8 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def room() -> Iterator[None]:
+    """Tell a full disk as StorageFull."""
     try:
         yield
     except OSError as error:

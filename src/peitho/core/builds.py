@@ -23,7 +23,7 @@ from peitho.clients.kubernetes import Kubernetes, Manifest, PodWatch
 from peitho.clients.storage import Storage, spool
 from peitho.core import pods
 from peitho.core.clock import now
-from peitho.core.containers import Archive, Details, PathStat, State, Summary
+from peitho.core.container import Archive, Details, PathStat, State, Summary
 from peitho.core.images import Provenance
 from peitho.core.output import Output
 from peitho.core.tasks import Tasks
@@ -57,6 +57,7 @@ class BuilderOptions:
     start_timeout_seconds: float
     deadline_seconds: int
     abandoned_after_seconds: float
+    output_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,11 @@ class Builds:
         """Drop a build that was removed."""
         self._builds.pop(build.id, None)
 
+    def close(self) -> None:
+        """Give back the files of all builds, at the end of the program."""
+        for build in self._builds.values():
+            build.close()
+
     async def clear_leftovers(self) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""
         labels = manifests.own_labels(self.settings.instance) | {manifests.KIND: BUILD}
@@ -144,7 +150,7 @@ class Build:
         self.spec = spec
         self.uploads: list[Upload] = []
         self._directory = builds.storage.make_spool_directory("build-")
-        self._output = Output(self._directory / "output")
+        self._output = Output(self._directory / "output", limit_bytes=builds.options.output_bytes)
         self._created = now()
         self._began = 0.0
         self._started_at = ""
@@ -255,8 +261,13 @@ class Build:
         self._removed.set()
         self._end(Exit(SIGKILLED, "removed"))
         await self._drop_pod()
+        self.close()
         shutil.rmtree(self._directory, ignore_errors=True)
         log.info("build removed", build=self.id[:12])
+
+    def close(self) -> None:
+        """Give back its files; its Pod is cleared by the next run."""
+        self._output.discard()
 
     async def inspect(self) -> Details:
         """All that is told of it."""
@@ -333,7 +344,7 @@ class Build:
                 self._all.watch, self._key, HELPER, seconds=self._all.options.start_timeout_seconds
             )
         except StartFailed as error:
-            raise StartFailed(f"the build's Pod {error}") from error
+            raise StartFailed(f"the build's Pod cannot run: {error}") from error
         return True
 
     async def _mind(self) -> None:

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import structlog
 
@@ -18,7 +19,7 @@ from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest, Pod
 from peitho.clients.storage import Storage, spool
 from peitho.core import pods
 from peitho.core.clock import now
-from peitho.core.containers import Archive, Details, State, Summary
+from peitho.core.container import Archive, Details, State, Summary
 from peitho.core.images import Images
 from peitho.core.output import Readers
 from peitho.core.tokens import Tokens, blob_scope
@@ -225,10 +226,7 @@ class Chaincode:
             await asyncio.shield(self._withdraw(job))
             metrics.START_SECONDS.labels("failed").observe(time.monotonic() - began)
             if isinstance(error, StartFailed):
-                raise StartFailed(
-                    f"cannot start container {self._name}: {error} "
-                    f"(see `kubectl describe secret,job,pod -l {manifests.CONTAINER}={self._key}`)"
-                ) from error
+                raise StartFailed(f"cannot start container {self._name}: {error}") from error
             raise
         seconds = time.monotonic() - began
         metrics.START_SECONDS.labels("started").observe(seconds)
@@ -266,21 +264,20 @@ class Chaincode:
         # Peers attach before the start or at once after it: all of the log is what they ask for.
         del logs
         with self._all.readers(self._key).reading():
-            if follow and not await self._until_log():
+            if follow:
+                await self._until_log()
+            sighting = self._sighting()
+            if sighting.pod is None or not _has_log(sighting):
                 return
-            pod = self._sighting().pod
-            if pod is None or self._sighting().gone:
-                return
-            name = pod["metadata"]["name"]
+            name = sighting.pod["metadata"]["name"]
             async for chunk in self._kubernetes.log(name, CHAINCODE, follow=follow):
                 yield STDOUT, chunk
 
-    async def _until_log(self) -> bool:
-        try:
+    async def _until_log(self) -> None:
+        """Return once it is known whether there will be a log, or when it should have been."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._all.start_timeout_seconds):
-                return await self._watch.until(self._key, _has_log)
-        except TimeoutError:
-            return False
+                await self._watch.until(self._key, _has_log)
 
     async def remove(self) -> None:
         """The process is gone, then the Secret, and with it what it owns."""

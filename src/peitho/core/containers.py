@@ -1,119 +1,21 @@
 """
-Containers as peers see them: one with a name is chaincode, one without is a build.
+All containers as peers see them: one with a name is chaincode, one without is a build.
 
 This is the only place that knows the difference; whoever holds a `Container` need not.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
+from peitho.core.builds import Builds
+from peitho.core.chaincode import Chaincodes
+from peitho.core.container import Container, Summary
 from peitho.errors import NotFound
 from peitho.formats import names
 from peitho.formats.manifests import ContainerSpec
-
-if TYPE_CHECKING:
-    from peitho.core.builds import Builds
-    from peitho.core.chaincode import Chaincodes
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Docker's state of a container: `created`, `running` or `exited`; times are RFC 3339."""
-
-    status: str
-    exit_code: int = 0
-    reason: str = ""
-    started_at: str = ""
-    finished_at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A container in a list; `kubernetes_name` is where to look for it in the cluster."""
-
-    id: str
-    name: str
-    image: str
-    command: str
-    created: str
-    state: State
-    kubernetes_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """All that is told of one container."""
-
-    summary: Summary
-    spec: ContainerSpec
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class PathStat:
-    """A path in a container, as `X-Docker-Container-Path-Stat` tells it; mode is Go's FileMode."""
-
-    name: str
-    size_bytes: int
-    mode: int
-    modified_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """A tar of a path in a container, in a file that lives as long as the container."""
-
-    stat: PathStat
-    file: Path
-
-
-class Container(Protocol):
-    """What a peer can do with a container, whichever kind it is."""
-
-    @property
-    def id(self) -> str:
-        """64 hexadecimal digits."""
-        ...
-
-    async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
-        """Unpack an archive at a path, before start."""
-        ...
-
-    async def get_archive(self, path: str) -> Archive:
-        """The content of a path, after the end."""
-        ...
-
-    async def start(self) -> bool:
-        """Return once the process runs; False if it had been started before."""
-        ...
-
-    async def stop(self) -> bool:
-        """Return once the process is gone; False if it was not running."""
-        ...
-
-    async def wait(self) -> State:
-        """Return once the process has ended, and all who are attached have been told all."""
-        ...
-
-    def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
-        """Stdout (1) and stderr (2); `logs` replays what was said, `follow` goes on to the end."""
-        ...
-
-    async def remove(self) -> None:
-        """Drop the container and all it owns; what it runs is ended."""
-        ...
-
-    async def inspect(self) -> Details:
-        """All that is told of it."""
-        ...
 
 
 class Containers:
     """All containers, by name or ID."""
 
-    def __init__(self, chaincodes: "Chaincodes", builds: "Builds") -> None:
+    def __init__(self, chaincodes: Chaincodes, builds: Builds) -> None:
         self._chaincodes = chaincodes
         self._builds = builds
 

@@ -6,16 +6,16 @@ The layer is deterministic (no time, no owner, sorted): equal packages share one
 
 import asyncio
 import hashlib
-import tarfile
+import shutil
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import structlog
 
-from peitho.clients.storage import Storage, spool
+from peitho.clients.storage import Storage, room, spool
 from peitho.core.clock import now
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats import dockerfile, images, references, tar
@@ -28,6 +28,7 @@ log = structlog.get_logger()
 _DOCKERFILE_BYTES = 64 * 1024
 _COPY_BYTES = 1024 * 1024
 _REMEMBERED_RESULTS = 1000
+_SHORTEST_ID = 12
 
 
 class Provenance:
@@ -90,13 +91,15 @@ class Images:
         return image
 
     def find(self, name: str) -> Image | None:
-        """The image of that name, with or without its tag, or of that ID."""
+        """The image of that name, with or without its tag, or of that ID or its beginning."""
         bare = name.removesuffix(":latest")
         if record := self._storage.image(bare):
             return images.from_json(record)
-        if name.startswith("sha256:"):
-            return next((image for image in self.list() if image.id == name), None)
-        return None
+        digits = name.removeprefix("sha256:")
+        if len(digits) < _SHORTEST_ID or not set(digits) <= set("0123456789abcdef"):
+            return None
+        matching = [each for each in self.list() if each.id.startswith(f"sha256:{digits}")]
+        return matching[0] if matching else None
 
     def list(self) -> list[Image]:
         """All chaincode images."""
@@ -123,14 +126,13 @@ class Images:
         """Drop an image, and its layer if no other image has it."""
         image = self.get(name)
         self._storage.remove_image(image.name)
-        if all(other.layer != image.layer for other in self.list()):
-            self._storage.remove_blob(image.layer)
+        self._drop_layer(image.layer)
         log.info("image removed", image=image.name)
         return image
 
     def _build(self, name: str, archive: Path, directory: Path) -> Built:
-        with archive.open("rb") as context:
-            recipe, added = _unpack_context(context, directory)
+        with room(), archive.open("rb") as context:
+            recipe, added = _unpack_context(context, directory, self._limits)
         entries: list[Entry] = []
 
         def write(layer: BinaryIO) -> None:
@@ -154,26 +156,30 @@ class Images:
             architecture=self._provenance.architecture(_digest(added)),
             created=now(),
         )
+        replaced = self.find(image.name)
         self._storage.save_image(image.name, images.to_json(image))
+        if replaced:
+            self._drop_layer(replaced.layer)
         return Built(image=image, recipe=recipe)
 
+    def _drop_layer(self, layer: str) -> None:
+        """Drop a layer, unless an image has it."""
+        if all(other.layer != layer for other in self.list()):
+            self._storage.remove_blob(layer)
 
-def _unpack_context(context: BinaryIO, directory: Path) -> tuple[Recipe, Path]:
+
+def _unpack_context(context: BinaryIO, directory: Path, limits: Limits) -> tuple[Recipe, Path]:
     """The Dockerfile, parsed, and the file that it adds, as a file of its own."""
     text = ""
     files: dict[str, Path] = {}
-    try:
-        with tarfile.open(fileobj=context, mode="r|*") as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isreg() else None
-                if file is None:
-                    continue
-                if member.name == "Dockerfile":
-                    text = file.read(_DOCKERFILE_BYTES).decode()
-                else:
-                    files[member.name] = _copy(file, directory / f"file-{len(files)}")
-    except (tarfile.TarError, EOFError, UnicodeDecodeError, ValueError) as error:
-        raise InvalidArgument(f"the build context is not a whole tar archive: {error}") from error
+    with tar.whole():
+        for entry, content in tar.read(context, limits=limits):
+            if content is None:
+                continue
+            if entry.name == "Dockerfile":
+                text = content.read(_DOCKERFILE_BYTES).decode()
+            else:
+                files[entry.name] = _copy(content, directory / f"file-{len(files)}")
     if not text:
         raise InvalidArgument("Cannot locate specified Dockerfile: Dockerfile")
     recipe = dockerfile.parse(text)
@@ -182,10 +188,9 @@ def _unpack_context(context: BinaryIO, directory: Path) -> tuple[Recipe, Path]:
     return recipe, files[recipe.add_source]
 
 
-def _copy(source: object, path: Path) -> Path:
+def _copy(source: IO[bytes], path: Path) -> Path:
     with path.open("wb") as target:
-        while chunk := source.read(_COPY_BYTES):  # type: ignore[attr-defined]  # typeshed's IO[bytes] | None
-            target.write(chunk)
+        shutil.copyfileobj(source, target, _COPY_BYTES)
     return path
 
 
@@ -195,7 +200,7 @@ def _digest(path: Path) -> str:
 
 
 def _first_level(entries: list[Entry], directory: str) -> tuple[str, ...]:
-    prefix = f"{directory.strip('/')}/"
+    prefix = f"{directory.strip('/')}/".lstrip("/")
     below = (entry.name.removeprefix(prefix) for entry in entries if entry.name.startswith(prefix))
     return tuple(sorted({name.partition("/")[0] for name in below if name}))
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from peitho.clients.storage import room
 from peitho.formats import streams
 from peitho.formats.streams import STDERR, FrameReader
 
@@ -50,31 +51,47 @@ class Readers:
 class Output:
     """One writer, any number of readers; a reader ends when the writer has closed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
         self._file = path.open("w+b")
         self._size = 0
+        self._incoming = FrameReader()
         self._more = asyncio.Event()
         self.readers = Readers()
         self.closed = False
 
     def write(self, frames: bytes) -> None:
-        """Add framed output; what comes after the close is dropped."""
-        if self.closed or not frames:
-            return
-        self._file.seek(0, 2)
-        self._file.write(frames)
-        self._file.flush()
-        self._size += len(frames)
-        self._tell()
+        """Add framed output, cut anywhere; what comes after the close is dropped."""
+        for stream, data in self._incoming.feed(frames):
+            if self._size < self._limit_bytes:
+                self._add(stream, data)
+                if self._size >= self._limit_bytes:
+                    self.say(f"peitho: more than {self._limit_bytes} bytes are left out")
 
     def say(self, text: str) -> None:
-        """Add a line of our own, on stderr."""
-        self.write(streams.frame(STDERR, f"{text}\n".encode()))
+        """Add a line of our own, on stderr; the writer may have ended in the middle of a frame."""
+        self._add(STDERR, f"{text}\n".encode())
+
+    def _add(self, stream: int, data: bytes) -> None:
+        if self.closed:
+            return
+        framed = streams.frame(stream, data)
+        with room():
+            self._file.seek(0, 2)
+            self._file.write(framed)
+            self._file.flush()
+        self._size += len(framed)
+        self._tell()
 
     def close(self) -> None:
         """No more will come; readers end once they have read it all."""
         self.closed = True
         self._tell()
+
+    def discard(self) -> None:
+        """Nobody reads any more: give the file back."""
+        self.close()
+        self._file.close()
 
     async def read(self, *, follow: bool, from_start: bool) -> AsyncIterator[tuple[int, bytes]]:
         """Stream numbers and bytes; with `follow` as they come, until the output is closed."""
@@ -89,6 +106,8 @@ class Output:
     async def _next(self, position: int, *, follow: bool) -> bytes:
         while follow and not self.closed and self._size <= position:
             await self._more.wait()
+        if self._file.closed:
+            return b""
         self._file.seek(position)
         return self._file.read(_READ_BYTES)
 

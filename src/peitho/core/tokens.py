@@ -16,7 +16,7 @@ class Tokens:
 
     def opens(self, token: str, scope: str) -> bool:
         """Whether a token, which may be anything, is the scope's."""
-        return hmac.compare_digest(token.encode(), self.issue(scope).encode())
+        return hmac.compare_digest(token.encode(errors="replace"), self.issue(scope).encode())
 
 
 def blob_scope(digest: str) -> str:

@@ -19,7 +19,7 @@ from peitho.errors import InvalidArgument
 from peitho.formats import references
 
 _SHAPE = "Peitho takes FROM, one ADD of an archive, LABEL and ENV, as peers send them"
-_WORD = re.compile(r"^[\w.\-/:@]+$")
+_WORD = re.compile(r"[\w.\-/:@]+")
 _ADD_WORDS = 2
 
 
@@ -40,32 +40,42 @@ def parse(text: str) -> Recipe:
 
     Raises InvalidArgument that names the line.
     """
-    bases: list[str] = []
-    added: list[tuple[str, str]] = []
-    labels: dict[str, str] = {}
-    env: dict[str, str] = {}
+    parts = _Parts()
     for number, line in _instructions(text):
-        keyword, _, rest = line.partition(" ")
         try:
-            match keyword.upper():
-                case "FROM" if not bases:
-                    bases.append(_image(rest))
-                case "ADD" if bases and not added:
-                    added.append(_add(rest))
-                case "LABEL" if bases:
-                    labels |= _pairs(rest)
-                case "ENV" if bases:
-                    env |= _pairs(rest)
-                case _:
-                    raise ValueError(_SHAPE)
+            parts.take(line)
         except (ValueError, InvalidArgument) as error:
             shown = line[:200]
             raise InvalidArgument(f"Dockerfile line {number}: `{shown}`: {error}") from error
-    if not bases or not added:
-        missing = "ADD" if bases else "FROM"
+    if not parts.base or not parts.added:
+        missing = "ADD" if parts.base else "FROM"
         last = text.count("\n") + 1
         raise InvalidArgument(f"Dockerfile line {last}: no {missing} up to here: {_SHAPE}")
-    return Recipe(bases[0], *added[0], labels=labels, env=env)
+    return Recipe(parts.base, *parts.added, labels=parts.labels, env=parts.env)
+
+
+class _Parts:
+    """What the lines read so far have said."""
+
+    def __init__(self) -> None:
+        self.base = ""
+        self.added: tuple[str, str] | None = None
+        self.labels: dict[str, str] = {}
+        self.env: dict[str, str] = {}
+
+    def take(self, line: str) -> None:
+        keyword, _, rest = line.partition(" ")
+        match keyword.upper():
+            case "FROM" if not self.base:
+                self.base = _image(rest)
+            case "ADD" if self.base and not self.added:
+                self.added = _add(rest)
+            case "LABEL" if self.base:
+                self.labels |= _pairs(rest)
+            case "ENV" if self.base:
+                self.env |= _pairs(rest)
+            case _:
+                raise ValueError(_SHAPE)
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
@@ -92,7 +102,7 @@ def _image(rest: str) -> str:
 
 def _add(rest: str) -> tuple[str, str]:
     words = rest.split()
-    if len(words) != _ADD_WORDS or not all(_WORD.match(word) for word in words):
+    if len(words) != _ADD_WORDS or not all(_WORD.fullmatch(word) for word in words):
         raise ValueError(_SHAPE)
     source, directory = words
     if "/" in source or not directory.startswith("/") or ".." in directory.split("/"):
@@ -104,7 +114,7 @@ def _pairs(rest: str) -> dict[str, str]:
     """`key=value key="value"`, or the old `KEY value`."""
     words = shlex.split(rest)
     if words and "=" not in words[0]:
-        key, _, value = rest.partition(" ")
+        key, _, value = rest.strip().partition(" ")
         return {key: value.strip()}
     pairs = [word.partition("=") for word in words]
     if not pairs or not all(key and separator for key, separator, _ in pairs):

@@ -74,7 +74,7 @@ def from_json(record: bytes) -> Image:
 
 def mounts(image: Image) -> dict[str, str]:
     """Where in the container what part of the layer goes: mount path to path in the layer."""
-    directory = "/" + image.directory.strip("/")
+    directory = f"/{image.directory.strip('/')}".rstrip("/")
     if len(image.entries) > MOUNTED_ONE_BY_ONE:
         return {directory: directory.lstrip("/")}
     places = (f"{directory}/{entry}" for entry in image.entries)

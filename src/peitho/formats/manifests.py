@@ -14,7 +14,7 @@ from typing import Any
 
 from peitho.formats import images, names
 from peitho.formats.images import Image
-from peitho.pod.wrapper import WRAPPER
+from peitho.formats.wrapper import WRAPPER
 
 Manifest = dict[str, Any]
 
@@ -93,7 +93,7 @@ def labels(instance: str, kind: str, container_id: str) -> dict[str, str]:
     return own_labels(instance) | {KIND: kind, CONTAINER: container_label(container_id)}
 
 
-def chaincode_record(
+def chaincode_record(  # noqa: PLR0913  a record is these six things
     *, instance: str, container_id: str, name: str, spec: ContainerSpec, token: str, created: str
 ) -> Manifest:
     """The Secret that is a created chaincode container."""
@@ -256,7 +256,8 @@ def _puller(secret: Manifest, image: Image, *, settings: PodSettings, user: int 
             {"name": "PEITHO_TARGET", "value": _LAYER},
             _token(secret["metadata"]["name"]),
         ],
-        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+        # Reserved for the Pod's whole life, though the puller lives for half a second.
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
         "securityContext": _security(user),
         "volumeMounts": [_mount("layer", _LAYER)],
     }
@@ -284,7 +285,7 @@ def build_name(container_id: str) -> str:
     return f"build-{container_id[:12]}"
 
 
-def build_pod(
+def build_pod(  # noqa: PLR0913  a build is these six things
     secret: Manifest,
     spec: ContainerSpec,
     *,

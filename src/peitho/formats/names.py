@@ -10,8 +10,8 @@ import re
 
 from peitho.errors import InvalidArgument
 
-_CONTAINER_NAME = re.compile(r"^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
-_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")
+_CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _HASH_CHARACTERS = 10
 # A Job appends `-` and 8 digits of the container's ID to it, its Pod `-` and 5 more: 63 in all.
 LONGEST_CHARACTERS = 48
@@ -31,7 +31,7 @@ def kubernetes_name(prefix: str, name: str) -> str:
 
 def label_value(text: str) -> str:
     """A label's value for any text: itself where it can be, else readable with a hash behind."""
-    if _LABEL_VALUE.match(text):
+    if _LABEL_VALUE.fullmatch(text):
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARACTERS]
     room = 63 - _HASH_CHARACTERS - 1
@@ -45,7 +45,7 @@ def valid_container_name(name: str) -> str:
 
     Raises InvalidArgument with dockerd's own message.
     """
-    if not _CONTAINER_NAME.match(name):
+    if not _CONTAINER_NAME.fullmatch(name):
         raise InvalidArgument(
             f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )

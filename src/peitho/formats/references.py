@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from peitho.errors import InvalidArgument
 
 _DOMAIN = re.compile(
-    r"^(localhost|[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]+)?$"
+    r"(localhost|[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]+)?"
 )
-_PART = re.compile(r"^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$")
-_TAG = re.compile(r"^\w[\w.-]{0,127}$", re.ASCII)
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_CHARACTERS = 255
 _DOCKER_HUB = "docker.io"
 
@@ -51,12 +51,13 @@ def parse(text: str) -> Reference:
         name, _, tag = rest.rpartition(":")
     domain, repository = _split(name)
     valid = (
-        _DOMAIN.match(domain)
+        _DOMAIN.fullmatch(domain)
         and len(name) <= _LONGEST_CHARACTERS
-        and all(_PART.match(part) for part in repository.split("/"))
-        and (not tag or _TAG.match(tag))
-        and (not digest or _DIGEST.match(digest))
-        and not text.endswith((":", "@"))
+        and all(_PART.fullmatch(part) for part in repository.split("/"))
+        and (not tag or _TAG.fullmatch(tag))
+        and (not digest or _DIGEST.fullmatch(digest))
+        and not rest.endswith(":")
+        and not text.endswith("@")
     )
     if not valid:
         raise InvalidArgument(f"invalid reference format: {text[:200]!r}")
@@ -66,5 +67,5 @@ def parse(text: str) -> Reference:
 def _split(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
-        return first, rest
+        return first, rest if "/" in rest or first != _DOCKER_HUB else f"library/{rest}"
     return _DOCKER_HUB, name if slash else f"library/{name}"

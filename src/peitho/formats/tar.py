@@ -6,21 +6,34 @@ would leave the target (`..`, links, links planted earlier) and what is no file,
 is refused with its name.  Contents are streams, never whole in memory.
 """
 
+import dataclasses
+import gzip
 import hashlib
 import os
 import stat
+import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, Literal
+from typing import IO, BinaryIO, Literal, Self, cast
 
 from peitho.errors import InvalidArgument
 
 Kind = Literal["file", "dir", "symlink", "hardlink"]
 
 _COPY_BYTES = 1024 * 1024
+_GZIP = b"\x1f\x8b"
+# Headers that hold a long name or attributes of the next entry; tarfile reads each whole.
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_EXTENSION_BYTES = 64 * 1024
 _MODE = 0o7777
 
 
@@ -31,6 +44,10 @@ class Limits:
     entries: int = 200_000
     total_bytes: int = 4 * 1024**3
     path_bytes: int = 4096
+
+
+# For archives that have been checked before: Peitho's own, on their way to a Pod.
+CHECKED = Limits(entries=sys.maxsize, total_bytes=sys.maxsize)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +69,10 @@ def scan(archive: BinaryIO, *, limits: Limits, digests: bool = False) -> list[En
     Raises InvalidArgument that names the entry; also for an archive that is cut or no archive.
     """
     found = []
-    for entry, content in _read(archive, limits=limits):
-        digest = _sha256(content) if content and digests else ""
-        found.append(Entry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest))
+    with whole():
+        for entry, content in read(archive, limits=limits):
+            digest = _sha256(content) if content and digests else ""
+            found.append(Entry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest))
     return found
 
 
@@ -65,9 +83,10 @@ def unpack(archive: BinaryIO, target: Path, *, limits: Limits) -> list[Entry]:
     Raises InvalidArgument that names the entry; nothing outside the target is ever written.
     """
     found = []
-    for entry, content in _read(archive, limits=limits):
-        _write(entry, content, target)
-        found.append(entry)
+    with whole():
+        for entry, content in read(archive, limits=limits):
+            _write(entry, content, target)
+            found.append(entry)
     return found
 
 
@@ -77,11 +96,12 @@ def read_files(archive: BinaryIO, *, limits: Limits) -> dict[str, bytes]:
 
     Raises InvalidArgument, also past `limits.total_bytes`.
     """
-    return {
-        f"/{entry.name}": content.read()
-        for entry, content in _read(archive, limits=limits)
-        if content is not None
-    }
+    with whole():
+        return {
+            f"/{entry.name}": content.read()
+            for entry, content in read(archive, limits=limits)
+            if content is not None
+        }
 
 
 def write_layer(
@@ -90,22 +110,22 @@ def write_layer(
     """
     What `ADD archive directory` adds, as an uncompressed layer; equal contents give equal bytes.
 
-    Entries are sorted, times and owners zero; `archive` must be seekable.  Returns the layer's
-    entries.  Raises InvalidArgument.
+    Entries are sorted, hard links behind what they link to, times and owners zero; `archive` must
+    be seekable.  Returns the layer's entries.  Raises InvalidArgument.
     """
     base = PurePosixPath(directory.strip("/"))
     entries = {entry.name: entry for entry in scan(archive, limits=limits)}
     archive.seek(0)
-    with _whole(), tarfile.open(fileobj=archive, mode="r:*") as source:
+    with whole(), tarfile.open(fileobj=archive, mode="r:*") as source:
         members = {_normalized(member, limits): member for member in source}
         with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as target:
             written = [*_parents(base)]
             for parent in written:
                 target.addfile(_header(parent))
-            for name in sorted(entries, key=PurePosixPath):
-                entry = _below(base, entries[name])
+            for name in sorted(entries, key=lambda each: _order(entries[each])):
                 if not name:
                     continue  # the directory itself is among its own parents
+                entry = _below(base, _resolved(entries[name], entries))
                 content = source.extractfile(members[name]) if entry.kind == "file" else None
                 target.addfile(_header(entry), content)
                 written.append(entry)
@@ -125,10 +145,37 @@ def _without_owner_names(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return member
 
 
-def _read(archive: BinaryIO, *, limits: Limits) -> Iterator[tuple[Entry, IO[bytes] | None]]:
+def _order(entry: Entry) -> tuple[bool, PurePosixPath]:
+    return entry.kind == "hardlink", PurePosixPath(entry.name)
+
+
+def _resolved(entry: Entry, entries: Mapping[str, Entry]) -> Entry:
+    """A hard link that names what is no link itself: the order of links then does not matter."""
+    if entry.kind != "hardlink":
+        return entry
+    seen = {entry.name}
+    linked = entries.get(entry.link)
+    while linked and linked.kind == "hardlink" and linked.name not in seen:
+        seen.add(linked.name)
+        linked = entries.get(linked.link)
+    if linked is None or linked.kind != "file":
+        raise _no_file(entry)
+    return dataclasses.replace(entry, link=linked.name)
+
+
+def read(archive: BinaryIO, *, limits: Limits) -> Iterator[tuple[Entry, IO[bytes] | None]]:
+    """
+    The entries of an archive, each checked, and the content of files; to be used within `whole()`.
+
+    A content must be read before the next entry is asked for.  Raises InvalidArgument.
+    """
     total = 0
-    links = _Links()
-    with _whole(), tarfile.open(fileobj=archive, mode="r|*") as source:
+    leaves = _Leaves()
+    with (
+        whole(),
+        _unpacked(archive) as plain,
+        tarfile.open(fileobj=plain, mode="r|*", tarinfo=_Header) as source,
+    ):
         for number, member in enumerate(source):
             if number >= limits.entries:
                 raise InvalidArgument(
@@ -141,33 +188,75 @@ def _read(archive: BinaryIO, *, limits: Limits) -> Iterator[tuple[Entry, IO[byte
                     f"at {_shown(member.name)}"
                 )
             entry = _entry(member, limits)
-            links.check(entry)
+            leaves.check(entry)
             yield entry, source.extractfile(member) if entry.kind == "file" else None
+        _drain(plain, limits=limits)
 
 
-class _Links:
-    """The symbolic links of an archive so far: nothing may be written through one."""
+class _Header(tarfile.TarInfo):
+    """A header that is damaged, or missing before the end, is not taken for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":
+                raise  # two blocks of zeros: the end
+            raise InvalidArgument(f"not a whole tar archive: {error}") from error
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENSIONS and header.size > _EXTENSION_BYTES:
+            raise InvalidArgument("not a whole tar archive: a name or header is too long")
+        return header
+
+
+@contextmanager
+def _unpacked(archive: BinaryIO) -> Iterator[BinaryIO]:
+    """The archive without its gzip, checked: tarfile alone looks neither at its CRC nor its end."""
+    magic = archive.read(len(_GZIP))
+    archive.seek(-len(magic), os.SEEK_CUR)
+    if magic != _GZIP:
+        yield archive
+        return
+    with gzip.GzipFile(fileobj=archive) as plain:
+        yield cast("BinaryIO", plain)
+
+
+def _drain(plain: IO[bytes], *, limits: Limits) -> None:
+    """Read what follows the end of the archive, to see that its compression ends as it should."""
+    left = limits.total_bytes
+    while left > 0 and (chunk := plain.read(_COPY_BYTES)):
+        left -= len(chunk)
+    if left <= 0:
+        raise InvalidArgument("the archive goes on behind its end")
+
+
+class _Leaves:
+    """What is no directory in an archive so far: nothing may be written below it."""
 
     def __init__(self) -> None:
-        self._names: set[str] = set()
+        self._kinds: dict[str, Kind] = {}
 
     def check(self, entry: Entry) -> None:
-        path = PurePosixPath(entry.name)
-        for parent in path.parents:
-            if str(parent) in self._names:
+        for parent in PurePosixPath(entry.name).parents:
+            if kind := self._kinds.get(str(parent)):
+                word = "link" if kind == "symlink" else "file"
                 raise InvalidArgument(
-                    f"the entry {_shown(entry.name)} lies below the link {_shown(str(parent))}"
+                    f"the entry {_shown(entry.name)} lies below the {word} {_shown(str(parent))}"
                 )
-        if entry.kind == "symlink":
-            self._names.add(entry.name)
+        if entry.kind == "dir":
+            self._kinds.pop(entry.name, None)
         else:
-            self._names.discard(entry.name)
+            self._kinds[entry.name] = entry.kind
 
 
 def _entry(member: tarfile.TarInfo, limits: Limits) -> Entry:
     name = _normalized(member, limits)
     mode = member.mode & _MODE
-    if member.isreg():
+    if member.isreg() and name and not member.issparse():
         return Entry(name, "file", mode, member.size)
     if member.isdir():
         return Entry(name, "dir", mode, 0)
@@ -236,8 +325,8 @@ def _make_parents(path: Path, target: Path) -> None:
     below = target
     for part in path.relative_to(target).parts[:-1]:
         below /= part
-        if below.is_symlink():
-            raise InvalidArgument(f"{_shown(str(below.relative_to(target)))} is a link")
+        if below.is_symlink() or (below.exists() and not below.is_dir()):
+            raise InvalidArgument(f"{_shown(str(below.relative_to(target)))} is no directory")
         below.mkdir(exist_ok=True)
 
 
@@ -245,10 +334,14 @@ def _link(entry: Entry, path: Path, target: Path) -> None:
     linked = target / entry.link
     _make_parents(linked, target)
     if linked.is_symlink() or not linked.is_file():
-        raise InvalidArgument(
-            f"the entry {_shown(entry.name)} is a link to {_shown(entry.link)}, which is no file"
-        )
+        raise _no_file(entry)
     path.hardlink_to(linked)
+
+
+def _no_file(entry: Entry) -> InvalidArgument:
+    return InvalidArgument(
+        f"the entry {_shown(entry.name)} is a link to {_shown(entry.link)}, which is no file"
+    )
 
 
 def _parents(base: PurePosixPath) -> Iterator[Entry]:
@@ -293,11 +386,13 @@ def _shown(name: str) -> str:
 
 
 @contextmanager
-def _whole() -> Iterator[None]:
+def whole() -> Iterator[None]:
     """What tarfile and its decompressors raise for a broken archive, as one kind."""
     try:
         yield
     except (tarfile.TarError, EOFError, ValueError, LookupError, OverflowError) as error:
+        raise InvalidArgument(f"not a whole tar archive: {error}") from error
+    except RecursionError as error:  # headers of headers of headers
         raise InvalidArgument(f"not a whole tar archive: {error}") from error
     except OSError as error:
         # gzip tells of damage by OSError without errno; a full disk has one.

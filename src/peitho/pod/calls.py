@@ -65,7 +65,10 @@ class Peitho:
                 raise CallError(
                     f"{method} {path}: {response.status} {said}", status=response.status
                 )
-            return take(response)
+            taken = take(response)
+            if response.length:  # http.client is silent about a body that ended early
+                raise http.client.IncompleteRead(b"", response.length)
+            return taken
         finally:
             connection.close()
 

@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from peitho.errors import PeithoError
-from peitho.formats import streams, tar
-from peitho.formats.tar import Limits
-from peitho.pod import wrapper
+from peitho.formats import streams, tar, wrapper
 from peitho.pod.calls import CallError, Peitho, tell
 
 _COPY_BYTES = 256 * 1024
@@ -46,7 +44,7 @@ def fetch(peitho: Peitho, build: str) -> Path:
 
             peitho.get(f"/builds/{build}/uploads/{upload['number']}", save)
             archive.seek(0)
-            tar.unpack(archive, Path(upload["path"]), limits=Limits())
+            tar.unpack(archive, Path(upload["path"]), limits=tar.CHECKED)
     return Path(about["output"])
 
 

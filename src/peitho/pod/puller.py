@@ -15,7 +15,6 @@ from pathlib import Path
 
 from peitho.errors import PeithoError
 from peitho.formats import tar
-from peitho.formats.tar import Limits
 from peitho.pod.calls import CallError, Peitho, tell
 
 _COPY_BYTES = 1024 * 1024
@@ -40,7 +39,7 @@ def pull(peitho: Peitho, digest: str, target: Path) -> None:
             if found != digest:
                 raise PeithoError(f"the layer is damaged: it is {found}, and should be {digest}")
             file.seek(0)
-            tar.unpack(file, target, limits=Limits())
+            tar.unpack(file, target, limits=tar.CHECKED)
     finally:
         blob.unlink(missing_ok=True)
 

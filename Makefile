@@ -1,0 +1,36 @@
+PYTHON = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/peitho/venv/bin/python
+export PYTHONPATH = src
+
+.PHONY: demo test check lint format bench image lock cluster-down
+
+demo: setup ## build, install, launch, crash and remove a chaincode on a real Kubernetes (KEEP=1, IMAGE=)
+	@$(PYTHON) -m tests.demo
+
+test: setup ## all tests, the real cluster included (ARGS=tests/unit: those that need nothing)
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: lint test ## all that CI does
+
+lint: setup ## style, types, layers
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy --no-error-summary
+	@$(dir $(PYTHON))lint-imports --no-logo
+
+format: setup ## let ruff mend what it can
+	@$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
+
+bench: setup ## the table of docs/benchmarks.md, measured anew
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+image: setup ## Peitho's image, as a docker archive in the cache
+	@$(PYTHON) -c "from tests.lab import images; print(images.peitho())"
+
+lock: setup ## requirements*.lock from pyproject.toml
+	@scripts/lock $(PYTHON)
+
+cluster-down: setup ## end the Kubernetes that demo and test brought up
+	@$(PYTHON) -m tests.lab.cluster down
+
+.PHONY: setup
+setup:
+	@scripts/setup

@@ -1,0 +1,47 @@
+"""What the tests share: one cluster for all, one Peitho for each file of stories."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.lab import cluster as lab
+from tests.lab import images
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import Peitho, namespace
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running Kubernetes with Peitho's image and the stand-ins of Fabric's on its node."""
+    was_up = lab.is_up()
+    found = lab.up()
+    images.ensure()
+    images.ensure_peitho()
+    yield found
+    if not was_up:
+        lab.down()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def peitho(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Peitho]:
+    """A Peitho whose Pods come to a new namespace with `enforce=restricted`."""
+    folder: Path = tmp_path_factory.mktemp("peitho")
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, folder) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def peitho_log(peitho: Peitho) -> Iterator[None]:
+    """Show what Peitho logged while a test ran, if the test fails."""
+    begin = peitho.log.stat().st_size
+    yield
+    with peitho.log.open() as log:
+        log.seek(begin)
+        print(log.read())

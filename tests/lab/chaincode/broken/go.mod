@@ -1,0 +1,3 @@
+module brokencc
+
+go 1.21

@@ -1,0 +1,6 @@
+// Brokencc does not compile, on purpose.
+package main
+
+func main() {
+	this does not compile
+}

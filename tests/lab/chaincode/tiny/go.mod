@@ -1,0 +1,3 @@
+module tinycc
+
+go 1.21

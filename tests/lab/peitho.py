@@ -1,0 +1,239 @@
+"""
+A Peitho of the tests: a process of this machine, with the rights that its Role in deploy/ gives.
+
+Its Pods come to a namespace of its own with `enforce=restricted`, and reach it at the address that
+this machine has on their bridge.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tests.lab import images
+from tests.lab.cluster import Cluster
+from tests.lab.machine import CACHE, LabError
+
+PROJECT = Path(__file__).parents[2]
+
+_READY_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+_ACCOUNT_SECONDS = 30.0
+
+
+class Peitho:
+    """A running Peitho; `url` is what a peer's CORE_VM_ENDPOINT would be."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        folder: Path,
+        *,
+        settings: Mapping[str, Any],
+        port: int = 0,
+    ) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.data_dir = folder / "data"
+        self.log = folder / "peitho.log"
+        self._config = folder / "peitho.yml"
+        host = cluster.host_address
+        ports = range(port, port + 3) if port else _free_ports("127.0.0.1", host, "127.0.0.1")
+        api, delivery, operations = ports
+        self.port = api
+        self.url = f"tcp://127.0.0.1:{api}"
+        self.delivery = f"{host}:{delivery}"
+        self.http = f"http://127.0.0.1:{api}"
+        self.operations = f"http://127.0.0.1:{operations}"
+        self._config.write_text(
+            yaml.safe_dump(
+                {
+                    "dataDir": str(self.data_dir),
+                    "server": {
+                        "api": f"127.0.0.1:{api}",
+                        "delivery": f"{host}:{delivery}",
+                        "operations": f"127.0.0.1:{operations}",
+                    },
+                    "k8s": {
+                        "namespace": namespace,
+                        "kubeconfig": str(_kubeconfig(cluster, namespace, folder)),
+                    },
+                    "peitho": {
+                        "pullerAccessAddress": f"{host}:{delivery}",
+                        "pullerImage": images.PEITHO,
+                    },
+                    **settings,
+                }
+            )
+        )
+        self._process: asyncio.subprocess.Process | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, cluster: Cluster, namespace: str, folder: Path, *, port: int = 0, **settings: Any
+    ) -> AsyncIterator[Self]:
+        """A Peitho with its files in a folder, ready; stopped at the end."""
+        peitho = cls(cluster, namespace, folder, settings=settings, port=port)
+        await peitho.begin()
+        try:
+            yield peitho
+        finally:
+            await peitho.end()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        if self._process is None:
+            raise LabError("Peitho is not running")
+        return self._process.pid
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the process has in memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
+    async def begin(self) -> None:
+        """Start the process, and return once it is ready."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "peitho", "serve", "--config", str(self._config)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},  # noqa: TID251
+            )
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._ready()
+        except BaseException:
+            await self.end()
+            raise
+
+    async def _ready(self) -> None:
+        while not await asyncio.to_thread(_answers, f"{self.operations}/readyz"):
+            if self._process is None or self._process.returncode is not None:
+                raise LabError(f"Peitho ended at once:\n{self.log.read_text()[-2000:]}")
+            await asyncio.sleep(0.05)
+
+    async def end(self, *, kill: bool = False) -> None:
+        """End the process, with SIGTERM or SIGKILL; return when it is gone."""
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise LabError(f"Peitho did not stop within {_STOP_SECONDS:g} s") from None
+
+    def kubectl(self, *words: str) -> str:
+        """What `kubectl -n NAMESPACE WORDS` prints."""
+        return self.cluster.run_kubectl("-n", self.namespace, *words)
+
+    def objects(self, kind: str, *selector: str) -> list[dict[str, Any]]:
+        """The objects of a kind in the namespace."""
+        found: list[dict[str, Any]] = json.loads(
+            self.kubectl("get", kind, "-o", "json", *selector)
+        )["items"]
+        return found
+
+
+@asynccontextmanager
+async def namespace(cluster: Cluster, *, level: str = "restricted") -> AsyncIterator[str]:
+    """A namespace in which Pod Security enforces a level; gone at the end."""
+    name = f"peitho-{secrets.token_hex(4)}"
+    await asyncio.to_thread(make_namespace, cluster, name, level=level)
+    try:
+        yield name
+    finally:
+        cluster.run_kubectl("delete", "namespace", name, "--wait=false")
+
+
+def make_namespace(cluster: Cluster, name: str, *, level: str = "restricted") -> None:
+    """Make it, and return once Pods can be made in it."""
+    labels = {"pod-security.kubernetes.io/enforce": level}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    )
+    # Pods need the account that a controller makes.
+    wait = ["wait", "--for=create", f"--timeout={_ACCOUNT_SECONDS:g}s", "serviceaccount/default"]
+    cluster.run_kubectl("-n", name, *wait)
+
+
+def deployment() -> list[dict[str, Any]]:
+    """What is in deploy/peitho.yaml."""
+    return list(yaml.safe_load_all((PROJECT / "deploy" / "peitho.yaml").read_text()))
+
+
+def _kubeconfig(cluster: Cluster, name: str, folder: Path) -> Path:
+    """A kubeconfig with the rights of Peitho's own account, and no others."""
+    kinds = ("ServiceAccount", "Role", "RoleBinding")
+    cluster.apply(
+        *(
+            each | {"metadata": each["metadata"] | {"namespace": name}}
+            for each in deployment()
+            if each["kind"] in kinds
+        )
+    )
+    view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]
+    config = json.loads(cluster.run_kubectl(*view))
+    token = cluster.run_kubectl("-n", name, "create", "token", "peitho", "--duration=6h").strip()
+    config["users"] = [{"name": "peitho", "user": {"token": token}}]
+    config["contexts"][0]["context"]["user"] = "peitho"
+    path = folder / "kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config))
+    return path
+
+
+def _free_ports(*hosts: str) -> list[int]:
+    held = [socket.create_server((host, 0)) for host in hosts]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+async def main() -> None:
+    """`python -m tests.lab.peitho [PORT]`: a Peitho to try things with, until Ctrl-C."""
+    from tests.lab import cluster as lab  # noqa: PLC0415
+
+    cluster = lab.up()
+    images.ensure()
+    images.ensure_peitho()
+    folder = CACHE / "try"
+    folder.mkdir(parents=True, exist_ok=True)
+    make_namespace(cluster, "try")
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
+    async with Peitho.start(cluster, "try", folder, port=port) as peitho:
+        print(f"export DOCKER_HOST=tcp://127.0.0.1:{port}   # log: {peitho.log}", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

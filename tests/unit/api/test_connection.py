@@ -1,0 +1,150 @@
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from peitho.api import middleware
+from peitho.api.connection import Connection, Taken
+from peitho.api.middleware import Handler
+from tests.unit.api.peers import wire
+from tests.unit.running import listening
+
+SAID = b"".join(b"\x01\0\0\0\0\0\0\x05line\n" for _ in range(50))
+
+
+def application(handler: Handler) -> web.Application:
+    """A handler below the middleware of the Docker API."""
+    app = web.Application(middlewares=[middleware.answer])
+    app.router.add_route("*", "/x", handler)
+    return app
+
+
+async def attach(request: web.Request) -> web.StreamResponse:
+    """Take the connection over and say something, after a while."""
+    connection = Connection.of(request)
+    connection.take_over()
+    await asyncio.sleep(0.001)
+    await connection.write(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
+    for at in range(0, len(SAID), 100):
+        await asyncio.sleep(0)
+        await connection.write(SAID[at : at + 100])
+    connection.close()
+    return Taken()
+
+
+async def test_a_half_close_at_once_loses_nothing_of_what_follows() -> None:
+    """
+    200 times, however the request and the half-close meet.
+    """
+    async with listening(application(attach)) as url:
+        for turn in range(200):
+            async with wire(url) as peer:
+                peer.send("POST", "/x", headers="Content-Length: 0\r\nUpgrade: tcp\r\n")
+                if turn % 2:
+                    await asyncio.sleep(turn / 100_000)
+                peer.half_close()
+                assert (await peer.head()).startswith("HTTP/1.1 101 UPGRADED")
+                assert SAID == await peer.rest()
+
+
+async def test_a_connection_that_stays_open_gets_the_same() -> None:
+    """
+    The newer clients keep their side.
+    """
+    async with listening(application(attach)) as url, wire(url) as peer:
+        peer.send("POST", "/x")
+        await peer.head()
+        assert SAID == await peer.rest()
+
+
+async def test_what_is_sent_after_the_request_is_not_taken_for_another() -> None:
+    """
+    It would be the container's stdin, which none of ours has.
+    """
+    async with listening(application(attach)) as url, wire(url) as peer:
+        peer.send("POST", "/x")
+        await peer.head()
+        peer.send("GET", "/x")
+        assert SAID == await peer.rest()
+
+
+async def test_a_half_close_on_an_ordinary_request_is_a_hang_up() -> None:
+    """
+    A wait whose peer is gone is cancelled.
+    """
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def waits(_: web.Request) -> web.StreamResponse:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return web.Response()
+
+    async with listening(application(waits)) as url, wire(url) as peer:
+        peer.send("POST", "/x")
+        await began.wait()
+        peer.half_close()
+        async with asyncio.timeout(5):
+            await cancelled.wait()
+            assert b"" == await peer.rest()
+
+
+async def test_a_half_close_between_requests_ends_the_connection() -> None:
+    """
+    Nothing is left open for a client that is done.
+    """
+
+    async def fine(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok")
+
+    async with listening(application(fine)) as url, wire(url) as peer:
+        peer.send("GET", "/x")
+        assert "200 OK" in await peer.head()
+        assert b"ok" == await peer.some(2)
+        peer.half_close()
+        async with asyncio.timeout(5):
+            assert b"" == await peer.rest()
+
+
+async def test_a_writer_waits_for_a_slow_reader_and_hears_of_its_end() -> None:
+    """
+    Nothing piles up in memory, and nobody writes to a peer that is gone.
+    """
+    written, ended = 0, asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        connection = Connection.of(request)
+        connection.take_over()
+        try:
+            while True:
+                await connection.write(bytes(65536))
+                written += 65536
+        finally:
+            ended.set()
+
+    async with listening(application(endless)) as url:
+        async with wire(url) as peer:
+            peer.send("POST", "/x")
+            await peer.some(100_000)
+            before = -1
+            while before != written:
+                before = written
+                await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+    assert written < 64 * 1024 * 1024
+
+
+async def test_a_request_whose_connection_is_gone_has_none() -> None:
+    """
+    The peer hung up meanwhile.
+    """
+    connection = Connection(asyncio.Protocol())
+
+    with pytest.raises(ConnectionResetError):
+        await connection.write(b"x")

@@ -1,0 +1,251 @@
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peitho.core.builds import Build
+from peitho.formats import streams
+from peitho.formats.streams import STDERR, STDOUT
+from tests.unit.core.contexts import chunks, context
+from tests.unit.running import Running, running
+
+PROBE = b'{"Image": "hyperledger/fabric-ccenv:2.5", "Cmd": ["go", "version"], "Env": null}'
+CHAINCODE = b'{"Image": "mycc", "Cmd": ["chaincode"], "HostConfig": {"Memory": 2147483648}}'
+
+
+async def ask(
+    peitho: Running, method: str, path: str, body: bytes | None = None
+) -> tuple[int, Any]:
+    """Status and JSON of a call."""
+    status, answer, _ = await peitho.ask(method, path, body=body)
+    return status, json.loads(answer) if answer else None
+
+
+async def create_build(peitho: Running) -> Build:
+    """A build, created over HTTP."""
+    status, answer = await ask(peitho, "POST", "/containers/create", PROBE)
+    assert 201 == status
+    return peitho.services.builds.get(answer["Id"])
+
+
+async def create_chaincode(peitho: Running, name: str) -> str:
+    """A chaincode, created over HTTP after its image; its ID."""
+    await peitho.services.images.build("mycc", chunks(context()))
+    status, answer = await ask(peitho, "POST", f"/containers/create?name={name}", CHAINCODE)
+    assert 201 == status
+    return str(answer["Id"])
+
+
+async def test_create_answers_with_an_id(tmp_path: Path) -> None:
+    """
+    64 digits, and no warnings.
+    """
+    async with running(tmp_path) as peitho:
+        status, answer = await ask(peitho, "POST", "/v1.51/containers/create", PROBE)
+
+    assert 201 == status
+    assert {"Id": answer["Id"], "Warnings": []} == answer
+    assert 64 == len(answer["Id"])
+
+
+async def test_chaincode_without_its_image_is_404(tmp_path: Path) -> None:
+    """
+    A 1.4 peer builds when it hears it, and matches the text by case.
+    """
+    async with running(tmp_path) as peitho:
+        found = await ask(peitho, "POST", "/containers/create?name=dev-mycc", CHAINCODE)
+
+    assert (404, {"message": "No such image: mycc:latest"}) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "message"),
+    [
+        ("", b"{", "invalid JSON"),
+        ("", b"{}", "Image: Field required"),
+        ("?name=a%20b", PROBE, "Invalid container name"),
+        ("", b" " * (1024 * 1024 + 1), "the body is larger than 1 MiB"),
+    ],
+)
+async def test_a_create_that_cannot_be_is_400(
+    tmp_path: Path, query: str, body: bytes, message: str
+) -> None:
+    """
+    With what is wrong with it.
+    """
+    async with running(tmp_path) as peitho:
+        status, answer = await ask(peitho, "POST", f"/containers/create{query}", body)
+
+    assert 400 == status
+    assert message in answer["message"]
+
+
+async def test_a_name_in_use_is_409(tmp_path: Path) -> None:
+    """
+    As the peer's own retry reads it.
+    """
+    async with running(tmp_path) as peitho:
+        await create_chaincode(peitho, "dev-mycc")
+        status, answer = await ask(peitho, "POST", "/containers/create?name=dev-mycc", CHAINCODE)
+
+    assert 409 == status
+    assert 'The container name "/dev-mycc" is already in use' in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("POST", "start", "No such container: nobody"),
+        ("POST", "stop?t=0", "No such container: nobody"),
+        ("POST", "kill", "cannot kill container: nobody: No such container: nobody"),
+        ("POST", "wait", "No such container: nobody"),
+        ("GET", "json", "No such container: nobody"),
+        ("GET", "logs", "No such container: nobody"),
+    ],
+)
+async def test_a_container_that_is_not_there_is_404(
+    tmp_path: Path, method: str, path: str, message: str
+) -> None:
+    """
+    The peers' first calls of every launch.
+    """
+    async with running(tmp_path) as peitho:
+        assert (404, {"message": message}) == await ask(
+            peitho, method, f"/containers/nobody/{path}"
+        )
+
+
+async def test_wait_answers_its_head_at_once_and_the_code_at_the_end(tmp_path: Path) -> None:
+    """
+    The code is the command's own.
+    """
+    async with running(tmp_path) as peitho:
+        build = await create_build(peitho)
+        url = f"{peitho.api}/containers/{build.id}/wait"
+        async with peitho.http.post(url) as response:
+            assert 200 == response.status
+            assert "application/json" == response.headers["Content-Type"]
+            build.take_exit(42)
+            assert {"StatusCode": 42} == json.loads(await response.read())
+
+
+async def test_a_condition_that_docker_lacks_is_400(tmp_path: Path) -> None:
+    """
+    Those it has are all taken.
+    """
+    async with running(tmp_path) as peitho:
+        build = await create_build(peitho)
+        path = f"/containers/{build.id}/wait?condition="
+        assert 400 == (await ask(peitho, "POST", f"{path}someday"))[0]
+
+        build.take_exit(0)
+        for condition in ("not-running", "next-exit", "removed"):
+            assert (200, {"StatusCode": 0}) == await ask(peitho, "POST", f"{path}{condition}")
+
+
+async def test_a_peer_that_hangs_up_ends_its_wait(tmp_path: Path) -> None:
+    """
+    Or each would outlive its peer.
+    """
+    async with running(tmp_path) as peitho:
+        build = await create_build(peitho)
+        async with peitho.http.post(f"{peitho.api}/containers/{build.id}/wait") as response:
+            assert 200 == response.status
+            response.close()
+        async with asyncio.timeout(5):
+            while b"peitho_open_waits 0.0" not in await metrics(peitho):
+                pass
+
+
+async def metrics(peitho: Running) -> bytes:
+    """What Prometheus would read."""
+    async with peitho.http.get(f"{peitho.operations}/metrics") as response:
+        return await response.read()
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "expected"),
+    [
+        ("", "multiplexed-stream", streams.frames(STDOUT, b"a") + streams.frames(STDERR, b"b")),
+        ("/v1.51", "raw-stream", b"ab"),
+    ],
+)
+async def test_logs_are_framed_or_raw_by_the_clients_generation(
+    tmp_path: Path, version: str, kind: str, expected: bytes
+) -> None:
+    """
+    As attach has it, and as inspect's `Tty` says.
+    """
+    async with running(tmp_path) as peitho:
+        build = await create_build(peitho)
+        said = streams.frame(STDOUT, b"a") + streams.frame(STDERR, b"b")
+        await build.take_output(chunks(said))
+        _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs")
+        _, about = await ask(peitho, "GET", f"{version}/containers/{build.id}/json")
+
+    assert expected == body
+    assert f"application/vnd.docker.{kind}" == headers["Content-Type"]
+    assert bool(version) == about["Config"]["Tty"]
+
+
+async def test_a_build_is_removed_with_its_files(tmp_path: Path) -> None:
+    """
+    204, and then it is not there.
+    """
+    async with running(tmp_path) as peitho:
+        build = await create_build(peitho)
+        assert (204, None) == await ask(peitho, "DELETE", f"/containers/{build.id}")
+
+        assert 404 == (await ask(peitho, "DELETE", f"/containers/{build.id}"))[0]
+    assert [] == list((tmp_path / "data/spool").iterdir())
+
+
+async def test_what_was_never_started_does_not_run(tmp_path: Path) -> None:
+    """
+    Stop says so by 304, kill by 409.
+    """
+    async with running(tmp_path) as peitho:
+        await create_chaincode(peitho, "dev-mycc")
+
+        assert 304 == (await ask(peitho, "POST", "/containers/dev-mycc/stop"))[0]
+        status, answer = await ask(peitho, "POST", "/containers/dev-mycc/kill")
+        assert 409 == status
+        assert answer["message"].startswith("cannot kill container: dev-mycc: container ")
+        assert answer["message"].endswith(" is not running")
+
+
+async def test_docker_ps_shows_what_is_there(tmp_path: Path) -> None:
+    """
+    A build that has ended is shown with `all` alone, with its code and how long ago.
+    """
+    async with running(tmp_path) as peitho:
+        chaincode = await create_chaincode(peitho, "dev-mycc")
+        build = await create_build(peitho)
+        build.take_exit(3)
+
+        assert (200, []) == await ask(peitho, "GET", "/containers/json")
+        status, listed = await ask(peitho, "GET", "/v1.51/containers/json?all=1")
+
+    assert 200 == status
+    by_id = {each["Id"]: each for each in listed}
+    assert ("Created", ["/dev-mycc"]) == (by_id[chaincode]["Status"], by_id[chaincode]["Names"])
+    assert "Exited (3) 0 seconds ago" == by_id[build.id]["Status"]
+
+
+async def test_inspect_tells_what_was_asked_for(tmp_path: Path) -> None:
+    """
+    And where in the cluster it is.
+    """
+    async with running(tmp_path) as peitho:
+        chaincode = await create_chaincode(peitho, "dev-mycc")
+        _, about = await ask(peitho, "GET", "/containers/dev-mycc/json")
+
+    assert (chaincode, "/dev-mycc", "mycc") == (
+        about["Id"],
+        about["Name"],
+        about["Config"]["Image"],
+    )
+    assert 2**31 == about["HostConfig"]["Memory"]
+    assert about["Config"]["Labels"]["peitho/kubernetes-name"].startswith("cc-dev-mycc-")

@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from peitho.core.builds import Build
+from peitho.core.tokens import blob_scope, build_scope
+from peitho.formats import streams
+from peitho.formats.manifests import ContainerSpec
+from peitho.formats.streams import STDOUT
+from tests.unit.core.contexts import chunks, context, package
+from tests.unit.formats.archives import archive_bytes, file
+from tests.unit.running import Running, running
+
+SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
+SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
+ZEROS = "sha256:" + "0" * 64
+
+
+async def call(
+    peitho: Running, method: str, path: str, scope: str | None, *, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """A Pod's call, with the token of a scope if one is given."""
+    token = peitho.services.tokens.issue(scope) if scope is not None else ""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"{peitho.delivery}{path}"
+    async with peitho.http.request(method, url, headers=headers, data=body) as response:
+        return response.status, await response.read()
+
+
+async def build(peitho: Running) -> Build:
+    """A build that has an upload."""
+    made = peitho.services.builds.create(SPEC)
+    await made.put_archive("/chaincode/input", chunks(SOURCE))
+    return made
+
+
+async def test_a_blob_is_given_for_its_own_token(tmp_path: Path) -> None:
+    """
+    Byte for byte.
+    """
+    async with running(tmp_path) as peitho:
+        layer = (await peitho.services.images.build("mycc", chunks(context()))).image.layer
+        path = peitho.services.storage.blob(layer)
+        assert path is not None
+
+        assert (200, path.read_bytes()) == await call(
+            peitho, "GET", f"/blobs/{layer}", blob_scope(layer)
+        )
+
+
+async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> None:
+    """
+    Whether the thing exists or not, the answer is the same.
+    """
+    async with running(tmp_path) as peitho:
+        layer = (await peitho.services.images.build("mycc", chunks(context()))).image.layer
+        made = await build(peitho)
+        answers = {
+            await call(peitho, method, path, scope, body=None if method == "GET" else b"0")
+            for method, path in (
+                ("GET", f"/blobs/{layer}"),
+                ("GET", f"/blobs/{ZEROS}"),
+                ("GET", f"/builds/{made.id}"),
+                ("GET", f"/builds/{made.id}/uploads/0"),
+                ("POST", f"/builds/{made.id}/log"),
+                ("PUT", f"/builds/{made.id}/exit"),
+                ("PUT", f"/builds/{made.id}/result"),
+                ("GET", f"/builds/{'0' * 64}"),
+            )
+            for scope in (None, blob_scope("other"), build_scope("other"))
+        }
+
+    assert 1 == len(answers)
+    status, body = answers.pop()
+    assert 403 == status
+    assert {"message": "this token does not open this"} == json.loads(body)
+
+
+@pytest.mark.parametrize("header", ["", "Basic x", "Bearer", "bearer x", "Bearer é"])
+async def test_what_is_no_token_is_403(tmp_path: Path, header: str) -> None:
+    """
+    Whatever is in the header.
+    """
+    async with running(tmp_path) as peitho:
+        url = f"{peitho.delivery}/blobs/{ZEROS}"
+        async with peitho.http.get(url, headers={"Authorization": header}) as response:
+            assert 403 == response.status
+
+
+async def test_what_is_gone_is_404_for_its_token(tmp_path: Path) -> None:
+    """
+    A build that was removed, a blob that was never there.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        await made.remove()
+
+        assert 404 == (await call(peitho, "GET", f"/builds/{made.id}", build_scope(made.id)))[0]
+        assert 404 == (await call(peitho, "GET", f"/blobs/{ZEROS}", blob_scope(ZEROS)))[0]
+
+
+async def test_a_helper_is_told_what_to_fetch(tmp_path: Path) -> None:
+    """
+    The archives are as the peer sent them, in their order.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        scope = build_scope(made.id)
+        _, about = await call(peitho, "GET", f"/builds/{made.id}", scope)
+        upload = await call(peitho, "GET", f"/builds/{made.id}/uploads/0", scope)
+        none = await call(peitho, "GET", f"/builds/{made.id}/uploads/1", scope)
+
+    assert {
+        "uploads": [{"number": 0, "path": "/chaincode/input"}],
+        "output": "/chaincode/output",
+    } == json.loads(about)
+    assert (200, SOURCE) == upload
+    assert 404 == none[0]
+
+
+async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
+    """
+    Output, exit code, and the result with its architecture.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        scope, path = build_scope(made.id), f"/builds/{made.id}"
+        said = streams.frame(STDOUT, b"Done!\n")
+        assert (200, b"") == await call(peitho, "POST", f"{path}/log", scope, body=said)
+        assert (200, b"") == await call(peitho, "PUT", f"{path}/exit", scope, body=b"3")
+        assert (200, b"") == await call(
+            peitho, "PUT", f"{path}/result?architecture=arm64", scope, body=package()
+        )
+
+        assert 3 == (await made.wait()).exit_code
+        assert [(STDOUT, b"Done!\n")] == [
+            each async for each in made.output(logs=True, follow=True)
+        ]
+        assert package() == (await made.get_archive("/chaincode/output/.")).file.read_bytes()
+        image = (await peitho.services.images.build("mycc", chunks(context()))).image
+        assert "arm64" == image.architecture
+
+
+@pytest.mark.parametrize("text", [b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50])
+async def test_what_is_no_exit_code_is_400(tmp_path: Path, text: bytes) -> None:
+    """
+    The build is not ended by it.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        path = f"/builds/{made.id}/exit"
+        status, _ = await call(peitho, "PUT", path, build_scope(made.id), body=text)
+
+        assert 400 == status
+        assert "created" == made.summary().state.status
+
+
+async def test_an_exit_code_is_read_after_the_token(tmp_path: Path) -> None:
+    """
+    Whoever has no right is told so, whatever the body is.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+
+        assert 403 == (await call(peitho, "PUT", f"/builds/{made.id}/exit", None))[0]

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from tests.unit.running import Running, running
+
+
+async def get(peitho: Running, path: str) -> tuple[int, str]:
+    """Status and text of the operations listener."""
+    async with peitho.http.get(peitho.operations + path) as response:
+        return response.status, await response.text()
+
+
+async def test_peitho_is_ready_once_the_cluster_was_heard(tmp_path: Path) -> None:
+    """
+    It is alive before that.
+    """
+    async with running(tmp_path) as peitho:
+        await peitho.services.watch.synced.wait()
+
+        assert (200, "ok\n") == await get(peitho, "/healthz")
+        assert (200, "ok\n") == await get(peitho, "/readyz")
+
+
+async def test_without_a_cluster_peitho_is_alive_and_not_ready(tmp_path: Path) -> None:
+    """
+    A restart would not help it, and peers should not be sent to it.
+    """
+    async with running(tmp_path, refused=True) as peitho:
+        await peitho.cluster.until_asked("GET", "pods")
+
+        assert (200, "ok\n") == await get(peitho, "/healthz")
+        assert (503, "the Kubernetes API has not been heard\n") == await get(peitho, "/readyz")
+
+
+async def test_metrics_are_in_prometheus_text_format(tmp_path: Path) -> None:
+    """
+    A request is counted by its route, not by its path.
+    """
+    async with running(tmp_path) as peitho:
+        await peitho.ask("GET", "/v1.51/containers/some-name/json")
+        status, text = await get(peitho, "/metrics")
+
+    assert 200 == status
+    assert "peitho_requests_total{" in text
+    assert "/containers/{id}/json" in text
+    assert "some-name" not in text

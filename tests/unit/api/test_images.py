@@ -1,0 +1,160 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.api.peers import wire
+from tests.unit.core.contexts import DOCKERFILE, context
+from tests.unit.running import Running, running
+
+TYPE = 'org.hyperledger.fabric.chaincode.type="GOLANG"'
+VERSION = 'org.hyperledger.fabric.version="2.5.16"'
+NAME = "net-peer0.org1-mycc_1-0be83049"
+
+
+async def ask(
+    peitho: Running, method: str, path: str, body: bytes | None = None
+) -> tuple[int, Any]:
+    """Status and JSON of a call."""
+    status, answer, headers = await peitho.ask(method, path, body=body)
+    assert "application/json" == headers["Content-Type"]
+    return status, json.loads(answer)
+
+
+async def build(peitho: Running, name: str = NAME, body: bytes | None = None) -> list[str]:
+    """Build an image; what the stream says."""
+    sent = context() if body is None else body
+    status, answer, headers = await peitho.ask("POST", f"/build?t={name}", body=sent)
+    assert (200, "application/json") == (status, headers["Content-Type"])
+    return [json.loads(line)["stream"] for line in answer.splitlines()]
+
+
+async def test_a_build_answers_with_dockers_steps(tmp_path: Path) -> None:
+    """
+    The last line tells the name, as the peers' logs show it.
+    """
+    async with running(tmp_path) as peitho:
+        said = await build(peitho)
+
+    assert [
+        "Step 1/4 : FROM hyperledger/fabric-baseos:2.5\n",
+        "Step 2/4 : ADD binpackage.tar /usr/local/bin\n",
+        f"Step 3/4 : LABEL {TYPE} {VERSION}\n",
+        "Step 4/4 : ENV CORE_CHAINCODE_BUILDLEVEL=2.5.16\n",
+    ] == said[:4]
+    assert said[4].startswith("Successfully built ")
+    assert f"Successfully tagged {NAME}:latest\n" == said[5]
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "message"),
+    [
+        ("", context(), "the query parameter 't' is missing"),
+        ("?t=Bad", context(), "invalid reference format"),
+        ("?t=a&dockerfile=Other", context(), "only a Dockerfile of that name is read"),
+        ("?t=a", b"", "not a whole tar archive"),
+        ("?t=a", context(f"{DOCKERFILE}\nRUN id"), "Dockerfile line 6: `RUN id`"),
+    ],
+)
+async def test_a_build_that_fails_is_a_status(
+    tmp_path: Path, query: str, body: bytes, message: str
+) -> None:
+    """
+    The newer peers do not read errors inside a 200 stream.
+    """
+    async with running(tmp_path) as peitho:
+        status, answer = await ask(peitho, "POST", f"/v1.51/build{query}", body)
+
+    assert 400 == status
+    assert message in answer["message"]
+
+
+async def test_other_calls_go_on_while_a_builds_body_is_open(tmp_path: Path) -> None:
+    """
+    It comes when the compile is done, on other connections, minutes after its head.
+    """
+    body = context()
+    async with running(tmp_path) as peitho, wire(peitho.api) as peer:
+        peer.send(
+            "POST",
+            f"/v1.25/build?networkmode=bridge&t={NAME}",
+            headers="Transfer-Encoding: chunked\r\nConnection: close\r\n",
+            body=b"a\r\n" + body[:10] + b"\r\n",
+        )
+        status, _ = await ask(peitho, "GET", f"/images/{NAME}/json")
+        assert 404 == status
+        peer.send_more(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body) - 10, body[10:]))
+
+        assert "200 OK" in await peer.head()
+        assert b"Successfully tagged" in await peer.rest()
+
+
+async def test_an_image_is_inspected_by_any_of_its_names(tmp_path: Path) -> None:
+    """
+    Bare, tagged, by ID.
+    """
+    async with running(tmp_path) as peitho:
+        await build(peitho, "x.io/a/mycc")
+        _, image = await ask(peitho, "GET", "/images/x.io/a/mycc/json")
+
+        assert ["x.io/a/mycc:latest"] == image["RepoTags"]
+        for name in ("x.io/a/mycc:latest", image["Id"]):
+            assert (200, image) == await ask(peitho, "GET", f"/v1.51/images/{name}/json")
+        assert 1 == len((await ask(peitho, "GET", "/images/json"))[1])
+
+
+async def test_an_image_that_is_not_there_is_404_as_peers_match_it(tmp_path: Path) -> None:
+    """
+    By case.
+    """
+    async with running(tmp_path) as peitho:
+        for method, path in (("GET", "/images/mycc/json"), ("DELETE", "/images/mycc")):
+            assert (404, {"message": "No such image: mycc:latest"}) == await ask(
+                peitho, method, path
+            )
+
+
+@pytest.mark.parametrize(
+    ("query", "reference"),
+    [
+        ("fromImage=hyperledger/fabric-ccenv&tag=2.5", "hyperledger/fabric-ccenv:2.5"),
+        ("fromImage=hyperledger/fabric-ccenv:2.5", "hyperledger/fabric-ccenv:2.5"),
+        ("fromImage=x.io/a&tag=sha256:" + "0a" * 32, "x.io/a@sha256:" + "0a" * 32),
+    ],
+)
+async def test_a_pull_is_left_to_the_nodes(tmp_path: Path, query: str, reference: str) -> None:
+    """
+    The peer's next question is answered as if it were there.
+    """
+    async with running(tmp_path) as peitho:
+        assert 404 == (await ask(peitho, "GET", f"/images/{reference}/json"))[0]
+        status, said = await ask(peitho, "POST", f"/images/create?{query}")
+        found, image = await ask(peitho, "GET", f"/images/{reference}/json")
+
+    assert 200 == status
+    assert said["stream"].startswith(f"Status: {reference} is pulled by the node")
+    assert (200, [reference]) == (found, image["RepoTags"])
+
+
+async def test_a_pull_of_no_reference_is_400(tmp_path: Path) -> None:
+    """
+    As it is without a name.
+    """
+    async with running(tmp_path) as peitho:
+        for query in ("fromImage=Bad%20Name", "tag=1"):
+            assert 400 == (await ask(peitho, "POST", f"/images/create?{query}"))[0]
+
+
+async def test_an_image_is_removed(tmp_path: Path) -> None:
+    """
+    Its name and its ID are told, as Docker does.
+    """
+    async with running(tmp_path) as peitho:
+        await build(peitho)
+        _, image = await ask(peitho, "GET", f"/images/{NAME}/json")
+
+        assert (200, [{"Untagged": f"{NAME}:latest"}, {"Deleted": image["Id"]}]) == await ask(
+            peitho, "DELETE", f"/images/{NAME}?force=1"
+        )
+        assert 404 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]

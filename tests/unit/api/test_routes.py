@@ -1,0 +1,90 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from peitho.api import routes
+from peitho.api.routes import NOT_IMPLEMENTED, ROUTES
+from peitho.settings import Settings
+from tests.unit.api.requests import request
+from tests.unit.running import composed, running
+
+PREFIXES = ("", "/v1.25", "/v1.51")
+ENTRIES = [tuple(entry.split(" ")) for entry in NOT_IMPLEMENTED]
+
+
+def concrete(path: str) -> str:
+    """A path that a route's pattern means; names of images have slashes."""
+    path = path.replace("{name:.+}", "ghcr.io/a/b:1").replace("{rest:.*}", "/x")
+    return re.sub(r"\{\w+\}", "dev-peer0.org1_mycc", path)
+
+
+async def test_every_endpoint_is_there_bare_and_below_a_version(tmp_path: Path) -> None:
+    """
+    For the three generations of clients; a GET answers HEAD too.
+    """
+    async with composed(tmp_path, Settings(data_dir=tmp_path / "data")) as (services, _):
+        router = routes.application(services).router
+        for method, path, handler in ROUTES:
+            for each in (method, "HEAD") if method == "GET" else (method,):
+                for prefix in PREFIXES:
+                    asked = request(f"{prefix}{concrete(path)}", method=each)
+                    assert handler == (await router.resolve(asked)).handler, asked
+
+
+async def test_what_peitho_leaves_out_is_501_with_a_sentence(tmp_path: Path) -> None:
+    """
+    Every entry of the list, bare and below a version.
+    """
+    async with running(tmp_path) as peitho:
+        for method, path in ENTRIES:
+            verb = "POST" if method == "*" else method
+            for prefix in PREFIXES:
+                asked = f"{prefix}{concrete(path)}"
+                status, body, headers = await peitho.ask(verb, asked)
+
+                message = json.loads(body)["message"]
+                assert 501 == status, asked
+                assert message.startswith(f"{verb} {asked} is not part of what Peitho does: ")
+                assert "application/json" == headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/v2.0/version", 404),
+        ("GET", "/v1.x/version", 404),
+        ("GET", "/v1/version", 404),
+        ("GET", "//version", 404),
+        ("PUT", "/version", 405),
+        ("GET", "/v1.51/build", 405),
+        ("DELETE", "/containers/json", 404),
+    ],
+)
+async def test_an_unknown_path_is_dockers_json_error(
+    tmp_path: Path, method: str, path: str, status: int
+) -> None:
+    """
+    With the headers of every answer.
+    """
+    async with running(tmp_path) as peitho:
+        found, body, headers = await peitho.ask(method, path)
+
+    assert status == found
+    assert ["message"] == list(json.loads(body))
+    assert "application/json" == headers["Content-Type"]
+    assert "1.47" == headers["Api-Version"]
+
+
+def test_no_entry_is_both_answered_and_left_out() -> None:
+    """
+    The page says one thing of each.
+    """
+    answered = {(method, path) for method, path, _ in ROUTES}
+
+    assert set() == answered & set(ENTRIES)
+    assert len(ROUTES) == len(answered)
+    assert len(ENTRIES) == len(set(ENTRIES))

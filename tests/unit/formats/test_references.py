@@ -1,0 +1,126 @@
+import pytest
+
+from peitho.errors import InvalidArgument
+from peitho.formats import references
+from peitho.formats.references import Reference
+
+DIGEST = "sha256:" + "0a" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("busybox", Reference("docker.io", "library/busybox", "", "")),
+        ("a/b", Reference("docker.io", "a/b", "", "")),
+        ("a/b/c:1", Reference("docker.io", "a/b/c", "1", "")),
+        ("localhost/a", Reference("localhost", "a", "", "")),
+        ("localhost:5000/a:2", Reference("localhost:5000", "a", "2", "")),
+        ("ghcr.io/a/b_c__d-e.f:v1.2-x_y", Reference("ghcr.io", "a/b_c__d-e.f", "v1.2-x_y", "")),
+        ("MyHost/a", Reference("MyHost", "a", "", "")),
+        ("[::1]:5000/a", Reference("[::1]:5000", "a", "", "")),
+        (f"a@{DIGEST}", Reference("docker.io", "library/a", "", DIGEST)),
+        (f"x.io/a:1@{DIGEST}", Reference("x.io", "a", "1", DIGEST)),
+    ],
+)
+def test_a_reference_is_taken_apart(text: str, expected: Reference) -> None:
+    """
+    Domain, repository, tag and digest, by the rules that Docker has.
+    """
+    assert expected == references.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "familiar", "full"),
+    [
+        (
+            "hyperledger/fabric-ccenv:2.5",
+            "hyperledger/fabric-ccenv:2.5",
+            "docker.io/hyperledger/fabric-ccenv:2.5",
+        ),
+        ("busybox", "busybox:latest", "docker.io/library/busybox:latest"),
+        ("docker.io/library/busybox:1", "busybox:1", "docker.io/library/busybox:1"),
+        ("x.io/a", "x.io/a:latest", "x.io/a:latest"),
+        (f"x.io/a@{DIGEST}", f"x.io/a@{DIGEST}", f"x.io/a@{DIGEST}"),
+        (f"a/b:1@{DIGEST}", f"a/b:1@{DIGEST}", f"docker.io/a/b:1@{DIGEST}"),
+    ],
+)
+def test_a_reference_is_written_as_people_and_as_nodes_do(
+    text: str, familiar: str, full: str
+) -> None:
+    """
+    Docker Hub and `latest` may be left out where they are read, not where they are written out.
+    """
+    reference = references.parse(text)
+
+    assert (familiar, full) == (reference.familiar(), reference.full())
+    assert reference.full() == references.parse(full).full()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":1",
+        "a:",
+        "a@",
+        "A",
+        "a/B",
+        "a//b",
+        "/a",
+        "a/",
+        "a b",
+        "a:b c",
+        "a..b",
+        "-a",
+        "a-",
+        "a___b",
+        "a:-1",
+        f"a:{'t' * 129}",
+        "n" * 256,
+        "a@sha256:0a",
+        "a@md5:" + "0a" * 16,
+        "a@sha256:" + "0A" * 32,
+        "https://x.io/a",
+        "x.io:port/a",
+        "x.io/../a",
+        "é",
+        "a:é",
+    ],
+)
+def test_what_is_no_reference_is_refused_in_dockers_words(text: str) -> None:
+    """
+    A peer logs what Docker would have said.
+    """
+    with pytest.raises(InvalidArgument, match=r"^invalid reference format: "):
+        references.parse(text)
+
+
+def test_a_long_text_is_shown_in_part() -> None:
+    """
+    An error stays readable.
+    """
+    with pytest.raises(InvalidArgument) as raised:
+        references.parse("A" * 10_000)
+
+    assert len(str(raised.value)) < 300
+
+
+_DIGEST = "sha256:" + "0a" * 32
+
+
+@pytest.mark.parametrize(
+    "text", ["a\n", "a:1\n", "x.io\n/a", f"a@{_DIGEST}\n", f"a:@{_DIGEST}"], ids=repr
+)
+def test_a_line_end_or_an_empty_tag_is_no_part_of_a_reference(text: str) -> None:
+    """
+    Neither behind a name, a tag or a digest, nor within.
+    """
+    with pytest.raises(InvalidArgument):
+        references.parse(text)
+
+
+def test_docker_io_has_a_library() -> None:
+    """
+    The domain may be written out.
+    """
+    assert "docker.io/library/busybox:latest" == references.parse("docker.io/busybox").full()

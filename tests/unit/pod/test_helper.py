@@ -1,0 +1,198 @@
+import io
+import json
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peitho.formats import streams, tar, wrapper
+from peitho.formats.streams import FrameReader
+from peitho.formats.tar import Limits
+from peitho.pod import calls, helper
+from peitho.pod.calls import CallError, Peitho
+from tests.unit.formats.archives import archive_bytes, file
+from tests.unit.pod.serving import Answer, Serving, cut_chunks, serving
+
+OK: Answer = (200, b"")
+SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
+
+
+class Pod:
+    """The directories that builder and helper share, and the builder's real shell."""
+
+    def __init__(self, root: Path) -> None:
+        self.control = root / "peitho"
+        self.input = root / "input"
+        self.output = root / "output"
+        for directory in (self.control, self.input, self.output):
+            directory.mkdir()
+
+    def answers(self, *uploads: bytes) -> dict[str, list[Answer]]:
+        """What Peitho answers to the helper of build `b`."""
+        about = {
+            "uploads": [{"number": n, "path": str(self.input)} for n, _ in enumerate(uploads)],
+            "output": str(self.output),
+        }
+        return {
+            "/builds/b": [(200, json.dumps(about).encode())],
+            **{f"/builds/b/uploads/{n}": [(200, each)] for n, each in enumerate(uploads)},
+            "/builds/b/log": [OK],
+            "/builds/b/exit": [OK],
+            **{f"/builds/b/result?architecture={each}": [OK] for each in ("amd64", "arm64")},
+        }
+
+    def run(self, server: Serving, command: str) -> None:
+        """Run a command in the builder and the helper beside it, to the end of both."""
+        script = wrapper.WRAPPER.replace("/peitho", str(self.control))
+        arguments = ["/bin/sh", "-c", script, "peitho", "/bin/sh", "-c", command]
+        with subprocess.Popen(arguments) as builder:
+            try:
+                helper.help_build(Peitho(server.url, "t"), "b")
+                builder.wait(timeout=20)
+            finally:
+                builder.kill()
+
+
+@pytest.fixture
+def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
+    """A Pod's directories, where the helper looks for them."""
+    with tempfile.TemporaryDirectory() as root:
+        found = Pod(Path(root))
+        for name in ("CONTROL", "GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE"):
+            path = getattr(wrapper, name).replace("/peitho", str(found.control))
+            monkeypatch.setattr(wrapper, name, path)
+        yield found
+
+
+def result_of(server: Serving) -> dict[str, bytes]:
+    """The files that the helper sent at the end."""
+    (body,) = [body for _, path, _, body in server.requests if "/result?" in path]
+    return tar.read_files(io.BytesIO(body), limits=Limits())
+
+
+def test_a_build_from_upload_to_result(pod: Pod) -> None:
+    """
+    Uploads are there when the command runs; its output, code and files arrive, in this order.
+    """
+    command = (
+        f"printf 'says \\r'; printf no >&2; cat {pod.input}/src/main.go > {pod.output}/cc; exit 3"
+    )
+    with serving(pod.answers(SOURCE)) as server:
+        pod.run(server, command)
+
+    said = FrameReader().feed(b"".join(server.bodies("/builds/b/log")))
+    assert b"says \r" == b"".join(data for stream, data in said if stream == streams.STDOUT)
+    assert b"no" == b"".join(data for stream, data in said if stream == streams.STDERR)
+    assert [b"3"] == server.bodies("/builds/b/exit")
+    assert {"/cc": b"package main"} == result_of(server)
+    assert ["/builds/b", "/builds/b/uploads/0", "/builds/b/log", "/builds/b/exit"] == [
+        path for _, path, _, _ in server.requests[:4]
+    ]
+    assert {"Bearer t"} == {token for _, _, token, _ in server.requests}
+
+
+def test_much_output_arrives_whole(pod: Pod) -> None:
+    """
+    More than the helper reads at once, and nothing of it twice.
+    """
+    with serving(pod.answers()) as server:
+        pod.run(server, "head -c 1000000 /dev/zero | tr '\\0' x; echo end")
+
+    said = FrameReader().feed(b"".join(server.bodies("/builds/b/log")))
+    assert b"x" * 1_000_000 + b"end\n" == b"".join(data for _, data in said)
+
+
+def test_a_later_upload_lies_over_an_earlier_one(pod: Pod) -> None:
+    """
+    In the order in which the peer sent them.
+    """
+    second = archive_bytes([file("src/main.go", b"second"), file("more", b"more")])
+    with serving(pod.answers(SOURCE, second)) as server:
+        result = helper.fetch(Peitho(server.url, "t"), "b")
+
+    assert pod.output == result
+    assert b"second" == (pod.input / "src/main.go").read_bytes()
+    assert b"more" == (pod.input / "more").read_bytes()
+    assert [] == list(pod.control.iterdir())
+
+
+def test_a_fetch_that_failed_begins_anew(pod: Pod) -> None:
+    """
+    What came of it before it broke off does not stay in the archive.
+    """
+    answers = pod.answers(SOURCE)
+    answers["/builds/b/uploads/0"].insert(0, cut_chunks(b"x" * 300_000))
+    with serving(answers) as server:
+        helper.fetch(Peitho(server.url, "t"), "b")
+
+    assert b"package main" == (pod.input / "src/main.go").read_bytes()
+
+
+def test_the_word_to_go_is_not_given_when_an_upload_cannot_be_had(pod: Pod) -> None:
+    """
+    The command does not run on half of its files.
+    """
+    answers = pod.answers(SOURCE)
+    answers["/builds/b/uploads/0"] = [(404, b"No such upload: 0")]
+    with serving(answers) as server, pytest.raises(CallError, match="No such upload"):
+        helper.help_build(Peitho(server.url, "t"), "b")
+
+    assert not Path(wrapper.GO).exists()
+
+
+def test_what_goes_wrong_while_packing_is_raised(tmp_path: Path) -> None:
+    """
+    An output directory that is gone is no empty result.
+    """
+    with pytest.raises(FileNotFoundError):
+        list(helper.packed(tmp_path / "gone"))
+
+
+class TestTheProgram:
+    @pytest.fixture(autouse=True)
+    def _in_a_pod(self, pod: Pod, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(calls, "_TERMINATION_LOG", pod.control / "termination-log")
+        monkeypatch.setenv("PEITHO_TOKEN", "t")
+        monkeypatch.setenv("PEITHO_BUILD", "b")
+        before = signal.getsignal(signal.SIGTERM)
+        yield
+        signal.signal(signal.SIGTERM, before)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_build_that_was_removed_is_no_failure(
+        self, pod: Pod, monkeypatch: pytest.MonkeyPatch, status: int
+    ) -> None:
+        """
+        The helper goes without a word.
+        """
+        with serving({"/builds/b": [(status, b"gone")]}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 0 == helper.main()
+
+        assert not (pod.control / "termination-log").exists()
+
+    @pytest.mark.parametrize(
+        ("answer", "message"),
+        [
+            ((400, b"not an exit code"), "Peitho did not take part: GET /builds/b: 400 not an"),
+            ((200, archive_bytes([file("../evil")])), "InvalidArgument: the entry '../evil'"),
+        ],
+        ids=["refused", "hostile upload"],
+    )
+    def test_a_failure_is_told_with_its_reason(
+        self, pod: Pod, monkeypatch: pytest.MonkeyPatch, answer: Answer, message: str
+    ) -> None:
+        """
+        Where the cluster shows it, and Peitho reads it.
+        """
+        answers = pod.answers(SOURCE)
+        refused = isinstance(answer, tuple) and answer[0] == 400
+        answers["/builds/b" if refused else "/builds/b/uploads/0"] = [answer]
+        with serving(answers) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 1 == helper.main()
+
+        assert (pod.control / "termination-log").read_text().startswith(message)

@@ -1,0 +1,136 @@
+import hashlib
+import io
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peitho.errors import InvalidArgument, PeithoError
+from peitho.formats import tar
+from peitho.formats.tar import Limits
+from peitho.pod import calls, puller
+from peitho.pod.calls import CallError, Peitho
+from tests.unit.formats.archives import archive, archive_bytes, file
+from tests.unit.pod.serving import Answer, cut, hang_up, serving
+
+
+def layer() -> bytes:
+    """A chaincode's layer."""
+    out = io.BytesIO()
+    chaincode = archive(file("chaincode", b"elf" * 1000, mode=0o755))
+    tar.write_layer(chaincode, out, directory="/usr/local/bin", limits=Limits())
+    return out.getvalue()
+
+
+LAYER = layer()
+DIGEST = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
+
+
+def pull(target: Path, *answers: Answer, digest: str = DIGEST) -> None:
+    """Pull a blob from a server that gives these answers."""
+    with serving({f"/blobs/{digest}": list(answers)}) as server:
+        puller.pull(Peitho(server.url, "t"), digest, target)
+
+
+def test_a_layer_is_fetched_and_unpacked(tmp_path: Path) -> None:
+    """
+    The chaincode is executable where the image has it, and nothing else is left.
+    """
+    pull(tmp_path, (200, LAYER))
+
+    chaincode = tmp_path / "usr/local/bin/chaincode"
+    assert b"elf" * 1000 == chaincode.read_bytes()
+    assert 0o755 == chaincode.stat().st_mode & 0o777
+    assert ["usr"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_layer_with_another_digest_is_not_unpacked(tmp_path: Path) -> None:
+    """
+    Nothing of it is left, and the error names both digests.
+    """
+    with pytest.raises(PeithoError, match=f"the layer is damaged: .* should be {DIGEST}"):
+        pull(tmp_path, (200, LAYER[:-1] + b"x"))
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_layer_that_was_cut_is_fetched_again(tmp_path: Path) -> None:
+    """
+    Half a layer is thrown away, and fetched again.
+    """
+    pull(tmp_path, cut(LAYER, at=5000), (200, LAYER))
+
+    assert (tmp_path / "usr/local/bin/chaincode").is_file()
+
+
+def test_a_token_that_does_not_open_it_is_final(tmp_path: Path) -> None:
+    """
+    A refusal is told as it is.
+    """
+    with pytest.raises(CallError, match="403 this token"):
+        pull(tmp_path, (403, b"this token does not open this"))
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_peitho_that_is_restarting_is_waited_for(tmp_path: Path) -> None:
+    """
+    What came before the right answer does not matter.
+    """
+    pull(tmp_path, hang_up, (500, b"x" * 50_000), (200, LAYER))
+
+    assert (tmp_path / "usr/local/bin/chaincode").exists()
+
+
+def test_a_hostile_layer_with_the_right_digest_is_refused(tmp_path: Path) -> None:
+    """
+    The digest says what it is, not that it is good.
+    """
+    target = tmp_path / "target"
+    target.mkdir()
+    hostile = archive_bytes([file("../evil")])
+
+    with pytest.raises(InvalidArgument, match="leaves the target"):
+        pull(target, (200, hostile), digest=f"sha256:{hashlib.sha256(hostile).hexdigest()}")
+
+    assert ["target"] == [path.name for path in tmp_path.iterdir()]
+
+
+class TestTheProgram:
+    @pytest.fixture(autouse=True)
+    def _in_a_pod(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        (tmp_path / "layer").mkdir()
+        monkeypatch.setattr(calls, "_TERMINATION_LOG", tmp_path / "termination-log")
+        monkeypatch.setenv("PEITHO_TOKEN", "t")
+        monkeypatch.setenv("PEITHO_BLOB", DIGEST)
+        monkeypatch.setenv("PEITHO_TARGET", str(tmp_path / "layer"))
+        before = signal.getsignal(signal.SIGTERM)
+        yield
+        signal.signal(signal.SIGTERM, before)
+
+    def test_it_ends_with_0_when_the_layer_is_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The main container may start.
+        """
+        with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 0 == puller.main()
+
+        assert (tmp_path / "layer/usr/local/bin/chaincode").exists()
+
+    def test_it_ends_with_1_and_the_reason(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The peer reads it in the error of its start.
+        """
+        with serving({}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 1 == puller.main()
+
+        said = (tmp_path / "termination-log").read_text()
+        assert said.startswith("the chaincode's layer could not be fetched from Peitho: GET /blobs")
+        assert "404 nothing here" in said

@@ -1,0 +1,100 @@
+"""Peitho's own parts, put together as in the program, before a double of the API server."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from peitho import app
+from peitho.api import delivery, health, routes
+from peitho.api.connection import Connection
+from peitho.api.services import Services
+from peitho.core.tasks import Tasks
+from peitho.settings import Settings
+from tests.unit.double import ApiServer, always, refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A Peitho on loopback: its parts, its three addresses, and the cluster before it."""
+
+    services: Services
+    cluster: ApiServer
+    http: aiohttp.ClientSession
+    api: str
+    delivery: str
+    operations: str
+
+    async def ask(
+        self, method: str, path: str, *, body: bytes | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers of one call of the Docker API."""
+        sent = None if body is None else io.BytesIO(body)
+        async with self.http.request(method, self.api + path, data=sent) as response:
+            return response.status, await response.read(), dict(response.headers)
+
+
+@asynccontextmanager
+async def composed(
+    directory: Path, settings: Settings, *, refused: bool = False
+) -> AsyncIterator[tuple[Services, ApiServer]]:
+    """All parts, with the Pod watch running; its first list may be refused."""
+    async with (
+        ApiServer.start() as cluster,
+        cluster.client(directory) as kubernetes,
+        asyncio.TaskGroup() as group,
+    ):
+        if refused:
+            cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
+        tasks = Tasks(group)
+        services = app.compose(settings, kubernetes, tasks)
+        tasks.run(services.watch.run(), name="pod watch")
+        try:
+            yield services, cluster
+        finally:
+            tasks.cancel()
+            services.builds.close()
+
+
+@asynccontextmanager
+async def running(directory: Path, *, refused: bool = False) -> AsyncIterator[Running]:
+    """A Peitho, while it runs; its cluster may refuse to be asked at first."""
+    settings = Settings(data_dir=directory / "data")
+    async with (
+        composed(directory, settings, refused=refused) as (services, cluster),
+        AsyncExitStack() as stack,
+    ):
+        yield Running(
+            services=services,
+            cluster=cluster,
+            http=await stack.enter_async_context(aiohttp.ClientSession()),
+            api=await stack.enter_async_context(listening(routes.application(services))),
+            delivery=await stack.enter_async_context(listening(delivery.application(services))),
+            operations=await stack.enter_async_context(listening(health.application(services))),
+        )
+
+
+@asynccontextmanager
+async def listening(application: web.Application) -> AsyncIterator[str]:
+    """The address of an application that is served as `peitho.app` serves it."""
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.5)
+    await runner.setup()
+    server = runner.server
+    assert server is not None
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(partial(_connection, server), "127.0.0.1", 0, backlog=512)
+    try:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+        await runner.cleanup()
+
+
+def _connection(server: web.Server) -> Connection:
+    return Connection(server())

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from peitho import __version__, cli
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    """The command line, in an environment with nothing of ours but this."""
+    cleared = {"PEITHO_CONFIG": None} | environment
+    return CliRunner().invoke(cli.main, arguments, env=cleared)
+
+
+def test_help_says_what_it_is_for_and_what_changes_on_a_peer() -> None:
+    """
+    And names the three commands.
+    """
+    result = run("--help")
+
+    assert 0 == result.exit_code
+    assert "CORE_VM_ENDPOINT=tcp://peitho:8080" in result.output
+    for command in ("serve", "config", "version"):
+        assert f"\n  {command} " in result.output
+    assert result.output == run("-h").output
+
+
+@pytest.mark.parametrize("command", ["serve", "config"])
+def test_help_of_a_command_names_its_flags(command: str) -> None:
+    """
+    As they are spelled in the file.
+    """
+    result = run(command, "--help")
+
+    assert 0 == result.exit_code
+    for flag in ("--config", "--k8s.namespace", "--peitho.pullerImage", "--dataDir", "--log.level"):
+        assert flag in result.output
+
+
+def test_version_is_ours() -> None:
+    """
+    On one line.
+    """
+    assert (0, f"peitho {__version__}\n") == (
+        run("version").exit_code,
+        run("version").output,
+    )
+
+
+def test_config_shows_what_is_in_effect(tmp_path: Path) -> None:
+    """
+    Flags over variables over the file over defaults, with the keys of the file.
+    """
+    file = tmp_path / "peitho.yml"
+    file.write_text("k8s: {namespace: file}\nlog: {level: warn}\npeitho: {instance: mine}\n")
+
+    result = run(
+        "config",
+        "-c",
+        str(file),
+        "--k8s.namespace",
+        "flag",
+        "--peitho.pullerImage",
+        "x.io/peitho:1",
+        PEITHO_K8S_NAMESPACE="variable",
+        PEITHO_LOG_LEVEL="error",
+    )
+
+    assert 0 == result.exit_code
+    shown = yaml.safe_load(result.output)
+    assert "flag" == shown["k8s"]["namespace"]
+    assert "error" == shown["log"]["level"]
+    assert "mine" == shown["peitho"]["instance"]
+    assert "x.io/peitho:1" == shown["peitho"]["pullerImage"]
+    assert 500 == shown["builder"]["user"]
+    assert "/var/lib/peitho" == shown["dataDir"]
+
+
+def test_what_config_shows_is_a_settings_file(tmp_path: Path) -> None:
+    """
+    It can be given back, and shows the same.
+    """
+    shown = run("config", "--k8s.namespace", "ns").output
+    file = tmp_path / "peitho.yml"
+    file.write_text(shown)
+
+    assert shown == run("config", "-c", str(file)).output
+    assert shown == run("config", PEITHO_CONFIG=str(file)).output
+
+
+@pytest.mark.parametrize("command", ["config", "serve"])
+def test_every_problem_is_told_at_once_and_nothing_is_started(tmp_path: Path, command: str) -> None:
+    """
+    A line each, on stderr, with exit status 2.
+    """
+    file = tmp_path / "peitho.yml"
+    file.write_text("k8s: {namspace: x}\nserver: {api: nowhere}\n")
+
+    result = run(command, "-c", str(file), "--log.level", "loud")
+
+    assert 2 == result.exit_code
+    assert "" == result.stdout
+    lines = result.stderr.splitlines()
+    assert ["k8s.namspace", "log.level", "server.api"] == sorted(
+        line.partition(":")[0] for line in lines
+    )
+
+
+def test_an_unknown_flag_is_an_error_of_use() -> None:
+    """
+    Click's own words, with its own exit status.
+    """
+    result = run("config", "--nothing")
+
+    assert 2 == result.exit_code
+    assert "No such option" in result.stderr

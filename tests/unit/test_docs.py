@@ -1,0 +1,103 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from peitho.api import routes
+from tests.unit import settings_reference
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+
+# Pages and images elsewhere are not looked at: tests need no network.
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)\s]*)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+QUOTED = re.compile(r"`[^`\n]+`")
+QUOTED_MAKE = re.compile(r"`make ([a-z][a-z-]*)")
+FENCED_MAKE = re.compile(r"^ *(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
+TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+CALL = re.compile(r"^\| `([A-Z*]+) (/\S*)` \|", re.MULTILINE)
+PATTERN = re.compile(r"\{(\w+):[^}]+\}")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a page may have behind its `#`, as GitHub makes it from a heading."""
+    headings = HEADING.findall(FENCED.sub("", page.read_text()))
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {each.strip().replace(" ", "-") for each in plain}
+
+
+def links(page: Path) -> list[str]:
+    """The relative links of a page; what is quoted is none, and hides none."""
+    return LINK.findall(QUOTED.sub("code", FENCED.sub("", page.read_text())))
+
+
+def calls(text: str) -> set[tuple[str, str]]:
+    """The calls in the tables of a page, `VERB /path`."""
+    return set(CALL.findall(text))
+
+
+def shown(path: str) -> str:
+    """A route's path as people read it: `{name}` for `{name:.+}`."""
+    return PATTERN.sub(r"{\1}", path)
+
+
+def test_the_reference_of_settings_is_as_the_settings_are() -> None:
+    """
+    Else: `python -m tests.unit.settings_reference > docs/reference/settings.md`.
+    """
+    assert settings_reference.render() == (DOCS / "reference/settings.md").read_text()
+
+
+def test_the_reference_of_the_docker_api_is_as_the_routes_are() -> None:
+    """
+    Every call that is answered, and every one that gets 501 on purpose.
+    """
+    text = (DOCS / "reference/docker-api.md").read_text()
+    answered, separator, refused = text.partition("\n## Answered with 501")
+
+    assert separator
+    assert {(method, shown(path)) for method, path, _ in routes.ROUTES} == calls(answered)
+    assert {
+        (method, shown(path))
+        for method, _, path in (each.partition(" ") for each in routes.NOT_IMPLEMENTED)
+    } == calls(refused)
+
+
+@pages
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """
+    To a file of the project, and to a heading of it where the link names one.
+    """
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pages
+def test_every_make_target_that_is_named_is_there(page: Path) -> None:
+    """
+    In the Makefile.
+    """
+    text = page.read_text()
+    fenced = "\n".join(FENCED.findall(text))
+    named = {*QUOTED_MAKE.findall(text), *FENCED_MAKE.findall(fenced)}
+
+    assert named <= set(TARGET.findall((ROOT / "Makefile").read_text()))
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_every_page_is_on_the_map(page: Path) -> None:
+    """
+    Whoever opens the docs finds all of them.
+    """
+    index = DOCS / "index.md"
+
+    assert page == index or str(page.relative_to(DOCS)) in links(index)

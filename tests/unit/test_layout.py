@@ -1,0 +1,56 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src/peitho"
+TESTS = ROOT / "tests/unit"
+
+TESTED_ELSEWHERE = {
+    "__main__.py": "one call of the command line",
+    "app.py": "put together in tests/unit/running.py, and as a process by tests/journeys",
+    "metrics.py": "names alone; what is counted is read in api/test_health.py",
+    "api/services.py": "a record of parts, which every test of api goes through",
+    "core/container.py": "records, and a protocol that has no code",
+    "core/builds.py": "whole builds on a real cluster, by tests/journeys",
+    "core/chaincode.py": "whole launches on a real cluster, by tests/journeys",
+}
+
+MODULES = sorted(
+    str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if path.name != "__init__.py"
+)
+
+
+@pytest.mark.parametrize("module", [each for each in MODULES if each not in TESTED_ELSEWHERE])
+def test_each_module_has_its_tests(module: str) -> None:
+    """
+    In the file of its name, in the folder of its name.
+    """
+    path = TESTS / Path(module).parent / f"test_{Path(module).name}"
+
+    assert path.is_file()
+    assert "def test_" in path.read_text()
+
+
+def test_what_is_tested_elsewhere_is_there() -> None:
+    """
+    The list of exceptions names no module that is gone, or that has its tests by now.
+    """
+    for module in TESTED_ELSEWHERE:
+        assert module in MODULES
+        assert not (TESTS / Path(module).parent / f"test_{Path(module).name}").exists()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS))
+)
+def test_each_test_says_in_a_sentence_what_it_is_about(path: Path) -> None:
+    """
+    On a line of its own, with a full stop behind it.
+    """
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
+            said = ast.get_docstring(node, clean=False) or ""
+            assert said.startswith("\n"), node.name
+            assert said.rstrip().endswith("."), node.name
