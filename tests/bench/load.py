@@ -1,0 +1,81 @@
+"""`python -m tests.bench.load PORT CONNECTIONS REQUESTS`: pings, as cheap as a client can be."""
+
+import asyncio
+import json
+import sys
+import time
+
+_REQUEST = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_END = b"\r\n\r\nOK"
+
+
+class Pinger(asyncio.Protocol):
+    """One connection: sends the next request once the answer to the last is complete."""
+
+    def __init__(self, requests: int) -> None:
+        self.seconds: list[float] = []
+        self.ended = asyncio.get_running_loop().create_future()
+        self._requests = requests
+        self._received = b""
+        self._sent_at = 0.0
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the time of an answer."""
+        self._received += data
+        if not self._received.endswith(_END):
+            return
+        self.seconds.append(time.perf_counter() - self._sent_at)
+        self._received = b""
+        if len(self.seconds) < self._requests:
+            self._send()
+        elif self._transport:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """All is over, or the server hung up."""
+        if len(self.seconds) == self._requests:
+            self.ended.set_result(None)
+        else:
+            what = f"{exc or 'hung up'}, after {self._received[:200]!r}"
+            self.ended.set_exception(ConnectionError(what))
+
+    def _send(self) -> None:
+        if self._transport:
+            self._sent_at = time.perf_counter()
+            self._transport.write(_REQUEST)
+
+
+async def load(port: int, connections: int, requests: int) -> dict[str, float]:
+    """Percentiles of the time that an answer takes, and the rate."""
+    loop = asyncio.get_running_loop()
+    share = requests // connections
+    began = time.perf_counter()
+    pingers = [
+        (await loop.create_connection(lambda: Pinger(share), "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    for each in pingers:
+        await each.ended
+    taken = time.perf_counter() - began
+    seconds = sorted(one for each in pingers for one in each.seconds)
+    return {
+        "p50_ms": percentile(seconds, 50) * 1000,
+        "p99_ms": percentile(seconds, 99) * 1000,
+        "per_second": len(seconds) / taken,
+    }
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The value that `percent` of all, which are sorted, do not exceed."""
+    return values[max(0, -(-len(values) * percent // 100) - 1)]
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(load(*(int(word) for word in sys.argv[1:])))))

@@ -1,0 +1,168 @@
+"""(b) From the create of a chaincode to its process, beside a bare Pod with the same image."""
+
+import asyncio
+import secrets
+from datetime import datetime
+from typing import Any
+
+from peitho.clients.kubernetes import Kubernetes
+from peitho.formats import manifests
+from peitho.formats.pods import started_at
+from tests.bench.place import BenchError, Place, Stopwatch, running, say
+from tests.bench.report import Row
+from tests.journeys.calls import Calls, archive, context
+from tests.lab.peitho import Peitho
+
+MOST_SECONDS = 1.5
+# A start lasts up to a second more or less, by the kubelet's clock: a few tell little.
+RUNS_FACTOR = 4
+HOW = (
+    "Create, upload of five TLS files and start of a chaincode whose one file has 16 MiB, as a "
+    "compiled one has; then a bare Pod of the same runtime image, security context and resources, "
+    "created at the API server.  The process begins at its first line of output, by the container "
+    "runtime's own stamp (`kubectl logs --timestamps`), on both sides.  `start answered` and "
+    "`running told` are when the peer, or a watch at the API server, hears of it: the kubelet "
+    "looks once a second, so each create comes at a random moment of it.  The two take turns; "
+    f"differences are of neighbors.  {RUNS_FACTOR} times the runs of other parts."
+)
+
+_IMAGE = "bench-start"
+_LABEL = "peitho-bench"
+_TLS_FILES = ("client.key", "client.crt", "peer.crt", "client_pem.key", "client_pem.crt")
+_SCRIPT = b"#!/bin/sh\necho started\nexec sleep 3600\n"
+_FILE_BYTES = 16 << 20
+_TOLD_SECONDS = 60.0
+_LOG_LOOKS = 50
+_KEPT = (
+    "restartPolicy",
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "securityContext",
+    "terminationGracePeriodSeconds",
+)
+
+Pod = dict[str, Any]
+
+
+async def measure(place: Place) -> list[Row]:
+    """Rows for both, and what Peitho takes more."""
+    ours: list[tuple[float, float]] = []
+    bare: list[tuple[float, float]] = []
+    async with (
+        running(place.cluster) as peitho,
+        Calls.to(peitho) as calls,
+        Kubernetes.connect(
+            kubeconfig=place.cluster.kubeconfig, namespace=peitho.namespace
+        ) as kubernetes,
+    ):
+        await _make_image(calls)
+        for number in range(1, place.runs * RUNS_FACTOR + 1):
+            await _any_moment()
+            taken, pod = await _chaincode(calls, kubernetes)
+            ours.append(taken)
+            await _any_moment()
+            bare.append(await _bare(peitho, kubernetes, bare_pod(pod)))
+            say(f"(b) run {number}: process after {taken[0]:.2f} s, bare Pod {bare[-1][0]:.2f} s")
+    return _rows(ours, bare)
+
+
+def _rows(ours: list[tuple[float, float]], bare: list[tuple[float, float]]) -> list[Row]:
+    process, answered = zip(*ours, strict=True)
+    bare_process, told = zip(*bare, strict=True)
+    more = tuple(mine - other for mine, other in zip(process, bare_process, strict=True))
+    return [
+        Row("b", "create to process, Peitho", "s", process),
+        Row("b", "create to process, bare Pod", "s", bare_process),
+        Row("b", "create to process, Peitho minus bare Pod", "s", more, at_most=MOST_SECONDS),
+        Row("b", "create to start answered, Peitho", "s", answered),
+        Row("b", "create to running told, bare Pod", "s", told),
+    ]
+
+
+async def _make_image(calls: Calls) -> None:
+    # The shell reads no further than `exec`; what follows gives the file its size.
+    content = _SCRIPT + secrets.token_bytes(_FILE_BYTES)
+    answer = await calls.build(_IMAGE, context(archive({"chaincode": (0o755, content)})))
+    if answer.status != 200:
+        raise BenchError(f"the image was not built: {answer}")
+
+
+async def _chaincode(calls: Calls, kubernetes: Kubernetes) -> tuple[tuple[float, float], Pod]:
+    """Seconds to its process and to the answer of start; and its Pod."""
+    name = f"bench-{secrets.token_hex(4)}"
+    folder = "/etc/hyperledger/fabric"
+    files = archive({f"{folder}/{each}": (0o644, secrets.token_bytes(1000)) for each in _TLS_FILES})
+    began, watch = datetime.now().astimezone(), Stopwatch()
+    created = await calls.create(name, _IMAGE)
+    put = await calls.put(name, files, path="/")
+    started = await calls.start(name)
+    answered = watch.seconds
+    if (created.status, put.status, started.status) != (201, 200, 204):
+        raise BenchError(f"the chaincode did not start: {created}, {put}, {started}")
+    labels = {manifests.CONTAINER: manifests.container_label(created.body["Id"])}
+    (pod,) = await kubernetes.find("Pod", labels=labels)
+    at = await _first_line(calls.peitho, pod)
+    await calls.remove(name)
+    return ((at - began).total_seconds(), answered), pod
+
+
+def bare_pod(pod: Pod) -> Pod:
+    """A Pod of the same image under the same restrictions, with nothing else of Peitho's."""
+    (chaincode,) = pod["spec"]["containers"]
+    kept = {key: pod["spec"][key] for key in _KEPT}
+    name = f"bare-{secrets.token_hex(4)}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {_LABEL: name}},
+        "spec": kept
+        | {
+            "containers": [
+                {
+                    "name": manifests.CHAINCODE,
+                    "image": chaincode["image"],
+                    "args": ["/bin/sh", "-c", "echo started; exec sleep 3600"],
+                    "resources": chaincode["resources"],
+                    "securityContext": chaincode["securityContext"],
+                }
+            ]
+        },
+    }
+
+
+async def _bare(peitho: Peitho, kubernetes: Kubernetes, manifest: Pod) -> tuple[float, float]:
+    """Seconds to its process, and to being told of it."""
+    began, watch = datetime.now().astimezone(), Stopwatch()
+    pod = await kubernetes.create(manifest)
+    await _until_running(kubernetes, pod)
+    told = watch.seconds
+    at = await _first_line(peitho, pod)
+    await kubernetes.delete("Pod", pod["metadata"]["name"], grace_seconds=1)
+    return (at - began).total_seconds(), told
+
+
+async def _until_running(kubernetes: Kubernetes, pod: Pod) -> None:
+    metadata = pod["metadata"]
+    async with asyncio.timeout(_TOLD_SECONDS):
+        async for event in kubernetes.watch(
+            "Pod", labels=metadata["labels"], version=metadata["resourceVersion"]
+        ):
+            if started_at(event["object"], manifests.CHAINCODE):
+                return
+    raise BenchError(f"the watch of {metadata['name']} ended before it ran")
+
+
+async def _any_moment() -> None:
+    # What was waited for before ended when the kubelet looked: each create would come at one and
+    # the same moment of its second, and be lucky or unlucky every time.
+    await asyncio.sleep(secrets.randbelow(1000) / 1000)
+
+
+async def _first_line(peitho: Peitho, pod: Pod) -> datetime:
+    """The container runtime's time stamp of the first line that the process wrote."""
+    command = ["logs", "--timestamps", "-c", manifests.CHAINCODE, pod["metadata"]["name"]]
+    for _ in range(_LOG_LOOKS):
+        if text := await asyncio.to_thread(peitho.kubectl, *command):
+            return datetime.fromisoformat(text.split(maxsplit=1)[0])
+        await asyncio.sleep(0.1)
+    raise BenchError(f"{pod['metadata']['name']} wrote nothing")

@@ -1,0 +1,99 @@
+"""
+What a peer asks for and no registry has: its builder image, its runtime image.
+
+Where a node pulls what a daemon would have pulled, the calls are dockerd's until the pull, and
+the cause is told by `start` (docs/decisions/0007-wire-differences.md).
+"""
+
+import asyncio
+import re
+
+import pytest
+
+from tests.conformance.recordings import Call, observed, recorded
+from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, Conversation, conversation
+from tests.journeys.observe import until
+from tests.lab.cluster import Cluster
+from tests.lab.peer import Package, PeerError
+from tests.lab.peitho import Peitho
+
+PULL_FAILED = re.compile(r"fabric-nosuch:.*(ErrImagePull|ImagePullBackOff|pull)", re.DOTALL)
+REMOVED = ("DELETE /containers/ID", 204)
+# What stands between dockerd's failing pull and the end, where a node pulls.
+TOLD_AT_START = [
+    ("POST /containers/create", 201),
+    ("POST /containers/ID/start", 500),
+    REMOVED,
+]
+# At no fixed place: opened before the compile, answered after it, or beside the start.
+UNORDERED = ("POST /build", "POST /containers/ID/attach", "PUT /containers/ID/archive")
+
+pytestmark = pytest.mark.usefixtures("peitho_log")
+
+
+def missing(peitho: Peitho, version: str) -> str:
+    """An image of a registry that is none (Peitho's listener for Pods), asked for by one peer."""
+    return f"{peitho.delivery}/hyperledger/fabric-nosuch:{version}"
+
+
+def answers(calls: list[Call]) -> list[tuple[str, int | None]]:
+    """What was asked and the status of the answer, in order, where there is one."""
+    return [
+        (call.request, call.status)
+        for call in calls
+        if call.request not in (*UNCOUNTED, *UNORDERED)
+    ]
+
+
+async def test_a_builder_image_that_cannot_be_pulled_is_told_to_the_operator(
+    peitho: Peitho, cluster: Cluster
+) -> None:
+    """
+    As dockerd's up to the pull; then `start` says which image and why, and the build is dropped.
+    """
+    async with asyncio.TaskGroup() as tasks:  # the kubelet tries again, and that takes its time
+        for version in FAMILIES:
+            tasks.create_task(_without_builder(version, peitho, cluster), name=version)
+
+
+async def _without_builder(version: str, peitho: Peitho, cluster: Cluster) -> None:
+    network, image = f"nobuilder-{version}", missing(peitho, version)
+    async with conversation(version, peitho, cluster, network, builder_image=image) as said:
+        with pytest.raises(PeerError, match=PULL_FAILED):
+            await said.peer.launch(await said.peer.install("tiny", label="nobuilder_1"))
+        found = observed(said.exchanges())
+
+    looks = [call.told for call in found if call.request == "GET /images/NAME/json"]
+    assert ("GET /images/NAME/json", 404, f"No such image: {image}") == looks[-1], version
+    expected = answers(recorded(FAMILIES[version], "builder-missing"))
+    before = expected[:4]  # of 1.4, which builds in the middle of a launch
+    assert [*before, *TOLD_AT_START, *expected[4:]] == answers(found), version
+
+
+@pytest.mark.parametrize("version", FAMILIES)
+async def test_a_runtime_image_that_is_not_there_fails_no_build(
+    version: str, peitho: Peitho, cluster: Cluster
+) -> None:
+    """
+    The build is dockerd's, call by call; that no node can pull the image is told by `start`.
+    """
+    network, image = f"noruntime-{version}", missing(peitho, version)
+    async with (
+        conversation(version, peitho, cluster, network, runtime_image=image) as said,
+        asyncio.TaskGroup() as tasks,
+    ):
+        package = await said.peer.install("tiny", label="noruntime_1")
+        tasks.create_task(_fails_to_launch(said, package), name="launch")
+        start = f"/containers/{package.container}/start"
+        await until(lambda: start in [each.path for each in said.exchanges()])
+        await said.docker("DELETE", f"/containers/{package.container}?force=1")
+        found = answers(observed(said.exchanges()))
+
+    expected = answers(recorded(FAMILIES[version], "runtime-missing"))
+    ends = [number for number, each in enumerate(expected) if each == REMOVED]
+    assert expected[: ends[-1] + 1] == found[: ends[-1] + 1]
+
+
+async def _fails_to_launch(said: Conversation, package: Package) -> None:
+    with pytest.raises(PeerError):
+        await said.peer.launch(package)

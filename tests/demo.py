@@ -1,0 +1,263 @@
+"""
+`make demo`: a chaincode is compiled, launched, crashes, comes back and is removed, on Kubernetes.
+
+Peitho runs as its own Deployment; the part of the peer is taken by the double of the tests, which
+calls it by the library that a peer of 2.5.16 links.  Ends with status 0 only if all of it was seen.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from tests.lab import cluster as lab
+from tests.lab import images, peer
+from tests.lab.cluster import Cluster
+from tests.lab.machine import LabError
+from tests.lab.peer import Event, Package, Peer, PeerError
+from tests.lab.peitho import deployment, make_namespace
+
+NAMESPACE = "peitho-demo"
+VERSION = "2.5.16"
+EXIT_CODE = 7
+
+_PROGRESS_SECONDS = 5.0
+_BOLD, _RED, _GREEN = 1, 31, 32
+_ENVIRONMENT = os.environ  # noqa: TID251  the demo's own settings: KEEP, IMAGE, KUBECONFIG
+
+
+class DemoError(Exception):
+    """Something that should have been seen was not."""
+
+
+def _styled(style: int, text: str) -> str:
+    return f"\033[{style}m{text}\033[0m" if sys.stdout.isatty() else text
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Print what is done, and in the end how long it took."""
+    print(_styled(_BOLD, f"\n{what}"), flush=True)
+    began = time.monotonic()
+    yield
+    print(f"  {time.monotonic() - began:.1f} s", flush=True)
+
+
+@asynccontextmanager
+async def progress() -> AsyncIterator[None]:
+    """Show every few seconds that something long goes on."""
+    began = time.monotonic()
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            print(f"  ... {time.monotonic() - began:.0f} s", flush=True)
+
+    async with asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(tick())
+        yield
+        ticking.cancel()
+
+
+def expect(condition: object, what: str) -> None:
+    """Say what was seen, or fail with it."""
+    if not condition:
+        raise DemoError(f"not so: {what}")
+    print(f"  {_styled(_GREEN, 'ok')} {what}", flush=True)
+
+
+def deploy(cluster: Cluster, image: str) -> str:
+    """Peitho as a Deployment, ready; the address of its Service."""
+    make_namespace(cluster, NAMESPACE)
+    objects = {each["kind"]: _placed(each) for each in deployment()}
+    if cluster.own:  # which has no provisioner, and no DNS
+        cluster.apply(lab.volume("peitho", NAMESPACE))
+        objects["PersistentVolumeClaim"]["spec"]["storageClassName"] = ""
+    cluster.apply(objects.pop("Service"))
+    address = _kubectl(cluster, "get", "service", "peitho", "-o", "jsonpath={.spec.clusterIP}")
+    settings = {"peitho": {"pullerAccessAddress": f"{address}:8081", "pullerImage": image}}
+    objects["ConfigMap"]["data"]["peitho.yml"] = json.dumps(settings)
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    container["image"] = image
+    cluster.apply(*objects.values())
+    _kubectl(cluster, "rollout", "status", "deployment/peitho", "--timeout=120s")
+    return address
+
+
+def _placed(manifest: dict[str, Any]) -> dict[str, Any]:
+    return manifest | {"metadata": manifest["metadata"] | {"namespace": NAMESPACE}}
+
+
+def _kubectl(cluster: Cluster, *words: str) -> str:
+    return cluster.run_kubectl("-n", NAMESPACE, *words)
+
+
+def show(cluster: Cluster, *kinds: str) -> None:
+    """What `kubectl get` prints."""
+    command = ["get", ",".join(kinds), "-l", "app.kubernetes.io/managed-by=peitho"]
+    print(f"  $ kubectl -n {NAMESPACE} {' '.join(command)}")
+    for line in _kubectl(cluster, *command).splitlines():
+        print(f"    {line}")
+
+
+@asynccontextmanager
+async def endpoint(cluster: Cluster, address: str) -> AsyncIterator[str]:
+    """Where the peer reaches Peitho: its Service, or a forwarded port for a cluster elsewhere."""
+    if cluster.own:
+        yield f"tcp://{address}:8080"
+        return
+    command = ["-n", NAMESPACE, "port-forward", "service/peitho", ":8080"]
+    process = await asyncio.create_subprocess_exec(
+        *cluster.kubectl, *command, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        line = (await process.stdout.readline()).decode() if process.stdout else ""
+        if not line:
+            raise DemoError("kubectl port-forward to Peitho's Service did not start")
+        yield f"tcp://{line.split()[2]}"  # Forwarding from 127.0.0.1:40123 -> 8080
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def story(cluster: Cluster, url: str) -> None:
+    """Install, launch, invoke, crash, launch again, remove: as a peer does."""
+    async with Peer.start(
+        VERSION, endpoint=url, host_address=cluster.host_address, on_event=_tell
+    ) as it:
+        with step(f"A peer {VERSION} installs a Go package: it is compiled in a Pod"):
+            async with progress():
+                package = await it.install("go", label="asset_1")
+            print(f"  package ID {package.id}")
+            (compiled,) = (each for each in it.steps("build") if each.status == "ok")
+            expect(
+                compiled, f"the image was put together from what the Pod compiled: {package.image}"
+            )
+        with step("It commits the package: the chaincode is launched, as a Job"):
+            async with progress():
+                await it.launch(package)
+            registered = await it.expect("registered", package=package)
+            expect(registered, "the chaincode connected back over TLS, and registered")
+            show(cluster, "secrets", "jobs", "pods")
+        with step("It invokes it"):
+            await _invoke(it, package)
+        with step(f"The chaincode crashes with {EXIT_CODE}"):
+            await _crash(it, package)
+            show(cluster, "jobs", "pods")
+        with step("The next call launches it again"):
+            answer = await it.invoke(package, "get", "color")
+            expect(answer.payload == "blue", "the answer is right")
+        with step("The peer removes it"):
+            await it.stop(package)
+            expect(not _left(cluster), "no Secret and no Job of it is left")
+
+
+def _tell(event: Event) -> None:
+    if event.event == "step":
+        outcome = "" if event.status == "ok" else f"  {event.status[:100]}"
+        print(f"  {event.step:14} {event.seconds:6.2f} s{outcome}", flush=True)
+    elif event.event in ("registered", "exit"):
+        code = "" if event.code is None else f" {event.code}"
+        print(f"  {event.event}{code}", flush=True)
+
+
+async def _invoke(it: Peer, package: Package) -> None:
+    await it.invoke(package, "put", "color", "blue")
+    answer = await it.invoke(package, "get", "color")
+    expect(answer.payload == "blue", "it wrote to the ledger, and read from it")
+    key = (await it.invoke(package, "env", "CORE_TLS_CLIENT_KEY_PATH")).payload
+    content = (await it.invoke(package, "file", key)).payload
+    expect(content, f"it has its TLS key, at {key}")
+
+
+async def _crash(it: Peer, package: Package) -> None:
+    try:
+        await it.invoke(package, "exit", str(EXIT_CODE))
+    except PeerError as error:
+        print(f"  the peer says: {error}")
+    end = await it.expect("exit", package=package)
+    expect(end.code == EXIT_CODE, f"the peer was told the exit code, {end.code}")
+
+
+def _left(cluster: Cluster) -> str:
+    labels = "app.kubernetes.io/managed-by=peitho"
+    return _kubectl(cluster, "get", "secrets,jobs", "-l", labels, "-o", "name")
+
+
+def prepare() -> tuple[Cluster, str]:
+    """A cluster with all images, and the name of Peitho's."""
+    cluster = lab.up()
+    image = _ENVIRONMENT.get("IMAGE", "")
+    if cluster.own:
+        images.ensure()
+    if not image:
+        images.ensure_peitho()
+        image = images.PEITHO
+    peer.build_peers()
+    peer.build_chaincode("go")
+    return cluster, image
+
+
+async def demo() -> None:
+    """All of it."""
+    began = time.monotonic()
+    was_up = lab.is_up()
+    with step("A Kubernetes, Peitho's image, and a peer"):
+        cluster, image = prepare()
+    try:
+        with step("Peitho starts, as a Deployment from its own image"):
+            address = deploy(cluster, image)
+            for line in _kubectl(cluster, "get", "deployment,pod,service").splitlines():
+                print(f"    {line}")
+        async with endpoint(cluster, address) as url:
+            await story(cluster, url)
+    except BaseException:
+        print(_kubectl(cluster, "logs", "deployment/peitho", "--tail=20"), file=sys.stderr)
+        raise
+    finally:
+        if _ENVIRONMENT.get("KEEP"):
+            _how_to_look_around(cluster)
+        else:
+            with step("Cleaning up"):
+                _clean(cluster, stop=not was_up)
+    seconds = time.monotonic() - began
+    print(_styled(_BOLD, f"\nThe demo is over: all was as it should be, {seconds:.0f} s"))
+
+
+def _clean(cluster: Cluster, *, stop: bool) -> None:
+    cluster.run_kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s")
+    if cluster.own:
+        volume = f"{NAMESPACE}-peitho"
+        cluster.run_kubectl("delete", "persistentvolume", volume, "--ignore-not-found")
+        lab.discard_volume("peitho", NAMESPACE)
+    if stop:
+        lab.down()
+
+
+def _how_to_look_around(cluster: Cluster) -> None:
+    kubectl = " ".join(cluster.kubectl)
+    print(
+        f"\nIt is left running (make cluster-down ends it):\n"
+        f"  {kubectl} -n {NAMESPACE} get all\n"
+        f"  {kubectl} -n {NAMESPACE} logs deployment/peitho\n"
+        f"  {kubectl} -n {NAMESPACE} port-forward service/peitho 8080 &\n"
+        f"  docker -H tcp://127.0.0.1:8080 ps -a"
+    )
+
+
+def main() -> int:
+    """0 if all was seen; 1 with what was not."""
+    try:
+        asyncio.run(demo())
+    except (LabError, DemoError, PeerError) as error:
+        print(f"\n{_styled(_RED, 'The demo failed:')} {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

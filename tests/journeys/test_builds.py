@@ -1,0 +1,265 @@
+"""Build containers, called by hand: output, exit codes, failures, and what is left behind."""
+
+import asyncio
+import hashlib
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from peitho.formats.streams import FrameReader
+from tests.journeys.calls import Calls, archive
+from tests.journeys.observe import builds, until
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import Peitho, namespace
+
+pytestmark = pytest.mark.usefixtures("peitho_log")
+
+
+async def attach(peitho: Peitho, build: str, *, version: str = "") -> bytes:
+    """All that attach gives, after its head; the sending half is shut at once, as fsouza does."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", peitho.port)
+    path = f"{version}/containers/{build}/attach?logs=1&stderr=1&stdout=1&stream=1"
+    writer.write(f"POST {path} HTTP/1.1\r\nHost:\r\nUpgrade: tcp\r\n\r\n".encode())
+    writer.write_eof()
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n"), head
+    content = await reader.read()
+    writer.close()
+    return content
+
+
+async def test_output_comes_byte_for_byte_and_streams_stay_apart(
+    calls: Calls, peitho: Peitho
+) -> None:
+    """
+    A mebibyte that is no text, on stdout, and words on stderr, arrive as they were written.
+    """
+    content = bytes(range(256)) * 4096
+    build = await calls.create_build("cat /chaincode/input/blob; echo done >&2")
+    await calls.put(build, archive({"blob": (0o644, content)}))
+    async with asyncio.TaskGroup() as tasks:
+        framed = tasks.create_task(attach(peitho, build))
+        raw = tasks.create_task(attach(peitho, build, version="/v1.47"))
+        await calls.start(build)
+        assert 0 == await calls.wait(build)
+
+    messages = list(FrameReader().feed(framed.result()))
+    assert content == b"".join(data for stream, data in messages if stream == 1)
+    assert b"done\n" == b"".join(data for stream, data in messages if stream == 2)
+    assert 127 >= max(len(data) for _, data in messages)
+    assert sorted(content + b"done\n") == sorted(raw.result())
+    await calls.remove(build)
+
+
+async def test_output_is_live(calls: Calls, peitho: Peitho) -> None:
+    """
+    A line is there while the command still runs.
+    """
+    build = await calls.create_build("echo first; until [ -e /tmp/go ]; do sleep 0.1; done")
+    await calls.start(build)
+    reader, writer = await asyncio.open_connection("127.0.0.1", peitho.port)
+    request = f"POST /containers/{build}/attach?logs=1&stdout=1&stream=1 HTTP/1.1\r\nHost:\r\n\r\n"
+    writer.write(request.encode())
+
+    assert b"first\n" in await reader.readuntil(b"first\n")
+
+    assert "running" == (await calls.inspect(build))["State"]["Status"]
+    writer.close()
+    await calls.remove(build)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("exit 255", 255)]
+)
+async def test_the_exit_code_is_the_commands_own(calls: Calls, script: str, code: int) -> None:
+    """
+    Whatever the command ends with, `wait` answers, and `docker inspect` shows.
+    """
+    build = await calls.create_build(f"sh -c '{script}'; exit $?")
+    await calls.start(build)
+
+    assert code == await calls.wait(build)
+
+    assert code == (await calls.inspect(build))["State"]["ExitCode"]
+    await calls.remove(build)
+
+
+async def test_the_result_is_a_tar_of_the_output_directory(calls: Calls) -> None:
+    """
+    What the command made comes back with its modes, and its stat in a header.
+    """
+    script = "cd /chaincode/output; cp ../input/src/a b; chmod 755 b; mkdir d; ln -s ../b d/l"
+    build = await calls.create_build(script)
+    await calls.put(build, archive({"src/a": (0o644, b"content")}))
+    await calls.start(build)
+    assert 0 == await calls.wait(build)
+
+    url = f"{calls.peitho.http}/containers/{build}/archive?path=/chaincode/output/."
+    content = await asyncio.to_thread(_download, url)
+
+    with tarfile.open(fileobj=io.BytesIO(content)) as result:
+        modes = {member.name: (member.mode, member.linkname) for member in result}
+        file = result.extractfile("./b")
+        assert file is not None
+        assert b"content" == file.read()
+    assert {".", "./b", "./d", "./d/l"} == set(modes)
+    assert (0o755, "") == modes["./b"]
+    assert "../b" == modes["./d/l"][1]
+    await calls.remove(build)
+
+
+def _download(url: str) -> bytes:
+    import urllib.request  # noqa: PLC0415  aiohttp would decode
+
+    with urllib.request.urlopen(url) as response:
+        assert response.headers["X-Docker-Container-Path-Stat"]
+        return bytes(response.read())
+
+
+async def test_every_dollar_of_command_and_environment_survives(
+    calls: Calls, peitho: Peitho
+) -> None:
+    """
+    Kubernetes expands `$(X)` and halves `$$` in a Pod's spec; the command must not notice.
+    """
+    env = ["X=1", "A=$(X) $$ $X $$(X) $", "B=%{color}%{time}$"]
+    script = "printf '%s|' '$(X)' '$$' \"$A\" \"$B\""
+    answer = await calls.create(
+        "", "hyperledger/fabric-ccenv:2.5", ["/bin/sh", "-c", script], env=env
+    )
+    build = str(answer.body["Id"])
+    async with asyncio.TaskGroup() as tasks:
+        output = tasks.create_task(attach(peitho, build, version="/v1.47"))
+        await calls.start(build)
+
+    assert b"$(X)|$$|$(X) $$ $X $$(X) $|%{color}%{time}$|" == output.result()
+    await calls.remove(build)
+
+
+async def test_a_builder_image_that_cannot_be_pulled_is_told_at_start(calls: Calls) -> None:
+    """
+    The kubelet's own words, and the image's name.
+    """
+    build = await calls.create_build("true", image="127.0.0.1:1/hyperledger/fabric-nosuch:9.9")
+
+    answer = await calls.start(build)
+
+    assert 500 == answer.status
+    assert "fabric-nosuch:9.9" in answer.message
+    assert "ErrImagePull" in answer.message or "ImagePullBackOff" in answer.message
+    await calls.remove(build)
+
+
+async def test_what_forbids_a_pod_is_told_at_start(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    A quota that is used up is named in the error, with its own words.
+    """
+    async with namespace(cluster) as name, Peitho.start(cluster, name, tmp_path) as peitho:
+        peitho.kubectl("create", "quota", "no-pods", "--hard=pods=0")
+        async with Calls.to(peitho) as calls:
+            answer = await calls.start(await calls.create_build("true"))
+
+    assert 500 == answer.status
+    assert "exceeded quota: no-pods" in answer.message
+
+
+async def test_a_build_past_its_deadline_is_ended(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    The cluster ends it, and the output says why.
+    """
+    limits = {"deadlineSeconds": 4}
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, builder=limits) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        build = await calls.create_build("sleep 100")
+        await calls.start(build)
+        async with asyncio.TaskGroup() as tasks:
+            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
+            assert 137 == await calls.wait(build)
+
+        assert b"DeadlineExceeded" in output.result()
+        await calls.remove(build)
+        await until(lambda: not builds(peitho))
+
+
+async def test_a_build_whose_peer_hangs_up_is_removed(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    Nobody waits any more, so nothing of it is left in the cluster.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, builder={"abandonedAfterSeconds": 1}) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        build = await calls.create_build("sleep 100")
+        await calls.start(build)
+        assert builds(peitho)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await calls.wait(build)
+
+        await until(lambda: not builds(peitho))
+        assert 404 == (await calls.call("GET", f"/containers/{build}/json")).status
+
+
+async def test_what_an_earlier_peitho_left_is_cleared_at_start(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """
+    Killed in the middle of a build, it has dropped the build's Pod soon after it is back.
+    """
+    async with namespace(cluster) as name, Peitho.start(cluster, name, tmp_path) as peitho:
+        async with Calls.to(peitho) as calls:
+            await calls.start(await calls.create_build("sleep 100"))
+        assert builds(peitho)
+
+        await peitho.end(kill=True)
+        await peitho.begin()
+
+        await until(lambda: not builds(peitho))
+
+
+async def test_a_removed_build_leaves_nothing(calls: Calls, peitho: Peitho) -> None:
+    """
+    No Pod, no Secret and no file of a build outlives its container.
+    """
+    build = await calls.create_build("sleep 100")
+    await calls.put(build, archive({"a": (0o644, b"x" * 100_000)}))
+    await calls.start(build)
+
+    assert 204 == (await calls.remove(build)).status
+
+    await until(lambda: not [each for each in builds(peitho) if build.startswith(each[6:])])
+    assert not [path for path in (peitho.data_dir / "spool").iterdir() if path.is_file()]
+
+
+async def test_an_upload_reaches_the_command_unchanged(calls: Calls, peitho: Peitho) -> None:
+    """
+    Forty mebibytes go to disk, to the Pod and to the command, chunk by chunk.
+    """
+    content = hashlib.shake_256(b"peitho").digest(40 * 1024 * 1024)
+    packed = archive({"blob": (0o644, content)})
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, len(packed), 1 << 20):
+            yield packed[begin : begin + (1 << 20)]
+
+    build = await calls.create_build("sha256sum < /chaincode/input/blob")
+    assert 200 == (await calls.put(build, chunks())).status
+    async with asyncio.TaskGroup() as tasks:
+        output = tasks.create_task(attach(peitho, build, version="/v1.47"))
+        await calls.start(build)
+
+    assert hashlib.sha256(content).hexdigest().encode() in output.result()
+    await calls.remove(build)
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left(peitho: Peitho) -> AsyncIterator[None]:
+    yield
+    await until(lambda: not builds(peitho))

@@ -1,0 +1,184 @@
+"""The cluster away, the disk full, Peitho stopped: what peers are told, and what is kept."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.journeys.calls import Calls, archive, context
+from tests.journeys.observe import alive, open_waits, until
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import Peitho, namespace
+
+
+class Wire:
+    """A TCP proxy before the API server, which can be cut."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def connect(self) -> None:
+        """Let connections through."""
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Drop all connections, and refuse new ones."""
+        if self._server:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, back}
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_forward(reader, back))
+                tasks.create_task(_forward(there, writer))
+        except* OSError:
+            pass
+        finally:
+            self._writers -= {writer, back}
+            writer.close()
+            back.close()
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    raise ConnectionResetError  # one end of a cut wire is as good as two
+
+
+@asynccontextmanager
+async def wired(cluster: Cluster, folder: Path) -> AsyncIterator[tuple[Peitho, Wire]]:
+    """A Peitho whose way to the API server can be cut."""
+    async with namespace(cluster) as name, Peitho.start(cluster, name, folder) as peitho:
+        await peitho.end()
+        kubeconfig = folder / "kubeconfig"
+        config = json.loads(kubeconfig.read_text())
+        server = urlsplit(config["clusters"][0]["cluster"]["server"])
+        wire = Wire(server.hostname or "", server.port or 443)
+        await wire.connect()
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{wire.port}"
+        kubeconfig.write_text(json.dumps(config))
+        await peitho.begin()
+        yield peitho, wire
+        await wire.cut()
+
+
+async def test_while_the_cluster_is_away_peers_are_told_so(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """
+    Calls that need it get 503 with the cause, `_ping` its answer; all is right after its return.
+    """
+    async with wired(cluster, tmp_path) as (peitho, wire), Calls.to(peitho) as calls:
+        await calls.make_image("image-away")
+        await calls.create("away", "image-away")
+        await calls.start("away")
+        async with asyncio.TaskGroup() as tasks:
+            wait = tasks.create_task(calls.wait("away"))
+            await until(lambda: _waits(peitho, 1))
+            await wire.cut()
+
+            for path in ("/containers/json", "/containers/away/json"):
+                answer = await calls.call("GET", path)
+                assert 503 == answer.status
+                assert "The Kubernetes API cannot be reached" in answer.message
+            refused = await calls.create("other", "image-away")
+            assert 503 == refused.status
+            assert 200 == (await calls.call("GET", "/_ping")).status
+            assert 200 == (await calls.call("GET", "/images/image-away/json")).status
+
+            (pod,) = alive(peitho, "away")
+            await asyncio.to_thread(peitho.kubectl, "delete", "pod", pod)
+            await wire.connect()
+        assert wait.result() in (137, 143)
+        assert 204 == (await calls.launch("away", "image-away")).status
+        await calls.remove("away")
+
+
+async def _waits(peitho: Peitho, count: int) -> bool:
+    return count == await open_waits(peitho)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of sixteen mebibytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_full_disk_is_told_and_what_is_stored_stays_intact(
+    cluster: Cluster, small_disk: Path
+) -> None:
+    """
+    Uploads and images past its room get a 500 that says so; images stored before still start.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, small_disk) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        await calls.make_image("image-kept")
+        large = archive({"chaincode": (0o755, _noise(24 << 20))})
+        build = await calls.create_build("true")
+
+        uploaded = await calls.put(build, large)
+        built = await calls.build("image-large", context(large))
+
+        for answer in (uploaded, built):
+            assert 500 == answer.status
+            assert "The data directory is full" in answer.message
+        assert 404 == (await calls.call("GET", "/images/image-large/json")).status
+        assert 204 == (await calls.launch("kept", "image-kept")).status
+        await calls.remove("kept")
+        small = context(archive({"chaincode": (0o755, b"#!/bin/sh\n")}))
+        assert 200 == (await calls.build("image-small", small)).status
+
+
+def _noise(size: int) -> bytes:
+    import random  # noqa: PLC0415
+
+    return random.Random(1).randbytes(size)  # noqa: S311  only incompressible
+
+
+async def test_a_stop_of_peitho_leaves_chaincode_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    Killed or stopped, it finds created and running containers, and images, as they were.
+    """
+    async with namespace(cluster) as name, Peitho.start(cluster, name, tmp_path) as peitho:
+        async with Calls.to(peitho) as calls:
+            await calls.make_image("image-stays")
+            await calls.create("waits", "image-stays")
+            await calls.put("waits", archive({"/etc/f": (0o644, b"x")}), path="/")
+            await calls.create("runs", "image-stays")
+            await calls.start("runs")
+
+        await peitho.end(kill=True)
+        await peitho.begin()
+        await peitho.end()
+        await peitho.begin()
+
+        async with Calls.to(peitho) as calls:
+            assert 304 == (await calls.start("runs")).status
+            assert 1 == len(alive(peitho, "runs"))
+            assert 204 == (await calls.start("waits")).status
+            await calls.remove("waits")
+            await calls.remove("runs")
+            await until(lambda: not alive(peitho, "runs"))
