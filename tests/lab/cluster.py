@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -237,7 +238,7 @@ def _start(binary: Path) -> None:
         if name == "etcd":
             _await("etcd", lambda: _answers(f"http://127.0.0.1:{_ETCD_PORT}/health"))
         if name == "containerd":
-            _await("containerd", (_RUN / "containerd.sock").exists)
+            _await("containerd", lambda: _listens(_RUN / "containerd.sock"))
             _import_pause()
         if name == "kube-apiserver":
             _await("the API server", _api_ready)
@@ -506,6 +507,12 @@ def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+def _listens(path: Path) -> bool:
+    """Whether someone is behind a socket; the file alone may be of a process that was killed."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 def _node_ready(cluster: Cluster) -> Callable[[], bool]:
