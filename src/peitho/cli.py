@@ -57,9 +57,12 @@ def main() -> None:
 @_flags
 def serve(config: Path | None, **flags: str | None) -> None:
     """Answer peers until SIGTERM."""
+    effective = _load(config, flags)
+    if effective.peitho.image_mode == "registry":
+        click.echo("peitho.imageMode: registry is not possible yet; delivery is", err=True)
+        sys.exit(2)
     from peitho import app, logs  # noqa: PLC0415  `peitho version` need not load them
 
-    effective = _load(config, flags)
     logs.configure(effective.log)
     try:
         asyncio.run(app.serve(effective))

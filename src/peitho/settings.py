@@ -23,14 +23,17 @@ from pydantic.alias_generators import to_camel
 __all__ = [
     "BuilderSettings",
     "ChaincodeSettings",
+    "DockerSettings",
     "KubernetesSettings",
     "LimitSettings",
     "LogSettings",
     "PeithoSettings",
+    "RegistrySettings",
     "Resources",
     "ServerSettings",
     "Settings",
     "SettingsError",
+    "SweeperSettings",
     "load",
 ]
 
@@ -77,6 +80,12 @@ class Section(BaseModel):
     )
 
 
+class KebabSection(Section):
+    """A section whose keys have dashes, as the Go project has them: `server-address`."""
+
+    model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
+
+
 class ServerSettings(Section):
     """Where Peitho listens; three listeners, so that a NetworkPolicy can tell them apart."""
 
@@ -93,7 +102,7 @@ class ServerSettings(Section):
 class PeithoSettings(Section):
     """Images, and how Pods reach Peitho."""
 
-    image_mode: Literal["delivery"] = "delivery"
+    image_mode: Literal["delivery", "registry"] = "delivery"
     """How nodes get a chaincode image: `delivery` is from Peitho itself, with no registry."""
 
     puller_access_address: str = "peitho:8081"
@@ -117,6 +126,46 @@ class KubernetesSettings(Section):
 
     dns: tuple[HostAlias, ...] = ()
     """`IP:host` entries for the hosts file of chaincode: peers that the cluster's DNS lacks."""
+
+
+class RegistrySettings(KebabSection):
+    """The registry of `peitho.imageMode: registry`."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    server_address: str = ""
+    """HOST or HOST:PORT of the registry."""
+
+    project: str = ""
+    """What comes between the address and an image's name: `server-address/project/NAME`."""
+
+    email: str = ""
+    """The account's address; registries do not ask for it any more."""
+
+    username: str = ""
+    """The account; empty: nobody in particular."""
+
+    password: SecretStr = SecretStr("")
+    """Its password or token."""
+
+
+class DockerSettings(KebabSection):
+    """A Docker daemon for builds, and a registry for images; neither is needed."""
+
+    endpoint: str = ""
+    """The daemon that builds run in, `unix:///PATH` or `tcp://HOST:PORT`; empty: in Pods."""
+
+    registry: RegistrySettings = RegistrySettings()
+
+
+class SweeperSettings(Section):
+    """What removes the chaincode of peers that are gone."""
+
+    enable: bool = True
+    """Whether anything is removed at all."""
+
+    interval: float = Field(default=30, gt=0)
+    """Seconds between two looks."""
 
 
 class Resources(Section):
@@ -179,15 +228,8 @@ class LimitSettings(Section):
     """Bytes of what one build says; the rest is left out, and that is said."""
 
 
-class LogSettings(Section):
+class LogSettings(KebabSection):
     """The log, with the Go project's keys."""
-
-    model_config = ConfigDict(
-        alias_generator=lambda name: name.replace("_", "-"),
-        frozen=True,
-        extra="forbid",
-        validate_by_name=True,
-    )
 
     name: str = "peitho"
     """Shown as `logger` in each line."""
@@ -220,6 +262,8 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     peitho: PeithoSettings = PeithoSettings()
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), alias="k8s")
+    docker: DockerSettings = DockerSettings()
+    sweeper: SweeperSettings = SweeperSettings()
     builder: BuilderSettings = BuilderSettings()
     chaincode: ChaincodeSettings = ChaincodeSettings()
     limits: LimitSettings = LimitSettings()

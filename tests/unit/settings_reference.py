@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from peitho import cli, settings
 from peitho.settings import Address, HostAlias, Quantity, Settings, UserId
@@ -48,6 +48,7 @@ _ALLOWED: tuple[tuple[object, str], ...] = (
     (float, "a number"),
     (int, "a whole number"),
     (str, "text"),
+    (SecretStr, "text, never shown"),
 )
 
 
@@ -131,7 +132,7 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 def _default(value: object) -> str:
-    if value in ("", (), {}):
+    if value in ("", (), {}, SecretStr("")):
         return "empty"
     if isinstance(value, str | Path):
         return f"`{value}`"

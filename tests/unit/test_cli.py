@@ -115,3 +115,13 @@ def test_an_unknown_flag_is_an_error_of_use() -> None:
 
     assert 2 == result.exit_code
     assert "No such option" in result.stderr
+
+
+def test_registry_mode_is_refused_for_now() -> None:
+    """
+    In a sentence, before anything is started.
+    """
+    result = run("serve", "--peitho.imageMode", "registry")
+
+    assert 2 == result.exit_code
+    assert "peitho.imageMode: registry is not possible yet; delivery is\n" == result.stderr

@@ -13,6 +13,9 @@ from peitho.settings import Settings, SettingsError
 KEY = re.compile(r"^(.*?)(?:\.constrained-str|\.literal\[.*\])?:")
 
 GO_FILE = """\
+sweeper:
+  enable: true
+  interval: 5
 peitho:
   imageMode: delivery
   pullerAccessAddress: 10.0.0.5:8081
@@ -23,6 +26,14 @@ k8s:
   dns:
     - 10.0.0.1:peer0.org1.example.com
     - "[fd00::1]:peer1"
+docker:
+  endpoint: unix:///host/var/run/docker.sock
+  registry:
+    server-address: 10.0.0.9:8099
+    project: chaincode
+    email: someone@example.com
+    username: admin
+    password: 12345
 log:
   name: peitho
   development: true
@@ -88,6 +99,15 @@ def test_a_file_of_the_go_project_runs_as_it_is(tmp_path: Path) -> None:
         found.kubernetes.namespace,
     )
     assert ("10.0.0.1:peer0.org1.example.com", "[fd00::1]:peer1") == found.kubernetes.dns
+    assert (True, 5) == (found.sweeper.enable, found.sweeper.interval)
+    registry = found.docker.registry
+    assert ("unix:///host/var/run/docker.sock", "10.0.0.9:8099", "chaincode", "admin", "12345") == (
+        found.docker.endpoint,
+        registry.server_address,
+        registry.project,
+        registry.username,
+        registry.password.get_secret_value(),
+    )
     assert ("debug", "console", True) == (
         found.log.level,
         found.log.format,
@@ -255,9 +275,9 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
 
 def test_a_dump_can_be_read_again(tmp_path: Path) -> None:
     """
-    With the keys of the file.
+    With the keys of the file; a secret is not in it.
     """
-    found = load(tmp_path, GO_FILE)
+    found = load(tmp_path, GO_FILE.replace("password: 12345", "password: '**********'"))
 
     assert found == load(tmp_path, yaml.safe_dump(found.model_dump(mode="json", by_alias=True)))
 
