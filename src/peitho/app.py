@@ -13,15 +13,25 @@ from peitho import __version__
 from peitho.api import delivery, health, routes
 from peitho.api.connection import Connection
 from peitho.api.services import Services
-from peitho.clients.kubernetes import Kubernetes, PodWatch
+from peitho.clients.build_cache import BuildCache
+from peitho.clients.kubernetes import Kubernetes
+from peitho.clients.pod_watch import PodWatch
 from peitho.clients.storage import Storage
+from peitho.core.build_pods import BuildPodOptions, BuildPods
 from peitho.core.builds import BuilderOptions, Builds
-from peitho.core.chaincode import Chaincodes
+from peitho.core.chaincode import ChaincodeOptions, Chaincodes
 from peitho.core.containers import Containers
+from peitho.core.endings import Endings
 from peitho.core.images import Images, Provenance
+from peitho.core.runs import Limits as RunLimits
+from peitho.core.runs import Runs
+from peitho.core.sweeper import Finding, Sweeper, SweeperOptions
+from peitho.core.sweeping import Policy
 from peitho.core.tasks import Tasks
 from peitho.core.tokens import Tokens
-from peitho.errors import PeithoError
+from peitho.core.turns import Turns
+from peitho.core.usage import Usage
+from peitho.errors import NotFound, PeithoError
 from peitho.formats import manifests
 from peitho.formats.manifests import PodSettings
 from peitho.formats.tar import Limits
@@ -45,7 +55,9 @@ async def serve(settings: Settings) -> None:
         tasks = Tasks(group)
         services = compose(settings, kubernetes, tasks)
         tasks.run(services.watch.run(), name="pod watch")
-        tasks.spawn(_clear_leftovers(services.builds), name="leftover builds")
+        tasks.spawn(_clear_leftovers(services.builds.runs), name="leftover builds")
+        if settings.sweeper.enable:
+            tasks.run(services.sweeper.run(), name="sweeper")
         async with AsyncExitStack() as listeners:
             await _listen(listeners, routes.application(services), settings.server.api)
             await _listen(listeners, delivery.application(services), settings.server.delivery)
@@ -54,7 +66,7 @@ async def serve(settings: Settings) -> None:
             await stop.wait()
             log.info("peitho stopping")
         tasks.cancel()
-        services.builds.close()
+        services.builds.runs.close()
 
 
 def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Services:
@@ -62,39 +74,50 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
     storage = Storage.open(settings.data_dir)
     tokens = Tokens(storage.delivery_key())
     provenance = Provenance()
-    limits = Limits(
-        entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
-    )
+    limits = _limits(settings)
     images = Images(storage, provenance, limits=limits)
-    watch = PodWatch(
-        kubernetes,
-        labels=manifests.own_labels(settings.peitho.instance),
-        key=manifests.CONTAINER,
-    )
-    chaincodes = Chaincodes(
+    watch = _pod_watch(settings, kubernetes)
+    chaincodes = _chaincodes(settings, kubernetes, watch, images, storage)
+    Endings(kubernetes, watch, tasks=tasks)
+    pods = BuildPods(
         kubernetes,
         watch,
-        images,
-        storage=storage,
-        tokens=tokens,
-        settings=_pod_settings(settings, settings.chaincode, aliases=settings.kubernetes.dns),
-        start_timeout_seconds=settings.chaincode.start_timeout_seconds,
-    )
-    builds = Builds(
-        kubernetes,
-        watch,
-        storage=storage,
-        provenance=provenance,
         tokens=tokens,
         settings=_pod_settings(settings, settings.builder),
-        options=BuilderOptions(
+        options=BuildPodOptions(
             start_timeout_seconds=settings.builder.start_timeout_seconds,
             deadline_seconds=settings.builder.deadline_seconds,
-            abandoned_after_seconds=settings.builder.abandoned_after_seconds,
-            output_bytes=settings.limits.output_bytes,
         ),
+    )
+    cache = BuildCache.open(settings.data_dir / "builds")
+    runs = Runs(
+        pods,
+        cache=cache if settings.builder.cache.enable else None,
+        turns=Turns(settings.builder.max_parallel),
+        storage=storage,
+        provenance=provenance,
+        limits=RunLimits(
+            output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
+        ),
+        tasks=tasks,
+    )
+    builds = Builds(
+        runs,
+        storage=storage,
+        options=BuilderOptions(settings.builder.abandoned_after_seconds),
         limits=limits,
         tasks=tasks,
+    )
+    usage = Usage(storage)
+    sweeper = Sweeper(
+        kubernetes,
+        chaincodes=chaincodes,
+        runs=runs,
+        images=images,
+        usage=usage,
+        storage=storage,
+        cache=cache,
+        options=_sweeper_options(settings),
     )
     return Services(
         containers=Containers(chaincodes, builds),
@@ -103,6 +126,98 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
         storage=storage,
         tokens=tokens,
         watch=watch,
+        usage=usage,
+        sweeper=sweeper,
+    )
+
+
+async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
+    """
+    One sweep beside a Peitho that may be running: orphans, which take time, are not its.
+
+    Raises PeithoError.
+    """
+    if not (settings.data_dir / "images").is_dir():
+        raise NotFound(f"No Peitho keeps its data in {settings.data_dir}: sweep where it runs")
+    async with Kubernetes.connect(
+        kubeconfig=settings.kubernetes.kubeconfig, namespace=settings.kubernetes.namespace
+    ) as kubernetes:
+        try:
+            async with asyncio.TaskGroup() as group:
+                return await _sweep(settings, kubernetes, Tasks(group), dry_run=dry_run)
+        except* PeithoError as raised:
+            raise raised.exceptions[0] from None
+
+
+async def _sweep(
+    settings: Settings, kubernetes: Kubernetes, tasks: Tasks, *, dry_run: bool
+) -> list[Finding]:
+    watch = _pod_watch(settings, kubernetes)
+    tasks.run(watch.run(), name="pod watch")
+    storage = Storage(settings.data_dir)
+    images = Images(storage, Provenance(), limits=_limits(settings))
+    chaincodes = _chaincodes(settings, kubernetes, watch, images, storage)
+    await chaincodes.synced()
+    sweeper = Sweeper(
+        kubernetes,
+        chaincodes=chaincodes,
+        runs=None,
+        images=images,
+        usage=Usage(storage),
+        storage=storage,
+        cache=BuildCache.open(settings.data_dir / "builds"),
+        options=_sweeper_options(settings),
+    )
+    try:
+        return await sweeper.sweep(dry_run=dry_run)
+    finally:
+        tasks.cancel()
+
+
+def _sweeper_options(settings: Settings) -> SweeperOptions:
+    hosts = (entry.rpartition(":") for entry in settings.kubernetes.dns)
+    return SweeperOptions(
+        interval_seconds=settings.sweeper.interval,
+        policy=Policy(
+            retention_seconds=settings.sweeper.retention,
+            orphan_after_seconds=settings.sweeper.orphan_after,
+            images_retention_seconds=settings.images.retention,
+            images_limit_bytes=settings.images.limit_bytes,
+        ),
+        cache_limit_bytes=settings.builder.cache.limit_bytes,
+        cache_age_seconds=settings.builder.cache.max_age_seconds,
+        hosts={host: address for address, _, host in hosts},
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
+    )
+
+
+def _pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
+    return PodWatch(
+        kubernetes,
+        labels=manifests.own_labels(settings.peitho.instance),
+        key=manifests.CONTAINER,
+    )
+
+
+def _chaincodes(
+    settings: Settings, kubernetes: Kubernetes, watch: PodWatch, images: Images, storage: Storage
+) -> Chaincodes:
+    return Chaincodes(
+        kubernetes,
+        watch,
+        images,
+        storage=storage,
+        tokens=Tokens(storage.delivery_key()),
+        settings=_pod_settings(settings, settings.chaincode, aliases=settings.kubernetes.dns),
+        options=ChaincodeOptions(
+            start_timeout_seconds=settings.chaincode.start_timeout_seconds,
+            settle_seconds=settings.chaincode.settle_seconds,
+        ),
     )
 
 
@@ -150,11 +265,11 @@ def _connection(server: web.Server) -> Connection:
     return Connection(server())
 
 
-async def _clear_leftovers(builds: Builds) -> None:
+async def _clear_leftovers(runs: Runs) -> None:
     """Once, as soon as the cluster can be reached."""
     while True:
         try:
-            await builds.clear_leftovers()
+            await runs.clear_leftovers()
         except PeithoError as error:
             log.warning("leftover builds not cleared yet", cause=str(error))
             await asyncio.sleep(_LEFTOVER_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""The command line: serve, config, version."""
+"""The command line: serve, config, sweep, version."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ import click
 import yaml
 
 from peitho import __version__, settings
-from peitho.errors import Unavailable
+from peitho.errors import PeithoError, Unavailable
 from peitho.settings import Settings, SettingsError
 
 _CONFIG = click.option(
@@ -77,6 +77,30 @@ def show_config(config: Path | None, **flags: str | None) -> None:
     """Print the effective settings as YAML; exit status 2 if any is wrong."""
     effective = _load(config, flags).model_dump(mode="json", by_alias=True)
     click.echo(yaml.safe_dump(effective, sort_keys=False), nl=False)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only print what would go, and why.")
+@_flags
+def sweep(config: Path | None, *, dry_run: bool, **flags: str | None) -> None:
+    """
+    Remove once what is over, and print it with the reason.
+
+    A running Peitho sweeps by itself. This leaves chaincode that runs alone, whoever its peer is:
+    whether a peer stays away shows only in time.
+    """
+    effective = _load(config, flags)
+    from peitho import app, logs  # noqa: PLC0415  see serve
+
+    logs.configure(effective.log)
+    try:
+        found = asyncio.run(app.sweep(effective, dry_run=dry_run))
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    for each in found:
+        click.echo(f"{each.kind} {each.name}: {each.why}")
+    click.echo(f"{len(found)} {'would go' if dry_run else 'removed'}")
 
 
 @main.command()

@@ -26,7 +26,11 @@ def configure(settings: LogSettings) -> None:
     terminal = sys.stderr.isatty()
     console = settings.format == "console" or (settings.format == "auto" and terminal)
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=settings.enable_color and terminal)
+        # Its own way shows what local variables hold, and that may be a token.
+        structlog.dev.ConsoleRenderer(
+            colors=settings.enable_color and terminal,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer()
     )

@@ -10,6 +10,12 @@ BUILD_SECONDS = Histogram(
     ["outcome"],
     buckets=(1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1800),
 )
+BUILDS_SHARED = Counter(
+    "peitho_builds_shared_total",
+    "Builds that were not carried out: an equal one was under way (joined) or kept (reused).",
+    ["how"],
+)
+BUILDS_WAITING = Gauge("peitho_builds_waiting", "Builds that wait for their turn.")
 START_SECONDS = Histogram(
     "peitho_chaincode_start_duration_seconds",
     "Chaincode starts, from the peer's call to a running process.",

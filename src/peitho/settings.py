@@ -21,9 +21,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic.alias_generators import to_camel
 
 __all__ = [
+    "BuildCacheSettings",
     "BuilderSettings",
     "ChaincodeSettings",
     "DockerSettings",
+    "ImageSettings",
     "KubernetesSettings",
     "LimitSettings",
     "LogSettings",
@@ -159,13 +161,29 @@ class DockerSettings(KebabSection):
 
 
 class SweeperSettings(Section):
-    """What removes the chaincode of peers that are gone."""
+    """What removes chaincode that is over, and the chaincode of peers that are gone."""
 
     enable: bool = True
     """Whether anything is removed at all."""
 
     interval: float = Field(default=30, gt=0)
     """Seconds between two looks."""
+
+    retention: float = Field(default=86400, ge=0)
+    """Seconds for which chaincode that has ended, or was never started, can be looked at."""
+
+    orphan_after: float = Field(default=600, gt=0)
+    """Seconds for which a peer refuses connections until its chaincode is ended."""
+
+
+class ImageSettings(Section):
+    """Chaincode images, which are data: a running peer does not build one again."""
+
+    retention: float = Field(default=30 * 86400, gt=0)
+    """Seconds for which the peer of an image has not been seen until the image goes."""
+
+    limit_bytes: int = Field(default=0, ge=0)
+    """Past this the least recently used go that no container has.  0: no limit."""
 
 
 class Resources(Section):
@@ -175,6 +193,19 @@ class Resources(Section):
     cpu_limit: Quantity | Literal[""] = ""
     memory_request: Quantity | Literal[""] = ""
     memory_limit: Quantity | Literal[""] = ""
+
+
+class BuildCacheSettings(Section):
+    """Builds that succeeded, kept so that an equal one need not be carried out again."""
+
+    enable: bool = True
+    """Whether equal builds are carried out once."""
+
+    limit_bytes: int = Field(default=4 * 1024**3, gt=0)
+    """Past this the least recently used go."""
+
+    max_age_seconds: float = Field(default=7 * 86400, gt=0)
+    """After this a build is carried out anew; a moved tag of a builder image counts until then."""
 
 
 class BuilderSettings(Section):
@@ -195,6 +226,11 @@ class BuilderSettings(Section):
     abandoned_after_seconds: float = Field(default=2, gt=0)
     """A build nobody waits for any more, since its peer hung up, is ended after this long."""
 
+    max_parallel: int = Field(default=8, ge=0)
+    """How many builds run at once; the others wait, and peers take turns.  0: no limit."""
+
+    cache: BuildCacheSettings = BuildCacheSettings()
+
     resources: Resources = Resources()
     """What the build container asks for and may use."""
 
@@ -210,6 +246,9 @@ class ChaincodeSettings(Section):
 
     start_timeout_seconds: float = Field(default=300, gt=0, lt=600)
     """How long a chaincode Pod may take to run.  Its TLS certificate is good for 600."""
+
+    settle_seconds: float = Field(default=1.5, ge=0, lt=60)
+    """A chaincode that ends within this fails its start, so that its last lines reach the peer."""
 
     resources: Resources = Resources()
     """What a chaincode asks for; its memory limit is the peer's `HostConfig.Memory` if not set."""
@@ -264,6 +303,7 @@ class Settings(Section):
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), alias="k8s")
     docker: DockerSettings = DockerSettings()
     sweeper: SweeperSettings = SweeperSettings()
+    images: ImageSettings = ImageSettings()
     builder: BuilderSettings = BuilderSettings()
     chaincode: ChaincodeSettings = ChaincodeSettings()
     limits: LimitSettings = LimitSettings()

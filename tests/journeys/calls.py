@@ -44,10 +44,10 @@ class Calls:
 
     @classmethod
     @asynccontextmanager
-    async def to(cls, peitho: Peitho) -> AsyncIterator[Self]:
-        """Calls to a Peitho, with no time-out but the test's."""
+    async def to(cls, peitho: Peitho, *, address: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """Calls to a Peitho from an address, with no time-out but the test's."""
         no_limit = aiohttp.ClientTimeout(total=None)
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0))
         async with aiohttp.ClientSession(
             peitho.http, timeout=no_limit, connector=connector
         ) as session:
@@ -98,9 +98,10 @@ class Calls:
         """Kill a container."""
         return await self.call("POST", f"/containers/{container}/kill")
 
-    async def wait(self, container: str) -> int:
-        """The exit code of a container, once it has ended."""
-        answer = await self.call("POST", f"/containers/{container}/wait")
+    async def wait(self, container: str, *, condition: str = "") -> int:
+        """The exit code of a container, once it has ended, or a condition of Docker's holds."""
+        parameters = {"condition": condition} if condition else {}
+        answer = await self.call("POST", f"/containers/{container}/wait", params=parameters)
         assert 200 == answer.status, answer
         return int(answer.body["StatusCode"])
 

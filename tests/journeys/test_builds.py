@@ -10,25 +10,13 @@ from pathlib import Path
 import pytest
 
 from peitho.formats.streams import FrameReader
+from tests.journeys.attached import attach
 from tests.journeys.calls import Calls, archive
 from tests.journeys.observe import builds, until
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
-
-
-async def attach(peitho: Peitho, build: str, *, version: str = "") -> bytes:
-    """All that attach gives, after its head; the sending half is shut at once, as fsouza does."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", peitho.port)
-    path = f"{version}/containers/{build}/attach?logs=1&stderr=1&stdout=1&stream=1"
-    writer.write(f"POST {path} HTTP/1.1\r\nHost:\r\nUpgrade: tcp\r\n\r\n".encode())
-    writer.write_eof()
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n"), head
-    content = await reader.read()
-    writer.close()
-    return content
 
 
 async def test_output_comes_byte_for_byte_and_streams_stay_apart(

@@ -1,79 +1,17 @@
 """The cluster away, the disk full, Peitho stopped: what peers are told, and what is kept."""
 
 import asyncio
-import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.journeys.calls import Calls, archive, context
 from tests.journeys.observe import alive, open_waits, until
+from tests.journeys.wire import wired
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
-
-
-class Wire:
-    """A TCP proxy before the API server, which can be cut."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
-
-    async def connect(self) -> None:
-        """Let connections through."""
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        """Drop all connections, and refuse new ones."""
-        if self._server:
-            self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, back}
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_forward(reader, back))
-                tasks.create_task(_forward(there, writer))
-        except* OSError:
-            pass
-        finally:
-            self._writers -= {writer, back}
-            writer.close()
-            back.close()
-
-
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    raise ConnectionResetError  # one end of a cut wire is as good as two
-
-
-@asynccontextmanager
-async def wired(cluster: Cluster, folder: Path) -> AsyncIterator[tuple[Peitho, Wire]]:
-    """A Peitho whose way to the API server can be cut."""
-    async with namespace(cluster) as name, Peitho.start(cluster, name, folder) as peitho:
-        await peitho.end()
-        kubeconfig = folder / "kubeconfig"
-        config = json.loads(kubeconfig.read_text())
-        server = urlsplit(config["clusters"][0]["cluster"]["server"])
-        wire = Wire(server.hostname or "", server.port or 443)
-        await wire.connect()
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{wire.port}"
-        kubeconfig.write_text(json.dumps(config))
-        await peitho.begin()
-        yield peitho, wire
-        await wire.cut()
 
 
 async def test_while_the_cluster_is_away_peers_are_told_so(
@@ -89,7 +27,7 @@ async def test_while_the_cluster_is_away_peers_are_told_so(
         async with asyncio.TaskGroup() as tasks:
             wait = tasks.create_task(calls.wait("away"))
             await until(lambda: _waits(peitho, 1))
-            await wire.cut()
+            wire.cut()
 
             for path in ("/containers/json", "/containers/away/json"):
                 answer = await calls.call("GET", path)

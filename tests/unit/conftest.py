@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-from peitho.clients import kubernetes
+from peitho.clients import pod_watch
 
 hypothesis.settings.register_profile(
     "unit",
@@ -18,4 +18,4 @@ hypothesis.settings.load_profile("unit")
 @pytest.fixture(autouse=True)
 def _quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The double ends its watches at once: do not rest a second after each."""
-    monkeypatch.setattr(kubernetes, "_WATCH_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(pod_watch, "_PAUSE_SECONDS", 0.02)

@@ -96,14 +96,19 @@ class ApiServer:
             return await scripts.pop(0)(request)
         if method == "WATCH":
             return await watch(stay=True)(request)
-        return self._plain(method, kind, json.loads(body) if body else {})
+        wanted = request.query.get("labelSelector", "")
+        return self._plain(method, kind, json.loads(body) if body else {}, wanted)
 
-    def _plain(self, method: str, kind: str, body: Manifest) -> web.Response:
+    def _plain(self, method: str, kind: str, body: Manifest, wanted: str = "") -> web.Response:
         self.version += 1
         if method == "POST":
             return self._create(f"{kind}/{body['metadata']['name']}", body)
         if "/" not in kind:
-            items = [each for path, each in self.objects.items() if path.startswith(f"{kind}/")]
+            items = [
+                each
+                for path, each in self.objects.items()
+                if path.startswith(f"{kind}/") and _has_labels(each, wanted)
+            ]
             return answer({"items": items, "metadata": {"resourceVersion": str(self.version)}})
         if kind not in self.objects:
             return refusal(404, "NotFound", f'"{kind}" not found')
@@ -170,6 +175,12 @@ def watch(*parts: Manifest | bytes, stay: bool = False, dies: bool = False) -> S
         return response
 
     return script
+
+
+def _has_labels(found: Manifest, wanted: str) -> bool:
+    labels = found["metadata"].get("labels", {})
+    pairs = (pair.partition("=") for pair in wanted.split(",") if pair)
+    return all(labels.get(key) == value for key, _, value in pairs)
 
 
 def _merge(into: Manifest, changes: Manifest) -> None:

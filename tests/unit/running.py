@@ -15,6 +15,8 @@ from peitho import app
 from peitho.api import delivery, health, routes
 from peitho.api.connection import Connection
 from peitho.api.services import Services
+from peitho.core.builds import Build
+from peitho.core.runs import Run
 from peitho.core.tasks import Tasks
 from peitho.settings import Settings
 from tests.unit.double import ApiServer, always, refusal
@@ -39,6 +41,15 @@ class Running:
         async with self.http.request(method, self.api + path, data=sent) as response:
             return response.status, await response.read(), dict(response.headers)
 
+    async def begun(self, build: Build) -> Run:
+        """The run of a build that is started, as if its helper had told that the command runs."""
+        builds = self.services.builds
+        builds.tasks.spawn(build.start(), name="start")
+        await asyncio.sleep(0)
+        run = builds.runs.get(build.id)
+        run.tell_running()
+        return run
+
 
 @asynccontextmanager
 async def composed(
@@ -59,7 +70,7 @@ async def composed(
             yield services, cluster
         finally:
             tasks.cancel()
-            services.builds.close()
+            services.builds.runs.close()
 
 
 @asynccontextmanager

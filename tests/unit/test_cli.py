@@ -1,10 +1,17 @@
+import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 import yaml
 from click.testing import CliRunner, Result
 
 from peitho import __version__, cli
+from peitho.clients.build_cache import BuildCache
+from peitho.clients.storage import Storage
+from peitho.formats import manifests
+from peitho.formats.manifests import ContainerSpec
+from tests.unit.double import ApiServer
 
 
 def run(*arguments: str, **environment: str) -> Result:
@@ -125,3 +132,35 @@ def test_registry_mode_is_refused_for_now() -> None:
 
     assert 2 == result.exit_code
     assert "peitho.imageMode: registry is not possible yet; delivery is\n" == result.stderr
+
+
+@pytest.mark.parametrize(("flags", "said"), [(["--dry-run"], "1 would go"), ([], "1 removed")])
+async def test_sweep_tells_what_goes_and_why(tmp_path: Path, flags: list[str], said: str) -> None:
+    """
+    With the settings, the cluster and the data directory of a Peitho that may be running.
+    """
+    record = manifests.chaincode_record(
+        instance="mine",
+        container_id="a" * 64,
+        name="mycc-1",
+        spec=ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=()),
+        token="",
+        created="2026-01-02T03:04:05Z",
+    )
+    record["metadata"]["uid"] = "u"
+    async with ApiServer.start() as cluster:
+        cluster.objects[f"secrets/{record['metadata']['name']}"] = record
+        Storage.open(tmp_path)
+        BuildCache.open(tmp_path / "builds")
+        arguments = ["--k8s.kubeconfig", str(cluster.kubeconfig(tmp_path)), "--dataDir"]
+        result = await asyncio.to_thread(
+            run, "sweep", *flags, *arguments, str(tmp_path), PEITHO_PEITHO_INSTANCE="mine"
+        )
+    structlog.reset_defaults()
+
+    assert 0 == result.exit_code, result.stderr
+    first, last = result.stdout.splitlines()
+    assert first.startswith("chaincode mycc-1: created ")
+    assert first.endswith(" s ago and never started")
+    assert said == last
+    assert bool(flags) == bool(cluster.objects)

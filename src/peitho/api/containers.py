@@ -29,7 +29,11 @@ async def create(request: web.Request) -> web.Response:
         raise InvalidArgument("the body is larger than 1 MiB")
     spec = models.read_create(body).spec()
 
-    container = await services(request).containers.create(request.query.get("name", ""), spec)
+    container = await services(request).containers.create(
+        request.query.get("name", ""), spec, peer=request.remote or ""
+    )
+    if image := services(request).images.find(spec.image):
+        services(request).usage.touch(image.name, request.remote or "")
 
     return json_response({"Id": container.id, "Warnings": []}, status=201)
 
@@ -75,7 +79,7 @@ async def wait(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
 
     with metrics.WAITS.track_inprogress():
-        state = await container.wait()
+        state = await container.wait(condition)
 
     await response.write(json.dumps({"StatusCode": state.exit_code}).encode() + b"\n")
     await response.write_eof()

@@ -9,7 +9,8 @@ from aiohttp import web
 from peitho.api.archives import CHUNK_BYTES, body
 from peitho.api.middleware import answer, json_response
 from peitho.api.services import SERVICES, Services, services
-from peitho.core.builds import Build
+from peitho.core.build_pods import OUTPUT
+from peitho.core.runs import Run
 from peitho.core.tokens import blob_scope, build_scope
 from peitho.errors import InvalidArgument, NotFound
 
@@ -39,7 +40,7 @@ async def build(request: web.Request) -> web.Response:
     found = _build(request)
     uploads = [{"number": n, "path": each.path} for n, each in enumerate(found.uploads)]
 
-    return json_response({"uploads": uploads, "output": found.output_path})
+    return json_response({"uploads": uploads, "output": OUTPUT})
 
 
 async def upload(request: web.Request) -> web.StreamResponse:
@@ -75,7 +76,7 @@ async def result(request: web.Request) -> web.Response:
     """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
     architecture = request.query.get("architecture", "")
 
-    await _build(request).take_result(body(request), architecture)
+    await services(request).builds.runs.take_result(_build(request), body(request), architecture)
 
     return web.Response()
 
@@ -97,10 +98,10 @@ def application(everything: Services) -> web.Application:
     return app
 
 
-def _build(request: web.Request) -> Build:
+def _build(request: web.Request) -> Run:
     build_id = request.match_info["id"]
     _check(request, build_scope(build_id))
-    return services(request).builds.get(build_id)
+    return services(request).builds.runs.get(build_id)
 
 
 def _check(request: web.Request, scope: str) -> None:

@@ -5,8 +5,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from peitho.api.services import SERVICES, Services, services
 
-# The API server ends a watch every 50 s; after this it has not been heard for more than one.
-_STALE_SECONDS = 75.0
+# The API server ends a watch every 20 s; after this it has not been heard for more than one.
+_STALE_SECONDS = 35.0
 
 
 async def alive(request: web.Request) -> web.Response:

@@ -26,6 +26,7 @@ async def build(request: web.Request) -> web.Response:
         raise InvalidArgument("only a Dockerfile of that name is read")
 
     built = await services(request).images.build(name, body(request))
+    services(request).usage.touch(built.image.name, request.remote or "")
 
     return _messages(_steps(built))
 
@@ -37,7 +38,10 @@ async def inspect(request: web.Request) -> web.Response:
     if images.find(name) is None and images.pulled(name):
         return json_response(models.pulled_image(name, architecture=architecture()))
 
-    return json_response(models.image(images.get(name)))
+    image = images.get(name)
+    services(request).usage.touch(image.name, request.remote or "")
+
+    return json_response(models.image(image))
 
 
 async def list_all(request: web.Request) -> web.Response:

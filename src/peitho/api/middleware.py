@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from peitho import __version__, metrics
+from peitho.api.services import services
 from peitho.errors import PeithoError
 
 log = structlog.get_logger()
@@ -57,6 +58,13 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     finally:
         _account(request, status=status, cause=cause, seconds=time.monotonic() - began)
+
+
+@web.middleware
+async def seen(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Remember that the peer is there, for as long as its request is open."""
+    with services(request).usage.serving(request.remote or ""):
+        return await handler(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

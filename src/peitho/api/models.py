@@ -88,7 +88,7 @@ def state(state: State) -> Json:
         "Dead": False,
         "Pid": 0,
         "ExitCode": state.exit_code,
-        "Error": state.reason,
+        "Error": "\n".join(part for part in (state.reason, state.log) if part),
         "StartedAt": state.started_at or "0001-01-01T00:00:00Z",
         "FinishedAt": state.finished_at or "0001-01-01T00:00:00Z",
     }

@@ -7,7 +7,7 @@ Every path is there twice, bare and below `/v1.NN`, for the three generations of
 from aiohttp import web
 
 from peitho.api import archives, attach, containers, images, system
-from peitho.api.middleware import add_headers, answer
+from peitho.api.middleware import add_headers, answer, seen
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
 
@@ -91,7 +91,7 @@ async def not_implemented(request: web.Request) -> web.Response:
 
 def application(everything: Services) -> web.Application:
     """The Docker API's application."""
-    app = web.Application(middlewares=[answer])
+    app = web.Application(middlewares=[answer, seen])
     app[SERVICES] = everything
     app.on_response_prepare.append(add_headers)
     for method, path, handler in ROUTES:

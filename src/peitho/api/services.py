@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from peitho.clients.kubernetes import PodWatch
+from peitho.clients.pod_watch import PodWatch
 from peitho.clients.storage import Storage
 from peitho.core.builds import Builds
 from peitho.core.containers import Containers
 from peitho.core.images import Images
+from peitho.core.sweeper import Sweeper
 from peitho.core.tokens import Tokens
+from peitho.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Services:
     storage: Storage
     tokens: Tokens
     watch: PodWatch
+    usage: Usage
+    sweeper: Sweeper
 
 
 SERVICES = web.AppKey("services", Services)

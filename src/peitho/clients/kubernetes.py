@@ -1,47 +1,37 @@
 """
-The Kubernetes API: verbs on manifests, a Pod's log as bytes, and a watched cache of our Pods.
+The Kubernetes API: verbs on manifests, and a Pod's log as bytes.
 
 lightkube gives kubeconfig, credentials and transport.  Objects stay what they are on the wire,
 dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
 """
 
-import asyncio
 import json
-import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx2 as httpx
-import structlog
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
-from peitho import metrics
 from peitho.errors import PeithoError, Unavailable
 
 Manifest = dict[str, Any]
-T = TypeVar("T")
-log = structlog.get_logger()
 
 _PATHS = {
+    "Event": "api/v1/namespaces/{namespace}/events",
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
 }
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_GONE = 410
 _REQUEST_SECONDS = 10.0
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
-_WATCH_SECONDS = 50
-_WATCH_SILENCE_SECONDS = 65.0
-_WATCH_PAUSE_SECONDS = 1.0
-_REMEMBERED_GONE = 10_000
+_WATCH_SECONDS = 20
+_WATCH_SILENCE_SECONDS = 25.0
 
 
 class KubernetesError(PeithoError):
@@ -133,9 +123,13 @@ class Kubernetes:
             raise
         return True
 
-    async def log(self, pod: str, container: str, *, follow: bool) -> AsyncIterator[bytes]:
+    async def log(
+        self, pod: str, container: str, *, follow: bool, from_start: bool = True
+    ) -> AsyncIterator[bytes]:
         """A container's log as bytes, as they come, uncut; ends with the container if followed."""
         parameters = {"container": container, "follow": str(follow).lower()}
+        if not from_start:
+            parameters["tailLines"] = "0"
         path = f"{self._path('Pod', pod)}/log"
         silence = httpx.Timeout(_REQUEST_SECONDS, read=None, pool=None)
         with _reachable():
@@ -208,134 +202,6 @@ class Kubernetes:
             raise _refusal(response)
         answer: Manifest = response.json()
         return answer
-
-
-class PodWatch:
-    """
-    Our Pods as the API server last told of them, each known by its container label.
-
-    List, then watch; a watch that ends is taken up where it was, and one that is told `410 Gone`
-    starts with a list again, from which it also learns what has vanished meanwhile.
-    """
-
-    def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str], key: str) -> None:
-        self._kubernetes = kubernetes
-        self._labels = dict(labels)
-        self._key = key
-        self._pods: dict[str, Manifest] = {}
-        self._gone: OrderedDict[str, Manifest] = OrderedDict()
-        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
-        self._heard_at = 0.0
-        self.synced = asyncio.Event()
-
-    @property
-    def age_seconds(self) -> float:
-        """Seconds since the API server was last heard; infinite before the first list."""
-        return time.monotonic() - self._heard_at if self._heard_at else float("inf")
-
-    def see(self, key: str) -> "Sighting":
-        """What is known of the Pod of a container, now."""
-        if pod := self._pods.get(key):
-            return Sighting(pod=pod, gone=False)
-        return Sighting(pod=self._gone.get(key), gone=key in self._gone)
-
-    async def until(self, key: str, answer: Callable[["Sighting"], T | None]) -> T:
-        """Wait for news of a container's Pod until `answer` has one; the present counts as news."""
-        while (result := answer(self.see(key))) is None:
-            await self._changed(key)
-        return result
-
-    async def run(self) -> None:
-        """List and watch for ever; what goes wrong is logged and tried again after a second."""
-        while True:
-            try:
-                await self._list_and_watch()
-            except (PeithoError, ValueError, KeyError) as error:
-                log.warning("watch interrupted", cause=str(error) or type(error).__name__)
-            await asyncio.sleep(_WATCH_PAUSE_SECONDS)
-
-    async def _list_and_watch(self) -> None:
-        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
-        self._replace(pods)
-        self.synced.set()
-        try:
-            while True:
-                began = time.monotonic()
-                async for event in self._kubernetes.watch(
-                    "Pod", labels=self._labels, version=version
-                ):
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._heard()
-                    self._take(event)
-                self._heard()
-                if time.monotonic() - began < _WATCH_PAUSE_SECONDS:
-                    await asyncio.sleep(_WATCH_PAUSE_SECONDS)  # ended at once: do not ask all day
-        except KubernetesError as error:
-            if error.code != _GONE:
-                raise
-            log.info("watch too old, listing again")
-
-    def _heard(self) -> None:
-        self._heard_at = time.monotonic()
-        metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
-
-    def _replace(self, pods: list[Manifest]) -> None:
-        self._heard()
-        found = {key: pod for pod in pods if (key := self._key_of(pod))}
-        for key in [key for key in self._pods if key not in found]:
-            self._forget(key)
-        for key, pod in found.items():
-            self._know(key, pod)
-
-    def _take(self, event: Manifest) -> None:
-        pod = event["object"]
-        key = self._key_of(pod)
-        if event["type"] == "BOOKMARK" or not key:
-            return
-        if event["type"] == "DELETED":
-            self._pods[key] = pod  # its last state may tell an exit code
-            self._forget(key)
-        else:
-            self._know(key, pod)
-
-    def _know(self, key: str, pod: Manifest) -> None:
-        pod["metadata"].pop("managedFields", None)
-        self._pods[key] = pod
-        self._gone.pop(key, None)
-        self._wake(key)
-
-    def _forget(self, key: str) -> None:
-        self._gone[key] = self._pods.pop(key)
-        if len(self._gone) > _REMEMBERED_GONE:
-            self._gone.popitem(last=False)
-        self._wake(key)
-
-    def _key_of(self, pod: Manifest) -> str:
-        return str(pod["metadata"].get("labels", {}).get(self._key, ""))
-
-    async def _changed(self, key: str) -> None:
-        future = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(key, set())
-        waiters.add(future)
-        try:
-            await future
-        finally:
-            waiters.discard(future)
-            if not waiters and self._waiters.get(key) is waiters:
-                del self._waiters[key]
-
-    def _wake(self, key: str) -> None:
-        for future in self._waiters.pop(key, ()):
-            if not future.done():
-                future.set_result(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen"."""
-
-    pod: Manifest | None
-    gone: bool
 
 
 def _configuration(kubeconfig: Path | None) -> SingleConfig:

@@ -3,8 +3,10 @@ The data directory: blobs by digest, image records by name, and spool files of u
 
     blobs/sha256/HEX      layers, never changed
     images/HEX.json       image records; HEX is the sha256 of the name
+    builds/KEY/           what builds led to (`build_cache`)
     spool/                uploads and results of this run, emptied at start
     delivery.key          signs the tokens of Pods
+    usage.json            which peer last used which image
 
 Whatever is kept is written aside, synced and renamed.  A full disk is told as StorageFull.
 """
@@ -81,7 +83,7 @@ class Storage:
                     file.seek(0)
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                 temporary.rename(self._blobs / digest)
-                _sync_directory(self._blobs)
+                sync_directory(self._blobs)
             finally:
                 temporary.unlink(missing_ok=True)
         return f"sha256:{digest}", size
@@ -119,6 +121,22 @@ class Storage:
         for path in sorted(self._images.glob("*.json")):
             yield path.read_bytes()
 
+    def save_file(self, name: str, content: bytes) -> None:
+        """Keep a small file of the directory itself, in place of an earlier one."""
+        self._replace(self._root / name, content)
+
+    def read_file(self, name: str) -> bytes | None:
+        """A small file of the directory itself, or None."""
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def volume(self) -> tuple[int, int]:
+        """Bytes used and bytes in all of the volume that the directory is on."""
+        usage = shutil.disk_usage(self._root)
+        return usage.used, usage.total
+
     def _image_path(self, name: str) -> Path:
         return self._images / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
 
@@ -131,7 +149,7 @@ class Storage:
                     file.flush()
                     os.fsync(file.fileno())
                 Path(name).rename(path)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
 
@@ -152,7 +170,8 @@ async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -
     return size
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make sure that the names in a directory outlive a crash of the machine."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -6,22 +6,24 @@ process: a peer launches what has ended by itself, and loses track of what comes
 """
 
 import asyncio
-import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
 from peitho import metrics
-from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest, PodWatch, Sighting
+from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
+from peitho.clients.pod_watch import PodWatch, Sighting
 from peitho.clients.storage import Storage, spool
-from peitho.core import pods
+from peitho.core import endings, pods
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, State, Summary
 from peitho.core.images import Images
-from peitho.core.output import Readers
+from peitho.core.readers import Readers
 from peitho.core.tokens import Tokens, blob_scope
 from peitho.errors import (
     Conflict,
@@ -45,9 +47,20 @@ _FILES_BYTES = 512 * 1024
 _STOP_GRACE_SECONDS = 1
 _STOP_SECONDS = 60.0
 _ID_CHARACTERS = 64
+_SHOWN_LINES = 20
 _SYNC_SECONDS = 5.0
-# The log of an ended container follows its end within this, or its readers are too slow.
-_DRAIN_SECONDS = 5.0
+# The log of an ended container follows its end within this (the kubelet looks once a second).
+_DRAIN_SECONDS = 2.0
+# How often the cluster is asked about what its watch does not tell.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChaincodeOptions:
+    """What the operator decided about launches."""
+
+    start_timeout_seconds: float
+    settle_seconds: float
 
 
 class Chaincodes:
@@ -62,14 +75,15 @@ class Chaincodes:
         storage: Storage,
         tokens: Tokens,
         settings: PodSettings,
-        start_timeout_seconds: float,
+        options: ChaincodeOptions,
     ) -> None:
         self.kubernetes = kubernetes
         self.watch = watch
         self.images = images
         self.storage = storage
         self.settings = settings
-        self.start_timeout_seconds = start_timeout_seconds
+        self.options = options
+        self.waits: Counter[str] = Counter()
         self._tokens = tokens
         self._readers: dict[str, Readers] = {}
 
@@ -104,13 +118,17 @@ class Chaincodes:
 
         Raises Unavailable, also until the cluster has told once which Pods there are.
         """
-        await self._synced()
+        await self.synced()
         secret = await self.kubernetes.get("Secret", names.kubernetes_name("cc", reference))
         if secret and secret["metadata"].get("annotations", {}).get(manifests.NAME) == reference:
             return Chaincode(self, secret)
         if set(reference) <= set("0123456789abcdef"):
             return await self._find_by_id(reference)
         return None
+
+    def of(self, secret: Manifest) -> "Chaincode":
+        """The container that a Secret is; its metadata suffice to remove it."""
+        return Chaincode(self, secret)
 
     async def list(self) -> list[Summary]:
         """All of them; what their Secrets hold is not read for it."""
@@ -124,7 +142,8 @@ class Chaincodes:
             del self._readers[each]
         return self._readers.setdefault(key, Readers())
 
-    async def _synced(self) -> None:
+    async def synced(self) -> None:
+        """Return once it is known which Pods there are.  Raises Unavailable."""
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
                 await self.watch.synced.wait()
@@ -231,7 +250,20 @@ class Chaincode:
         seconds = time.monotonic() - began
         metrics.START_SECONDS.labels("started").observe(seconds)
         log.info("chaincode started", name=self._name, duration_seconds=round(seconds, 3))
+        await self._settle()
         return True
+
+    async def _settle(self) -> None:
+        """
+        Watch the new process for a moment: one that ends at once tells why by this call alone.
+
+        Peers go on at the chaincode's REGISTER and not at this answer, and of `wait` they show
+        nothing but the code (Fabric 2.5.16, core/chaincode/runtime_launcher.go).
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._all.options.settle_seconds):
+                end = await pods.until_ended(self._watch, self._key, CHAINCODE)
+                raise StartFailed(_ended_at_once(end))
 
     async def stop(self) -> bool:
         """Return once the process is gone, its exit code on the record; False if none ran."""
@@ -246,23 +278,58 @@ class Chaincode:
         log.info("container stopped", name=self._name, exit_code=end.code)
         return True
 
-    async def wait(self) -> State:
+    async def wait(self, condition: str = "") -> State:
         """Return once the process has ended, or if it was never started; the code is its own."""
-        if end := self._exit():
-            return _exited(end)
-        sighting = self._sighting()
-        if not sighting.pod and not sighting.gone and not await self._job_exists():
-            return State("created")
-        end = await pods.until_ended(self._watch, self._key, CHAINCODE)
-        await self._note(end)
-        await self._all.readers(self._key).drained(_DRAIN_SECONDS)
-        log.info("chaincode ended", name=self._name, exit_code=end.code, reason=end.reason)
-        return _exited(end)
+        self._all.waits[self.id] += 1
+        try:
+            return await self._wait(condition)
+        finally:
+            self._all.waits[self.id] -= 1
+            if not self._all.waits[self.id]:
+                del self._all.waits[self.id]
+
+    async def _wait(self, condition: str) -> State:
+        if condition == "removed":
+            await self._until_removed()
+            end = self._exit() or pods.end_of(self._sighting(), CHAINCODE)
+            return _exited(end) if end else State("created")
+        end = self._exit()
+        if not end and not self._sighting().pod and not await self._job_exists():
+            if condition != "next-exit":
+                return State("created")
+            await pods.first(self._until_ended(), self._until_removed())
+        elif end and condition == "next-exit":
+            await self._until_removed()  # what has ended never runs again
+        return _exited(end or await self._until_ended())
+
+    async def _until_ended(self) -> Exit:
+        if self._sighting().pod:
+            return await pods.until_ended(self._watch, self._key, CHAINCODE)
+        return await pods.first(
+            pods.until_ended(self._watch, self._key, CHAINCODE), self._until_job_ends()
+        )
+
+    async def _until_job_ends(self) -> Exit:
+        """A Pod that went while Peitho was not there is not told of, but its Job knows."""
+        while True:
+            job = await self._find_job()
+            if self._sighting().pod:
+                await asyncio.Event().wait()  # its own end will be told
+            if job is None or manifests.is_finished(job):
+                return Exit(SIGKILLED, "the Pod was deleted")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _until_removed(self) -> None:
+        metadata = self._secret["metadata"]
+        while True:
+            found = await self._kubernetes.get("Secret", metadata["name"])
+            if found is None or found["metadata"]["uid"] != metadata["uid"]:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
         """The Pod's log, which does not tell stderr from stdout: all of it is stdout."""
-        # Peers attach before the start or at once after it: all of the log is what they ask for.
-        del logs
+        from_start = logs or self._sighting().pod is None
         with self._all.readers(self._key).reading():
             if follow:
                 await self._until_log()
@@ -270,13 +337,15 @@ class Chaincode:
             if sighting.pod is None or not _has_log(sighting):
                 return
             name = sighting.pod["metadata"]["name"]
-            async for chunk in self._kubernetes.log(name, CHAINCODE, follow=follow):
+            async for chunk in self._kubernetes.log(
+                name, CHAINCODE, follow=follow, from_start=from_start
+            ):
                 yield STDOUT, chunk
 
     async def _until_log(self) -> None:
         """Return once it is known whether there will be a log, or when it should have been."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._all.start_timeout_seconds):
+            async with asyncio.timeout(self._all.options.start_timeout_seconds):
                 await self._watch.until(self._key, _has_log)
 
     async def remove(self) -> None:
@@ -285,6 +354,8 @@ class Chaincode:
         started = bool(sighting.pod) or await self._job_exists()
         if started and not pods.end_of(sighting, CHAINCODE):
             await self._end()
+        # With the Pod goes its log: whoever still reads the last of it is given a moment.
+        await self._all.readers(self._key).drained(_DRAIN_SECONDS)
         metadata = self._secret["metadata"]
         await self._kubernetes.delete("Secret", metadata["name"], uid=metadata["uid"])
         await self._kubernetes.delete("Job", manifests.job_name(self._secret))
@@ -302,7 +373,7 @@ class Chaincode:
         """The Pod is told of by its status, or, where there is none, by what keeps it away."""
 
         async def running() -> None:
-            seconds = self._all.start_timeout_seconds
+            seconds = self._all.options.start_timeout_seconds
             await pods.until_started(self._watch, self._key, CHAINCODE, seconds=seconds)
 
         async def explained() -> None:
@@ -346,7 +417,10 @@ class Chaincode:
             ) from None
 
     async def _job_exists(self) -> bool:
-        return await self._kubernetes.get("Job", manifests.job_name(self._secret)) is not None
+        return await self._find_job() is not None
+
+    async def _find_job(self) -> Manifest | None:
+        return await self._kubernetes.get("Job", manifests.job_name(self._secret))
 
     async def _add_files(self, files: dict[str, bytes]) -> None:
         name = self._secret["metadata"]["name"]
@@ -362,21 +436,14 @@ class Chaincode:
 
     async def _note(self, end: Exit) -> None:
         """Keep how it ended on the record, where it outlives the Pod."""
-        note = json.dumps({"code": end.code, "reason": end.reason, "at": end.finished_at or now()})
-        changes = {
-            "metadata": {
-                "uid": self._secret["metadata"]["uid"],
-                "annotations": {manifests.EXIT: note},
-            }
-        }
         try:
-            await self._kubernetes.patch("Secret", self._secret["metadata"]["name"], changes)
+            await endings.keep(self._kubernetes, self._secret, end)
         except PeithoError as error:
             # Removed meanwhile, or the name has a new owner: then nobody asks for this code.
             log.debug("exit not noted", name=self._name, cause=str(error))
 
     def _exit(self) -> Exit | None:
-        return _noted(self._secret)
+        return manifests.noted_exit(self._secret)
 
     def _sighting(self) -> Sighting:
         return self._watch.see(self._key)
@@ -393,7 +460,7 @@ def summary(secret: Manifest, watch: PodWatch) -> Summary:
         image=annotations[manifests.IMAGE],
         command=annotations[manifests.COMMAND],
         created=annotations[manifests.CREATED],
-        state=_state(_noted(secret), sighting),
+        state=_state(manifests.noted_exit(secret), sighting),
         kubernetes_name=metadata["name"],
     )
 
@@ -402,22 +469,22 @@ def _state(noted: Exit | None, sighting: Sighting) -> State:
     began = pod_status.started_at(sighting.pod, CHAINCODE) if sighting.pod else ""
     end = noted or pods.end_of(sighting, CHAINCODE)
     if end:
-        return State("exited", end.code, end.reason, began, end.finished_at)
+        return State("exited", end.code, end.reason, began, end.finished_at, end.log)
     if began:
         return State("running", started_at=began)
     return State("created")
 
 
-def _noted(secret: Manifest) -> Exit | None:
-    note = secret["metadata"]["annotations"].get(manifests.EXIT)
-    if not note:
-        return None
-    fields = json.loads(note)
-    return Exit(fields["code"], fields["reason"], fields["at"])
-
-
 def _exited(end: Exit) -> State:
-    return State("exited", end.code, end.reason, finished_at=end.finished_at)
+    return State("exited", end.code, end.reason, finished_at=end.finished_at, log=end.log)
+
+
+def _ended_at_once(end: Exit) -> str:
+    """In one line: the code in Docker's words, the cluster's reason, and what the process said."""
+    reason = f" ({end.reason})" if end.reason else ""
+    lines = [line.strip() for line in end.log.splitlines() if line.strip()]
+    said = f"; its last lines: {' | '.join(lines[-_SHOWN_LINES:])}" if lines else ""
+    return f"container exited with {end.code}{reason} at its start{said}"
 
 
 def _has_log(sighting: Sighting) -> bool | None:

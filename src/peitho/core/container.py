@@ -10,13 +10,18 @@ from peitho.formats.manifests import ContainerSpec
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Docker's state of a container: `created`, `running` or `exited`; times are RFC 3339."""
+    """
+    Docker's state of a container: `created`, `running` or `exited`; times are RFC 3339.
+
+    `log` are the last lines of one that failed.
+    """
 
     status: str
     exit_code: int = 0
     reason: str = ""
     started_at: str = ""
     finished_at: str = ""
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,8 @@ class Container(Protocol):
         """Return once the process is gone; False if it was not running."""
         ...
 
-    async def wait(self) -> State:
-        """Return once the process has ended, and all who are attached have been told all."""
+    async def wait(self, condition: str = "") -> State:
+        """Return once Docker's condition holds: by default, once the process does not run."""
         ...
 
     def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:

@@ -19,14 +19,15 @@ class Containers:
         self._chaincodes = chaincodes
         self._builds = builds
 
-    async def create(self, name: str, spec: ContainerSpec) -> Container:
+    async def create(self, name: str, spec: ContainerSpec, *, peer: str = "") -> Container:
         """
         Create a chaincode container, or a build container if there is no name.
 
+        `peer` is the address that the call came from.
         Raises InvalidArgument, NotFound for the image, Conflict for the name, Unavailable.
         """
         if not name:
-            return self._builds.create(spec)
+            return self._builds.create(spec, peer=peer)
         return await self._chaincodes.create(names.valid_container_name(name), spec)
 
     async def get(self, reference: str) -> Container:

@@ -5,9 +5,9 @@ The file holds Docker frames, so stdout and stderr stay apart and in order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import BinaryIO, Self
 
 from peitho.clients.storage import room
 from peitho.formats import streams
@@ -16,49 +16,29 @@ from peitho.formats.streams import STDERR, FrameReader
 _READ_BYTES = 64 * 1024
 
 
-class Readers:
-    """Who reads something at the moment, so that its end can wait for them."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    @property
-    def are_none(self) -> bool:
-        """Whether nobody reads."""
-        return self._count == 0
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Count the caller among the readers."""
-        self._count += 1
-        self._none.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if self.are_none:
-                self._none.set()
-
-    async def drained(self, seconds: float) -> None:
-        """Return when nobody reads any more, or after `seconds`: a stuck peer holds up no other."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._none.wait()
-
-
 class Output:
     """One writer, any number of readers; a reader ends when the writer has closed."""
 
-    def __init__(self, path: Path, *, limit_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, *, limit_bytes: int, size: int = 0) -> None:
         self._limit_bytes = limit_bytes
-        self._file = path.open("w+b")
-        self._size = 0
+        self._file = file
+        self._size = size
         self._incoming = FrameReader()
         self._more = asyncio.Event()
-        self.readers = Readers()
         self.closed = False
+
+    @classmethod
+    def create(cls, path: Path, *, limit_bytes: int) -> Self:
+        """An output that has said nothing yet, in a new file."""
+        return cls(path.open("w+b"), limit_bytes=limit_bytes)
+
+    @classmethod
+    def kept(cls, path: Path) -> Self:
+        """An output that was closed before, and is read again."""
+        file = path.open("rb")
+        output = cls(file, limit_bytes=0, size=path.stat().st_size)
+        output.closed = True
+        return output
 
     def write(self, frames: bytes) -> None:
         """Add framed output, cut anywhere; what comes after the close is dropped."""
@@ -81,37 +61,43 @@ class Output:
             self._file.write(framed)
             self._file.flush()
         self._size += len(framed)
-        self._tell()
+        self.wake()
 
     def close(self) -> None:
         """No more will come; readers end once they have read it all."""
         self.closed = True
-        self._tell()
+        self.wake()
 
     def discard(self) -> None:
         """Nobody reads any more: give the file back."""
         self.close()
         self._file.close()
 
-    async def read(self, *, follow: bool, from_start: bool) -> AsyncIterator[tuple[int, bytes]]:
-        """Stream numbers and bytes; with `follow` as they come, until the output is closed."""
+    async def read(
+        self, *, follow: bool, from_start: bool, stopped: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[tuple[int, bytes]]:
+        """
+        Stream numbers and bytes; with `follow` as they come, until the output is closed.
+
+        A reader of whom `stopped` says so at a `wake` is told no more than there is.
+        """
         reader = FrameReader()
         position = 0 if from_start else self._size
-        with self.readers.reading():
-            while chunk := await self._next(position, follow=follow):
-                position += len(chunk)
-                for message in reader.feed(chunk):
-                    yield message
+        while chunk := await self._next(position, follow=follow, stopped=stopped):
+            position += len(chunk)
+            for message in reader.feed(chunk):
+                yield message
 
-    async def _next(self, position: int, *, follow: bool) -> bytes:
-        while follow and not self.closed and self._size <= position:
+    async def _next(self, position: int, *, follow: bool, stopped: Callable[[], bool]) -> bytes:
+        while follow and not self.closed and self._size <= position and not stopped():
             await self._more.wait()
         if self._file.closed:
             return b""
         self._file.seek(position)
         return self._file.read(_READ_BYTES)
 
-    def _tell(self) -> None:
+    def wake(self) -> None:
+        """Have readers look again."""
         # Wakes all who wait now; whoever comes later looks at the size first.
         self._more.set()
         self._more = asyncio.Event()

@@ -5,7 +5,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest, PodWatch, Sighting
+from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
+from peitho.clients.pod_watch import PodWatch, Sighting
 from peitho.errors import StartFailed
 from peitho.formats import pods
 from peitho.formats.pods import SIGKILLED, Exit, Trouble

@@ -7,6 +7,7 @@ Pod that a Secret owns.  All satisfy Pod Security's `restricted`, unless a setti
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,6 +15,7 @@ from typing import Any
 
 from peitho.formats import images, names
 from peitho.formats.images import Image
+from peitho.formats.pods import Exit
 from peitho.formats.wrapper import WRAPPER
 
 Manifest = dict[str, Any]
@@ -26,6 +28,7 @@ IMAGE = "peitho/image"
 COMMAND = "peitho/command"
 CREATED = "peitho/created"
 EXIT = "peitho/exit"
+PEER = "peitho/peer-address"
 
 CHAINCODE = "chaincode"
 BUILD = "build"
@@ -36,6 +39,8 @@ RECORD_KEY = "container.json"
 FILES_KEY = "files.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
 
+# Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
+_PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]+:\d{1,5})(?!\d)")
 # A label's value holds 63 characters, a container's ID has 64.
 _LABEL_CHARACTERS = 32
 _CONTROL = "/peitho"
@@ -110,10 +115,48 @@ def chaincode_record(  # noqa: PLR0913  a record is these six things
                 IMAGE: spec.image,
                 COMMAND: " ".join([*spec.entrypoint, *spec.command])[:1000],
                 CREATED: created,
+                PEER: peer_address(spec),
             },
         },
         "type": "peitho/chaincode",
         "data": _encoded({RECORD_KEY: record.encode(), TOKEN_KEY: token.encode()}),
+    }
+
+
+def peer_address(spec: ContainerSpec) -> str:
+    """`HOST:PORT` at which the chaincode calls its peer, by its command; empty if it has none."""
+    found = _PEER_ADDRESS.search(" ".join([*spec.entrypoint, *spec.command]))
+    return found[1] if found else ""
+
+
+def exit_note(end: Exit, *, finished_at: str) -> str:
+    """How a container ended, as it is kept on its Secret."""
+    return json.dumps({"code": end.code, "reason": end.reason, "at": finished_at, "log": end.log})
+
+
+def noted_exit(secret: Manifest) -> Exit | None:
+    """How a container ended, if that is on its Secret."""
+    note = secret["metadata"]["annotations"].get(EXIT)
+    if not note:
+        return None
+    fields = json.loads(note)
+    return Exit(fields["code"], fields["reason"], fields["at"], fields.get("log", ""))
+
+
+def event(about: Manifest, *, reason: str, message: str, warning: bool, at: str) -> Manifest:
+    """An Event on an object, given as a reference to it; `at` is RFC 3339."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{about['name'][:50]}-"},
+        "involvedObject": about,
+        "reason": reason,
+        "message": message[:1000],
+        "type": "Warning" if warning else "Normal",
+        "source": {"component": "peitho"},
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
     }
 
 
@@ -194,6 +237,14 @@ def job_name(secret: Manifest) -> str:
     return f"{metadata['name']}-{metadata['annotations'][ID][:8]}"
 
 
+def is_finished(job: Manifest) -> bool:
+    """Whether a Job is over, by its own word."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(
+        each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions
+    )
+
+
 def _chaincode_pod(
     secret: Manifest, image: Image, *, settings: PodSettings, hostname: str
 ) -> Manifest:
@@ -215,6 +266,8 @@ def _chaincode_pod(
                 "env": _env(image, spec),
                 "resources": resources,
                 "securityContext": _security(user),
+                # The kubelet puts the last lines of the log into the Pod's status, if it fails.
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "volumeMounts": [
                     *(_mount("layer", place, part) for place, part in images.mounts(image).items()),
                     *(_mount("files", path, key) for path, key in files_of(secret).items()),

@@ -29,11 +29,16 @@ _RETRIED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a container ended: Docker's exit code, and the cluster's word where it has one."""
+    """
+    How a container ended: Docker's exit code, and the cluster's word where it has one.
+
+    `finished_at` is RFC 3339; `log` are the last lines that the container said.
+    """
 
     code: int
     reason: str = ""
     finished_at: str = ""
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,12 @@ def ended(pod: Pod, container: str) -> Exit | None:
     status = pod.get("status", {})
     if terminated:
         reason = _reason_of(pod, terminated)
-        return Exit(_code(terminated), reason, str(terminated.get("finishedAt") or ""))
+        return Exit(
+            _code(terminated),
+            reason,
+            str(terminated.get("finishedAt") or ""),
+            str(terminated.get("message") or "").strip(),
+        )
     if status.get("phase") in ("Failed", "Succeeded"):
         return Exit(SIGKILLED, _pod_reason(status))
     return None
@@ -101,7 +111,7 @@ def last_words(pod: Pod, container: str) -> str:
 
 
 def _failed_init(status: dict[str, Any], container: str) -> Trouble | None:
-    for each in _statuses(status):
+    for each in status.get("initContainerStatuses") or []:
         terminated = each.get("state", {}).get("terminated", {})
         if each["name"] != container and terminated.get("exitCode", 0) != 0:
             said = str(terminated.get("message") or "").strip() or f"exit {_code(terminated)}"

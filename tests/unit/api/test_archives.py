@@ -6,6 +6,7 @@ import pytest
 
 from peitho.core.builds import Build
 from peitho.formats.manifests import ContainerSpec
+from peitho.formats.pods import Exit
 from tests.unit.api.peers import wire
 from tests.unit.core.contexts import chunks, package
 from tests.unit.formats.archives import archive_bytes, file
@@ -96,8 +97,9 @@ async def test_the_output_of_a_build_is_downloaded_with_its_stat(tmp_path: Path)
     """
     async with running(tmp_path) as peitho:
         container = build(peitho)
-        container.take_exit(0)
-        await container.take_result(chunks(package()), "amd64")
+        run = await peitho.begun(container)
+        run.end(Exit(0))
+        await peitho.services.builds.runs.take_result(run, chunks(package()), "amd64")
         path = f"/containers/{container.id}/archive{OUTPUT}"
         status, body, headers = await peitho.ask("GET", path)
         head, nothing, head_headers = await peitho.ask("HEAD", path)
@@ -131,7 +133,7 @@ async def test_a_download_that_cannot_be_is_told(
     async with running(tmp_path) as peitho:
         container = build(peitho)
         if ended:
-            container.take_exit(0)
+            (await peitho.begun(container)).end(Exit(0))
         found, body, _ = await peitho.ask("GET", f"/containers/{container.id}/archive{query}")
 
     assert status == found

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from peitho.core.builds import Build
+from peitho.core.runs import Run
 from peitho.formats import streams
 from peitho.formats.manifests import ContainerSpec
+from peitho.formats.pods import Exit
 from peitho.formats.streams import STDERR, STDOUT
 from tests.unit.api.peers import Wire, wire
 from tests.unit.core.contexts import chunks
@@ -23,9 +25,9 @@ def build(peitho: Running) -> Build:
     return peitho.services.builds.create(SPEC)
 
 
-async def say(container: Build, stream: int, data: bytes) -> None:
+async def say(run: Run, stream: int, data: bytes) -> None:
     """What the helper tells of the command's output."""
-    await container.take_output(chunks(streams.frame(stream, data)))
+    await run.take_output(chunks(streams.frame(stream, data)))
 
 
 def attach(peer: Wire, container_id: str, version: str = "", query: str = QUERY) -> None:
@@ -39,12 +41,13 @@ async def test_the_older_client_gets_frames_after_its_half_close(tmp_path: Path)
     """
     async with running(tmp_path) as peitho, wire(peitho.api) as peer:
         container = build(peitho)
+        run = await peitho.begun(container)
         attach(peer, container.id)
         peer.half_close()
         head = await peer.head()
-        await say(container, STDERR, ERROR)
-        await say(container, STDOUT, b"Done!\n")
-        container.take_exit(1)
+        await say(run, STDERR, ERROR)
+        await say(run, STDOUT, b"Done!\n")
+        run.end(Exit(1))
         wire_bytes = await peer.rest()
 
     assert head.startswith("HTTP/1.1 101 UPGRADED\r\n")
@@ -59,10 +62,11 @@ async def test_the_newer_client_gets_the_bytes_themselves(tmp_path: Path) -> Non
     """
     async with running(tmp_path) as peitho, wire(peitho.api) as peer:
         container = build(peitho)
+        run = await peitho.begun(container)
         attach(peer, container.id, "/v1.51")
         head = await peer.head()
-        await say(container, STDERR, ERROR)
-        container.take_exit(1)
+        await say(run, STDERR, ERROR)
+        run.end(Exit(1))
 
         assert "Content-Type: application/vnd.docker.raw-stream\r\n" in head
         assert ERROR == await peer.rest()
@@ -74,14 +78,15 @@ async def test_what_was_said_before_is_replayed_if_asked_for(tmp_path: Path) -> 
     """
     async with running(tmp_path) as peitho, wire(peitho.api) as one, wire(peitho.api) as other:
         container = build(peitho)
-        await say(container, STDOUT, b"before ")
+        run = await peitho.begun(container)
+        await say(run, STDOUT, b"before ")
         attach(one, container.id, "/v1.51")
         attach(other, container.id, "/v1.51", "stream=1")
         for peer in (one, other):
             await peer.head()
         await asyncio.sleep(0)
-        await say(container, STDOUT, b"after")
-        container.take_exit(0)
+        await say(run, STDOUT, b"after")
+        run.end(Exit(0))
 
         assert b"before after" == await one.rest()
         assert b"after" == await other.rest()
@@ -93,12 +98,13 @@ async def test_attach_is_closed_before_wait_is_answered(tmp_path: Path) -> None:
     """
     async with running(tmp_path) as peitho, wire(peitho.api) as peer, wire(peitho.api) as waiter:
         container = build(peitho)
+        run = await peitho.begun(container)
         attach(peer, container.id, "/v1.51")
         await peer.head()
         waiter.send("POST", f"/containers/{container.id}/wait")
         assert "200 OK" in await waiter.head()
-        await say(container, STDOUT, b"x" * 30_000_000)
-        container.take_exit(3)
+        await say(run, STDOUT, b"x" * 30_000_000)
+        run.end(Exit(3))
 
         async with asyncio.TaskGroup() as group:
             answer = group.create_task(waiter.some(22))
@@ -131,6 +137,7 @@ async def test_a_peer_that_goes_away_is_no_error(tmp_path: Path) -> None:
     """
     async with running(tmp_path) as peitho:
         container = build(peitho)
+        run = await peitho.begun(container)
         async with wire(peitho.api) as peer:
             attach(peer, container.id, "/v1.51")
             await peer.head()
@@ -138,7 +145,7 @@ async def test_a_peer_that_goes_away_is_no_error(tmp_path: Path) -> None:
             attach(other, container.id, "/v1.51")
             await other.head()
             for _ in range(10):
-                await say(container, STDOUT, b"x" * 100_000)
-            container.take_exit(0)
+                await say(run, STDOUT, b"x" * 100_000)
+            run.end(Exit(0))
 
             assert 1_000_000 == len(await other.rest())

@@ -7,6 +7,7 @@ import pytest
 
 from peitho.core.builds import Build
 from peitho.formats import streams
+from peitho.formats.pods import Exit
 from peitho.formats.streams import STDERR, STDOUT
 from tests.unit.core.contexts import chunks, context
 from tests.unit.running import Running, running
@@ -27,7 +28,9 @@ async def create_build(peitho: Running) -> Build:
     """A build, created over HTTP."""
     status, answer = await ask(peitho, "POST", "/containers/create", PROBE)
     assert 201 == status
-    return peitho.services.builds.get(answer["Id"])
+    found = peitho.services.builds.find(answer["Id"])
+    assert found is not None
+    return found
 
 
 async def create_chaincode(peitho: Running, name: str) -> str:
@@ -127,7 +130,7 @@ async def test_wait_answers_its_head_at_once_and_the_code_at_the_end(tmp_path: P
         async with peitho.http.post(url) as response:
             assert 200 == response.status
             assert "application/json" == response.headers["Content-Type"]
-            build.take_exit(42)
+            (await peitho.begun(build)).end(Exit(42))
             assert {"StatusCode": 42} == json.loads(await response.read())
 
 
@@ -140,9 +143,25 @@ async def test_a_condition_that_docker_lacks_is_400(tmp_path: Path) -> None:
         path = f"/containers/{build.id}/wait?condition="
         assert 400 == (await ask(peitho, "POST", f"{path}someday"))[0]
 
-        build.take_exit(0)
-        for condition in ("not-running", "next-exit", "removed"):
+        (await peitho.begun(build)).end(Exit(0))
+        for condition in ("not-running", "next-exit"):
             assert (200, {"StatusCode": 0}) == await ask(peitho, "POST", f"{path}{condition}")
+
+
+async def test_who_waits_for_a_removal_is_told_then(tmp_path: Path) -> None:
+    """
+    Not when the command ends.
+    """
+    async with running(tmp_path) as peitho, asyncio.TaskGroup() as group:
+        build = await create_build(peitho)
+        (await peitho.begun(build)).end(Exit(0))
+        path = f"/containers/{build.id}/wait?condition=removed"
+        waits = group.create_task(ask(peitho, "POST", path))
+        await ask(peitho, "GET", "/containers/json")
+        assert not waits.done()
+        await build.remove()
+
+        assert (200, {"StatusCode": 0}) == await waits
 
 
 async def test_a_peer_that_hangs_up_ends_its_wait(tmp_path: Path) -> None:
@@ -181,7 +200,7 @@ async def test_logs_are_framed_or_raw_by_the_clients_generation(
     async with running(tmp_path) as peitho:
         build = await create_build(peitho)
         said = streams.frame(STDOUT, b"a") + streams.frame(STDERR, b"b")
-        await build.take_output(chunks(said))
+        await (await peitho.begun(build)).take_output(chunks(said))
         _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs")
         _, about = await ask(peitho, "GET", f"{version}/containers/{build.id}/json")
 
@@ -223,7 +242,7 @@ async def test_docker_ps_shows_what_is_there(tmp_path: Path) -> None:
     async with running(tmp_path) as peitho:
         chaincode = await create_chaincode(peitho, "dev-mycc")
         build = await create_build(peitho)
-        build.take_exit(3)
+        (await peitho.begun(build)).end(Exit(3))
 
         assert (200, []) == await ask(peitho, "GET", "/containers/json")
         status, listed = await ask(peitho, "GET", "/v1.51/containers/json?all=1")

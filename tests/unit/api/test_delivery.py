@@ -29,9 +29,10 @@ async def call(
 
 
 async def build(peitho: Running) -> Build:
-    """A build that has an upload."""
+    """A build that has an upload, and was started."""
     made = peitho.services.builds.create(SPEC)
     await made.put_archive("/chaincode/input", chunks(SOURCE))
+    await peitho.begun(made)
     return made
 
 
@@ -128,12 +129,12 @@ async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
         scope, path = build_scope(made.id), f"/builds/{made.id}"
         said = streams.frame(STDOUT, b"Done!\n")
         assert (200, b"") == await call(peitho, "POST", f"{path}/log", scope, body=said)
-        assert (200, b"") == await call(peitho, "PUT", f"{path}/exit", scope, body=b"3")
+        assert (200, b"") == await call(peitho, "PUT", f"{path}/exit", scope, body=b"0")
         assert (200, b"") == await call(
             peitho, "PUT", f"{path}/result?architecture=arm64", scope, body=package()
         )
 
-        assert 3 == (await made.wait()).exit_code
+        assert 0 == (await made.wait()).exit_code
         assert [(STDOUT, b"Done!\n")] == [
             each async for each in made.output(logs=True, follow=True)
         ]
@@ -153,7 +154,7 @@ async def test_what_is_no_exit_code_is_400(tmp_path: Path, text: bytes) -> None:
         status, _ = await call(peitho, "PUT", path, build_scope(made.id), body=text)
 
         assert 400 == status
-        assert "created" == made.summary().state.status
+        assert "running" == made.summary().state.status
 
 
 async def test_an_exit_code_is_read_after_the_token(tmp_path: Path) -> None:

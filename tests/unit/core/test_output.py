@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from peitho.core.output import Output, Readers
+from peitho.core.output import Output
 from peitho.formats import streams
 from peitho.formats.streams import STDERR, STDOUT
 
@@ -17,7 +17,7 @@ async def read(output: Output, *, follow: bool = True, from_start: bool = True) 
 @pytest.fixture
 def output(tmp_path: Path) -> Iterator[Output]:
     """The output of a build that has said nothing yet."""
-    made = Output(tmp_path / "output", limit_bytes=1_000_000)
+    made = Output.create(tmp_path / "output", limit_bytes=1_000_000)
     yield made
     made.discard()
 
@@ -125,37 +125,11 @@ async def test_a_frame_that_comes_in_parts_is_put_together(output: Output) -> No
     assert b"warning: xdone" == task.result()
 
 
-async def test_the_end_waits_for_readers() -> None:
-    """
-    Until the last has read it all.
-    """
-    readers = Readers()
-    async with asyncio.TaskGroup() as group:
-        with readers.reading(), readers.reading():
-            drained = group.create_task(readers.drained(60))
-            await asyncio.sleep(0)
-            assert not readers.are_none
-        assert not drained.done()
-    assert readers.are_none
-    await readers.drained(60)
-
-
-async def test_the_end_does_not_wait_for_ever() -> None:
-    """
-    A peer that does not read holds up no other.
-    """
-    readers = Readers()
-    with readers.reading():
-        await readers.drained(0.01)
-
-        assert not readers.are_none
-
-
 async def test_our_own_words_come_through_after_half_a_frame(tmp_path: Path) -> None:
     """
     The helper may be killed while it sends: the reason is not lost in what it had begun.
     """
-    output = Output(tmp_path / "output", limit_bytes=1_000_000)
+    output = Output.create(tmp_path / "output", limit_bytes=1_000_000)
     output.write(streams.frame(STDOUT, b"x" * 100)[:50])
     output.say("OOMKilled")
     output.close()
@@ -170,7 +144,7 @@ async def test_what_is_said_without_end_is_cut_and_that_is_said(tmp_path: Path) 
     """
     A build that prints for ever does not fill the disk.
     """
-    output = Output(tmp_path / "output", limit_bytes=1000)
+    output = Output.create(tmp_path / "output", limit_bytes=1000)
     for _ in range(10):
         output.write(streams.frame(STDOUT, b"x" * 500))
     output.close()
@@ -180,3 +154,18 @@ async def test_what_is_said_without_end_is_cut_and_that_is_said(tmp_path: Path) 
     assert 1000 == sum(len(data) for stream, data in said if stream == STDOUT)
     assert (STDERR, b"peitho: more than 1000 bytes are left out\n") == said[-1]
     output.discard()
+
+
+async def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
+    """
+    An equal build says what the first one said, and no more.
+    """
+    first = Output.create(tmp_path / "output", limit_bytes=1_000_000)
+    say(first, "compiled")
+    first.discard()
+
+    again = Output.kept(tmp_path / "output")
+    say(again, "more")
+
+    assert b"compiled" == await read(again)
+    again.discard()

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from peitho.clients.kubernetes import Kubernetes, PodWatch
+from peitho.clients.kubernetes import Kubernetes
+from peitho.clients.pod_watch import PodWatch
 from peitho.core import pods
 from peitho.errors import StartFailed
 from peitho.formats.pods import Exit

@@ -104,6 +104,7 @@ class TestTheRecord:
             "peitho/image": "net-mycc",
             "peitho/command": "chaincode -peer.address=172.17.0.1:7052",
             "peitho/created": "2026-01-02T03:04:05Z",
+            "peitho/peer-address": "172.17.0.1:7052",
         } == metadata["annotations"]
 
     def test_no_label_is_longer_than_63(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from peitho.clients.kubernetes import PodWatch, Sighting
+from peitho.clients.pod_watch import PodWatch, Sighting
 from tests.unit.double import ApiServer, Manifest, Script, after, always, refusal, watch
 
 KEY = "peitho/container"
@@ -21,7 +21,7 @@ def pod(key: str, version: int = 1, **status: Any) -> Manifest:
     return {
         "metadata": {
             "name": f"pod-{key}",
-            "labels": {KEY: key},
+            "labels": {"app": "peitho", KEY: key},
             "resourceVersion": str(version),
             "managedFields": ["long"],
         },

@@ -1,0 +1,387 @@
+"""
+Builds as they are carried out: equal ones once, for all the peers that ask for them.
+
+A build is a function of its builder image, command, variables and uploaded files.  An equal one
+that is under way is joined; one that succeeded before is answered from the cache, log included.
+A run lasts for as long as a peer needs it: when the last has gone, it is ended.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from peitho import metrics
+from peitho.clients.build_cache import LOG, RESULT, BuildCache, KeptBuild
+from peitho.clients.storage import Storage, spool
+from peitho.core.clock import now
+from peitho.core.container import State
+from peitho.core.images import Provenance
+from peitho.core.output import Output
+from peitho.core.tasks import Tasks
+from peitho.core.turns import Turns
+from peitho.errors import NotFound, PeithoError, StartFailed, StorageFull
+from peitho.formats import digests
+from peitho.formats.manifests import ContainerSpec
+from peitho.formats.pods import SIGKILLED, Exit
+
+log = structlog.get_logger()
+
+# Docker's exit code of a container whose command could not be run.
+NEVER_RAN = 125
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An archive as the peer sent it, the directory it belongs to, and its files' digest."""
+
+    path: str
+    archive: Path
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one build may say and make, in bytes."""
+
+    output_bytes: int
+    result_bytes: int
+
+
+class Run:
+    """One build while it is carried out, and what it led to."""
+
+    def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
+        self,
+        run_id: str,
+        spec: ContainerSpec,
+        *,
+        directory: Path,
+        output: Output,
+        uploads: tuple[Upload, ...] = (),
+        peer: str = "",
+    ) -> None:
+        self.id = run_id
+        self.spec = spec
+        self.uploads = uploads
+        self.peer = peer
+        self.directory = directory
+        self.output = output
+        self.began = time.monotonic()
+        self.started_at = ""
+        self.state: State | None = None
+        self.result: KeptBuild | None = None
+        self.over = asyncio.Event()
+        self.is_ending = False
+        self._failure: PeithoError | None = None
+        self._decided = asyncio.Event()
+        self._told = asyncio.Event()
+        self._code = 0
+        self._made = asyncio.Event()
+        self._users: dict[str, Callable[[State], None]] = {}
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a peer's container still stands for it."""
+        return bool(self._users)
+
+    def add_user(self, build_id: str, ended: Callable[[State], None]) -> None:
+        """A peer's container that stands for this run; `ended` is called once it has ended."""
+        self._users[build_id] = ended
+        if self.state:
+            ended(self.state)
+
+    def drop_user(self, build_id: str) -> None:
+        """The container is gone."""
+        self._users.pop(build_id, None)
+
+    async def until_started(self) -> None:
+        """Return once the command runs, or ran.  Raises StartFailed, or what kept it from that."""
+        await self._decided.wait()
+        if self.started_at:
+            return
+        if self._failure:
+            raise self._failure
+        raise StartFailed("the build was ended before its command ran")
+
+    # What the backend and the helper tell.
+
+    def tell_running(self) -> None:
+        """The command runs."""
+        self.started_at = self.started_at or now()
+        self._decided.set()
+
+    async def take_output(self, chunks: AsyncIterator[bytes]) -> None:
+        """Keep what the command says; its first call tells that the command runs."""
+        self.tell_running()
+        async for chunk in chunks:
+            self.output.write(chunk)
+
+    def take_exit(self, code: int) -> None:
+        """The command has ended, and all its output has been taken."""
+        self._code = code
+        self._told.set()
+
+    async def told_exit(self) -> Exit:
+        """The exit code, once it was told."""
+        await self._told.wait()
+        return Exit(self._code)
+
+    async def take_result(
+        self, chunks: AsyncIterator[bytes], architecture: str, *, limit_bytes: int
+    ) -> None:
+        """Keep the tar of the output directory."""
+        path = self.directory / RESULT
+        await spool(chunks, path.with_suffix(".part"), limit_bytes=limit_bytes)
+        path.with_suffix(".part").rename(path)
+        digest = await asyncio.to_thread(_sha256, path)
+        seconds = time.monotonic() - self.began
+        self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
+        self._made.set()
+
+    async def until_made(self, seconds: float) -> Path:
+        """The tar of the output directory.  Raises PeithoError if it does not come in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._made.wait()
+                return self.directory / RESULT
+        raise PeithoError("the build's output did not arrive from its Pod")
+
+    def end(self, end: Exit) -> None:
+        """The build is over, for all who asked for it."""
+        if self.state:
+            return
+        if end.reason:
+            with suppress(StorageFull):  # the end is told all the same
+                self.output.say(f"peitho: the build ended with {end.code}: {end.reason}")
+        self.output.close()
+        self.state = State("exited", end.code, end.reason, self.started_at, now())
+        self._decided.set()
+        seconds = time.monotonic() - self.began
+        metrics.BUILD_SECONDS.labels("done" if end.code == 0 else "failed").observe(seconds)
+        log.info(
+            "build ended",
+            build=self.id[:12],
+            exit_code=end.code,
+            reason=end.reason,
+            duration_seconds=round(seconds, 3),
+        )
+        for ended in list(self._users.values()):
+            ended(self.state)
+
+    def fail(self, error: PeithoError) -> None:
+        """It could not be carried out."""
+        self._failure = error
+        self.end(Exit(NEVER_RAN, str(error)))
+
+    def finish_from(self, kept: KeptBuild) -> None:
+        """It was carried out before, with this outcome."""
+        self.result = kept
+        self._made.set()
+        self.started_at = now()
+        self._decided.set()
+        self.state = State("exited", 0, "", self.started_at, self.started_at)
+        self.over.set()
+
+    def discard(self) -> None:
+        """Drop all its files."""
+        self.output.discard()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Backend(Protocol):
+    """Where builds are carried out: in Pods, or in a Docker daemon."""
+
+    async def carry_out(self, run: Run) -> None:
+        """Run the command, tell the run of it, and leave nothing behind, also if cancelled."""
+        ...
+
+    async def clear_leftovers(self, known: Collection[str]) -> None:
+        """Drop what earlier runs left, but for those of these IDs."""
+        ...
+
+
+class Runs:
+    """The runs of this Peitho; a restart ends them, and peers try again."""
+
+    def __init__(  # noqa: PLR0913  what a run needs, given once by the composition root
+        self,
+        backend: Backend,
+        *,
+        cache: BuildCache | None,
+        turns: Turns,
+        storage: Storage,
+        provenance: Provenance,
+        limits: Limits,
+        tasks: Tasks,
+    ) -> None:
+        self._backend = backend
+        self._cache = cache
+        self._turns = turns
+        self._storage = storage
+        self._provenance = provenance
+        self._limits = limits
+        self._tasks = tasks
+        self._working: dict[str, asyncio.Task[None]] = {}
+        self._by_id: dict[str, Run] = {}
+        self._by_key: dict[str, Run] = {}
+        self._open: set[Run] = set()
+
+    def join(
+        self, build_id: str, spec: ContainerSpec, uploads: list[Upload], *, peer: str
+    ) -> tuple[Run, str]:
+        """The run for a build, and a line that says why it is not carried out now, if it is not."""
+        key = digests.build_key(spec, [(upload.path, upload.tree) for upload in uploads])
+        if self._cache is None:
+            key = f"{key}-{build_id}"
+        if (run := self._by_key.get(key)) and not _failed(run):
+            metrics.BUILDS_SHARED.labels("joined").inc()
+            log.info("build joined", build=build_id[:12], run=run.id[:12])
+            return run, f"peitho: this build is under way for another peer, as {run.id[:12]}"
+        if run := self._kept(key, build_id, spec):
+            metrics.BUILDS_SHARED.labels("reused").inc()
+            log.info("build reused", build=build_id[:12])
+            return run, " ---> Using cache"
+        note = self._waits()
+        return self._new(key, build_id, spec, uploads, peer), note
+
+    def get(self, run_id: str) -> Run:
+        """The run of that ID, while it is carried out; raises NotFound."""
+        if run := self._by_id.get(run_id):
+            return run
+        raise NotFound(f"No such build: {run_id}")
+
+    async def take_result(self, run: Run, chunks: AsyncIterator[bytes], architecture: str) -> None:
+        """Keep the tar of a run's output directory."""
+        await run.take_result(chunks, architecture, limit_bytes=self._limits.result_bytes)
+        if run.result:
+            self._provenance.remember(run.result.digest, run.result.architecture)
+
+    async def release(self, run: Run, build_id: str) -> None:
+        """A container is gone; a run that no other one stands for is ended, and so is its Pod."""
+        run.drop_user(build_id)
+        if run.is_used:
+            return
+        task = self._working.get(run.id)
+        if task is None:
+            self._discard(run)
+        elif _failed(run) or run.state is None or self._cache is None:
+            self._disown(run)
+            if not run.is_ending:
+                run.is_ending = True
+                task.cancel()
+            await run.over.wait()
+
+    async def clear_leftovers(self) -> None:
+        """Drop what earlier runs left behind."""
+        await self._backend.clear_leftovers(self._by_id.keys())
+
+    def close(self) -> None:
+        """Give back the files of all runs, at the end of the program."""
+        for run in self._open:
+            run.output.discard()
+
+    def _kept(self, key: str, build_id: str, spec: ContainerSpec) -> Run | None:
+        if self._cache is None:
+            return None
+        directory = self._storage.make_spool_directory("run-")
+        kept = self._cache.use(key, directory)
+        if kept is None:
+            shutil.rmtree(directory, ignore_errors=True)
+            return None
+        self._provenance.remember(kept.digest, kept.architecture)
+        run = Run(build_id, spec, directory=directory, output=Output.kept(directory / LOG))
+        run.finish_from(kept)
+        self._open.add(run)
+        return run
+
+    def _new(
+        self, key: str, build_id: str, spec: ContainerSpec, uploads: list[Upload], peer: str
+    ) -> Run:
+        directory = self._storage.make_spool_directory("run-")
+        output = Output.create(directory / LOG, limit_bytes=self._limits.output_bytes)
+        run = Run(
+            build_id,
+            spec,
+            directory=directory,
+            output=output,
+            uploads=tuple(_moved(upload, directory) for upload in uploads),
+            peer=peer,
+        )
+        self._by_id[run.id] = self._by_key[key] = run
+        self._open.add(run)
+        task = self._tasks.spawn(self._carry_out(run, key), name=f"build {run.id[:12]}")
+        task.add_done_callback(lambda _: self._forget(run))
+        self._working[run.id] = task
+        return run
+
+    async def _carry_out(self, run: Run, key: str) -> None:
+        try:
+            async with self._turns.turn(run.peer):
+                await self._backend.carry_out(run)
+            await self._keep(run, key)
+        except PeithoError as error:
+            run.fail(error)
+        except Exception as error:
+            run.fail(PeithoError(f"Peitho failed, see its log: {type(error).__name__}: {error}"))
+            raise
+
+    async def _keep(self, run: Run, key: str) -> None:
+        if self._cache is None or run.result is None or _failed(run):
+            return
+        try:
+            await asyncio.to_thread(self._cache.keep, key, run.result, run.directory)
+        except (PeithoError, OSError) as error:
+            log.warning("build not kept", build=run.id[:12], cause=str(error))
+
+    def _forget(self, run: Run) -> None:
+        """All is done, or it was cancelled, perhaps before its first step."""
+        run.end(Exit(SIGKILLED, "stopped"))
+        self._working.pop(run.id, None)
+        self._by_id.pop(run.id, None)
+        self._disown(run)
+        run.over.set()
+        if not run.is_used:
+            self._discard(run)
+
+    def _disown(self, run: Run) -> None:
+        """It cannot be joined any more."""
+        self._by_key = {key: each for key, each in self._by_key.items() if each is not run}
+
+    def _discard(self, run: Run) -> None:
+        self._open.discard(run)
+        run.discard()
+
+    def _waits(self) -> str:
+        """What is told of a build that has to wait."""
+        if not self._turns.are_taken:
+            return ""
+        most = self._turns.most
+        return (
+            f"peitho: as many builds are running as builder.maxParallel allows, {most}; this one "
+            "waits for its turn"
+        )
+
+
+def _failed(run: Run) -> bool:
+    return run.state is not None and run.state.exit_code != 0
+
+
+def _moved(upload: Upload, directory: Path) -> Upload:
+    """An upload in the run's own directory: the peer's container may go before the run does."""
+    archive = directory / f"upload-{secrets.token_hex(4)}"
+    upload.archive.rename(archive)
+    return Upload(upload.path, archive, upload.tree)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,193 @@
+"""
+Removes what has been over for long, what no peer is left for, and what an earlier run left behind.
+
+What goes is decided by `sweeping`; here it is looked up, removed, and told in the log.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from peitho.clients.build_cache import BuildCache
+from peitho.clients.kubernetes import Kubernetes, Manifest
+from peitho.clients.probe import is_refused
+from peitho.clients.storage import Storage
+from peitho.core import sweeping
+from peitho.core.chaincode import Chaincodes
+from peitho.core.images import Images
+from peitho.core.runs import Runs
+from peitho.core.sweeping import Policy, StoredImage, World
+from peitho.core.usage import Usage
+from peitho.errors import PeithoError
+from peitho.formats import manifests
+
+log = structlog.get_logger()
+
+# The store, or its volume, is told to be nearly full from this part on.
+_NEARLY_FULL = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class SweeperOptions:
+    """What the operator decided: how often, what goes, and the hosts that the DNS lacks."""
+
+    interval_seconds: float
+    policy: Policy
+    cache_limit_bytes: int
+    cache_age_seconds: float
+    hosts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a sweep removes, in words."""
+
+    kind: str
+    name: str
+    why: str
+
+
+class Sweeper:
+    """Sweeps now and then."""
+
+    def __init__(  # noqa: PLR0913  what there is to sweep, given once by the composition root
+        self,
+        kubernetes: Kubernetes,
+        *,
+        chaincodes: Chaincodes,
+        runs: Runs | None,
+        images: Images,
+        usage: Usage,
+        storage: Storage,
+        cache: BuildCache,
+        options: SweeperOptions,
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._chaincodes = chaincodes
+        self._runs = runs
+        self._images = images
+        self._usage = usage
+        self._storage = storage
+        self._cache = cache
+        self._options = options
+        self._refused_since: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """For ever; what goes wrong is logged and tried again at the next sweep."""
+        while True:
+            try:
+                if self._runs:
+                    await self._runs.clear_leftovers()
+                await self.sweep(dry_run=False)
+                await self._usage.save()
+            except PeithoError as error:
+                log.warning("sweep interrupted", cause=str(error))
+            except Exception:
+                log.exception("sweep failed")
+            await asyncio.sleep(self._options.interval_seconds)
+
+    async def sweep(self, *, dry_run: bool) -> list[Finding]:
+        """Remove what is due, or only tell it.  Raises KubernetesError, Unavailable."""
+        world = await self._look()
+        found = []
+        for removal in sweeping.chaincode(world, self._options.policy):
+            found.append(Finding("chaincode", removal.name, removal.why))
+            if not dry_run:
+                await self._chaincodes.of(removal.secret).remove()
+        named = (self._images.find(_noted(secret, manifests.IMAGE)) for secret in world.secrets)
+        in_use = {image.name for image in named if image}
+        found += self._sweep_images(in_use, dry_run=dry_run)
+        found += self._sweep_builds(dry_run=dry_run)
+        for each in found:
+            log.info("swept", kind=each.kind, name=each.name, why=each.why, dry_run=dry_run)
+        return found
+
+    async def _look(self) -> World:
+        own = manifests.own_labels(self._chaincodes.settings.instance)
+        labels = own | {manifests.KIND: manifests.CHAINCODE}
+        # Secrets first: what is started meanwhile is then missing, and not taken for unstarted.
+        secrets = await self._kubernetes.find_metadata("Secret", labels=labels)
+        jobs = await self._kubernetes.find("Job", labels=labels)
+        pods = await self._kubernetes.find("Pod", labels=labels)
+        await self._probe({_noted(secret, manifests.PEER) for secret in secrets} - {""})
+        return World(
+            now=time.time(),
+            instance=self._chaincodes.settings.instance,
+            secrets=secrets,
+            pods=pods,
+            jobs=jobs,
+            refused_since=dict(self._refused_since),
+            waited=set(self._chaincodes.waits),
+        )
+
+    async def _probe(self, peers: set[str]) -> None:
+        for peer in set(self._refused_since) - peers:
+            del self._refused_since[peer]
+        async with asyncio.TaskGroup() as group:
+            for peer in peers:
+                group.create_task(self._probe_one(peer), name=f"probe {peer}")
+
+    async def _probe_one(self, peer: str) -> None:
+        host, _, port = peer.rpartition(":")
+        host = self._options.hosts.get(host, host)
+        if await is_refused(host.strip("[]"), int(port)):
+            self._refused_since.setdefault(peer, time.time())
+        else:
+            self._refused_since.pop(peer, None)
+
+    def _sweep_images(self, in_use: set[str], *, dry_run: bool) -> list[Finding]:
+        stored = [
+            StoredImage(
+                name=image.name,
+                bytes=image.layer_bytes,
+                used_at=self._usage.used_at(image.name, default=_seconds(image.created)),
+                seen_at=self._usage.seen_at(image.name, default=_seconds(image.created)),
+            )
+            for image in self._images.list()
+        ]
+        self._warn(sum(image.bytes for image in stored))
+        found = []
+        for image, why in sweeping.images(stored, in_use, time.time(), self._options.policy):
+            found.append(Finding("image", image.name, why))
+            if not dry_run:
+                self._images.remove(image.name)
+                self._usage.forget(image.name)
+        return found
+
+    def _sweep_builds(self, *, dry_run: bool) -> list[Finding]:
+        entries = sorted(self._cache.entries(), key=lambda each: each.used_at)
+        total = sum(each.bytes for each in entries)
+        found = []
+        for entry in entries:
+            age = time.time() - entry.kept_at
+            if age > self._options.cache_age_seconds:
+                why = f"kept for {age:.0f} s"
+            elif total > self._options.cache_limit_bytes:
+                why = f"the cache holds more than {self._options.cache_limit_bytes} bytes"
+            else:
+                continue
+            total -= entry.bytes
+            found.append(Finding("kept build", entry.key[:12], why))
+            if not dry_run:
+                self._cache.drop(entry.key)
+        return found
+
+    def _warn(self, stored_bytes: int) -> None:
+        limit = self._options.policy.images_limit_bytes
+        if limit and stored_bytes > _NEARLY_FULL * limit:
+            log.warning("images are near their limit", bytes=stored_bytes, limit_bytes=limit)
+        used, total = self._storage.volume()
+        if used > _NEARLY_FULL * total:
+            log.warning("data directory is nearly full", used_bytes=used, total_bytes=total)
+
+
+def _noted(secret: Manifest, key: str) -> str:
+    return str(secret["metadata"].get("annotations", {}).get(key, ""))
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

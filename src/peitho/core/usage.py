@@ -1,0 +1,89 @@
+"""
+Which peer last used which image, and when each peer was last seen; kept in the data directory.
+
+A peer is the address that it calls from.  One that restarts with another address asks for all its
+installed packages at once (Fabric 2.x), and so its images are its new address's.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from peitho.clients.storage import Storage
+
+log = structlog.get_logger()
+
+_FILE = "usage.json"
+
+
+class Usage:
+    """Remembers peers and their images; what is not saved yet is lost by a crash, and harmless."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._open: Counter[str] = Counter()
+        self._peers: dict[str, float] = {}
+        self._images: dict[str, tuple[str, float]] = {}
+        self._read()
+
+    @contextmanager
+    def serving(self, peer: str) -> Iterator[None]:
+        """While a peer's request is open, the peer is there."""
+        self._open[peer] += 1
+        self._peers[peer] = time.time()
+        try:
+            yield
+        finally:
+            self._peers[peer] = time.time()
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
+
+    def touch(self, image: str, peer: str) -> None:
+        """A peer built an image, asked for it, or launches it."""
+        self._images[image] = (peer, time.time())
+
+    def used_at(self, image: str, *, default: float) -> float:
+        """When an image was last used."""
+        return self._images.get(image, ("", default))[1]
+
+    def seen_at(self, image: str, *, default: float) -> float:
+        """When the peer that last used an image was last seen."""
+        peer, at = self._images.get(image, ("", default))
+        return time.time() if peer in self._open else max(at, self._peers.get(peer, 0.0))
+
+    def forget(self, image: str) -> None:
+        """An image is gone."""
+        self._images.pop(image, None)
+
+    async def save(self) -> None:
+        """Write all down.  Raises StorageFull."""
+        for peer in self._open:
+            self._peers[peer] = time.time()
+        used = {peer for peer, _ in self._images.values()}
+        content = {
+            "peers": {peer: at for peer, at in self._peers.items() if peer in used},
+            "images": self._images,
+        }
+        # Made here, where nobody changes it meanwhile; only the disk is waited for elsewhere.
+        await asyncio.to_thread(self._storage.save_file, _FILE, json.dumps(content).encode())
+
+    def _read(self) -> None:
+        try:
+            found: dict[str, Any] = json.loads(self._storage.read_file(_FILE) or b"{}")
+            peers = {str(peer): float(at) for peer, at in found.get("peers", {}).items()}
+            images = {
+                str(name): (str(peer), float(at))
+                for name, (peer, at) in found.get("images", {}).items()
+            }
+        except (ValueError, TypeError, AttributeError) as error:
+            # Then all images count as used now: nothing goes too early.
+            log.warning("usage of images is damaged and forgotten", cause=str(error))
+            return
+        self._peers, self._images = peers, images

@@ -1,0 +1,190 @@
+"""How a chaincode ends, and what is told of it: to the peer, on the record, in the cluster."""
+
+import asyncio
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from tests.journeys.attached import attach
+from tests.journeys.calls import Calls
+from tests.journeys.observe import alive, pods, until
+from tests.lab.peitho import Peitho
+
+pytestmark = pytest.mark.usefixtures("peitho_log")
+
+LINES = 10_240
+OUTPUT = b"".join(b"%01023d\n" % number for number in range(LINES))
+
+
+async def launched(calls: Calls, name: str, body: str, **host_config: int) -> None:
+    """A chaincode that runs a script, started; whether its process lives on is the script's."""
+    await calls.make_image(f"image-{name}", body)
+    created = {"Image": f"image-{name}", "Cmd": ["chaincode"], "HostConfig": host_config}
+    answer = await calls.call("POST", "/containers/create", params={"name": name}, json=created)
+    assert 201 == answer.status, answer
+    await calls.start(name)
+
+
+def events(peitho: Peitho, name: str) -> list[dict[str, Any]]:
+    """The Events on the Job of a container."""
+    owners = {pod["metadata"]["ownerReferences"][0]["name"] for pod in pods(peitho, name)}
+    return [each for each in peitho.objects("events") if each["involvedObject"]["name"] in owners]
+
+
+async def test_chaincode_that_exits_at_its_start_says_why(calls: Calls, peitho: Peitho) -> None:
+    """
+    The start fails with code and last lines, which are also on the record; an Event has the code.
+    """
+    body = "echo reading the configuration; echo 'no such key: db' >&2; exit 7"
+    await calls.make_image("image-at-once", body)
+
+    answer = await calls.launch("at-once", "image-at-once")
+
+    assert 500 == answer.status
+    assert "container exited with 7 at its start; its last lines: " in answer.message
+    assert "no such key: db" in answer.message
+    assert "\n" not in answer.message
+    assert 7 == await calls.wait("at-once")
+    state = (await calls.inspect("at-once"))["State"]
+    assert ("exited", 7) == (state["Status"], state["ExitCode"])
+    assert "no such key: db" in state["Error"]
+    await until(lambda: "ChaincodeEnded" in {each["reason"] for each in events(peitho, "at-once")})
+    told = next(e for e in events(peitho, "at-once") if e["reason"] == "ChaincodeEnded")
+    assert ("Warning", "The chaincode ended with exit code 7") == (told["type"], told["message"])
+    await calls.remove("at-once")
+
+
+async def test_a_kill_for_memory_is_told(calls: Calls, peitho: Peitho) -> None:
+    """
+    137, and OOMKilled in inspect, log and Event.
+    """
+    await launched(calls, "greedy", "sleep 2; x=x; while true; do x=$x$x; done", Memory=32 << 20)
+
+    assert 137 == await calls.wait("greedy")
+
+    state = (await calls.inspect("greedy"))["State"]
+    assert (True, 137) == (state["OOMKilled"], state["ExitCode"])
+    await until(lambda: any("OOMKilled" in each["message"] for each in events(peitho, "greedy")))
+    assert "OOMKilled" in peitho.log.read_text()
+    await calls.remove("greedy")
+
+
+async def test_a_signal_is_told_as_docker_tells_it(calls: Calls) -> None:
+    """
+    128 and its number.
+    """
+    await launched(calls, "signalled", "sleep 2; sh -c 'kill -USR1 $$'; exit $?")
+
+    assert 128 + 10 == await calls.wait("signalled")
+    await calls.remove("signalled")
+
+
+@pytest.mark.parametrize("how", ["evicted", "by force"])
+async def test_a_pod_that_is_taken_away_ends_the_wait(
+    calls: Calls, peitho: Peitho, how: str
+) -> None:
+    """
+    By the eviction API, as a drain does, or by force, as when its node is gone.
+    """
+    name = f"taken-{how.replace(' ', '-')}"
+    await launched(calls, name, "while true; do sleep 0.1; done")
+    (pod,) = alive(peitho, name)
+    async with asyncio.TaskGroup() as tasks:
+        code = tasks.create_task(calls.wait(name))
+        await asyncio.to_thread(_take_away, peitho, pod, how)
+
+    assert code.result() in (137, 143)
+    assert 204 == (await calls.launch(name, f"image-{name}")).status
+    await calls.remove(name)
+
+
+def _take_away(peitho: Peitho, pod: str, how: str) -> None:
+    if how == "by force":
+        peitho.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+        return
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": peitho.namespace},
+    }
+    path = f"/api/v1/namespaces/{peitho.namespace}/pods/{pod}/eviction"
+    peitho.cluster.run_kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+@pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
+async def test_an_eviction_by_the_kubelet_is_told_in_its_words(
+    calls: Calls, peitho: Peitho
+) -> None:
+    """
+    A chaincode that fills the node's disk past its limit.
+    """
+    limits = [{"type": "Container", "default": {"ephemeral-storage": "20Mi"}}]
+    await asyncio.to_thread(_limit_range, peitho, limits)
+    try:
+        fill = "sleep 2; head -c 60000000 /dev/zero > /tmp/full; while true; do sleep 0.1; done"
+        await launched(calls, "filling", fill)
+        assert await calls.wait("filling") in (137, 143)
+        error = (await calls.inspect("filling"))["State"]["Error"]
+        assert "Evicted" in error
+        assert "ephemeral" in error
+    finally:
+        await asyncio.to_thread(peitho.kubectl, "delete", "limitrange", "disk")
+    await calls.remove("filling")
+
+
+def _limit_range(peitho: Peitho, limits: list[dict[str, Any]]) -> None:
+    peitho.cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "LimitRange",
+            "metadata": {"name": "disk", "namespace": peitho.namespace},
+            "spec": {"limits": limits},
+        }
+    )
+
+
+async def test_conditions_of_a_wait_are_dockers(calls: Calls) -> None:
+    """
+    Without one, what does not run is answered at once; `next-exit` and `removed` wait for theirs.
+    """
+    await calls.make_image("image-waited", "sleep 2; exit 5")
+    await calls.create("waited", "image-waited")
+    assert 0 == await calls.wait("waited")
+    async with asyncio.TaskGroup() as tasks:
+        exits = tasks.create_task(calls.wait("waited", condition="next-exit"))
+        removal = tasks.create_task(calls.wait("waited", condition="removed"))
+        await calls.start("waited")
+
+        assert 5 == await exits
+        assert 5 == await calls.wait("waited")
+        assert not removal.done()
+        await calls.remove("waited")
+
+    assert removal.result() in (0, 5)
+
+
+async def test_attached_output_is_complete_before_and_after_the_start(
+    calls: Calls, peitho: Peitho
+) -> None:
+    """
+    Ten mebibytes come to both who are attached, byte for byte, and both end with the process.
+    """
+    script = (
+        f"awk 'BEGIN{{for(i=0;i<{LINES};i++)printf \"%01023d\\n\",i}}'; "
+        "until [ -e /tmp/end ]; do sleep 0.1; done"
+    )
+    await calls.make_image("image-talks", script)
+    await calls.create("talks", "image-talks")
+    async with asyncio.TaskGroup() as tasks:
+        before = tasks.create_task(attach(peitho, "talks", version="/v1.47"))
+        assert 204 == (await calls.start("talks")).status
+        after = tasks.create_task(attach(peitho, "talks", version="/v1.47"))
+        await asyncio.sleep(1)
+        await calls.stop("talks")
+
+    for said in (before.result(), after.result()):
+        _, _, content = said.partition(b"\n")  # the script's first line is its own
+        assert hashlib.sha256(OUTPUT).hexdigest() == hashlib.sha256(content).hexdigest()
+    await calls.remove("talks")

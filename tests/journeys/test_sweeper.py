@@ -1,0 +1,105 @@
+"""What is over goes, what is not ours stays."""
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+from tests.journeys.calls import Calls
+from tests.journeys.observe import alive, until
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import PROJECT, Peitho, namespace
+
+QUICK = {"interval": 0.5, "retention": 0, "orphanAfter": 4}
+
+
+def names(peitho: Peitho) -> set[str]:
+    """The containers that have a Secret, by their name for the peer."""
+    found = (each["metadata"].get("annotations", {}) for each in peitho.objects("secrets"))
+    return {each["peitho/name"] for each in found if "peitho/name" in each}
+
+
+def command(port: int) -> list[str]:
+    """A peer's command of a chaincode, with the peer's address."""
+    return ["chaincode", f"-peer.address=127.0.0.1:{port}"]
+
+
+async def test_what_is_over_goes_and_what_has_its_peer_stays(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """
+    Ended chaincode, and chaincode whose peer refuses connections; nothing foreign, nothing alive.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    closed = socket.create_server(("127.0.0.1", 0))
+    port, nobody = listener.getsockname()[1], closed.getsockname()[1]
+    closed.close()
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, sweeper=QUICK) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        await asyncio.to_thread(peitho.kubectl, "create", "secret", "generic", "foreign")
+        await calls.make_image("image-lives")
+        await calls.make_image("image-ends", "sleep 2; exit 3")
+        for each, image, at in (
+            ("lives", "image-lives", port),
+            ("orphan", "image-lives", nobody),
+            ("waited", "image-lives", nobody),
+            ("ends", "image-ends", port),
+        ):
+            await calls.create(each, image, command(at))
+            assert 204 == (await calls.start(each)).status
+        async with asyncio.TaskGroup() as tasks:
+            wait = tasks.create_task(calls.wait("waited"))
+            await until(lambda: names(peitho) == {"lives", "waited"})
+            wait.cancel()
+
+        await until(lambda: names(peitho) == {"lives"})
+        assert 1 == len(alive(peitho, "lives"))
+        peitho.kubectl("get", "secret", "foreign")
+        # That no container has an image is no reason for it to go.
+        assert 200 == (await calls.call("GET", "/images/image-ends/json")).status
+    listener.close()
+
+
+async def test_a_dry_run_tells_and_removes_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    `peitho sweep --dry-run` prints what would go and why; without it, it goes.
+    """
+    settings = {"enable": False, "retention": 0}
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, sweeper=settings) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        await calls.make_image("image-ends", "sleep 2; exit 3")
+        await calls.create("ends", "image-ends")
+        await calls.start("ends")
+        assert 3 == await calls.wait("ends")
+        await until(lambda: _is_noted(peitho))
+
+        told = await _sweep(tmp_path, "--dry-run")
+        assert "chaincode ends: over for " in told
+        assert "1 would go" in told
+        assert {"ends"} == names(peitho)
+
+        assert "1 removed" in await _sweep(tmp_path)
+        await until(lambda: not names(peitho))
+
+
+def _is_noted(peitho: Peitho) -> bool:
+    secrets = peitho.objects("secrets", "-l", "peitho/kind=chaincode")
+    return all("peitho/exit" in each["metadata"]["annotations"] for each in secrets)
+
+
+async def _sweep(folder: Path, *flags: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "peitho", "sweep", "--config", str(folder / "peitho.yml"), *flags),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},  # noqa: TID251  Peitho's own process
+    )
+    out, _ = await process.communicate()
+    assert 0 == process.returncode
+    return out.decode()

@@ -1,0 +1,160 @@
+"""Ends of builds that meet: of peers that leave, of disks that are full, of both containers."""
+
+import asyncio
+from pathlib import Path
+
+from peitho.core.container import State
+from peitho.core.output import Output
+from peitho.core.runs import Run
+from peitho.formats import pods as pod_status
+from peitho.formats.manifests import BUILD, HELPER
+from peitho.formats.pods import Exit
+from tests.unit.core.test_build_pods import done, told
+from tests.unit.core.test_build_pods import scene as pod_scene
+from tests.unit.core.test_runs import SAID, SPEC, outcome, said, scene
+from tests.unit.double import after, always, answer, refusal
+
+
+async def test_a_run_that_is_being_ended_is_not_joined(tmp_path: Path) -> None:
+    """
+    The last peer has left and the Pod is being deleted: an equal build begins anew.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        first = await it.started()
+        await it.cluster.until_asked("POST", "pods")
+        it.runs.get(first.id).tell_running()
+        word = asyncio.Event()
+        name = f"pods/{first.summary().kubernetes_name}"
+        it.cluster.script("DELETE", name, after(word, always(lambda: answer({}))))
+        removal = group.create_task(first.remove())
+        await it.cluster.until_asked("DELETE", name)
+
+        second = await it.create()
+        await it.begin(second)
+        word.set()
+        await removal
+        it.cluster.objects.pop(name)
+        await asyncio.sleep(0.05)
+
+        assert "exited" != second.summary().state.status  # today: exited, 137, "stopped"
+
+
+async def test_a_refused_secret_is_told_in_the_clusters_words(tmp_path: Path) -> None:
+    """
+    KubernetesError takes more than a message: `type(failure)(str(failure))` is a TypeError.
+    """
+    async with scene(tmp_path) as it:
+        it.cluster.script(
+            "POST", "secrets", always(lambda: refusal(403, "Forbidden", "exceeded quota: secrets"))
+        )
+        assert "exceeded quota: secrets" in await outcome((await it.create()).start())
+
+
+async def test_a_full_disk_does_not_keep_a_run_from_ending(tmp_path: Path) -> None:
+    """
+    Its last line cannot be written; its peers are told of the end all the same.
+    """
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with open("/dev/full", "r+b", buffering=0) as full:  # noqa: ASYNC230, PTH123  no file at all
+        run = Run("a" * 64, SPEC, directory=directory, output=Output(full, limit_bytes=1000))
+        ended: list[State] = []
+        run.add_user("a", ended.append)
+        run.end(Exit(137, "OOMKilled"))  # today: StorageFull, and `state` stays None for ever
+
+    assert [137] == [state.exit_code for state in ended]
+
+
+async def test_whoever_reads_a_removed_build_is_not_kept_by_the_others(tmp_path: Path) -> None:
+    """
+    Its container is gone; the run goes on for another peer, and nobody reads it for this one.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        first, second = await it.started(), await it.started()
+        reader = group.create_task(said(second))
+        await asyncio.sleep(0.01)
+        await second.remove()
+        async with asyncio.timeout(0.2):
+            await asyncio.wait([reader])  # today: until `first` ends
+        await it.finish(first)
+
+
+async def test_the_probe_that_waits_is_told_the_compilers_words_alone(tmp_path: Path) -> None:
+    """
+    There is no line of ours in its answer, as there is none when it comes from the cache.
+    """
+    async with scene(tmp_path, maxParallel=1) as it:
+        first, probe = await it.started(b"1"), await it.started(None)
+        await it.finish(first)
+        await it.cluster.until_asked("POST", "pods", times=2)
+        await it.finish(probe)
+        assert SAID == await said(probe)
+
+
+async def test_what_is_kept_does_not_say_that_it_waits(tmp_path: Path) -> None:
+    """
+    It waited for its turn; whoever gets its log from the cache does not.
+    """
+    async with scene(tmp_path, maxParallel=1) as it:
+        first, second = await it.started(b"1"), await it.started(b"2")
+        await it.finish(first)
+        await it.cluster.until_asked("POST", "pods", times=2)
+        await it.finish(second)
+        again = await it.create(b"2")
+        await again.start()
+        assert not any(b"waits for its turn" in line for _, line in await said(again))
+
+
+async def test_at_the_end_of_the_program_all_files_are_given_back(tmp_path: Path) -> None:
+    """
+    Also those of runs that are over, whose containers have not been removed.
+    """
+    async with scene(tmp_path) as it:
+        build = await it.done()
+        run = build._run  # noqa: SLF001  what it has open is nobody's to see
+        assert run is not None
+        it.runs.close()
+        assert run.output._file.closed  # noqa: SLF001  see above
+
+
+async def test_a_second_removal_does_not_return_before_the_pod_is_gone(tmp_path: Path) -> None:
+    """
+    Stop, and remove while the stop is under way: the second cancel leaves the shielded delete.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        build = await it.started()
+        await it.cluster.until_asked("POST", "pods")
+        word = asyncio.Event()
+        name = f"pods/{build.summary().kubernetes_name}"
+
+        it.cluster.script("DELETE", name, after(word, always(lambda: answer({}))))
+        stop = group.create_task(build.stop())
+        await it.cluster.until_asked("DELETE", name)
+        removal = group.create_task(build.remove())
+        await asyncio.sleep(0.05)
+        over = removal.done()
+        word.set()
+        await stop
+        await removal
+        it.cluster.objects.pop(name, None)
+        await asyncio.sleep(0.05)
+        assert not over
+
+
+def test_a_command_that_failed_is_nothing_that_keeps_the_helper_from_starting() -> None:
+    """
+    `_failed_init` takes any other container for an init one.
+    """
+    states = {BUILD: done(1), HELPER: {"waiting": {"reason": "ContainerCreating"}}}
+    statuses = [{"name": name, "image": "i", "state": state} for name, state in states.items()]
+    assert pod_status.trouble({"status": {"containerStatuses": statuses}}, HELPER) is None
+
+
+async def test_a_build_that_ran_is_not_a_failed_start(tmp_path: Path) -> None:
+    """
+    The helper has told its exit code; the Pod's status with both ends is seen at the same time.
+    """
+    async with pod_scene(tmp_path, told(done(1), done(0))) as it:
+        it.run.tell_running()
+        it.run.take_exit(1)
+        assert (1, "") == await it.carry_out()

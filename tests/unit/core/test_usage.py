@@ -1,0 +1,155 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+import structlog.testing
+
+from peitho.clients.storage import Storage
+from peitho.core.usage import Usage
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """A data directory."""
+    return Storage.open(tmp_path)
+
+
+@pytest.fixture
+def usage(storage: Storage) -> Usage:
+    """Of a Peitho that was never called."""
+    return Usage(storage)
+
+
+def test_an_image_that_nobody_used_is_as_old_as_it_is(usage: Usage) -> None:
+    """
+    One from before there were notes, for instance.
+    """
+    assert 7.0 == usage.used_at("mycc", default=7.0)
+    assert 7.0 == usage.seen_at("mycc", default=7.0)
+
+
+async def test_what_was_noted_outlives_a_restart(usage: Usage, storage: Storage) -> None:
+    """
+    To the same second, once it was saved; what was not is lost.
+    """
+    with usage.serving("10.0.0.1"):
+        usage.touch("mycc", "10.0.0.1")
+    await usage.save()
+    usage.touch("later", "10.0.0.1")
+
+    again = Usage(storage)
+
+    assert usage.used_at("mycc", default=0) == again.used_at("mycc", default=0) > 0
+    assert usage.seen_at("mycc", default=0) == again.seen_at("mycc", default=0) > 0
+    assert 0 == again.used_at("later", default=0)
+
+
+def test_a_peer_is_seen_by_whatever_it_asks(usage: Usage) -> None:
+    """
+    All its images count as seen then, and none of another peer's; none is used by it.
+    """
+    usage.touch("mine", "10.0.0.1")
+    usage.touch("other", "10.0.0.2")
+    used = usage.used_at("mine", default=0)
+    time.sleep(0.001)
+
+    with usage.serving("10.0.0.1"):
+        pass
+
+    assert used == usage.used_at("mine", default=0) < usage.seen_at("mine", default=0)
+    assert usage.used_at("other", default=0) == usage.seen_at("other", default=0)
+
+
+def test_an_open_request_keeps_its_peer_seen(usage: Usage) -> None:
+    """
+    A wait for chaincode lasts for months; with the last of a peer's requests that is over.
+    """
+    usage.touch("mycc", "10.0.0.1")
+    with usage.serving("10.0.0.1"):
+        with usage.serving("10.0.0.1"):
+            pass
+        later = time.time()
+        assert later <= usage.seen_at("mycc", default=0)
+
+    seen = usage.seen_at("mycc", default=0)
+    assert later <= seen <= time.time()
+    time.sleep(0.001)
+    assert seen == usage.seen_at("mycc", default=0)
+
+
+def test_a_request_that_fails_is_over(usage: Usage) -> None:
+    """
+    Its peer is not taken for there for ever.
+    """
+    usage.touch("mycc", "10.0.0.1")
+    with pytest.raises(TimeoutError), usage.serving("10.0.0.1"):
+        raise TimeoutError
+
+    seen = usage.seen_at("mycc", default=0)
+    time.sleep(0.001)
+    assert seen == usage.seen_at("mycc", default=0)
+
+
+async def test_a_peer_that_waits_while_all_is_saved_was_there_then(
+    usage: Usage, storage: Storage
+) -> None:
+    """
+    A crash after it does not make its images older than that.
+    """
+    usage.touch("mycc", "10.0.0.1")
+    with usage.serving("10.0.0.1"):
+        before = time.time()
+        await usage.save()
+
+    assert before <= Usage(storage).seen_at("mycc", default=0)
+
+
+async def test_an_image_that_is_gone_is_forgotten_and_its_peer_with_it(
+    usage: Usage, storage: Storage
+) -> None:
+    """
+    The file does not grow with every address that ever called.
+    """
+    for peer in ("10.0.0.1", "10.0.0.2"):
+        with usage.serving(peer):
+            usage.touch(f"of-{peer}", peer)
+
+    usage.forget("of-10.0.0.1")
+    usage.forget("never there")
+    await usage.save()
+
+    kept = json.loads(storage.read_file("usage.json") or b"")
+    assert (["10.0.0.2"], ["of-10.0.0.2"]) == (list(kept["peers"]), list(kept["images"]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe\x00",
+        b"null",
+        b"[]",
+        b'{"peers": []}',
+        b'{"peers": {"10.0.0.1": "then"}}',
+        b'{"images": {"mycc": 1}}',
+        b'{"images": {"mycc": ["10.0.0.1"]}}',
+        b'{"images": {"mycc": ["10.0.0.1", null]}}',
+    ],
+)
+async def test_a_damaged_file_is_forgotten_and_told(storage: Storage, content: bytes) -> None:
+    """
+    Nothing goes too early for it, and the next save mends it.
+    """
+    storage.save_file("usage.json", content)
+
+    with structlog.testing.capture_logs() as logs:
+        usage = Usage(storage)
+
+    assert [("warning", "usage of images is damaged and forgotten")] == [
+        (each["log_level"], each["event"]) for each in logs
+    ]
+    assert 7.0 == usage.used_at("mycc", default=7.0) == usage.seen_at("mycc", default=7.0)
+    usage.touch("mycc", "10.0.0.1")
+    await usage.save()
+    assert usage.used_at("mycc", default=0) == Usage(storage).used_at("mycc", default=0)
