@@ -3,7 +3,8 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -17,6 +18,8 @@ from peitho.clients.build_cache import BuildCache
 from peitho.clients.kubernetes import Kubernetes
 from peitho.clients.pod_watch import PodWatch
 from peitho.clients.storage import Storage
+from peitho.core import admission
+from peitho.core.admission import Trial
 from peitho.core.build_pods import BuildPodOptions, BuildPods
 from peitho.core.builds import BuilderOptions, Builds
 from peitho.core.chaincode import ChaincodeOptions, Chaincodes
@@ -35,6 +38,7 @@ from peitho.errors import NotFound, PeithoError
 from peitho.formats import manifests
 from peitho.formats.manifests import PodSettings
 from peitho.formats.tar import Limits
+from peitho.formats.templates import Override
 from peitho.settings import BuilderSettings, ChaincodeSettings, Resources, Settings
 
 log = structlog.get_logger()
@@ -44,14 +48,19 @@ _STOP_SECONDS = 2.0
 
 
 async def serve(settings: Settings) -> None:
-    """Run Peitho until SIGTERM or SIGINT."""
+    """
+    Run Peitho until SIGTERM or SIGINT.
+
+    Raises Unavailable and TemplateRefused, before anything is started.
+    """
     stop = _stop_signal()
-    async with (
-        Kubernetes.connect(
-            kubeconfig=settings.kubernetes.kubeconfig, namespace=settings.kubernetes.namespace
-        ) as kubernetes,
-        asyncio.TaskGroup() as group,
-    ):
+    async with _connected(settings) as kubernetes:
+        await admission.check(kubernetes, _templates(settings))
+        await _run(settings, kubernetes, stop)
+
+
+async def _run(settings: Settings, kubernetes: Kubernetes, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
         tasks = Tasks(group)
         services = compose(settings, kubernetes, tasks)
         tasks.run(services.watch.run(), name="pod watch")
@@ -67,6 +76,17 @@ async def serve(settings: Settings) -> None:
             log.info("peitho stopping")
         tasks.cancel()
         services.builds.runs.close()
+
+
+def _connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
+    cluster = settings.kubernetes
+    return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
+
+
+def _templates(settings: Settings) -> list[Trial]:
+    return admission.trials(
+        builder=_pod_settings(settings, settings.builder), chaincode=_chaincode_pods(settings)
+    )
 
 
 def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Services:
@@ -213,7 +233,7 @@ def _chaincodes(
         images,
         storage=storage,
         tokens=Tokens(storage.delivery_key()),
-        settings=_pod_settings(settings, settings.chaincode, aliases=settings.kubernetes.dns),
+        settings=_chaincode_pods(settings),
         options=ChaincodeOptions(
             start_timeout_seconds=settings.chaincode.start_timeout_seconds,
             settle_seconds=settings.chaincode.settle_seconds,
@@ -221,12 +241,18 @@ def _chaincodes(
     )
 
 
-def _pod_settings(
-    settings: Settings,
-    kind: BuilderSettings | ChaincodeSettings,
-    *,
-    aliases: tuple[str, ...] = (),
-) -> PodSettings:
+def _chaincode_pods(settings: Settings) -> PodSettings:
+    return replace(
+        _pod_settings(settings, settings.chaincode),
+        host_aliases=settings.kubernetes.dns,
+        overrides=tuple(
+            Override(each.match.msp_id, each.match.label, each.template)
+            for each in settings.chaincode.overrides
+        ),
+    )
+
+
+def _pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodSettings:
     return PodSettings(
         instance=settings.peitho.instance,
         peitho_image=settings.peitho.puller_image,
@@ -235,7 +261,8 @@ def _pod_settings(
         users=kind.users,
         requests=_quantities(kind.resources, "request"),
         limits=_quantities(kind.resources, "limit"),
-        host_aliases=aliases,
+        rewrite=settings.images.rewrite,
+        template=kind.template,
     )
 
 

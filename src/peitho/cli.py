@@ -2,16 +2,18 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
-from peitho import __version__, settings
-from peitho.errors import PeithoError, Unavailable
-from peitho.settings import Settings, SettingsError
+from peitho import __version__, sources
+from peitho.errors import PeithoError, TemplateRefused, Unavailable
+from peitho.sources import Loaded, SettingsError
 
+_HELP = ("-h", "--help")
 _CONFIG = click.option(
     "-c",
     "--config",
@@ -19,24 +21,91 @@ _CONFIG = click.option(
     envvar="PEITHO_CONFIG",
     help="The YAML file of settings (also PEITHO_CONFIG).",
 )
-_FLAGS = (
-    ("--k8s.namespace", "Namespace for builds and chaincode."),
-    ("--k8s.kubeconfig", "Kubeconfig file; without it, the Pod's service account."),
-    ("--peitho.imageMode", "How nodes get chaincode images: delivery."),
-    ("--peitho.pullerAccessAddress", "HOST:PORT of the delivery listener, as Pods reach it."),
-    ("--peitho.pullerImage", "Peitho's own image."),
-    ("--dataDir", "Where images are kept; belongs on a PersistentVolume."),
-    ("--log.level", "debug, info, warn or error."),
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """
+    A setting that has a flag, named by its key; the Go project left `peitho.` out.
+
+    A switch may stand alone, a list is repeated or has commas.
+    """
+
+    key: str
+    help: str
+    kind: str = "text"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All spellings, the key's first."""
+        return tuple(dict.fromkeys((f"--{self.key}", f"--{self.key.removeprefix('peitho.')}")))
+
+    @property
+    def parameter(self) -> str:
+        """The argument that click gives the value in."""
+        return self.key.replace(".", "__").replace("-", "_").lower()
+
+    def option(self) -> Any:
+        """The flag as click has it."""
+        more: dict[str, Any] = {}
+        if self.kind == "switch":
+            more = {"is_flag": False, "flag_value": "true", "metavar": "[BOOLEAN]"}
+        if self.kind == "list":
+            more = {"multiple": True}
+        return click.option(*self.names, self.parameter, help=self.help, **more)
+
+    def value(self, given: Any) -> Any:
+        """What the setting is, or None where the flag is not there."""
+        if self.kind == "list":
+            return ",".join(given) if given else None
+        return given
+
+
+FLAGS = (
+    Flag("k8s.namespace", "Namespace for builds and chaincode."),
+    Flag("k8s.kubeconfig", "Kubeconfig file; without it, the Pod's service account."),
+    Flag("k8s.dns", "IP:HOST for the hosts file of chaincode.", "list"),
+    Flag("peitho.imageMode", "How nodes get chaincode images: delivery or registry."),
+    Flag("peitho.pullerAccessAddress", "HOST:PORT of the delivery listener, as Pods reach it."),
+    Flag("peitho.pullerImage", "Peitho's own image."),
+    Flag("dataDir", "Where images are kept; belongs on a PersistentVolume."),
+    Flag("docker.endpoint", "The Docker daemon that builds run in; without it, Pods."),
+    Flag("docker.registry.server-address", "HOST:PORT of the registry."),
+    Flag("docker.registry.project", "The project that images are pushed to."),
+    Flag("docker.registry.email", "Address of the registry's account."),
+    Flag("docker.registry.username", "The registry's account."),
+    Flag("docker.registry.password", "Its password; others see flags, better use a variable."),
+    Flag("sweeper.enable", "Whether chaincode of peers that are gone is removed.", "switch"),
+    Flag("sweeper.interval", "Seconds between two looks."),
+    Flag("log.name", "Shown as logger in each line."),
+    Flag("log.level", "debug, info, warn or error."),
+    Flag("log.format", "auto, console or json."),
+    Flag("log.enable-color", "Colors on a terminal.", "switch"),
+    Flag("log.development", "No meaning; the Go project's.", "switch"),
+    Flag("log.disable-caller", "No meaning; the Go project's.", "switch"),
+    Flag("log.disable-stacktrace", "No meaning; the Go project's.", "switch"),
+    Flag("log.output-paths", "No meaning; the Go project's.", "list"),
+    Flag("log.error-output-paths", "No meaning; the Go project's.", "list"),
 )
 
 
 def _flags(command: Any) -> Any:
-    for flag, text in reversed(_FLAGS):
-        command = click.option(flag, flag.removeprefix("--").replace(".", "__"), help=text)(command)
+    for flag in reversed(FLAGS):
+        command = flag.option()(command)
     return _CONFIG(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Flags without a command mean `serve`, as the Go project has it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in (*_HELP, "--version"):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": _HELP})
+@click.version_option(__version__, prog_name="peitho", message="%(prog)s %(version)s")
 def main() -> None:
     """
     Run Hyperledger Fabric chaincode on Kubernetes, for peers that speak to a Docker daemon.
@@ -55,41 +124,46 @@ def main() -> None:
 
 @main.command()
 @_flags
-def serve(config: Path | None, **flags: str | None) -> None:
+def serve(config: Path | None, **flags: Any) -> None:
     """Answer peers until SIGTERM."""
-    effective = _load(config, flags)
+    loaded = _load(config, flags)
+    effective = loaded.settings
     if effective.peitho.image_mode == "registry":
         click.echo("peitho.imageMode: registry is not possible yet; delivery is", err=True)
         sys.exit(2)
     from peitho import app, logs  # noqa: PLC0415  `peitho version` need not load them
 
     logs.configure(effective.log)
+    logs.warn_of_settings(loaded.notes)
     try:
         asyncio.run(app.serve(effective))
-    except Unavailable as error:
+    except (Unavailable, TemplateRefused) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
 
 
 @main.command("config")
 @_flags
-def show_config(config: Path | None, **flags: str | None) -> None:
-    """Print the effective settings as YAML; exit status 2 if any is wrong."""
-    effective = _load(config, flags).model_dump(mode="json", by_alias=True)
-    click.echo(yaml.safe_dump(effective, sort_keys=False), nl=False)
+def show_config(config: Path | None, **flags: Any) -> None:
+    """Print the effective settings and where each is from; exit status 2 if any is wrong."""
+    loaded = _load(config, flags)
+    click.echo(loaded.render(), nl=False)
+    if loaded.notes:
+        notes = "; ".join(f"{key} {note}" for key, note in loaded.notes.items())
+        click.echo(f"warning: {notes}", err=True)
 
 
 @main.command()
 @click.option("--dry-run", is_flag=True, help="Only print what would go, and why.")
 @_flags
-def sweep(config: Path | None, *, dry_run: bool, **flags: str | None) -> None:
+def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     """
     Remove once what is over, and print it with the reason.
 
     A running Peitho sweeps by itself. This leaves chaincode that runs alone, whoever its peer is:
     whether a peer stays away shows only in time.
     """
-    effective = _load(config, flags)
+    effective = _load(config, flags).settings
     from peitho import app, logs  # noqa: PLC0415  see serve
 
     logs.configure(effective.log)
@@ -109,16 +183,12 @@ def version() -> None:
     click.echo(f"peitho {__version__}")
 
 
-def _load(config: Path | None, flags: dict[str, str | None]) -> Settings:
+def _load(config: Path | None, flags: Mapping[str, Any]) -> Loaded:
     try:
-        return settings.load(config, flags=_dotted(flags))
+        return sources.load(
+            config, flags={flag.key: flag.value(flags[flag.parameter]) for flag in FLAGS}
+        )
     except SettingsError as error:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(2)
-
-
-def _dotted(flags: dict[str, str | None]) -> dict[str, str | None]:
-    """Click gives `k8s__namespace`, in lower case; the file's key is `k8s.namespace`."""
-    keys = {flag.removeprefix("--").replace(".", "__").lower(): flag[2:] for flag, _ in _FLAGS}
-    return {keys[name.lower()]: value for name, value in flags.items()}

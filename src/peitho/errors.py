@@ -8,6 +8,7 @@ PeithoError            500
 ├── Unsupported        501
 ├── Unavailable        503   the cluster cannot be reached; worth a retry
 ├── StartFailed        500   a container could not be started, in the cluster's own words
+├── TemplateRefused    500   a Pod template of the operator's cannot be used
 └── StorageFull        500   no room in the data directory; what is stored is intact
 
 Messages are Docker's own where it has one, since peers log them and some are matched by case.
@@ -54,6 +55,10 @@ class Unavailable(PeithoError):  # noqa: N818
 
 class StartFailed(PeithoError):  # noqa: N818
     """The cluster could not start a container; the message has its words."""
+
+
+class TemplateRefused(PeithoError):  # noqa: N818
+    """A Pod template breaks what Peitho relies on, or the cluster takes no Pod of it."""
 
 
 class StorageFull(PeithoError):  # noqa: N818

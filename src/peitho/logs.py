@@ -7,6 +7,7 @@ and tokens are never fields.
 
 import logging
 import sys
+from collections.abc import Mapping
 
 import structlog
 
@@ -49,3 +50,9 @@ def configure(settings: LogSettings) -> None:
     )
     structlog.contextvars.bind_contextvars(logger=settings.name)
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
+
+
+def warn_of_settings(notes: Mapping[str, str]) -> None:
+    """Say once, for all keys, which are not taken as they are written."""
+    if notes:
+        structlog.get_logger().warning("settings adapted", **notes)

@@ -1,24 +1,28 @@
 """
-What the operator decides: one YAML file, `PEITHO_...` variables over it, flags over both.
+What the operator decides, as frozen models: a class for each section of the settings file.
 
-The keys of the file are those of the Go project of the same name where it had them (`k8s.dns`,
-`peitho.imageMode`, ...).  A variable is the path of a key, upper case, with underscores:
-`PEITHO_K8S_NAMESPACE`, `PEITHO_PEITHO_IMAGE_MODE`; with `_FILE` behind it, it names a file that
-holds the value.  This module alone reads the settings file and the environment.
+The keys are those of the Go project of the same name where it had them (`k8s.dns`,
+`peitho.imageMode`, ...).  `sources` reads the file, the variables and the flags.
 """
 
 import ipaddress
-import os
 import re
-import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+)
 from pydantic.alias_generators import to_camel
+
+from peitho.formats import references, templates
 
 __all__ = [
     "BuildCacheSettings",
@@ -29,26 +33,19 @@ __all__ = [
     "KubernetesSettings",
     "LimitSettings",
     "LogSettings",
+    "MatchSettings",
+    "OverrideSettings",
     "PeithoSettings",
     "RegistrySettings",
     "Resources",
     "ServerSettings",
     "Settings",
-    "SettingsError",
     "SweeperSettings",
-    "load",
 ]
 
-
-_CAPITAL = re.compile(r"([A-Z])")
-
-
-class SettingsError(Exception):
-    """Every problem at once, a line each: key, what is wrong, what is allowed."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+_QUANTITY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
+# Those of the Go project's logger that are more severe than all that is written here.
+_SEVEREST = frozenset({"dpanic", "panic", "fatal"})
 
 
 def _listen_address(value: str) -> str:
@@ -68,17 +65,61 @@ def _host_alias(value: str) -> str:
     return value
 
 
+def _quantity(value: str) -> str:
+    if value and not _QUANTITY.fullmatch(value):
+        raise ValueError("must be a Kubernetes quantity such as 500m or 1Gi, or empty")
+    return value
+
+
+def _listed(value: object) -> object:
+    """A list as the Go project's flags and variables have it: `a,b`."""
+    return [each for each in value.split(",") if each] if isinstance(value, str) else value
+
+
+def _level(value: object) -> object:
+    """The Go project's levels, in any case."""
+    lower = value.lower() if isinstance(value, str) else value
+    return "error" if lower in _SEVEREST else lower
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _rewrites(table: Mapping[str, str]) -> Mapping[str, str]:
+    for pattern, target in table.items():
+        if problem := references.rewrite_problem(pattern, target):
+            raise ValueError(f"{pattern}: {target}: {problem}")
+    return table
+
+
+def _template(value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if problems := templates.problems(value):
+        raise ValueError("; ".join(problems))
+    return value
+
+
 Address = Annotated[str, AfterValidator(_listen_address)]
 HostAlias = Annotated[str, AfterValidator(_host_alias)]
+HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
+Rewrites = Annotated[Mapping[str, str], AfterValidator(_rewrites)]
+Template = Annotated[Mapping[str, JsonValue], AfterValidator(_template)]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]
-Quantity = Annotated[str, Field(pattern=r"^[0-9.]+(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+Quantity = Annotated[str, AfterValidator(_quantity)]
 
 
 class Section(BaseModel):
     """A part of the file: keys in camel case, frozen once read, unknown keys are an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_by_name=True, alias_generator=to_camel
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        alias_generator=to_camel,
+        coerce_numbers_to_str=True,
     )
 
 
@@ -117,6 +158,21 @@ class PeithoSettings(Section):
     """Tells the objects of several Peithos in one namespace apart."""
 
 
+class ImageSettings(Section):
+    """Images that peers name, and chaincode images, which are data: peers build each once."""
+
+    rewrite: Rewrites = Field(default_factory=dict)
+    """What is pulled instead: `{"hyperledger/*": "mirror.local/hyperledger/*"}`, or a digest; one
+    `*` on each side at most.  The first match counts, so write the most specific first.  A pattern
+    without a tag matches any; a target without a tag or digest keeps the image's."""
+
+    retention: float = Field(default=30 * 86400, gt=0)
+    """Seconds for which the peer of a chaincode image has not been seen until the image goes."""
+
+    limit_bytes: int = Field(default=0, ge=0)
+    """Past this the least recently used go that no container has.  0: no limit."""
+
+
 class KubernetesSettings(Section):
     """The cluster."""
 
@@ -126,14 +182,12 @@ class KubernetesSettings(Section):
     kubeconfig: Path | None = None
     """A kubeconfig file; absent: the Pod's own service account."""
 
-    dns: tuple[HostAlias, ...] = ()
+    dns: HostAliases = ()
     """`IP:host` entries for the hosts file of chaincode: peers that the cluster's DNS lacks."""
 
 
 class RegistrySettings(KebabSection):
     """The registry of `peitho.imageMode: registry`."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     server_address: str = ""
     """HOST or HOST:PORT of the registry."""
@@ -176,23 +230,13 @@ class SweeperSettings(Section):
     """Seconds for which a peer refuses connections until its chaincode is ended."""
 
 
-class ImageSettings(Section):
-    """Chaincode images, which are data: a running peer does not build one again."""
-
-    retention: float = Field(default=30 * 86400, gt=0)
-    """Seconds for which the peer of an image has not been seen until the image goes."""
-
-    limit_bytes: int = Field(default=0, ge=0)
-    """Past this the least recently used go that no container has.  0: no limit."""
-
-
 class Resources(Section):
     """Kubernetes quantities for one container; empty: not set."""
 
-    cpu_request: Quantity | Literal[""] = ""
-    cpu_limit: Quantity | Literal[""] = ""
-    memory_request: Quantity | Literal[""] = ""
-    memory_limit: Quantity | Literal[""] = ""
+    cpu_request: Quantity = ""
+    cpu_limit: Quantity = ""
+    memory_request: Quantity = ""
+    memory_limit: Quantity = ""
 
 
 class BuildCacheSettings(Section):
@@ -234,6 +278,29 @@ class BuilderSettings(Section):
     resources: Resources = Resources()
     """What the build container asks for and may use."""
 
+    template: Template = Field(default_factory=dict)
+    """Any part of a Pod template, merged into that of builds as `kubectl patch` would."""
+
+
+class MatchSettings(Section):
+    """Which chaincodes an override is for; patterns with `*`."""
+
+    msp_id: str = "*"
+    """The MSP ID of the peer."""
+
+    label: str = "*"
+    """The label of the package, or the name of a 1.4 peer's chaincode."""
+
+
+class OverrideSettings(Section):
+    """A Pod template for some chaincodes."""
+
+    match: MatchSettings = MatchSettings()
+    """Which they are."""
+
+    template: Template
+    """What is merged over the template for all."""
+
 
 class ChaincodeSettings(Section):
     """Chaincode containers, which become Jobs."""
@@ -251,7 +318,14 @@ class ChaincodeSettings(Section):
     """A chaincode that ends within this fails its start, so that its last lines reach the peer."""
 
     resources: Resources = Resources()
-    """What a chaincode asks for; its memory limit is the peer's `HostConfig.Memory` if not set."""
+    """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""
+
+    template: Template = Field(default_factory=dict)
+    """Any part of a Pod template, merged into that of chaincode as `kubectl patch` would."""
+
+    overrides: tuple[OverrideSettings, ...] = ()
+    """Templates for some chaincodes, each merged over the one for all: `[{match: {mspId: Org1MSP,
+    label: "asset*"}, template: {...}}]`, with `*` in both; what is left out matches any."""
 
 
 class LimitSettings(Section):
@@ -273,10 +347,10 @@ class LogSettings(KebabSection):
     name: str = "peitho"
     """Shown as `logger` in each line."""
 
-    level: Literal["debug", "info", "warn", "error"] = "info"
-    """The least severe that is written."""
+    level: Level = "info"
+    """The least severe that is written; the Go project's `dpanic`, `panic`, `fatal` are `error`."""
 
-    format: Literal["auto", "console", "json"] = "auto"
+    format: Format = "auto"
     """`auto`: console on a terminal, JSON elsewhere."""
 
     enable_color: bool = True
@@ -291,6 +365,12 @@ class LogSettings(KebabSection):
     disable_stacktrace: bool = False
     """Accepted for the Go project's files; has no meaning here."""
 
+    output_paths: Words = ()
+    """Accepted for the Go project's files; the log goes to stderr."""
+
+    error_output_paths: Words = ()
+    """Accepted for the Go project's files; the log goes to stderr."""
+
 
 class Settings(Section):
     """All settings."""
@@ -301,118 +381,10 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     peitho: PeithoSettings = PeithoSettings()
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), alias="k8s")
+    images: ImageSettings = ImageSettings()
     docker: DockerSettings = DockerSettings()
     sweeper: SweeperSettings = SweeperSettings()
-    images: ImageSettings = ImageSettings()
     builder: BuilderSettings = BuilderSettings()
     chaincode: ChaincodeSettings = ChaincodeSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    """One setting: its keys in the file, and the variable that overrides it."""
-
-    keys: tuple[str, ...]
-    is_text: bool
-
-    @property
-    def variable(self) -> str:
-        words = [_CAPITAL.sub(r"_\1", key).replace("-", "_") for key in self.keys]
-        return "PEITHO_" + "_".join(words).upper()
-
-
-def _leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[_Leaf]:
-    for name, field in model.model_fields.items():
-        keys = (*above, field.alias or name)
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _leaves(kind, keys)
-        else:
-            # Lists and mappings are written as YAML in a variable, all else as it is.
-            yield _Leaf(keys, is_text=typing.get_origin(kind) not in (tuple, Mapping))
-
-
-def load(
-    file: Path | None,
-    environment: Mapping[str, str] | None = None,
-    flags: Mapping[str, Any] | None = None,
-) -> Settings:
-    """
-    The effective settings.
-
-    `flags` maps dotted keys (`k8s.namespace`) to values; `None` values are left out.
-    Raises SettingsError with every problem.
-    """
-    environment = os.environ if environment is None else environment  # noqa: TID251  the one place
-    problems: list[str] = []
-    tree = _read(file, problems)
-    for leaf in _leaves(Settings):
-        value = _from_environment(leaf, environment, problems)
-        if value is not None:
-            _put_variable(tree, leaf, value, problems)
-    for key, value in (flags or {}).items():
-        if value is not None:
-            _put(tree, tuple(key.split(".")), value)
-    try:
-        settings = Settings.model_validate(tree)
-    except ValidationError as error:
-        problems += [_problem(dict(each)) for each in error.errors()]
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def _read(file: Path | None, problems: list[str]) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        tree = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{file}: cannot be read: {error}")
-        return {}
-    except yaml.YAMLError as error:
-        problems.append(f"{file}: is not YAML: {error}")
-        return {}
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        problems.append(f"{file}: must be a mapping of keys, is a {type(tree).__name__}")
-        return {}
-    return typing.cast("dict[str, Any]", tree)
-
-
-def _from_environment(
-    leaf: _Leaf, environment: Mapping[str, str], problems: list[str]
-) -> str | None:
-    file = environment.get(f"{leaf.variable}_FILE")
-    if file is not None:
-        try:
-            return Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"{leaf.variable}_FILE: {file} cannot be read: {error}")
-    return environment.get(leaf.variable)
-
-
-def _put_variable(tree: dict[str, Any], leaf: _Leaf, value: str, problems: list[str]) -> None:
-    try:
-        _put(tree, leaf.keys, value if leaf.is_text else yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        problems.append(f"{leaf.variable}: is not YAML: {error}")
-
-
-def _put(tree: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
-    for key in keys[:-1]:
-        below = tree.setdefault(key, {})
-        if not isinstance(below, dict):
-            return  # the model says what is wrong with it
-        tree = below
-    tree[keys[-1]] = value
-
-
-def _problem(error: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    value = error.get("input")
-    shown = "" if isinstance(value, dict | SecretStr) else f" (is {value!r})"
-    return f"{key}: {re.sub('^Value error, ', '', error['msg'])}{shown}"

@@ -17,8 +17,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from peitho import cli, settings
-from peitho.settings import Address, HostAlias, Quantity, Settings, UserId
+from peitho import cli, settings, sources
+from peitho.settings import (
+    Address,
+    Format,
+    HostAliases,
+    Level,
+    OverrideSettings,
+    Quantity,
+    Rewrites,
+    Settings,
+    Template,
+    UserId,
+    Words,
+)
 
 _COLUMNS = 100
 _HEAD = """\
@@ -30,18 +42,27 @@ the value, and goes over the variable without it. A list or a map is written as 
 `PEITHO_K8S_DNS='["10.0.0.1:peer0.org1.example.com"]'`.
 
 A key of the file that is not on this page is an error; a variable that is not is not looked at.
-Every problem is told at once, with its key, before anything is started. `peitho config` prints what
-is in effect.
+Every problem is told at once, with its key, before anything is started, and the exit status is 2.
+`peitho config` prints what is in effect, secrets masked, and behind each line where it is from.
+
+Files, variables and flags of the Go project of the same name are read as they are. What has no
+meaning here is named in one warning: see [the guide](../guides/migrate-from-go-peitho.md).
 
 <!-- Made by `python -m tests.unit.settings_reference`; do not edit. -->
 """
 # What may be written for a type; numbers, texts and choices speak for themselves.
 _ALLOWED: tuple[tuple[object, str], ...] = (
     (Address, "`HOST:PORT` with the host as an IP address, or `:PORT`"),
-    (tuple[HostAlias, ...], "a list of `IP:HOST`"),
+    (HostAliases, "a list of `IP:HOST`"),
+    (Words, "a list of words"),
+    (Level, "`debug`, `info`, `warn` or `error`"),
+    (Format, "`auto`, `console` or `json`"),
     (UserId | None, "a whole number from 0, or null"),
     (Mapping[str, UserId | None], "a map of image patterns to whole numbers from 0, or null"),
-    (Quantity | Literal[""], "a Kubernetes quantity such as `500m` or `1Gi`, or empty"),
+    (Template, "a map with `metadata` and `spec` of a Pod template"),
+    (tuple[OverrideSettings, ...], "a list of maps with `match` and `template`"),
+    (Rewrites, "a map of image patterns to images"),
+    (Quantity, "a Kubernetes quantity such as `500m` or `1Gi`, or empty"),
     (Path, "a path"),
     (Path | None, "a path, or null"),
     (bool, "`true` or `false`"),
@@ -64,7 +85,7 @@ class Entry:
 
     def render(self) -> str:
         """The setting as Markdown."""
-        names = [f"`{self.variable}`", *([f"`--{self.key}`"] if self.key in _flags() else [])]
+        names = [f"`{self.variable}`", *(f"`{flag}`" for flag in _flags().get(self.key, ()))]
         facts = f"{', '.join(names)}. {self.allowed[:1].upper()}{self.allowed[1:]}; "
         facts += f"default {self.default}."
         return f"### `{self.key}`\n\n{_wrapped(self.meaning)}\n\n{_wrapped(facts)}\n"
@@ -166,12 +187,11 @@ def _meanings() -> dict[str, dict[str, str]]:
 
 
 def _variables() -> dict[tuple[str, ...], str]:
-    leaves = settings._leaves(Settings)  # noqa: SLF001  the names that are read, not ours
-    return {leaf.keys: leaf.variable for leaf in leaves}
+    return {leaf.keys: leaf.variable for leaf in sources.leaves()}
 
 
-def _flags() -> set[str]:
-    return {flag.removeprefix("--") for flag, _ in cli._FLAGS}  # noqa: SLF001  see _variables
+def _flags() -> dict[str, tuple[str, ...]]:
+    return {flag.key: flag.names for flag in cli.FLAGS}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,54 @@ def test_what_config_shows_is_a_settings_file(tmp_path: Path) -> None:
     file = tmp_path / "peitho.yml"
     file.write_text(shown)
 
-    assert shown == run("config", "-c", str(file)).output
-    assert shown == run("config", PEITHO_CONFIG=str(file)).output
+    again = run("config", "-c", str(file))
+    assert yaml.safe_load(shown) == yaml.safe_load(again.stdout)
+    assert again.stdout == run("config", PEITHO_CONFIG=str(file)).stdout
+    assert "  namespace: ns  # flag\n" in shown
+    assert "  namespace: ns  # file\n" in again.stdout
+
+
+def test_flags_of_the_go_project_are_known() -> None:
+    """
+    Without `peitho.`, with switches that stand alone, with lists that have commas or come twice.
+    """
+    shown = yaml.safe_load(
+        run(
+            *("config", "--imageMode", "registry", "--pullerImage=x:1", "--sweeper.enable=false"),
+            *("--pullerAccessAddress", "http://p:8080/tar", "--log.enable-color", "-c", os.devnull),
+            *("--k8s.dns", "10.0.0.1:a,10.0.0.2:b", "--k8s.dns=10.0.0.3:c"),
+            *("--docker.registry.server-address", "r.io", "--sweeper.interval=5"),
+        ).stdout
+    )
+
+    assert ("registry", "x:1", "p:8081") == (
+        shown["peitho"]["imageMode"],
+        shown["peitho"]["pullerImage"],
+        shown["peitho"]["pullerAccessAddress"],
+    )
+    assert (False, 5) == (shown["sweeper"]["enable"], shown["sweeper"]["interval"])
+    assert ["10.0.0.1:a", "10.0.0.2:b", "10.0.0.3:c"] == shown["k8s"]["dns"]
+    assert "r.io" == shown["docker"]["registry"]["server-address"]
+    assert shown["log"]["enable-color"] is True
+
+
+def test_flags_alone_mean_serve() -> None:
+    """
+    The Go project has no commands.
+    """
+    assert run("serve", "--log.level", "loud").stderr == run("--log.level", "loud").stderr
+    assert f"peitho {__version__}\n" == run("--version").output
+
+
+def test_keys_without_a_meaning_are_named_in_one_warning() -> None:
+    """
+    On stderr, so that what is on stdout can be read again.
+    """
+    result = run("config", "--log.development", "--docker.endpoint", "unix:///var/run/docker.sock")
+
+    assert 0 == result.exit_code
+    (warning,) = result.stderr.splitlines()
+    assert "docker.endpoint has no meaning yet, builds run in Pods; log.development" in warning
 
 
 @pytest.mark.parametrize("command", ["config", "serve"])

@@ -140,3 +140,20 @@ def test_an_exception_on_a_console_is_shown(monkeypatch: pytest.MonkeyPatch) -> 
         structlog.contextvars.clear_contextvars()
 
     assert "ValueError: the cause" in shown.getvalue()
+
+
+def test_settings_that_are_not_taken_as_written_are_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    And none where there are none.
+    """
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(LogSettings())
+
+    logs.warn_of_settings({})
+    logs.warn_of_settings({"log.development": "has no meaning here"})
+
+    (line,) = stream.getvalue().splitlines()
+    assert "has no meaning here" == json.loads(line)["log.development"]

@@ -13,6 +13,7 @@ from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
 from peitho.formats.manifests import ContainerSpec
+from peitho.formats.resources import HostConfig
 
 Json = dict[str, Any]
 
@@ -28,10 +29,26 @@ class _Request(BaseModel):
         return {key: each for key, each in value.items() if each is not None}
 
 
-class HostConfig(_Request):
-    """The part of HostConfig that Kubernetes has an equivalent of; `Memory` is in bytes."""
+class HostConfigRequest(_Request):
+    """The part of HostConfig that is looked at; `Memory` and `ShmSize` are in bytes."""
 
     memory: int = Field(default=0, alias="Memory", ge=0)
+    nano_cpus: int = Field(default=0, alias="NanoCpus")
+    cpu_shares: int = Field(default=0, alias="CpuShares")
+    cpu_quota: int = Field(default=0, alias="CpuQuota")
+    cpu_period: int = Field(default=0, alias="CpuPeriod")
+    shm_size: int = Field(default=0, alias="ShmSize")
+
+    def host(self) -> HostConfig:
+        """What it means, in our own words."""
+        return HostConfig(
+            memory_bytes=self.memory,
+            nano_cpus=self.nano_cpus,
+            cpu_shares=self.cpu_shares,
+            cpu_quota=self.cpu_quota,
+            cpu_period=self.cpu_period,
+            shm_bytes=self.shm_size,
+        )
 
 
 class CreateRequest(_Request):
@@ -42,7 +59,7 @@ class CreateRequest(_Request):
     entrypoint: tuple[str, ...] = Field(default=(), alias="Entrypoint")
     env: tuple[str, ...] = Field(default=(), alias="Env")
     working_dir: str = Field(default="", alias="WorkingDir")
-    host_config: HostConfig = Field(default=HostConfig(), alias="HostConfig")
+    host_config: HostConfigRequest = Field(default=HostConfigRequest(), alias="HostConfig")
 
     @field_validator("cmd", "entrypoint", mode="before")
     @classmethod
@@ -56,7 +73,7 @@ class CreateRequest(_Request):
             command=self.cmd,
             entrypoint=self.entrypoint,
             env=self.env,
-            memory_bytes=self.host_config.memory,
+            host=self.host_config.host(),
             working_directory=self.working_dir,
         )
 
@@ -113,7 +130,12 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
         "HostConfig": {
             "NetworkMode": "default",
             "LogConfig": {"Type": "json-file", "Config": {}},
-            "Memory": spec.memory_bytes,
+            "Memory": spec.host.memory_bytes,
+            "NanoCpus": spec.host.nano_cpus,
+            "CpuShares": spec.host.cpu_shares,
+            "CpuQuota": spec.host.cpu_quota,
+            "CpuPeriod": spec.host.cpu_period,
+            "ShmSize": spec.host.shm_bytes,
             "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         },
         "Config": {

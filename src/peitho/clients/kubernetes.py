@@ -68,8 +68,8 @@ class Kubernetes:
             yield cls(http, namespace or config.namespace)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Create an object; with `dry_run` only ask whether it would be admitted."""
-        parameters = {"dryRun": "All"} if dry_run else {}
+        """Create an object; with `dry_run` only ask whether it would be admitted, as it is."""
+        parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
         return await self._json(
             "POST", self._path(manifest["kind"]), parameters=parameters, body=manifest
         )

@@ -9,13 +9,15 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from peitho.formats import images, names
+from peitho.formats import images, names, references, templates
 from peitho.formats.images import Image
 from peitho.formats.pods import Exit
+from peitho.formats.resources import UNLIMITED, HostConfig, requirements
+from peitho.formats.templates import Override
 from peitho.formats.wrapper import WRAPPER
 
 Manifest = dict[str, Any]
@@ -59,6 +61,9 @@ class PodSettings:
     requests: Mapping[str, str]
     limits: Mapping[str, str]
     host_aliases: Sequence[str] = ()
+    rewrite: Mapping[str, str] = field(default_factory=dict)
+    template: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Sequence[Override] = ()
 
     def user_for(self, image: str) -> int | None:
         """The numeric user for an image: the first pattern that matches, else the default."""
@@ -67,16 +72,29 @@ class PodSettings:
                 return user
         return self.user
 
+    def pulled(self, image: str) -> str:
+        """The image that nodes pull for the one that a peer named."""
+        return references.rewritten(image, self.rewrite)
+
+    def fitted(self, made: Manifest, env: Sequence[str] = ()) -> Manifest:
+        """
+        A Pod or Pod template of ours with the operator's, for a container with these variables.
+
+        Raises TemplateRefused for one that would change what we rely on.
+        """
+        found = [self.template, *(each.template for each in self.overrides if each.matches(env))]
+        return templates.applied(made, found) if any(found) else made
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """What the peer asked for at create; `memory_bytes` 0 is Docker's "no limit"."""
+    """What the peer asked for at create."""
 
     image: str
     command: tuple[str, ...]
     entrypoint: tuple[str, ...]
     env: tuple[str, ...]
-    memory_bytes: int = 0
+    host: HostConfig = UNLIMITED
     working_directory: str = ""
 
 
@@ -167,7 +185,7 @@ def spec_to_json(spec: ContainerSpec) -> Manifest:
         "command": list(spec.command),
         "entrypoint": list(spec.entrypoint),
         "env": list(spec.env),
-        "memoryBytes": spec.memory_bytes,
+        "host": asdict(spec.host),
         "workingDirectory": spec.working_directory,
     }
 
@@ -180,7 +198,7 @@ def spec_of(secret: Manifest) -> ContainerSpec:
         command=tuple(record["command"]),
         entrypoint=tuple(record["entrypoint"]),
         env=tuple(record["env"]),
-        memory_bytes=record["memoryBytes"],
+        host=HostConfig(**record["host"]),
         working_directory=record["workingDirectory"],
     )
 
@@ -207,7 +225,16 @@ def files_patch(secret: Manifest, files: Mapping[str, bytes]) -> Manifest:
 def chaincode_job(secret: Manifest, image: Image, *, settings: PodSettings) -> Manifest:
     """The Job that is a started chaincode container; its Pod is never made a second time."""
     metadata = secret["metadata"]
-    container_id = metadata["annotations"][ID]
+    template = {
+        "metadata": {
+            "labels": metadata["labels"],
+            "annotations": _public(metadata["annotations"])
+            | {"kubectl.kubernetes.io/default-container": CHAINCODE},
+        },
+        "spec": _chaincode_pod(
+            secret, image, settings=settings, hostname=metadata["annotations"][ID]
+        ),
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -219,14 +246,7 @@ def chaincode_job(secret: Manifest, image: Image, *, settings: PodSettings) -> M
         },
         "spec": {
             "backoffLimit": 0,
-            "template": {
-                "metadata": {
-                    "labels": metadata["labels"],
-                    "annotations": _public(metadata["annotations"])
-                    | {"kubectl.kubernetes.io/default-container": CHAINCODE},
-                },
-                "spec": _chaincode_pod(secret, image, settings=settings, hostname=container_id),
-            },
+            "template": settings.fitted(template, spec_of(secret).env),
         },
     }
 
@@ -250,21 +270,18 @@ def _chaincode_pod(
 ) -> Manifest:
     spec = spec_of(secret)
     user = settings.user_for(image.runtime)
-    resources = _resources(settings)
-    if spec.memory_bytes:
-        resources.setdefault("limits", {}).setdefault("memory", str(spec.memory_bytes))
-        # Without a request of its own a Pod asks for its limit, and few nodes have 2 GiB each.
-        resources.setdefault("requests", {}).setdefault("memory", "64Mi")
     pod = _pod(user, settings) | {
         "hostname": hostname[:12],
         "initContainers": [_puller(secret, image, settings=settings, user=user)],
         "containers": [
             {
                 "name": CHAINCODE,
-                "image": image.runtime,
+                "image": settings.pulled(image.runtime),
                 "args": _escaped(spec.command),
                 "env": _env(image, spec),
-                "resources": resources,
+                "resources": requirements(
+                    spec.host, requests=settings.requests, limits=settings.limits
+                ),
                 "securityContext": _security(user),
                 # The kubelet puts the last lines of the log into the Pod's status, if it fails.
                 "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -295,6 +312,10 @@ def _chaincode_pod(
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
     if not files_of(secret):
         pod["volumes"].pop()
+    if spec.host.shm_bytes > 0:
+        main["volumeMounts"].append(_mount("shm", "/dev/shm"))  # noqa: S108  where Docker has it
+        shared = {"medium": "Memory", "sizeLimit": str(spec.host.shm_bytes)}
+        pod["volumes"].append({"name": "shm", "emptyDir": shared})
     return pod
 
 
@@ -365,7 +386,7 @@ def build_pod(  # noqa: PLR0913  a build is these six things
         ],
         "volumes": [{"name": each, "emptyDir": {}} for each in ("control", *shared.values())],
     }
-    return {
+    made = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -377,17 +398,18 @@ def build_pod(  # noqa: PLR0913  a build is these six things
         },
         "spec": pod,
     }
+    return settings.fitted(made)
 
 
 def _builder(spec: ContainerSpec, *, settings: PodSettings, user: int | None) -> Manifest:
     # The wrapper is the entry point, and what the peer asked for its arguments: "$@", unchanged.
     return {
         "name": BUILD,
-        "image": spec.image,
+        "image": settings.pulled(spec.image),
         "command": ["/bin/sh", "-c", names.env_escape(WRAPPER), "peitho"],
         "args": _escaped([*spec.entrypoint, *spec.command]),
         "env": _pairs(spec.env),
-        "resources": _resources(settings),
+        "resources": requirements(UNLIMITED, requests=settings.requests, limits=settings.limits),
         "securityContext": _security(user),
     }
 
@@ -439,11 +461,6 @@ def _security(user: int | None) -> Manifest:
 def _host_alias(entry: str) -> Manifest:
     address, _, host = entry.rpartition(":")
     return {"ip": address.strip("[]"), "hostnames": [host]}
-
-
-def _resources(settings: PodSettings) -> Manifest:
-    resources = {"requests": dict(settings.requests), "limits": dict(settings.limits)}
-    return {kind: quantities for kind, quantities in resources.items() if quantities}
 
 
 def _env(image: Image, spec: ContainerSpec) -> list[Manifest]:

@@ -1,6 +1,7 @@
 """Image references: `registry/repository:tag@digest`, by the rules of distribution/reference."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from peitho.errors import InvalidArgument
@@ -24,19 +25,26 @@ class Reference:
     tag: str
     digest: str
 
+    @property
+    def name(self) -> str:
+        """With the domain, without tag and digest."""
+        return f"{self.domain}/{self.repository}"
+
+    @property
+    def version(self) -> str:
+        """Tag and digest with their signs; `:latest` if there is neither."""
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{tag}@{self.digest}" if self.digest else tag or ":latest"
+
     def full(self) -> str:
         """With the domain, always."""
-        return f"{self.domain}/{self.repository}{self._version()}"
+        return f"{self.name}{self.version}"
 
     def familiar(self) -> str:
         """As people write it: `hyperledger/fabric-ccenv:2.5`."""
         if self.domain != _DOCKER_HUB:
             return self.full()
-        return f"{self.repository.removeprefix('library/')}{self._version()}"
-
-    def _version(self) -> str:
-        tag = f":{self.tag}" if self.tag else ""
-        return f"{tag}@{self.digest}" if self.digest else tag or ":latest"
+        return f"{self.repository.removeprefix('library/')}{self.version}"
 
 
 def parse(text: str) -> Reference:
@@ -62,6 +70,69 @@ def parse(text: str) -> Reference:
     if not valid:
         raise InvalidArgument(f"invalid reference format: {text[:200]!r}")
     return Reference(domain, repository, tag, digest)
+
+
+def rewritten(image: str, table: Mapping[str, str]) -> str:
+    """
+    The image that stands for another: the target of the first pattern that matches.
+
+    A pattern has one `*` at most, which is any text, and stands for the same in the target.  One
+    without tag and digest matches any; a target without them has the image's.  What no pattern
+    matches comes back as it is.
+    """
+    if not table:
+        return image
+    try:
+        reference = parse(image)
+    except InvalidArgument:
+        return image  # the cluster says what is wrong with it
+    for pattern, target in table.items():
+        whole = _whole_pattern(pattern)
+        text = reference.full() if _has_version(whole) else reference.name
+        part = _starred(whole, text)
+        if part is not None:
+            found = target.replace("*", part)
+            return found if _has_version(found) else found + reference.version
+    return image
+
+
+def rewrite_problem(pattern: str, target: str) -> str:
+    """What is wrong with a line of a table of `rewritten`; empty if nothing is."""
+    if pattern.count("*") > 1 or target.count("*") > pattern.count("*"):
+        return "may have one * on the left, and on the right if it is there"
+    try:
+        parse(target.replace("*", "x"))
+        if pattern != "*":
+            parse(_whole_pattern(pattern).replace("*", "x"))
+    except InvalidArgument as error:
+        return str(error)
+    return ""
+
+
+def _whole_pattern(pattern: str) -> str:
+    """A pattern with its domain; one whose first part has a `*` may mean any."""
+    first = pattern.partition("/")[0]
+    if "*" in first and ("/" in pattern or pattern == "*"):
+        return pattern
+    domain, repository = _split(pattern)
+    if "*" in repository and pattern.startswith(f"{domain}/"):
+        return pattern  # `docker.io/*` is more than what is in its library
+    return f"{domain}/{repository}"
+
+
+def _starred(pattern: str, text: str) -> str | None:
+    """What the `*` of a pattern stands for in a text, or None if it does not match."""
+    before, star, after = pattern.partition("*")
+    if not star:
+        return "" if text == pattern else None
+    rest = text.removeprefix(before)
+    if not text.startswith(before) or not rest.endswith(after):
+        return None
+    return rest[: len(rest) - len(after)]
+
+
+def _has_version(text: str) -> bool:
+    return "@" in text or ":" in text.rpartition("/")[2]
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
 from peitho.formats.manifests import ContainerSpec
+from peitho.formats.resources import HostConfig
 
 # As recorded from peers 1.4.12, 2.2.15 and 2.5.16; some of the last one's many nulls are left out.
 FABRIC_1_4: dict[str, Any] = {
@@ -93,7 +94,7 @@ def test_three_generations_of_peers_ask_for_the_same(body: dict[str, Any]) -> No
         command=("chaincode", "-peer.address=172.17.0.1:14552"),
         entrypoint=(),
         env=("CORE_CHAINCODE_ID_NAME=ab:2", "CORE_PEER_TLS_ENABLED=true"),
-        memory_bytes=2**31,
+        host=HostConfig(memory_bytes=2**31),
     ) == spec_of(body)
 
 
@@ -115,8 +116,8 @@ def test_the_probe_has_no_variables_and_no_host_config() -> None:
         ({"Entrypoint": []}, "entrypoint", ()),
         ({"Env": []}, "env", ()),
         ({"WorkingDir": "/w"}, "working_directory", "/w"),
-        ({"HostConfig": None}, "memory_bytes", 0),
-        ({"HostConfig": {}}, "memory_bytes", 0),
+        ({"HostConfig": None}, "host", HostConfig()),
+        ({"HostConfig": {}}, "host", HostConfig()),
         ({"Unheard": {"of": 1}}, "image", "i"),
     ],
 )
@@ -176,7 +177,7 @@ def test_inspect_tells_how_streams_are_read(*, tty: bool) -> None:
     """
     `Tty` is "raw, without frames"; the rest is what was asked for, and where it is.
     """
-    spec = ContainerSpec("net-mycc", ("c", "d"), ("/e",), ("A=1",), 5, "/w")
+    spec = ContainerSpec("net-mycc", ("c", "d"), ("/e",), ("A=1",), HostConfig(5), "/w")
 
     found = models.inspect(Details(SUMMARY, spec, {"l": "v"}), image_id="sha256:i", tty=tty)
 
@@ -257,3 +258,22 @@ def test_nulls_are_what_is_left_out(more: dict[str, object]) -> None:
     The newest client sends every field.
     """
     assert "i" == models.read_create(json.dumps({"Image": "i"} | more).encode()).image
+
+
+def test_what_kubernetes_has_of_the_hostconfig_is_read_and_told() -> None:
+    """
+    Under Docker's names, there and back.
+    """
+    sent = {
+        "Memory": 5,
+        "NanoCpus": 1,
+        "CpuShares": 2,
+        "CpuQuota": -1,
+        "CpuPeriod": 4,
+        "ShmSize": 6,
+    }
+
+    spec = models.read_create(json.dumps({"Image": "i", "HostConfig": sent}).encode()).spec()
+
+    told = models.inspect(Details(SUMMARY, spec), image_id="i", tty=False)["HostConfig"]
+    assert sent == {key: told[key] for key in sent}

@@ -160,7 +160,7 @@ class TestVerbs:
 
         find, create, delete = server.requests
         assert {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"} == find[2]
-        assert {"dryRun": "All"} == create[2]
+        assert {"dryRun": "All", "fieldValidation": "Strict"} == create[2]
         assert {
             "propagationPolicy": "Background",
             "gracePeriodSeconds": 1,

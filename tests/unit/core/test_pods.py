@@ -197,7 +197,7 @@ class TestWithoutAPod:
         )
 
         assert 2 == server.count("POST", "pods")
-        assert {"dryRun": "All"} == server.requests[0][2]
+        assert {"dryRun": "All", "fieldValidation": "Strict"} == server.requests[0][2]
 
     async def test_a_pod_that_comes_needs_no_explanation(self, tmp_path: Path) -> None:
         """

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from peitho.formats import digests, tar
 from peitho.formats.manifests import ContainerSpec
+from peitho.formats.resources import HostConfig
 from peitho.formats.tar import CHECKED, Entry
 from tests.unit.formats.archives import Member, archive_bytes, directory, file, symlink
 
@@ -164,7 +165,7 @@ class TestKeys:
         """
         How much memory it may take changes nothing of what it makes.
         """
-        equal = dataclasses.replace(SPEC, memory_bytes=1)
+        equal = dataclasses.replace(SPEC, host=HostConfig(memory_bytes=1))
         key = digests.build_key(SPEC, UPLOADS)
 
         assert key == digests.build_key(equal, list(UPLOADS))

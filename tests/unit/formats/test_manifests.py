@@ -8,6 +8,7 @@ import pytest
 from peitho.formats import manifests
 from peitho.formats.images import Image
 from peitho.formats.manifests import ContainerSpec, PodSettings
+from peitho.formats.resources import HostConfig
 from tests.unit.formats.expansion import expand
 
 Manifest = dict[str, Any]
@@ -46,7 +47,7 @@ SPEC = ContainerSpec(
         "CORE_CHAINCODE_LOGGING_FORMAT=%{color}$(HOME) $$ $",
         "CORE_PEER_LOCALMSPID=Org1MSP",
     ),
-    memory_bytes=2**31,
+    host=HostConfig(memory_bytes=2**31),
 )
 
 

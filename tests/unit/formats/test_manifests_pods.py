@@ -6,6 +6,8 @@ import pytest
 
 from peitho.formats import manifests
 from peitho.formats.manifests import ContainerSpec, PodSettings
+from peitho.formats.resources import HostConfig
+from peitho.formats.templates import Override
 from peitho.formats.wrapper import WRAPPER
 from tests.unit.formats.expansion import expand
 from tests.unit.formats.restricted import violations
@@ -155,7 +157,7 @@ class TestResources:
         """
         Docker's `Memory: 0` is "no limit".
         """
-        spec = dataclasses.replace(SPEC, memory_bytes=0)
+        spec = dataclasses.replace(SPEC, host=HostConfig())
 
         assert {} == pod_of(job(record(spec)))["containers"][0]["resources"]
 
@@ -249,3 +251,58 @@ class TestBuilds:
         assert f"build-{ID[:12]}" == made["metadata"]["name"] == manifests.build_name(ID)
         assert "build" == made["metadata"]["labels"]["peitho/kind"]
         assert IMAGE.runtime not in json.dumps(made)
+
+
+def test_nodes_pull_what_the_operator_put_in_an_images_place() -> None:
+    """
+    In builds and for chaincode; Peitho's own image is named by its own setting.
+    """
+    table = {"hyperledger/*": "m.io/*", "peitho": "m.io/other"}
+    settings = dataclasses.replace(SETTINGS, rewrite=table)
+
+    chaincode = pod_of(job(record(), settings=settings))
+    made = containers(build(settings=settings))
+
+    assert "m.io/fabric-baseos:2.5" == chaincode["containers"][0]["image"]
+    assert "peitho:1" == chaincode["initContainers"][0]["image"]
+    assert ("m.io/fabric-ccenv:2.5", "peitho:1") == (
+        made["build"]["image"],
+        made["helper"]["image"],
+    )
+
+
+def test_the_peers_shared_memory_is_a_volume_in_memory() -> None:
+    """
+    Where Docker has it, and as large; without it, the runtime's own is left.
+    """
+    spec = dataclasses.replace(SPEC, host=HostConfig(shm_bytes=2**27))
+
+    pod = pod_of(job(record(spec)))
+
+    assert {"name": "shm", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]
+    assert {
+        "name": "shm",
+        "emptyDir": {"medium": "Memory", "sizeLimit": str(2**27)},
+    } in pod["volumes"]
+    assert [] == violations(pod)
+    assert "shm" not in json.dumps(pod_of(job(record())))
+
+
+def test_templates_are_in_the_pods_of_those_they_are_for() -> None:
+    """
+    In a Job's template, not in the Job's own metadata; overrides by what the peer says.
+    """
+    template = {"metadata": {"labels": {"team": "a"}}}
+    mine, others = (
+        Override("Org1MSP", "mycc*", {"spec": {"priorityClassName": "mine"}}),
+        Override("Org2MSP", "*", {"spec": {"priorityClassName": "others"}}),
+    )
+    settings = dataclasses.replace(SETTINGS, template=template, overrides=(mine, others))
+
+    made = job(record(), settings=settings)
+
+    assert "a" == made["spec"]["template"]["metadata"]["labels"]["team"]
+    assert "team" not in made["metadata"]["labels"]
+    assert "mine" == pod_of(made)["priorityClassName"]
+    assert "a" == build(settings=settings)["metadata"]["labels"]["team"]
+    assert "priorityClassName" not in build(settings=settings)["spec"]

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
 from peitho.formats import references
@@ -124,3 +126,85 @@ def test_docker_io_has_a_library() -> None:
     The domain may be written out.
     """
     assert "docker.io/library/busybox:latest" == references.parse("docker.io/busybox").full()
+
+
+HUB = {"docker.io/hyperledger/*": "mirror.local:5000/hyperledger/*"}
+
+
+@pytest.mark.parametrize(
+    ("image", "table", "expected"),
+    [
+        ("hyperledger/fabric-ccenv:2.5", HUB, "mirror.local:5000/hyperledger/fabric-ccenv:2.5"),
+        ("docker.io/hyperledger/a", HUB, "mirror.local:5000/hyperledger/a:latest"),
+        (f"hyperledger/a@{DIGEST}", HUB, f"mirror.local:5000/hyperledger/a@{DIGEST}"),
+        ("ghcr.io/hyperledger/a:1", HUB, "ghcr.io/hyperledger/a:1"),
+        ("hyperledger/a:1", {}, "hyperledger/a:1"),
+        ("Not An Image", HUB, "Not An Image"),
+        ("hyperledger/a:1", {"hyperledger/*": "m.io/*"}, "m.io/a:1"),
+        ("busybox", {"busybox": "m.io/box"}, "m.io/box:latest"),
+        ("docker.io/library/busybox:1", {"busybox": "m.io/box:2"}, "m.io/box:2"),
+        ("busybox:1", {"docker.io/library/*": "m.io/*"}, "m.io/busybox:1"),
+        ("busybox:1", {"docker.io/*": "m.io/hub/*"}, "m.io/hub/library/busybox:1"),
+        ("x.io/a/b:1", {"*": "m.io/*"}, "m.io/x.io/a/b:1"),
+        ("x.io/a/b:1", {"*/b": "m.io/b"}, "m.io/b:1"),
+        ("a/b:2.5", {"a/b:2.4": "m.io/b", "a/b:2.*": "m.io/b:x2.*"}, "m.io/b:x2.5"),
+        ("a/b:2.5", {"a/b:2.5": f"a/b@{DIGEST}"}, f"a/b@{DIGEST}"),
+        ("a/b:2.5", {"a/b": "m.io/first", "a/*": "m.io/second"}, "m.io/first:2.5"),
+        ("a/b:2.5", {"a/*": "m.io/first", "a/b": "m.io/second"}, "m.io/first:2.5"),
+        ("a/aa:1", {"a/a*aa": "m.io/*"}, "a/aa:1"),
+    ],
+)
+def test_an_image_is_rewritten_by_the_first_pattern_that_matches(
+    image: str, table: dict[str, str], expected: str
+) -> None:
+    """
+    For mirrors, air gaps and pinned digests; names of Docker Hub match with and without domain.
+    """
+    assert expected == references.rewritten(image, table)
+
+
+parts = st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True)
+versions = st.sampled_from([":1", ":v2.5-x", f"@{DIGEST}", f":1@{DIGEST}"])
+hosts = st.sampled_from(["docker.io", "x.io", "localhost:5000"])
+
+
+@given(hosts, st.lists(parts, min_size=2, max_size=4), versions)
+def test_a_whole_domain_moves_with_all_that_is_below(
+    host: str, names: list[str], version: str
+) -> None:
+    """
+    What comes out is a reference again, with the same repository, tag and digest.
+    """
+    repository = "/".join(names)
+
+    found = references.rewritten(f"{host}/{repository}{version}", {f"{host}/*": "m.io/p/*"})
+
+    assert f"m.io/p/{repository}{version}" == found == references.parse(found).full()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target"),
+    [
+        ("*/*", "a/*"),
+        ("a/b", "m.io/*"),
+        ("a/*", "m.io/*/*"),
+        ("a/*", "M.io//x"),
+        ("A/*", "m.io/ x"),
+        ("a//b", "m.io/x"),
+        ("", "m.io/x"),
+        ("a", ""),
+    ],
+)
+def test_a_line_that_could_never_work_is_told(pattern: str, target: str) -> None:
+    """
+    When the settings are read, not when a chaincode starts.
+    """
+    assert references.rewrite_problem(pattern, target)
+
+
+@pytest.mark.parametrize("pattern", ["docker.io/hyperledger/*", "*", "*/b", "a:2.*", "a*"])
+def test_a_line_that_can_work_is_taken(pattern: str) -> None:
+    """
+    With a `*` anywhere.
+    """
+    assert "" == references.rewrite_problem(pattern, "mirror.local/hyperledger/*")
