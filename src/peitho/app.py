@@ -14,9 +14,12 @@ from peitho import __version__
 from peitho.api import delivery, health, routes
 from peitho.api.connection import Connection
 from peitho.api.services import Services
+from peitho.api.system import architecture
 from peitho.clients.build_cache import BuildCache
 from peitho.clients.kubernetes import Kubernetes
 from peitho.clients.pod_watch import PodWatch
+from peitho.clients.registries import Account, Registries
+from peitho.clients.registry_calls import Endpoint
 from peitho.clients.storage import Storage
 from peitho.core import admission
 from peitho.core.admission import Trial
@@ -26,6 +29,9 @@ from peitho.core.chaincode import ChaincodeOptions, Chaincodes
 from peitho.core.containers import Containers
 from peitho.core.endings import Endings
 from peitho.core.images import Images, Provenance
+from peitho.core.publishing import Delivery, Publisher
+from peitho.core.pull_secret import PullSecret
+from peitho.core.pushing import Pushing, Target
 from peitho.core.runs import Limits as RunLimits
 from peitho.core.runs import Runs
 from peitho.core.sweeper import Finding, Sweeper, SweeperOptions
@@ -35,11 +41,17 @@ from peitho.core.tokens import Tokens
 from peitho.core.turns import Turns
 from peitho.core.usage import Usage
 from peitho.errors import NotFound, PeithoError
-from peitho.formats import manifests
+from peitho.formats import manifests, pull_secret, repositories
 from peitho.formats.manifests import PodSettings
 from peitho.formats.tar import Limits
 from peitho.formats.templates import Override
-from peitho.settings import BuilderSettings, ChaincodeSettings, Resources, Settings
+from peitho.settings import (
+    BuilderSettings,
+    ChaincodeSettings,
+    RegistrySettings,
+    Resources,
+    Settings,
+)
 
 log = structlog.get_logger()
 
@@ -96,8 +108,10 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
     provenance = Provenance()
     limits = _limits(settings)
     images = Images(storage, provenance, limits=limits)
+    publisher = _publisher(settings, images, storage, tasks)
+    _keep_pull_secret(settings, kubernetes, tasks)
     watch = _pod_watch(settings, kubernetes)
-    chaincodes = _chaincodes(settings, kubernetes, watch, images, storage)
+    chaincodes = _chaincodes(settings, kubernetes, watch, publisher, storage)
     Endings(kubernetes, watch, tasks=tasks)
     pods = BuildPods(
         kubernetes,
@@ -143,6 +157,7 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
         containers=Containers(chaincodes, builds),
         builds=builds,
         images=images,
+        publisher=publisher,
         storage=storage,
         tokens=tokens,
         watch=watch,
@@ -176,7 +191,7 @@ async def _sweep(
     tasks.run(watch.run(), name="pod watch")
     storage = Storage(settings.data_dir)
     images = Images(storage, Provenance(), limits=_limits(settings))
-    chaincodes = _chaincodes(settings, kubernetes, watch, images, storage)
+    chaincodes = _chaincodes(settings, kubernetes, watch, Delivery(images), storage)
     await chaincodes.synced()
     sweeper = Sweeper(
         kubernetes,
@@ -225,12 +240,16 @@ def _pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
 
 
 def _chaincodes(
-    settings: Settings, kubernetes: Kubernetes, watch: PodWatch, images: Images, storage: Storage
+    settings: Settings,
+    kubernetes: Kubernetes,
+    watch: PodWatch,
+    publisher: Publisher,
+    storage: Storage,
 ) -> Chaincodes:
     return Chaincodes(
         kubernetes,
         watch,
-        images,
+        publisher,
         storage=storage,
         tokens=Tokens(storage.delivery_key()),
         settings=_chaincode_pods(settings),
@@ -263,6 +282,53 @@ def _pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings)
         limits=_quantities(kind.resources, "limit"),
         rewrite=settings.images.rewrite,
         template=kind.template,
+        pull_secrets=_pull_secrets(settings),
+    )
+
+
+def _publisher(settings: Settings, images: Images, storage: Storage, tasks: Tasks) -> Publisher:
+    """How nodes get images, by the image mode."""
+    registry = settings.docker.registry
+    if settings.peitho.image_mode == "delivery":
+        return Delivery(images)
+    host, _ = repositories.split_server(registry.server_address)
+    endpoint = Endpoint(host, registry.api_prefix, registry.insecure, registry.ca_file)
+    registries = Registries(endpoint, _account(registry))
+    tasks.run(registries.run(), name="registries")
+    target = Target(
+        server=registry.server_address,
+        project=registry.project,
+        architecture=architecture(),
+        rewrite=settings.images.rewrite,
+    )
+    return Pushing(images, storage, registries, target)
+
+
+def _keep_pull_secret(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> None:
+    """Where no other is named, and there is an account to make one of."""
+    registry, instance = settings.docker.registry, settings.peitho.instance
+    if registry.pull_secret is None and _pull_secrets(settings):
+        host, _ = repositories.split_server(registry.server_address)
+        secret = PullSecret(
+            kubernetes, _account(registry), instance=instance, host=host, email=registry.email
+        )
+        tasks.spawn(secret.run(), name="pull secret")
+
+
+def _pull_secrets(settings: Settings) -> tuple[str, ...]:
+    registry = settings.docker.registry
+    if registry.pull_secret is not None:
+        return (registry.pull_secret,) if registry.pull_secret else ()
+    has_account = registry.server_address and (registry.username or registry.username_file)
+    return (pull_secret.name(settings.peitho.instance),) if has_account else ()
+
+
+def _account(registry: RegistrySettings) -> Account:
+    return Account(
+        registry.username,
+        registry.password.get_secret_value(),
+        registry.username_file,
+        registry.password_file,
     )
 
 

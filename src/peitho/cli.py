@@ -128,9 +128,6 @@ def serve(config: Path | None, **flags: Any) -> None:
     """Answer peers until SIGTERM."""
     loaded = _load(config, flags)
     effective = loaded.settings
-    if effective.peitho.image_mode == "registry":
-        click.echo("peitho.imageMode: registry is not possible yet; delivery is", err=True)
-        sys.exit(2)
     from peitho import app, logs  # noqa: PLC0415  `peitho version` need not load them
 
     logs.configure(effective.log)

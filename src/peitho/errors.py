@@ -6,7 +6,7 @@ PeithoError            500
 ├── NotFound           404
 ├── Conflict           409
 ├── Unsupported        501
-├── Unavailable        503   the cluster cannot be reached; worth a retry
+├── Unavailable        503   the cluster or a registry cannot be reached; worth a retry
 ├── StartFailed        500   a container could not be started, in the cluster's own words
 ├── TemplateRefused    500   a Pod template of the operator's cannot be used
 └── StorageFull        500   no room in the data directory; what is stored is intact
@@ -48,7 +48,7 @@ class Unsupported(PeithoError):  # noqa: N818
 
 
 class Unavailable(PeithoError):  # noqa: N818
-    """The Kubernetes API cannot be reached; the same call may succeed later."""
+    """The Kubernetes API or a registry cannot be reached; the same call may succeed later."""
 
     status = 503
 

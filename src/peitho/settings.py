@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,9 +19,11 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
+from peitho.errors import InvalidArgument
 from peitho.formats import references, templates
 
 __all__ = [
@@ -86,6 +88,10 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _trimmed(value: str) -> str:
+    return value.strip("/")
+
+
 def _rewrites(table: Mapping[str, str]) -> Mapping[str, str]:
     for pattern, target in table.items():
         if problem := references.rewrite_problem(pattern, target):
@@ -105,6 +111,7 @@ HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
+Trimmed = Annotated[str, AfterValidator(_trimmed)]
 Rewrites = Annotated[Mapping[str, str], AfterValidator(_rewrites)]
 Template = Annotated[Mapping[str, JsonValue], AfterValidator(_template)]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -146,7 +153,7 @@ class PeithoSettings(Section):
     """Images, and how Pods reach Peitho."""
 
     image_mode: Literal["delivery", "registry"] = "delivery"
-    """How nodes get a chaincode image: `delivery` is from Peitho itself, with no registry."""
+    """How nodes get a chaincode image: from Peitho itself, or from `docker.registry`."""
 
     puller_access_address: str = "peitho:8081"
     """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address."""
@@ -189,20 +196,43 @@ class KubernetesSettings(Section):
 class RegistrySettings(KebabSection):
     """The registry of `peitho.imageMode: registry`."""
 
-    server_address: str = ""
-    """HOST or HOST:PORT of the registry."""
+    server_address: Trimmed = ""
+    """HOST, HOST:PORT or either with a path, as nodes read it: images are pushed to
+    `server-address/project/NAME`."""
 
-    project: str = ""
-    """What comes between the address and an image's name: `server-address/project/NAME`."""
+    project: Trimmed = ""
+    """What comes between the address and an image's name: a project of Harbor, which has to be
+    there."""
 
     email: str = ""
     """The account's address; registries do not ask for it any more."""
 
     username: str = ""
-    """The account; empty: nobody in particular."""
+    """The account; without it, the registry is spoken to as nobody in particular."""
+
+    username_file: Path | None = None
+    """A file with the account, in place of `username`; read again at each use."""
 
     password: SecretStr = SecretStr("")
     """Its password or token."""
+
+    password_file: Path | None = None
+    """A file with the password, in place of `password`; read again at each use."""
+
+    insecure: bool = False
+    """Plain HTTP in place of HTTPS; nodes have to be told as well."""
+
+    ca_file: Path | None = None
+    """Certificates of authorities to trust, in PEM, beside those of the system; nodes have to be
+    told as well."""
+
+    api_prefix: Trimmed = ""
+    """The path before `/v2/` where the API is below one, such as docker-registry's `http.prefix`;
+    nodes have to be told as well."""
+
+    pull_secret: str | None = None
+    """The Secret that Pods pull with, of type `kubernetes.io/dockerconfigjson`; null: Peitho makes
+    one of the account; empty: none, since nodes have what they need."""
 
 
 class DockerSettings(KebabSection):
@@ -388,3 +418,33 @@ class Settings(Section):
     chaincode: ChaincodeSettings = ChaincodeSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _has_what_its_mode_needs(self) -> Self:
+        if self.peitho.image_mode == "registry":
+            _check_place(self.docker.registry.server_address, self.docker.registry.project)
+        return self
+
+
+def _check_place(address: str, project: str) -> None:
+    """Raise ValueError unless nodes find images there."""
+    if not address:
+        raise ValueError(
+            "docker.registry.server-address: is needed where peitho.imageMode is registry"
+        )
+    try:
+        # Without a dot, a port or `localhost` in front, it would be a name on Docker Hub.
+        found = references.parse(f"{address}/name").domain == address.partition("/")[0]
+    except InvalidArgument:
+        found = False
+    if not found:
+        raise ValueError(
+            "docker.registry.server-address: must be HOST[:PORT][/PATH], with a dot or a port and "
+            f"without https:// (is {address!r})"
+        )
+    try:
+        references.parse("/".join(part for part in (address, project, "name") if part))
+    except InvalidArgument:
+        raise ValueError(
+            f"docker.registry.project: must be names in lower case (is {project!r})"
+        ) from None

@@ -249,6 +249,8 @@ def _problem(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{key}: is no setting; {_known_instead(keys)}"
     message = re.sub("^Value error, ", "", error["msg"])
+    if not keys:  # of several keys, which it names itself
+        return message
     return f"{key}: {message}{_shown(keys, error.get('input'))}"
 
 

@@ -72,6 +72,11 @@ def ensure() -> None:
     _bring("fabric-images", key, archive)
 
 
+def find(tag: str) -> Image:
+    """The image of a tag."""
+    return next(each for each in _IMAGES if tag in each.tags)
+
+
 def archive(images: Sequence[Image] = _IMAGES) -> Path:
     """A docker archive of images; layers that they share are in it once."""
     with step("making the stand-ins of Fabric's images"):
@@ -161,13 +166,13 @@ def _write_archive(path: Path, images: Sequence[Image]) -> None:
     """The format of `docker save`: a manifest, configurations, layers."""
     names = sorted({name for image in images for name in image.layers})
     found = {name: layers.layer(name) for name in names}
-    digests = {name: _sha256(layer_path) for name, layer_path in found.items()}
+    digests = {name: sha256(layer_path) for name, layer_path in found.items()}
     manifest = []
     with tarfile.open(f"{path}.part", "w") as target:
         for name, layer_path in found.items():
             target.add(layer_path, arcname=f"{digests[name]}/layer.tar")
         for image in images:
-            config = json.dumps(_configuration(image, digests)).encode()
+            config = json.dumps(configuration(image, digests)).encode()
             name = f"{hashlib.sha256(config).hexdigest()}.json"
             _add(target, name, config)
             blobs = [f"{digests[each]}/layer.tar" for each in image.layers]
@@ -176,7 +181,8 @@ def _write_archive(path: Path, images: Sequence[Image]) -> None:
     Path(f"{path}.part").rename(path)
 
 
-def _configuration(image: Image, digests: Mapping[str, str]) -> dict[str, object]:
+def configuration(image: Image, digests: Mapping[str, str]) -> dict[str, object]:
+    """What an image's configuration says; digests are of its layers, by name."""
     return {
         "architecture": "amd64",
         "os": "linux",
@@ -199,6 +205,7 @@ def _add(target: tarfile.TarFile, name: str, content: bytes) -> None:
     target.addfile(header, io.BytesIO(content))
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The digits of a file's digest."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -72,8 +72,9 @@ class Peitho:
                     "peitho": {
                         "pullerAccessAddress": f"{host}:{delivery}",
                         "pullerImage": images.PEITHO,
+                        **settings.get("peitho", {}),
                     },
-                    **settings,
+                    **{key: each for key, each in settings.items() if key != "peitho"},
                 }
             )
         )

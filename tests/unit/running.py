@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -74,9 +75,11 @@ async def composed(
 
 
 @asynccontextmanager
-async def running(directory: Path, *, refused: bool = False) -> AsyncIterator[Running]:
+async def running(
+    directory: Path, *, refused: bool = False, **settings_of: Any
+) -> AsyncIterator[Running]:
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
-    settings = Settings(data_dir=directory / "data")
+    settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
     async with (
         composed(directory, settings, refused=refused) as (services, cluster),
         AsyncExitStack() as stack,

@@ -69,6 +69,7 @@ _ALLOWED: tuple[tuple[object, str], ...] = (
     (float, "a number"),
     (int, "a whole number"),
     (str, "text"),
+    (str | None, "text, or null"),
     (SecretStr, "text, never shown"),
 )
 

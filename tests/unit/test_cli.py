@@ -171,16 +171,6 @@ def test_an_unknown_flag_is_an_error_of_use() -> None:
     assert "No such option" in result.stderr
 
 
-def test_registry_mode_is_refused_for_now() -> None:
-    """
-    In a sentence, before anything is started.
-    """
-    result = run("serve", "--peitho.imageMode", "registry")
-
-    assert 2 == result.exit_code
-    assert "peitho.imageMode: registry is not possible yet; delivery is\n" == result.stderr
-
-
 @pytest.mark.parametrize(("flags", "said"), [(["--dry-run"], "1 would go"), ([], "1 removed")])
 async def test_sweep_tells_what_goes_and_why(tmp_path: Path, flags: list[str], said: str) -> None:
     """

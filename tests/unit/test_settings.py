@@ -70,3 +70,51 @@ def test_a_table_of_images_is_checked() -> None:
     """
     with pytest.raises(ValidationError, match=r"a/\*: M\.io//b: invalid reference format"):
         ImageSettings(rewrite={"a/b": "m.io/b", "a/*": "M.io//b"})
+
+
+def registry_mode(address: str, project: str, mode: str = "registry") -> Settings:
+    """Settings of a mode with a registry."""
+    registry = {"server-address": address, "project": project}
+    return Settings.model_validate(
+        {"peitho": {"imageMode": mode}, "docker": {"registry": registry}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "project"),
+    [
+        ("harbor.example.com", "chaincode"),
+        ("10.0.0.1:8099/", "/chaincode/"),
+        ("localhost", ""),
+        ("x.io/team/a", "chaincode/b"),
+    ],
+)
+def test_a_registry_is_where_nodes_find_it(address: str, project: str) -> None:
+    """
+    With a path, with a project, or without.
+    """
+    found = registry_mode(address, project).docker.registry
+
+    assert (address.strip("/"), project.strip("/")) == (found.server_address, found.project)
+
+
+@pytest.mark.parametrize(
+    ("address", "project", "problem"),
+    [
+        ("", "a", "server-address: is needed where peitho.imageMode is registry"),
+        ("https://x.io", "a", r"server-address: must be HOST\[:PORT\]\[/PATH\]"),
+        ("harbor", "a", r"server-address: must be HOST\[:PORT\]\[/PATH\]"),
+        ("x.io:port", "a", r"server-address: must be HOST\[:PORT\]\[/PATH\]"),
+        ("x.io", "Chaincode", "project: must be names in lower case"),
+    ],
+)
+def test_a_registry_that_nodes_would_not_find_is_refused(
+    address: str, project: str, problem: str
+) -> None:
+    """
+    Where it is used: a file for delivery may have anything there.
+    """
+    with pytest.raises(ValidationError, match=rf"docker\.registry\.{problem}"):
+        registry_mode(address, project)
+
+    assert registry_mode(address, project, "delivery")

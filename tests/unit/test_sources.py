@@ -340,3 +340,26 @@ def test_templates_are_read_and_their_problems_told(tmp_path: Path) -> None:
             "chaincode: {overrides: [{match: {msp: x}, template: {metadata: {name: x}}}]}",
         )
     )
+
+
+def test_a_problem_of_several_keys_names_them(tmp_path: Path) -> None:
+    """
+    It has no key of its own.
+    """
+    (found,) = problems(tmp_path, "peitho: {imageMode: registry}")
+
+    assert found.startswith("docker.registry.server-address: is needed where")
+
+
+def test_a_registrys_password_may_be_in_a_file_that_is_read_again(tmp_path: Path) -> None:
+    """
+    The variable with `_FILE` names it for both keys.
+    """
+    secret = tmp_path / "password"
+    secret.write_text("Harbor12345\n")
+    variables = {"PEITHO_DOCKER_REGISTRY_PASSWORD_FILE": str(secret)}
+    found = load(tmp_path, environment=variables).docker.registry
+
+    assert "Harbor12345" == found.password.get_secret_value()
+    assert secret == found.password_file
+    assert found.pull_secret is None

@@ -11,7 +11,7 @@ from peitho.api import models, queries
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.core.container import Container, State, Summary
-from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from peitho.formats import streams
 
 _CREATE_BYTES = 1024 * 1024
@@ -105,12 +105,13 @@ async def remove(request: web.Request) -> web.Response:
 async def inspect(request: web.Request) -> web.Response:
     """GET /containers/{id}/json — 200; 404."""
     details = await (await _container(request)).inspect()
-    image = services(request).images.find(details.summary.image)
+    image_id = ""
+    with suppress(Unavailable):  # the container is there, whether or not its registry is
+        found = await services(request).publisher.find(details.summary.image)
+        image_id = found.image.id if found else ""
 
     return json_response(
-        models.inspect(
-            details, image_id=image.id if image else "", tty=queries.is_versioned(request)
-        )
+        models.inspect(details, image_id=image_id, tty=queries.is_versioned(request))
     )
 
 

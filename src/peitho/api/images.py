@@ -9,7 +9,7 @@ from peitho.api.archives import body
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.api.system import architecture
-from peitho.core.images import Built
+from peitho.core.images import Built, tagged
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats import streams
 
@@ -25,7 +25,7 @@ async def build(request: web.Request) -> web.Response:
     if request.query.get("dockerfile", "Dockerfile") != "Dockerfile":
         raise InvalidArgument("only a Dockerfile of that name is read")
 
-    built = await services(request).images.build(name, body(request))
+    built = await services(request).publisher.build(name, body(request))
     services(request).usage.touch(built.image.name, request.remote or "")
 
     return _messages(_steps(built))
@@ -34,19 +34,20 @@ async def build(request: web.Request) -> web.Response:
 async def inspect(request: web.Request) -> web.Response:
     """GET /images/{name}/json — 200 for a chaincode image, or one asked to be pulled; 404."""
     name = request.match_info["name"]
-    images = services(request).images
-    if images.find(name) is None and images.pulled(name):
+    found = await services(request).publisher.find(name)
+    if found is None and services(request).images.pulled(name):
         return json_response(models.pulled_image(name, architecture=architecture()))
+    if found is None:
+        raise NotFound(f"No such image: {tagged(name)}")
 
-    image = images.get(name)
-    services(request).usage.touch(image.name, request.remote or "")
+    services(request).usage.touch(found.image.name, request.remote or "")
 
-    return json_response(models.image(image))
+    return json_response(models.image(found.image, reference=found.reference))
 
 
 async def list_all(request: web.Request) -> web.Response:
     """GET /images/json — 200: the chaincode images."""
-    found = services(request).images.list()
+    found = services(request).publisher.list()
 
     return json_response(
         [
@@ -74,7 +75,7 @@ async def remove(request: web.Request) -> web.Response:
     if not name:
         raise NotFound("No such image")
 
-    image = services(request).images.remove(name)
+    image = await services(request).publisher.remove(name)
 
     return json_response([{"Untagged": f"{image.name}:latest"}, {"Deleted": image.id}])
 

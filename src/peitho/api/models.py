@@ -186,12 +186,12 @@ def path_stat(stat: PathStat) -> Json:
     }
 
 
-def image(image: Image) -> Json:
-    """`docker inspect` of a chaincode image."""
+def image(image: Image, *, reference: str = "") -> Json:
+    """`docker inspect` of a chaincode image; `reference` is by what nodes pull it, if they do."""
     return {
         "Id": image.id,
         "RepoTags": [f"{image.name}:latest"],
-        "RepoDigests": [],
+        "RepoDigests": [reference] if reference else [],
         "Parent": "",
         "Comment": "put together by Peitho",
         "Created": image.created,

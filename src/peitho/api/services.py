@@ -9,6 +9,7 @@ from peitho.clients.storage import Storage
 from peitho.core.builds import Builds
 from peitho.core.containers import Containers
 from peitho.core.images import Images
+from peitho.core.publishing import Publisher
 from peitho.core.sweeper import Sweeper
 from peitho.core.tokens import Tokens
 from peitho.core.usage import Usage
@@ -21,6 +22,7 @@ class Services:
     containers: Containers
     builds: Builds
     images: Images
+    publisher: Publisher
     storage: Storage
     tokens: Tokens
     watch: PodWatch

@@ -58,7 +58,7 @@ async def info(request: web.Request) -> web.Response:
             "ContainersRunning": running,
             "ContainersPaused": 0,
             "ContainersStopped": len(found) - running,
-            "Images": len(services(request).images.list()),
+            "Images": len(services(request).publisher.list()),
             "Driver": "kubernetes",
             "OSType": "linux",
             "OperatingSystem": "Peitho on Kubernetes",

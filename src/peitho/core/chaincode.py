@@ -22,7 +22,7 @@ from peitho.clients.storage import Storage, spool
 from peitho.core import endings, pods
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, State, Summary
-from peitho.core.images import Images
+from peitho.core.publishing import Publisher, get
 from peitho.core.readers import Readers
 from peitho.core.tokens import Tokens, blob_scope
 from peitho.errors import (
@@ -70,7 +70,7 @@ class Chaincodes:
         self,
         kubernetes: Kubernetes,
         watch: PodWatch,
-        images: Images,
+        publisher: Publisher,
         *,
         storage: Storage,
         tokens: Tokens,
@@ -79,7 +79,7 @@ class Chaincodes:
     ) -> None:
         self.kubernetes = kubernetes
         self.watch = watch
-        self.images = images
+        self.publisher = publisher
         self.storage = storage
         self.settings = settings
         self.options = options
@@ -93,7 +93,7 @@ class Chaincodes:
 
         Raises NotFound for the image, Conflict for the name, Unavailable.
         """
-        image = self.images.get(spec.image)
+        image = (await get(self.publisher, spec.image)).image
         secret = manifests.chaincode_record(
             instance=self.settings.instance,
             container_id=secrets.token_hex(_ID_CHARACTERS // 2),
@@ -231,8 +231,10 @@ class Chaincode:
         if self._is_started():
             return False
         began = time.monotonic()
-        image = self._all.images.get(manifests.spec_of(self._secret).image)
-        job = manifests.chaincode_job(self._secret, image, settings=self._all.settings)
+        found = await get(self._all.publisher, manifests.spec_of(self._secret).image)
+        job = manifests.chaincode_job(
+            self._secret, found.image, settings=self._all.settings, reference=found.reference
+        )
         try:
             await self._kubernetes.create(job)
         except KubernetesError as error:

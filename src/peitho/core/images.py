@@ -87,7 +87,7 @@ class Images:
         """
         image = self.find(name)
         if image is None:
-            raise NotFound(f"No such image: {_tagged(name)}")
+            raise NotFound(f"No such image: {tagged(name)}")
         return image
 
     def find(self, name: str) -> Image | None:
@@ -124,10 +124,15 @@ class Images:
 
     def remove(self, name: str) -> Image:
         """Drop an image, and its layer if no other image has it."""
+        image = self.forget(name)
+        log.info("image removed", image=image.name)
+        return image
+
+    def forget(self, name: str) -> Image:
+        """Drop an image that is elsewhere by now."""
         image = self.get(name)
         self._storage.remove_image(image.name)
         self._drop_layer(image.layer)
-        log.info("image removed", image=image.name)
         return image
 
     def _build(self, name: str, archive: Path, directory: Path) -> Built:
@@ -205,7 +210,7 @@ def _first_level(entries: list[Entry], directory: str) -> tuple[str, ...]:
     return tuple(sorted({name.partition("/")[0] for name in below if name}))
 
 
-def _tagged(name: str) -> str:
+def tagged(name: str) -> str:
     """`NAME:latest`, as dockerd answers for a name without tag or digest."""
     last = name.rpartition("/")[2]
     return name if ":" in last or "@" in last else f"{name}:latest"

@@ -64,6 +64,7 @@ class PodSettings:
     rewrite: Mapping[str, str] = field(default_factory=dict)
     template: Mapping[str, Any] = field(default_factory=dict)
     overrides: Sequence[Override] = ()
+    pull_secrets: Sequence[str] = ()
 
     def user_for(self, image: str) -> int | None:
         """The numeric user for an image: the first pattern that matches, else the default."""
@@ -222,8 +223,14 @@ def files_patch(secret: Manifest, files: Mapping[str, bytes]) -> Manifest:
     return {"metadata": {"resourceVersion": version}, "data": _encoded(data)}
 
 
-def chaincode_job(secret: Manifest, image: Image, *, settings: PodSettings) -> Manifest:
-    """The Job that is a started chaincode container; its Pod is never made a second time."""
+def chaincode_job(
+    secret: Manifest, image: Image, *, settings: PodSettings, reference: str = ""
+) -> Manifest:
+    """
+    The Job that is a started chaincode container; its Pod is never made a second time.
+
+    `reference` is the image in a registry; without, it is the runtime image and a layer.
+    """
     metadata = secret["metadata"]
     template = {
         "metadata": {
@@ -232,7 +239,11 @@ def chaincode_job(secret: Manifest, image: Image, *, settings: PodSettings) -> M
             | {"kubectl.kubernetes.io/default-container": CHAINCODE},
         },
         "spec": _chaincode_pod(
-            secret, image, settings=settings, hostname=metadata["annotations"][ID]
+            secret,
+            image,
+            settings=settings,
+            hostname=metadata["annotations"][ID],
+            reference=reference,
         ),
     }
     return {
@@ -266,7 +277,7 @@ def is_finished(job: Manifest) -> bool:
 
 
 def _chaincode_pod(
-    secret: Manifest, image: Image, *, settings: PodSettings, hostname: str
+    secret: Manifest, image: Image, *, settings: PodSettings, hostname: str, reference: str
 ) -> Manifest:
     spec = spec_of(secret)
     user = settings.user_for(image.runtime)
@@ -312,11 +323,22 @@ def _chaincode_pod(
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
     if not files_of(secret):
         pod["volumes"].pop()
+    if reference:
+        _run_whole(pod, reference)
     if spec.host.shm_bytes > 0:
         main["volumeMounts"].append(_mount("shm", "/dev/shm"))  # noqa: S108  where Docker has it
         shared = {"medium": "Memory", "sizeLimit": str(spec.host.shm_bytes)}
         pod["volumes"].append({"name": "shm", "emptyDir": shared})
     return pod
+
+
+def _run_whole(pod: Manifest, reference: str) -> None:
+    """Run an image that has the layer in it: nothing is fetched, and nothing mounted for it."""
+    main = pod["containers"][0]
+    main["image"] = reference
+    main["volumeMounts"] = [each for each in main["volumeMounts"] if each["name"] != "layer"]
+    pod["volumes"] = [each for each in pod["volumes"] if each["name"] != "layer"]
+    del pod["initContainers"]
 
 
 def _puller(secret: Manifest, image: Image, *, settings: PodSettings, user: int | None) -> Manifest:
@@ -444,6 +466,8 @@ def _pod(user: int | None, settings: PodSettings) -> Manifest:
         "terminationGracePeriodSeconds": 1,
         "securityContext": security,
     }
+    if settings.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": each} for each in settings.pull_secrets]
     if settings.host_aliases:
         pod["hostAliases"] = [_host_alias(entry) for entry in settings.host_aliases]
     return pod

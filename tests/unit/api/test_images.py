@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from peitho.formats import oci
 from tests.unit.api.peers import wire
 from tests.unit.core.contexts import DOCKERFILE, context
+from tests.unit.core.test_pushing import fabric
+from tests.unit.registry import USER, RegistryDouble
 from tests.unit.running import Running, running
 
 TYPE = 'org.hyperledger.fabric.chaincode.type="GOLANG"'
@@ -158,3 +161,53 @@ async def test_an_image_is_removed(tmp_path: Path) -> None:
             peitho, "DELETE", f"/images/{NAME}?force=1"
         )
         assert 404 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]
+
+
+async def test_an_image_in_a_registry_is_told_with_its_digest(tmp_path: Path) -> None:
+    """
+    It is built, inspected, listed and removed as any other; Pods pull it with the account.
+    """
+    async with RegistryDouble.start(auth="basic") as double:
+        fabric(double)
+        settings: dict[str, Any] = {
+            "peitho": {"imageMode": "registry"},
+            "images": {"rewrite": {"hyperledger/*": f"{double.address}/hyperledger/*"}},
+            "docker": {
+                "registry": {
+                    "server-address": double.address,
+                    "project": "chaincode",
+                    "username": USER.username,
+                    "password": USER.password,
+                    "insecure": True,
+                }
+            },
+        }
+        async with running(tmp_path, **settings) as peitho:
+            await build(peitho)
+            _, image = await ask(peitho, "GET", f"/images/{NAME}/json")
+            digest = oci.digest_of(double.repository(f"chaincode/{NAME}").manifests["latest"][1])
+            assert [f"{double.address}/chaincode/{NAME}@{digest}"] == image["RepoDigests"]
+            (listed,) = (await ask(peitho, "GET", "/images/json"))[1]
+            assert image["Id"] == listed["Id"]
+            await peitho.cluster.until_asked("POST", "secrets")
+            assert "secrets/peitho-registry" in peitho.cluster.objects
+
+            assert 200 == (await ask(peitho, "DELETE", f"/images/{NAME}"))[0]
+            assert 404 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]
+
+
+async def test_a_push_that_fails_is_a_status_in_the_registrys_words(tmp_path: Path) -> None:
+    """
+    Peers show it to their operators.
+    """
+    async with RegistryDouble.start() as double:
+        settings: dict[str, Any] = {
+            "peitho": {"imageMode": "registry"},
+            "images": {"rewrite": {"hyperledger/*": f"{double.address}/hyperledger/*"}},
+            "docker": {"registry": {"server-address": double.address, "insecure": True}},
+        }
+        async with running(tmp_path, **settings) as peitho:
+            status, answer = await ask(peitho, "POST", f"/build?t={NAME}", context())
+
+    assert 500 == status
+    assert "hyperledger/fabric-baseos:2.5: there is no such image in" in answer["message"]

@@ -11,7 +11,16 @@ from peitho.formats.templates import Override
 from peitho.formats.wrapper import WRAPPER
 from tests.unit.formats.expansion import expand
 from tests.unit.formats.restricted import violations
-from tests.unit.formats.test_manifests import ID, IMAGE, SETTINGS, SPEC, job, pod_of, record
+from tests.unit.formats.test_manifests import (
+    ID,
+    IMAGE,
+    SETTINGS,
+    SPEC,
+    job,
+    pod_of,
+    record,
+    with_files,
+)
 
 Manifest = dict[str, Any]
 
@@ -306,3 +315,35 @@ def test_templates_are_in_the_pods_of_those_they_are_for() -> None:
     assert "mine" == pod_of(made)["priorityClassName"]
     assert "a" == build(settings=settings)["metadata"]["labels"]["team"]
     assert "priorityClassName" not in build(settings=settings)["spec"]
+
+
+WHOLE = f"x.io/chaincode/mycc@sha256:{'0a' * 32}"
+
+
+def test_an_image_of_a_registry_runs_by_itself() -> None:
+    """
+    By its digest; nothing is fetched, and nothing mounted over what is in it.
+    """
+    secret = with_files(record(), {"/etc/hyperledger/fabric/client.key": b"key"})
+    pod = pod_of(manifests.chaincode_job(secret, IMAGE, settings=SETTINGS, reference=WHOLE))
+
+    (main,) = pod["containers"]
+    assert WHOLE == main["image"]
+    assert "initContainers" not in pod
+    assert ["files"] == [each["name"] for each in pod["volumes"]]
+    assert {"/etc/hyperledger/fabric/client.key": "files"} == mounts(main)
+    assert [] == violations(pod)
+
+    bare = pod_of(manifests.chaincode_job(record(), IMAGE, settings=SETTINGS, reference=WHOLE))
+    assert [] == bare["volumes"] == bare["containers"][0]["volumeMounts"]
+
+
+def test_pods_pull_with_the_registrys_secret() -> None:
+    """
+    Builds as well, whose images may be there too; without one, there is none.
+    """
+    settings = dataclasses.replace(SETTINGS, pull_secrets=("peitho-registry",))
+
+    for pod in (pod_of(job(record(), settings=settings)), build(settings=settings)["spec"]):
+        assert [{"name": "peitho-registry"}] == pod["imagePullSecrets"]
+    assert "imagePullSecrets" not in build()["spec"]

@@ -1,0 +1,83 @@
+"""The registries that images come from and go to, and the account of the one that is ours."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from peitho.clients.registry import Registry
+from peitho.clients.registry_calls import Credentials, Endpoint, Patience
+from peitho.formats.repositories import api_host, is_loopback
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Account:
+    """An account whose name and password may be in files; those are read anew at each use."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    username_file: Path | None = None
+    password_file: Path | None = None
+
+    def read(self) -> Credentials | None:
+        """As it is now; None if there is none.  A file that cannot be read leaves the last."""
+        self.username = _content(self.username_file, self.username)
+        self.password = _content(self.password_file, self.password)
+        if not self.username and not self.password:
+            return None
+        return Credentials(self.username, self.password)
+
+
+class Registries:
+    """Each is connected when it is first needed, and all are closed at the end."""
+
+    def __init__(
+        self, own: Endpoint, account: Account, *, patience: Patience | None = None
+    ) -> None:
+        self._own = own
+        self._account = account
+        self._patience = patience
+        self._stack = AsyncExitStack()
+        self._connected: dict[str, Registry] = {}
+
+    async def run(self) -> None:
+        """Wait for the end, and close all connections then."""
+        async with self._stack:
+            await asyncio.Event().wait()
+
+    async def own(self) -> Registry:
+        """The one that images are pushed to."""
+        return await self.of(self._own.host)
+
+    async def of(self, domain: str) -> Registry:
+        """The one that a reference names; ours has the account, others are asked as nobody."""
+        found = self._connected.get(domain)
+        if found is None:
+            endpoint = Endpoint(
+                api_host(domain), insecure=is_loopback(domain), ca_file=self._own.ca_file
+            )
+            if domain == self._own.host:
+                own = self._own
+                endpoint = Endpoint(api_host(own.host), own.prefix, own.insecure, own.ca_file)
+            credentials = self._account.read if domain == self._own.host else _nobody
+            connecting = Registry.connect(endpoint, credentials, patience=self._patience)
+            found = self._connected[domain] = await self._stack.enter_async_context(connecting)
+        return found
+
+
+def _nobody() -> None:
+    return None
+
+
+def _content(file: Path | None, last: str) -> str:
+    if file is None:
+        return last
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        log.warning("credentials file not read", file=str(file), cause=type(error).__name__)
+        return last

@@ -1,0 +1,116 @@
+"""
+What a registry asks of who calls it: to say who it is, to come again later, or not at all.
+
+https://distribution.github.io/distribution/spec/auth/token/
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from peitho.errors import PeithoError
+
+_CHALLENGE = re.compile(r"(?:^|,)\s*(basic|bearer)(?=\s|,|$)", re.IGNORECASE)
+_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPED = re.compile(r"\\(.)")
+# What the specification says where a token server does not.
+_SHORTEST_SECONDS = 60
+_LONGEST_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """`basic`, or `bearer` with the token server to ask, and the service to name to it."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """A token, and for how long it is good."""
+
+    text: str
+    seconds: float
+
+
+def read_challenge(headers: Iterable[str]) -> Challenge | None:
+    """The one that can be met best: bearer before basic; None if there is neither."""
+    found = [each for header in headers for each in _challenges(header)]
+    bearer = (each for each in found if each.scheme == "bearer" and each.realm)
+    basic = (each for each in found if each.scheme == "basic")
+    return next(bearer, None) or next(basic, None)
+
+
+def read_token(content: bytes) -> Token:
+    """
+    A token server's answer.
+
+    Raises PeithoError if there is no token in it.
+    """
+    try:
+        answer = json.loads(content)
+        text = answer.get("token") or answer.get("access_token")
+        seconds = float(answer.get("expires_in") or _SHORTEST_SECONDS)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise PeithoError("the token server's answer cannot be read") from None
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+        raise PeithoError("the token server's answer has no token in it")
+    return Token(text, seconds)
+
+
+def _challenges(header: str) -> Iterable[Challenge]:
+    # A quoted text may look like the beginning of another challenge.
+    bare = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), header)
+    starts = list(_CHALLENGE.finditer(bare))
+    ends = [*(each.start() for each in starts[1:]), len(header)]
+    for start, end in zip(starts, ends, strict=False):
+        parameters = {
+            key.lower(): _ESCAPED.sub(r"\1", quoted) or plain
+            for key, quoted, plain in _PARAMETER.findall(header[start.end() : end])
+        }
+        yield Challenge(
+            start[1].lower(), parameters.get("realm", ""), parameters.get("service", "")
+        )
+
+
+def retry_after(header: str, *, now: datetime) -> float:
+    """Seconds that `Retry-After` asks to wait, whichever of its two forms it has; 0 if neither."""
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def refusal(content: bytes, *, secrets: Iterable[str]) -> str:
+    """A registry's own words for its no, short, printable, and without our secrets."""
+    text = content.decode(errors="replace")
+    with suppress(ValueError, RecursionError):
+        text = _told(json.loads(content)) or text
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(printable.split())[:_LONGEST_CHARACTERS]
+
+
+def _told(document: Any) -> str:
+    """The messages of the errors that the distribution specification has registries answer."""
+    errors = document.get("errors") if isinstance(document, dict) else None
+    if not isinstance(errors, list):
+        return ""
+    parts = []
+    for each in errors:
+        if isinstance(each, dict):
+            told = (each.get("code"), each.get("message"))
+            parts.append(": ".join(word for word in told if isinstance(word, str) and word))
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,76 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from peitho.clients.registries import Account, Registries
+from peitho.clients.registry_calls import Credentials, Endpoint
+from tests.unit.registry import USER, RegistryDouble
+
+
+def test_an_account_is_what_was_written() -> None:
+    """
+    Or none.
+    """
+    assert Account("robot", "p").read() == Credentials("robot", "p")
+    assert Account().read() is None
+    assert "secret" not in repr(Account("robot", "secret"))
+
+
+def test_an_account_in_files_is_read_anew(tmp_path: Path) -> None:
+    """
+    A file that is away for a moment, as when a Secret is changed, leaves what was in it.
+    """
+    name, password = tmp_path / "username", tmp_path / "password"
+    account = Account("old", "old", name, password)
+    assert account.read() == Credentials("old", "old")
+
+    name.write_text("robot\n")
+    password.write_text("Harbor12345\n")
+    assert account.read() == Credentials("robot", "Harbor12345")
+
+    password.write_text("Harbor67890")
+    name.unlink()
+    assert account.read() == Credentials("robot", "Harbor67890")
+
+
+async def test_ours_has_the_account_and_others_are_asked_as_nobody() -> None:
+    """
+    Each is connected once, and closed at the end.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as double,
+        RegistryDouble.start() as other,
+        asyncio.TaskGroup() as group,
+    ):
+        registries = Registries(double.endpoint, Account(USER.username, USER.password))
+        running = group.create_task(registries.run())
+        await asyncio.sleep(0)
+
+        own = await registries.own()
+        assert own is await registries.of(double.address)
+        assert await own.digest("a", "latest") is None
+        assert "Authorization" in double.headers[-1]
+        elsewhere = await registries.of(other.address)
+        assert elsewhere is await registries.of(other.address)
+        assert elsewhere is not own
+        assert other.address == elsewhere.host
+
+        running.cancel()
+
+    with pytest.raises(RuntimeError, match="closed"):
+        await own.digest("a", "latest")
+
+
+async def test_docker_hub_is_asked_where_its_api_is() -> None:
+    """
+    Under its name in references.
+    """
+    async with asyncio.TaskGroup() as group:
+        registries = Registries(Endpoint("x.io"), Account())
+        running = group.create_task(registries.run())
+        await asyncio.sleep(0)
+
+        assert "registry-1.docker.io" == (await registries.of("docker.io")).host
+
+        running.cancel()
