@@ -28,11 +28,16 @@ def cluster() -> Iterator[Cluster]:
 async def peitho(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Peitho]:
-    """A Peitho whose Pods come to a new namespace with `enforce=restricted`."""
+    """
+    A Peitho whose Pods come to a new namespace with `enforce=restricted`.
+
+    It answers `start` as soon as the process runs, as dockerd does; `test_lifecycle.py` has one
+    that watches for a moment more, as is the default.
+    """
     folder: Path = tmp_path_factory.mktemp("peitho")
     async with (
         namespace(cluster) as name,
-        Peitho.start(cluster, name, folder) as running,
+        Peitho.start(cluster, name, folder, chaincode={"settleSeconds": 0}) as running,
     ):
         yield running
 

@@ -3,19 +3,33 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, pods, until
-from tests.lab.peitho import Peitho
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import Peitho, namespace
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
 
 LINES = 10_240
+
 OUTPUT = b"".join(b"%01023d\n" % number for number in range(LINES))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def peitho(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Peitho]:
+    """A Peitho with all defaults: its `start` watches a new process for a moment."""
+    folder = tmp_path_factory.mktemp("peitho")
+    async with namespace(cluster) as name, Peitho.start(cluster, name, folder) as running:
+        yield running
 
 
 async def launched(calls: Calls, name: str, body: str, **host_config: int) -> None:
