@@ -134,6 +134,7 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
             output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
         ),
         tasks=tasks,
+        pulled=_pod_settings(settings, settings.builder).pulled,
     )
     builds = Builds(
         runs,

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -222,8 +222,10 @@ class Runs:
         provenance: Provenance,
         limits: Limits,
         tasks: Tasks,
+        pulled: Callable[[str], str] = str,
     ) -> None:
         self._backend = backend
+        self._pulled = pulled
         self._cache = cache
         self._turns = turns
         self._storage = storage
@@ -239,7 +241,8 @@ class Runs:
         self, build_id: str, spec: ContainerSpec, uploads: list[Upload], *, peer: str
     ) -> tuple[Run, str]:
         """The run for a build, and a line that says why it is not carried out now, if it is not."""
-        key = digests.build_key(spec, [(upload.path, upload.tree) for upload in uploads])
+        pulled = replace(spec, image=self._pulled(spec.image))
+        key = digests.build_key(pulled, [(upload.path, upload.tree) for upload in uploads])
         if self._cache is None:
             key = f"{key}-{build_id}"
         if (run := self._by_key.get(key)) and not _failed(run):

@@ -9,10 +9,12 @@ from peitho.core.runs import Run
 from peitho.formats import pods as pod_status
 from peitho.formats.manifests import BUILD, HELPER
 from peitho.formats.pods import Exit
+from peitho.settings import Settings
 from tests.unit.core.test_build_pods import done, told
 from tests.unit.core.test_build_pods import scene as pod_scene
-from tests.unit.core.test_runs import SAID, SPEC, outcome, said, scene
+from tests.unit.core.test_runs import SAID, SPEC, Scene, outcome, said, scene
 from tests.unit.double import after, always, answer, refusal
+from tests.unit.running import composed
 
 
 async def test_a_run_that_is_being_ended_is_not_joined(tmp_path: Path) -> None:
@@ -158,3 +160,22 @@ async def test_a_build_that_ran_is_not_a_failed_start(tmp_path: Path) -> None:
         it.run.tell_running()
         it.run.take_exit(1)
         assert (1, "") == await it.carry_out()
+
+
+async def test_a_builder_image_that_is_pinned_anew_is_another_build(tmp_path: Path) -> None:
+    """
+    It counts by the name under which it is pulled, not by the peer's.
+    """
+    keys = set()
+    for digit in "ab":
+        images = {"rewrite": {SPEC.image: f"{SPEC.image}@sha256:{digit * 64}"}}
+        settings = Settings.model_validate({"data_dir": tmp_path / digit, "images": images})
+        async with composed(tmp_path, settings) as (services, cluster):
+            it = Scene(services, cluster)
+            await it.finish(await it.started())
+            await asyncio.sleep(0.05)
+            keys |= {each.name for each in (tmp_path / digit / "builds").iterdir()} - {".aside"}
+            for build in it.made:
+                await build.remove()
+
+    assert 2 == len(keys)
