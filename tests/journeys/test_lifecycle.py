@@ -74,7 +74,7 @@ async def test_a_kill_for_memory_is_told(calls: Calls, peitho: Peitho) -> None:
     """
     137, and OOMKilled in inspect, log and Event.
     """
-    await launched(calls, "greedy", "sleep 2; x=x; while true; do x=$x$x; done", Memory=32 << 20)
+    await launched(calls, "greedy", "sleep 2; x=x; while true; do x=$x$x; done", Memory=64 << 20)
 
     assert 137 == await calls.wait("greedy")
 

@@ -53,6 +53,7 @@ async def test_ten_peers_that_install_one_package_compile_it_once(
         assert ({0}, 1, 1) == (set(codes), len(ids), len(set(results)))
         assert PEERS - 1 == sum(b"under way for another peer" in each for each in outputs)
 
+        await until(lambda: _kept(peitho) == 1)
         await peitho.end()
         await peitho.begin()
         async with Calls.to(peitho) as calls:
@@ -61,6 +62,11 @@ async def test_ten_peers_that_install_one_package_compile_it_once(
         assert (0, results[0]) == (code, result)
         assert [b" ---> Using cache", *ids] == output.splitlines()
         assert 1 == peitho.log.read_text().count("build ended")
+
+
+def _kept(peitho: Peitho) -> int:
+    """How many builds the cache has: they are kept a moment after peers have their result."""
+    return len(list((peitho.data_dir / "builds").glob("*/about.json")))
 
 
 async def test_a_build_that_failed_is_done_anew(cluster: Cluster, tmp_path: Path) -> None:

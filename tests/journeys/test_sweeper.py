@@ -31,10 +31,13 @@ async def test_what_is_over_goes_and_what_has_its_peer_stays(
     """
     Ended chaincode, and chaincode whose peer refuses connections; nothing foreign, nothing alive.
     """
-    listener = socket.create_server(("127.0.0.1", 0))
-    closed = socket.create_server(("127.0.0.1", 0))
-    port, nobody = listener.getsockname()[1], closed.getsockname()[1]
-    closed.close()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = closed.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await _swept(cluster, tmp_path, listener.getsockname()[1], nobody)
+
+
+async def _swept(cluster: Cluster, tmp_path: Path, port: int, nobody: int) -> None:
     async with (
         namespace(cluster) as name,
         Peitho.start(cluster, name, tmp_path, sweeper=QUICK) as peitho,
@@ -45,9 +48,9 @@ async def test_what_is_over_goes_and_what_has_its_peer_stays(
         await calls.make_image("image-ends", "sleep 2; exit 3")
         for each, image, at in (
             ("lives", "image-lives", port),
+            ("ends", "image-ends", port),
             ("orphan", "image-lives", nobody),
             ("waited", "image-lives", nobody),
-            ("ends", "image-ends", port),
         ):
             await calls.create(each, image, command(at))
             assert 204 == (await calls.start(each)).status
@@ -61,7 +64,6 @@ async def test_what_is_over_goes_and_what_has_its_peer_stays(
         peitho.kubectl("get", "secret", "foreign")
         # That no container has an image is no reason for it to go.
         assert 200 == (await calls.call("GET", "/images/image-ends/json")).status
-    listener.close()
 
 
 async def test_a_dry_run_tells_and_removes_nothing(cluster: Cluster, tmp_path: Path) -> None:
