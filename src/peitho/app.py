@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from peitho.clients.pod_watch import PodWatch
 from peitho.clients.registries import Account, Registries
 from peitho.clients.registry_calls import Endpoint
 from peitho.clients.storage import Storage
-from peitho.core import admission
+from peitho.core import admission, adoption
 from peitho.core.admission import Trial
 from peitho.core.build_pods import BuildPodOptions, BuildPods
 from peitho.core.builds import BuilderOptions, Builds
@@ -42,6 +42,7 @@ from peitho.core.turns import Turns
 from peitho.core.usage import Usage
 from peitho.errors import NotFound, PeithoError
 from peitho.formats import manifests, pull_secret, repositories
+from peitho.formats.go_peitho import GoChaincode
 from peitho.formats.manifests import PodSettings
 from peitho.formats.tar import Limits
 from peitho.formats.templates import Override
@@ -69,6 +70,15 @@ async def serve(settings: Settings) -> None:
     async with _connected(settings) as kubernetes:
         await admission.check(kubernetes, _templates(settings))
         await _run(settings, kubernetes, stop)
+
+
+async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
+    """The chaincode of the Go project, each once it has been dealt with; Unavailable."""
+    async with _connected(settings) as kubernetes:
+        for found in await adoption.survey(kubernetes):
+            if not dry_run:
+                await adoption.adopt(kubernetes, found)
+            yield found
 
 
 async def _run(settings: Settings, kubernetes: Kubernetes, stop: asyncio.Event) -> None:
@@ -134,7 +144,7 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
             output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
         ),
         tasks=tasks,
-        pulled=_pod_settings(settings, settings.builder).pulled,
+        decided=[list(settings.images.rewrite.items()), settings.builder.template],
     )
     builds = Builds(
         runs,
@@ -175,9 +185,7 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
     """
     if not (settings.data_dir / "images").is_dir():
         raise NotFound(f"No Peitho keeps its data in {settings.data_dir}: sweep where it runs")
-    async with Kubernetes.connect(
-        kubeconfig=settings.kubernetes.kubeconfig, namespace=settings.kubernetes.namespace
-    ) as kubernetes:
+    async with _connected(settings) as kubernetes:
         try:
             async with asyncio.TaskGroup() as group:
                 return await _sweep(settings, kubernetes, Tasks(group), dry_run=dry_run)

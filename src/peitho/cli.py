@@ -1,4 +1,4 @@
-"""The command line: serve, config, sweep, version."""
+"""The command line: serve, config, sweep, adopt, version."""
 
 import asyncio
 import sys
@@ -11,6 +11,7 @@ import click
 
 from peitho import __version__, sources
 from peitho.errors import PeithoError, TemplateRefused, Unavailable
+from peitho.settings import Settings
 from peitho.sources import Loaded, SettingsError
 
 _HELP = ("-h", "--help")
@@ -148,6 +149,31 @@ def show_config(config: Path | None, **flags: Any) -> None:
     if loaded.notes:
         notes = "; ".join(f"{key} {note}" for key, note in loaded.notes.items())
         click.echo(f"warning: {notes}", err=True)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only say what there is.")
+@click.option("--yes", is_flag=True, help="End it; the next call of a peer launches it here.")
+@_flags
+def adopt(config: Path | None, *, dry_run: bool, yes: bool, **flags: Any) -> None:
+    """Take chaincode over that the Go Peitho runs, from Deployments of its own."""
+    if dry_run == yes:
+        raise click.UsageError("say either --dry-run or --yes")
+    try:
+        asyncio.run(_adopt(_load(config, flags).settings, dry_run=dry_run))
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+async def _adopt(effective: Settings, *, dry_run: bool) -> None:
+    from peitho import app  # noqa: PLC0415  see serve
+
+    count = 0
+    async for found in app.adopt(effective, dry_run=dry_run):
+        count += 1
+        click.echo(f"{found}: {'would be' if dry_run else 'is'} scaled to 0")
+    click.echo(f"{count} found" if count else "no chaincode of the Go Peitho here")
 
 
 @main.command()

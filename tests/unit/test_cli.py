@@ -23,13 +23,13 @@ def run(*arguments: str, **environment: str) -> Result:
 
 def test_help_says_what_it_is_for_and_what_changes_on_a_peer() -> None:
     """
-    And names the three commands.
+    And names the commands.
     """
     result = run("--help")
 
     assert 0 == result.exit_code
     assert "CORE_VM_ENDPOINT=tcp://peitho:8080" in result.output
-    for command in ("serve", "config", "version"):
+    for command in ("serve", "config", "adopt", "version"):
         assert f"\n  {command} " in result.output
     assert result.output == run("-h").output
 
@@ -169,6 +169,27 @@ def test_an_unknown_flag_is_an_error_of_use() -> None:
 
     assert 2 == result.exit_code
     assert "No such option" in result.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run", "--yes")])
+def test_adopt_wants_to_be_told_whether_it_may(words: tuple[str, ...]) -> None:
+    """
+    It ends what runs, so nothing is taken for granted.
+    """
+    result = run("adopt", *words)
+
+    assert 2 == result.exit_code
+    assert "say either --dry-run or --yes" in result.stderr
+
+
+def test_adopt_without_a_cluster_says_so(tmp_path: Path) -> None:
+    """
+    In a sentence, with exit status 2.
+    """
+    result = run("adopt", "--dry-run", "--k8s.kubeconfig", str(tmp_path / "none"))
+
+    assert 2 == result.exit_code
+    assert result.stderr.startswith("No Kubernetes: ")
 
 
 @pytest.mark.parametrize(("flags", "said"), [(["--dry-run"], "1 would go"), ([], "1 removed")])

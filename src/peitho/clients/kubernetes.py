@@ -22,6 +22,8 @@ from peitho.errors import PeithoError, Unavailable
 Manifest = dict[str, Any]
 
 _PATHS = {
+    "ConfigMap": "api/v1/namespaces/{namespace}/configmaps",
+    "Deployment": "apis/apps/v1/namespaces/{namespace}/deployments",
     "Event": "api/v1/namespaces/{namespace}/events",
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -222,10 +222,10 @@ class Runs:
         provenance: Provenance,
         limits: Limits,
         tasks: Tasks,
-        pulled: Callable[[str], str] = str,
+        decided: object = None,
     ) -> None:
         self._backend = backend
-        self._pulled = pulled
+        self._decided = decided
         self._cache = cache
         self._turns = turns
         self._storage = storage
@@ -241,8 +241,8 @@ class Runs:
         self, build_id: str, spec: ContainerSpec, uploads: list[Upload], *, peer: str
     ) -> tuple[Run, str]:
         """The run for a build, and a line that says why it is not carried out now, if it is not."""
-        pulled = replace(spec, image=self._pulled(spec.image))
-        key = digests.build_key(pulled, [(upload.path, upload.tree) for upload in uploads])
+        trees = [(upload.path, upload.tree) for upload in uploads]
+        key = digests.build_key(spec, trees, decided=self._decided)
         if self._cache is None:
             key = f"{key}-{build_id}"
         if (run := self._by_key.get(key)) and not _failed(run):

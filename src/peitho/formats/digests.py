@@ -20,10 +20,13 @@ def tree(entries: Sequence[Entry]) -> str:
     return _sha256(lines)
 
 
-def build_key(spec: ContainerSpec, uploads: Sequence[tuple[str, str]]) -> str:
+def build_key(
+    spec: ContainerSpec, uploads: Sequence[tuple[str, str]], *, decided: object = None
+) -> str:
     """
     The sha256 of all that a build's outcome depends on; `uploads` are directories and their trees.
 
+    `decided` is what the operator changes about builds: other images, and a template.
     The builder image counts by its name: what a moved tag means to the cache is told in the docs.
     """
     return _sha256(
@@ -34,6 +37,7 @@ def build_key(spec: ContainerSpec, uploads: Sequence[tuple[str, str]]) -> str:
             "env": spec.env,
             "directory": spec.working_directory,
             "uploads": list(uploads),
+            "decided": decided,
         }
     )
 

@@ -171,3 +171,11 @@ class TestKeys:
         assert key == digests.build_key(equal, list(UPLOADS))
         assert 64 == len(key)
         assert int(key, 16)
+
+    def test_what_the_operator_changes_makes_another_build(self) -> None:
+        """
+        Another image in the builder's place, or another variable for it.
+        """
+        assert digests.build_key(SPEC, UPLOADS) != digests.build_key(
+            SPEC, UPLOADS, decided=[[["a", "b"]], {}]
+        )

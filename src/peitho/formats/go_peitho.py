@@ -1,0 +1,87 @@
+"""
+Chaincode as the Go project of the same name runs it: a Deployment, and a ConfigMap with its keys.
+
+It gives them no label but `app`, which is the Deployment's own name, as is its only container's
+(pkg/k8s/service.go there).  The name is the Docker name with dashes for dots, or a hash of it: the
+Docker name cannot be told from it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Manifest = dict[str, Any]
+
+ADOPTED = "peitho/adopted"
+_REPLICAS = "peitho/adopted-replicas"
+_CHAINCODE = "CORE_CHAINCODE_ID_NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class GoChaincode:
+    """One chaincode of the Go project; `config_map` is empty where the peer has no TLS."""
+
+    deployment: str
+    config_map: str
+    chaincode: str
+    msp_id: str
+    image: str
+    replicas: int
+
+    def __str__(self) -> str:
+        keys = f", keys in ConfigMap {self.config_map}" if self.config_map else ""
+        owner = f" of {self.msp_id}" if self.msp_id else ""
+        return (
+            f"Deployment {self.deployment}: {self.chaincode}{owner}, image {self.image}, "
+            f"replicas {self.replicas}{keys}"
+        )
+
+
+def find(
+    deployments: Sequence[Manifest], config_maps: Sequence[Manifest]
+) -> tuple[GoChaincode, ...]:
+    """The chaincodes among the Deployments of a namespace; of ConfigMaps only names are read."""
+    names = {each["metadata"]["name"] for each in config_maps}
+    return tuple(_read(each, names) for each in deployments if _is_chaincode(each))
+
+
+def adoption(found: GoChaincode) -> Manifest:
+    """The change to the Deployment that ends the process, and says what was there."""
+    return {
+        "metadata": {"labels": {ADOPTED: "true"}, "annotations": {_REPLICAS: str(found.replicas)}},
+        "spec": {"replicas": 0},
+    }
+
+
+def mark() -> Manifest:
+    """The change to the ConfigMap by which it is found again."""
+    return {"metadata": {"labels": {ADOPTED: "true"}}}
+
+
+def _is_chaincode(deployment: Manifest) -> bool:
+    metadata, spec = deployment["metadata"], deployment["spec"]
+    containers = spec["template"]["spec"]["containers"]
+    return (
+        spec["selector"].get("matchLabels") == {"app": metadata["name"]}
+        and [metadata["name"]] == [each["name"] for each in containers]
+        and _CHAINCODE in _env(containers[0])
+    )
+
+
+def _read(deployment: Manifest, config_maps: set[str]) -> GoChaincode:
+    name = deployment["metadata"]["name"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    env = _env(container)
+    keys = f"{name}-configmap"
+    return GoChaincode(
+        deployment=name,
+        config_map=keys if keys in config_maps else "",
+        chaincode=env[_CHAINCODE],
+        msp_id=env.get("CORE_PEER_LOCALMSPID", ""),
+        image=container["image"],
+        replicas=deployment["spec"].get("replicas", 1),
+    )
+
+
+def _env(container: Mapping[str, Any]) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in container.get("env") or []}
