@@ -5,7 +5,9 @@ lightkube gives kubeconfig, credentials and transport.  Objects stay what they a
 dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
 """
 
+import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +33,10 @@ _PATHS = {
 }
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _REQUEST_SECONDS = 10.0
+_CONNECTIONS = 50
+# An overloaded API server refuses with 429, and says when to come again.
+_TRIES = 6
+_LONGEST_PAUSE_SECONDS = 5
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
@@ -48,8 +54,9 @@ class KubernetesError(PeithoError):
 class Kubernetes:
     """One namespace of one cluster."""
 
-    def __init__(self, http: httpx.AsyncClient, namespace: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, streams: httpx.AsyncClient, namespace: str) -> None:
         self._http = http
+        self._streams = streams
         self.namespace = namespace
 
     @classmethod
@@ -63,11 +70,11 @@ class Kubernetes:
         config = _configuration(kubeconfig)
         if config.user is None:  # lightkube takes it for granted
             config = config._replace(user=User())
-        timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
-        transport: Any = _transport(config)  # lightkube's type names the blocking kind alone
-        parameters = ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
-        async with AsyncClient(config, parameters) as http:
-            yield cls(http, namespace or config.namespace)
+        async with (
+            _client(config, connections=_CONNECTIONS) as http,
+            _client(config, connections=None) as streams,
+        ):
+            yield cls(http, streams, namespace or config.namespace)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted, as it is."""
@@ -135,8 +142,8 @@ class Kubernetes:
         path = f"{self._path('Pod', pod)}/log"
         silence = httpx.Timeout(_REQUEST_SECONDS, read=None, pool=None)
         with _reachable():
-            request = self._http.build_request("GET", path, params=parameters, timeout=silence)
-            response = await self._http.send(request, stream=True)
+            request = self._streams.build_request("GET", path, params=parameters, timeout=silence)
+            response = await self._streams.send(request, stream=True)
             try:
                 if response.is_error:
                     await response.aread()
@@ -158,10 +165,10 @@ class Kubernetes:
         }
         silence = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS, pool=None)
         with _reachable():
-            request = self._http.build_request(
+            request = self._streams.build_request(
                 "GET", self._path(kind), params=parameters, timeout=silence
             )
-            response = await self._http.send(request, stream=True)
+            response = await self._streams.send(request, stream=True)
             try:
                 if response.is_error:
                     await response.aread()
@@ -196,10 +203,14 @@ class Kubernetes:
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        with _reachable():
-            response = await self._http.request(
-                method, path, params=parameters, content=content, headers=sent
-            )
+        for _ in range(_TRIES):
+            with _reachable():
+                response = await self._http.request(
+                    method, path, params=parameters, content=content, headers=sent
+                )
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            await asyncio.sleep(_pause_seconds(response))
         if response.is_error:
             raise _refusal(response)
         answer: Manifest = response.json()
@@ -221,13 +232,18 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
     return config
 
 
-def _transport(config: SingleConfig) -> httpx.AsyncHTTPTransport:
-    # httpx's own limit is 100 connections; each followed log takes one for its whole life.
-    return httpx.AsyncHTTPTransport(
+def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClient:
+    # Each followed log takes a connection for its whole life, so those have no limit; of short
+    # calls, a burst of thousands would open as many.
+    transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
         verify=verify_cluster(
             config.cluster, config.user or User(), config.abs_file, trust_env=False
         ),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
+    )
+    timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
+    return AsyncClient(
+        config, ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
     )
 
 
@@ -261,6 +277,13 @@ def _refusal(response: httpx.Response) -> KubernetesError:
             code=response.status_code,
             reason="",
         )
+
+
+def _pause_seconds(response: httpx.Response) -> float:
+    """What an overloaded API server asks for, and a part of it more: not all come back at once."""
+    asked = response.headers.get("Retry-After", "1")
+    seconds = min(int(asked), _LONGEST_PAUSE_SECONDS) if asked.isdigit() else 1
+    return seconds * random.uniform(1, 2)  # noqa: S311  no secret
 
 
 def _status_error(status: Manifest) -> KubernetesError:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from peitho.clients import kubernetes
 from peitho.clients.kubernetes import Kubernetes, KubernetesError
 from peitho.errors import Unavailable
 from tests.unit.double import ApiServer, Manifest, Script, always, answer, refusal, watch
@@ -252,3 +253,24 @@ async def test_a_kubeconfig_without_a_user_is_taken(tmp_path: Path) -> None:
 
     async with Kubernetes.connect(kubeconfig=path, namespace="ns") as kubernetes:
         assert "ns" == kubernetes.namespace
+
+
+async def test_an_overloaded_api_server_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    When it says, and not for ever.
+    """
+    monkeypatch.setattr(kubernetes, "_LONGEST_PAUSE_SECONDS", 0.001)
+
+    def busy() -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "7"}, text="Too many requests")
+
+    async with ApiServer.start() as server, server.client(tmp_path) as client:
+        server.script("GET", "secrets/a", always(busy), always(busy))
+        assert await client.get("Secret", "a") is None
+        server.script("GET", "secrets/b", *[always(busy)] * 10)
+        with pytest.raises(KubernetesError, match="429"):
+            await client.get("Secret", "b")
+
+    assert (3, 6) == (server.count("GET", "secrets/a"), server.count("GET", "secrets/b"))
