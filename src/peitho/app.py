@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from peitho.api.connection import Connection
 from peitho.api.services import Services
 from peitho.api.system import architecture
 from peitho.clients.build_cache import BuildCache
+from peitho.clients.docker import Docker, TlsFiles
 from peitho.clients.kubernetes import Kubernetes
 from peitho.clients.pod_watch import PodWatch
 from peitho.clients.registries import Account, Registries
@@ -23,6 +24,8 @@ from peitho.clients.registry_calls import Endpoint
 from peitho.clients.storage import Storage
 from peitho.core import admission, adoption
 from peitho.core.admission import Trial
+from peitho.core.base_images import BaseImages, DaemonImages, NodeImages
+from peitho.core.build_daemon import BuildDaemon, BuildDaemonOptions
 from peitho.core.build_pods import BuildPodOptions, BuildPods
 from peitho.core.builds import BuilderOptions, Builds
 from peitho.core.chaincode import ChaincodeOptions, Chaincodes
@@ -32,16 +35,17 @@ from peitho.core.images import Images, Provenance
 from peitho.core.publishing import Delivery, Publisher
 from peitho.core.pull_secret import PullSecret
 from peitho.core.pushing import Pushing, Target
+from peitho.core.runs import Backend, Runs
 from peitho.core.runs import Limits as RunLimits
-from peitho.core.runs import Runs
 from peitho.core.sweeper import Finding, Sweeper, SweeperOptions
 from peitho.core.sweeping import Policy
-from peitho.core.tasks import Tasks
+from peitho.core.tasks import Tasks, until_done
 from peitho.core.tokens import Tokens
 from peitho.core.turns import Turns
 from peitho.core.usage import Usage
 from peitho.errors import NotFound, PeithoError
 from peitho.formats import manifests, pull_secret, repositories
+from peitho.formats.dockerd import Bounds, Place
 from peitho.formats.go_peitho import GoChaincode
 from peitho.formats.manifests import PodSettings
 from peitho.formats.tar import Limits
@@ -49,6 +53,7 @@ from peitho.formats.templates import Override
 from peitho.settings import (
     BuilderSettings,
     ChaincodeSettings,
+    DockerSettings,
     RegistrySettings,
     Resources,
     Settings,
@@ -56,7 +61,6 @@ from peitho.settings import (
 
 log = structlog.get_logger()
 
-_LEFTOVER_PAUSE_SECONDS = 5.0
 _STOP_SECONDS = 2.0
 
 
@@ -67,9 +71,9 @@ async def serve(settings: Settings) -> None:
     Raises Unavailable and TemplateRefused, before anything is started.
     """
     stop = _stop_signal()
-    async with _connected(settings) as kubernetes:
+    async with _connected(settings) as kubernetes, _docker(settings.docker) as docker:
         await admission.check(kubernetes, _templates(settings))
-        await _run(settings, kubernetes, stop)
+        await _run(settings, kubernetes, docker, stop)
 
 
 async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
@@ -81,12 +85,15 @@ async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChainco
             yield found
 
 
-async def _run(settings: Settings, kubernetes: Kubernetes, stop: asyncio.Event) -> None:
+async def _run(
+    settings: Settings, kubernetes: Kubernetes, docker: Docker | None, stop: asyncio.Event
+) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = Tasks(group)
-        services = compose(settings, kubernetes, tasks)
+        services = compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(services.watch.run(), name="pod watch")
-        tasks.spawn(_clear_leftovers(services.builds.runs), name="leftover builds")
+        clearing = until_done(services.builds.runs.clear_leftovers, what="clearing of leftovers")
+        tasks.spawn(clearing, name="leftover builds")
         if settings.sweeper.enable:
             tasks.run(services.sweeper.run(), name="sweeper")
         async with AsyncExitStack() as listeners:
@@ -111,8 +118,10 @@ def _templates(settings: Settings) -> list[Trial]:
     )
 
 
-def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Services:
-    """All parts, put together."""
+def compose(
+    settings: Settings, kubernetes: Kubernetes, tasks: Tasks, *, docker: Docker | None = None
+) -> Services:
+    """All parts, put together; with a daemon, builds run there."""
     storage = Storage.open(settings.data_dir)
     tokens = Tokens(storage.delivery_key())
     provenance = Provenance()
@@ -123,19 +132,18 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
     watch = _pod_watch(settings, kubernetes)
     chaincodes = _chaincodes(settings, kubernetes, watch, publisher, storage)
     Endings(kubernetes, watch, tasks=tasks)
-    pods = BuildPods(
-        kubernetes,
-        watch,
-        tokens=tokens,
-        settings=_pod_settings(settings, settings.builder),
-        options=BuildPodOptions(
-            start_timeout_seconds=settings.builder.start_timeout_seconds,
-            deadline_seconds=settings.builder.deadline_seconds,
-        ),
-    )
+    base_images = _base_images(settings, docker)
+    pods = _build_pods(settings, kubernetes, watch, tokens)
+    backend: Backend = pods
+    if docker:
+        options = _daemon_options(settings, kubernetes.namespace)
+        backend = BuildDaemon(docker, base_images, provenance=provenance, options=options)
+        # Those of a run before the daemon was set; the daemon's own are the backend's.
+        clearing = until_done(partial(pods.clear_leftovers, ()), what="clearing of leftover Pods")
+        tasks.spawn(clearing, name="leftover build pods")
     cache = BuildCache.open(settings.data_dir / "builds")
     runs = Runs(
-        pods,
+        backend,
         cache=cache if settings.builder.cache.enable else None,
         turns=Turns(settings.builder.max_parallel),
         storage=storage,
@@ -165,7 +173,7 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
         options=_sweeper_options(settings),
     )
     return Services(
-        containers=Containers(chaincodes, builds),
+        containers=Containers(chaincodes, builds, base_images),
         builds=builds,
         images=images,
         publisher=publisher,
@@ -174,6 +182,8 @@ def compose(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> Service
         watch=watch,
         usage=usage,
         sweeper=sweeper,
+        base_images=base_images,
+        docker=docker,
     )
 
 
@@ -245,6 +255,51 @@ def _pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
         kubernetes,
         labels=manifests.own_labels(settings.peitho.instance),
         key=manifests.CONTAINER,
+    )
+
+
+def _build_pods(
+    settings: Settings, kubernetes: Kubernetes, watch: PodWatch, tokens: Tokens
+) -> BuildPods:
+    return BuildPods(
+        kubernetes,
+        watch,
+        tokens=tokens,
+        settings=_pod_settings(settings, settings.builder),
+        options=BuildPodOptions(
+            start_timeout_seconds=settings.builder.start_timeout_seconds,
+            deadline_seconds=settings.builder.deadline_seconds,
+        ),
+    )
+
+
+def _docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
+    if not settings.endpoint:
+        return nullcontext()
+    tls = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
+    return Docker.connect(settings.endpoint, tls=tls)
+
+
+def _base_images(settings: Settings, docker: Docker | None) -> BaseImages:
+    if docker is None:
+        return NodeImages()
+    registry = settings.docker.registry
+    return DaemonImages(
+        docker,
+        _account(registry),
+        server=registry.server_address,
+        rewrite=settings.images.rewrite,
+    )
+
+
+def _daemon_options(settings: Settings, namespace: str) -> BuildDaemonOptions:
+    resources = settings.builder.resources
+    bounds = Bounds(settings.docker.network, resources.memory_limit, resources.cpu_limit)
+    return BuildDaemonOptions(
+        place=Place(settings.peitho.instance, namespace, bounds),
+        start_timeout_seconds=settings.builder.start_timeout_seconds,
+        deadline_seconds=settings.builder.deadline_seconds,
+        result_bytes=settings.limits.archive_bytes,
     )
 
 
@@ -365,18 +420,6 @@ async def _listen(stack: AsyncExitStack, app: web.Application, address: str) -> 
 
 def _connection(server: web.Server) -> Connection:
     return Connection(server())
-
-
-async def _clear_leftovers(runs: Runs) -> None:
-    """Once, as soon as the cluster can be reached."""
-    while True:
-        try:
-            await runs.clear_leftovers()
-        except PeithoError as error:
-            log.warning("leftover builds not cleared yet", cause=str(error))
-            await asyncio.sleep(_LEFTOVER_PAUSE_SECONDS)
-        else:
-            return
 
 
 def _stop_signal() -> asyncio.Event:

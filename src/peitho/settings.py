@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from peitho.errors import InvalidArgument
-from peitho.formats import references, templates
+from peitho.formats import endpoints, references, templates
 
 __all__ = [
     "BuildCacheSettings",
@@ -67,6 +67,13 @@ def _host_alias(value: str) -> str:
     return value
 
 
+def _endpoint(value: str) -> str:
+    try:
+        return str(endpoints.parse(value)) if value else ""
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
+
+
 def _quantity(value: str) -> str:
     if value and not _QUANTITY.fullmatch(value):
         raise ValueError("must be a Kubernetes quantity such as 500m or 1Gi, or empty")
@@ -106,6 +113,7 @@ def _template(value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
 
 
 Address = Annotated[str, AfterValidator(_listen_address)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
 HostAlias = Annotated[str, AfterValidator(_host_alias)]
 HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -238,10 +246,28 @@ class RegistrySettings(KebabSection):
 class DockerSettings(KebabSection):
     """A Docker daemon for builds, and a registry for images; neither is needed."""
 
-    endpoint: str = ""
+    endpoint: Endpoint = ""
     """The daemon that builds run in, `unix:///PATH` or `tcp://HOST:PORT`; empty: in Pods."""
 
+    ca_file: Path | None = None
+    """PEM file of the CA that the daemon's certificate is from; with any of the three: TLS."""
+
+    cert_file: Path | None = None
+    """PEM file of the certificate that is shown to the daemon."""
+
+    key_file: Path | None = None
+    """PEM file of its key."""
+
+    network: Annotated[str, Field(min_length=1)] = "default"
+    """The daemon's network for builds; `none` if they download nothing."""
+
     registry: RegistrySettings = RegistrySettings()
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert-file and key-file go together")
+        return self
 
 
 class SweeperSettings(Section):

@@ -28,7 +28,6 @@ Tree = dict[str, Any]
 _CAPITAL = re.compile(r"([A-Z])")
 # Keys that are read for the Go project's files, and what is said of them where they are set.
 _MEANINGLESS = {
-    "docker.endpoint": "has no meaning yet, builds run in Pods",
     "log.development": "has no meaning here",
     "log.disable-caller": "has no meaning here",
     "log.disable-stacktrace": "has no meaning here",

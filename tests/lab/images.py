@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lab import cluster, layers
-from tests.lab.daemon import daemon
+from tests.lab.daemon import Daemon, daemon
 from tests.lab.layers import PATH
 from tests.lab.machine import CACHE, install, run, step
 
@@ -68,8 +68,22 @@ _IMAGES = (
 def ensure() -> None:
     """All images are on the node; made and brought there if they are not."""
     install()
-    key = hashlib.sha256(f"{_IMAGES}{layers.key('all')}".encode()).hexdigest()[:16]
-    _bring("fabric-images", key, archive)
+    _bring("fabric-images", _key(), archive)
+
+
+def ensure_in(docker: Daemon) -> None:
+    """All images are in a running daemon, which keeps them with its data."""
+    marker = docker.folder / "loaded"
+    if marker.exists() and marker.read_text() == _key():
+        return
+    path = archive()
+    with step(f"loading {path.name} into a daemon"):
+        run([*docker.client, "load", "-q", "-i", path])
+    marker.write_text(_key())
+
+
+def _key() -> str:
+    return hashlib.sha256(f"{_IMAGES}{layers.key('all')}".encode()).hexdigest()[:16]
 
 
 def find(tag: str) -> Image:

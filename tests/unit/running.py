@@ -16,6 +16,7 @@ from peitho import app
 from peitho.api import delivery, health, routes
 from peitho.api.connection import Connection
 from peitho.api.services import Services
+from peitho.clients.docker import Docker
 from peitho.core.builds import Build
 from peitho.core.runs import Run
 from peitho.core.tasks import Tasks
@@ -54,7 +55,7 @@ class Running:
 
 @asynccontextmanager
 async def composed(
-    directory: Path, settings: Settings, *, refused: bool = False
+    directory: Path, settings: Settings, *, refused: bool = False, docker: Docker | None = None
 ) -> AsyncIterator[tuple[Services, ApiServer]]:
     """All parts, with the Pod watch running; its first list may be refused."""
     async with (
@@ -65,7 +66,7 @@ async def composed(
         if refused:
             cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
         tasks = Tasks(group)
-        services = app.compose(settings, kubernetes, tasks)
+        services = app.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(services.watch.run(), name="pod watch")
         try:
             yield services, cluster
@@ -76,12 +77,12 @@ async def composed(
 
 @asynccontextmanager
 async def running(
-    directory: Path, *, refused: bool = False, **settings_of: Any
+    directory: Path, *, refused: bool = False, daemon: Docker | None = None, **settings_of: Any
 ) -> AsyncIterator[Running]:
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
     settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
     async with (
-        composed(directory, settings, refused=refused) as (services, cluster),
+        composed(directory, settings, refused=refused, docker=daemon) as (services, cluster),
         AsyncExitStack() as stack,
     ):
         yield Running(

@@ -20,6 +20,7 @@ from pydantic import BaseModel, SecretStr
 from peitho import cli, settings, sources
 from peitho.settings import (
     Address,
+    Endpoint,
     Format,
     HostAliases,
     Level,
@@ -53,6 +54,7 @@ meaning here is named in one warning: see [the guide](../guides/migrate-from-go-
 # What may be written for a type; numbers, texts and choices speak for themselves.
 _ALLOWED: tuple[tuple[object, str], ...] = (
     (Address, "`HOST:PORT` with the host as an IP address, or `:PORT`"),
+    (Endpoint, "`unix:///PATH`, `tcp://HOST:PORT`, or empty"),
     (HostAliases, "a list of `IP:HOST`"),
     (Words, "a list of words"),
     (Level, "`debug`, `info`, `warn` or `error`"),

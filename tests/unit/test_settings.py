@@ -1,7 +1,14 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from peitho.settings import ImageSettings, LogSettings, Resources, ServerSettings, Settings
+from peitho.settings import (
+    DockerSettings,
+    ImageSettings,
+    LogSettings,
+    Resources,
+    ServerSettings,
+    Settings,
+)
 
 
 @pytest.mark.parametrize("address", [":0", ":65535", "127.0.0.1:80", "[::1]:80"])
@@ -118,3 +125,20 @@ def test_a_registry_that_nodes_would_not_find_is_refused(
         registry_mode(address, project)
 
     assert registry_mode(address, project, "delivery")
+
+
+@pytest.mark.parametrize(
+    ("docker", "problem"),
+    [
+        ({"endpoint": "ssh://host"}, "must be unix:///PATH or tcp://HOST:PORT"),
+        ({"endpoint": "docker.sock"}, "must be unix:///PATH or tcp://HOST:PORT"),
+        ({"cert-file": "/tls/cert.pem"}, "cert-file and key-file go together"),
+        ({"network": ""}, "network\n"),
+    ],
+)
+def test_a_daemon_that_cannot_be_is_told(docker: dict[str, str], problem: str) -> None:
+    """
+    Before anything is started.
+    """
+    with pytest.raises(ValidationError, match=problem):
+        DockerSettings.model_validate(docker)

@@ -90,7 +90,6 @@ def test_a_readme_of_the_go_project_runs_as_it_is(tmp_path: Path) -> None:
         found.settings.peitho.puller_image,
     )
     assert {
-        "docker.endpoint": "has no meaning yet, builds run in Pods",
         "log.development": "has no meaning here",
         "log.disable-caller": "has no meaning here",
         "log.disable-stacktrace": "has no meaning here",

@@ -9,8 +9,7 @@ from aiohttp import web
 from peitho.api.archives import CHUNK_BYTES, body
 from peitho.api.middleware import answer, json_response
 from peitho.api.services import SERVICES, Services, services
-from peitho.core.build_pods import OUTPUT
-from peitho.core.runs import Run
+from peitho.core.runs import OUTPUT, Run
 from peitho.core.tokens import blob_scope, build_scope
 from peitho.errors import InvalidArgument, NotFound
 

@@ -4,6 +4,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from peitho.api.services import SERVICES, Services, services
+from peitho.errors import PeithoError
 
 # The API server ends a watch every 20 s; after this it has not been heard for more than one.
 _STALE_SECONDS = 35.0
@@ -16,10 +17,15 @@ async def alive(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /readyz — 200; 503 while the cluster has not been heard."""
-    age = services(request).watch.age_seconds
-    if age > _STALE_SECONDS:
+    """GET /readyz — 200; 503 while the cluster, or the daemon of builds, cannot be reached."""
+    everything = services(request)
+    if everything.watch.age_seconds > _STALE_SECONDS:
         return web.Response(status=503, text="the Kubernetes API has not been heard\n")
+    if everything.docker:
+        try:
+            await everything.docker.ping()
+        except PeithoError as error:
+            return web.Response(status=503, text=f"{error}\n")
     return web.Response(text="ok\n")
 
 

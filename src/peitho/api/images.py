@@ -32,11 +32,13 @@ async def build(request: web.Request) -> web.Response:
 
 
 async def inspect(request: web.Request) -> web.Response:
-    """GET /images/{name}/json — 200 for a chaincode image, or one asked to be pulled; 404."""
+    """GET /images/{name}/json — 200 for a chaincode image, or a base image that is there; 404."""
     name = request.match_info["name"]
     found = await services(request).publisher.find(name)
-    if found is None and services(request).images.pulled(name):
-        return json_response(models.pulled_image(name, architecture=architecture()))
+    if found is None and (base := await services(request).base_images.find(name)):
+        return json_response(
+            models.base_image(base, architecture=base.architecture or architecture())
+        )
     if found is None:
         raise NotFound(f"No such image: {tagged(name)}")
 
@@ -60,13 +62,17 @@ async def list_all(request: web.Request) -> web.Response:
 
 
 async def pull(request: web.Request) -> web.Response:
-    """POST /images/create — 200: nodes pull when a Pod needs the image; 400 for a bad name."""
+    """
+    POST /images/create — 200 once the image is there, or will be; 400 for a bad name; 404, 500.
+
+    As with a build, a failure is a status, and not an error inside a 200 stream.
+    """
     name, tag = queries.required(request, "fromImage"), request.query.get("tag", "")
     separator = "@" if tag.startswith("sha256:") else ":"
 
-    reference = services(request).images.pull(f"{name}{separator}{tag}" if tag else name)
+    outcome = await services(request).base_images.pull(f"{name}{separator}{tag}" if tag else name)
 
-    return _messages([f"Status: {reference} is pulled by the node that first needs it"])
+    return _messages([f"Status: {outcome}"])
 
 
 async def remove(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from peitho.core.base_images import BaseImage
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
@@ -206,18 +207,18 @@ def image(image: Image, *, reference: str = "") -> Json:
     }
 
 
-def pulled_image(reference: str, *, architecture: str) -> Json:
-    """`docker inspect` of an image that nodes pull: all that is known of it is its name."""
+def base_image(image: BaseImage, *, architecture: str) -> Json:
+    """`docker inspect` of a builder or runtime image: its name at least is known."""
     return {
-        "Id": "",
-        "RepoTags": [reference],
+        "Id": image.id,
+        "RepoTags": [image.reference],
         "RepoDigests": [],
-        "Comment": "pulled by the cluster's nodes when a Pod needs it",
-        "Created": "0001-01-01T00:00:00Z",
+        "Comment": "pulled by the cluster's nodes when a Pod needs it" if not image.id else "",
+        "Created": image.created or "0001-01-01T00:00:00Z",
         "Config": _image_config({}, {}),
         "Architecture": architecture,
         "Os": "linux",
-        "Size": 0,
+        "Size": image.size_bytes,
         "RootFS": {"Type": "layers"},
     }
 

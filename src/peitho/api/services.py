@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from peitho.clients.docker import Docker
 from peitho.clients.pod_watch import PodWatch
 from peitho.clients.storage import Storage
+from peitho.core.base_images import BaseImages
 from peitho.core.builds import Builds
 from peitho.core.containers import Containers
 from peitho.core.images import Images
@@ -17,7 +19,7 @@ from peitho.core.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that a handler may call."""
+    """Everything that a handler may call; the last is there if builds run in a daemon."""
 
     containers: Containers
     builds: Builds
@@ -28,6 +30,8 @@ class Services:
     watch: PodWatch
     usage: Usage
     sweeper: Sweeper
+    base_images: BaseImages
+    docker: Docker | None = None
 
 
 SERVICES = web.AppKey("services", Services)

@@ -17,7 +17,8 @@ from peitho.clients.kubernetes import Kubernetes, Manifest
 from peitho.clients.pod_watch import PodWatch
 from peitho.core import pods
 from peitho.core.clock import now
-from peitho.core.runs import NEVER_RAN, Run
+from peitho.core.runs import NEVER_RAN, OUTPUT, Run
+from peitho.core.tasks import to_its_end
 from peitho.core.tokens import Tokens, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats import manifests
@@ -27,8 +28,6 @@ from peitho.formats.pods import Exit
 
 log = structlog.get_logger()
 
-# What Fabric's builds write to, whatever the platform (DockerBuildOptions since 1.0).
-OUTPUT = "/chaincode/output"
 # The helper's own news is nearly always first; the Pod's status waits this long for it.
 _HELPER_SECONDS = 5.0
 # A failed command may have been killed for memory: the kubelet says so within a second or two.
@@ -71,7 +70,7 @@ class BuildPods:
             run.end(await pods.first(self._helpers_word(run), self._pods_word(run)))
             await pods.first(_result(run), self._until_helper_ends(run))
         finally:
-            await asyncio.shield(self._drop_pod(run))
+            await to_its_end(self._drop_pod(run))
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""

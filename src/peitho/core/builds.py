@@ -14,11 +14,10 @@ from pathlib import Path
 import structlog
 
 from peitho.clients.storage import Storage, spool
-from peitho.core.build_pods import OUTPUT
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, PathStat, State, Summary
 from peitho.core.readers import Readers
-from peitho.core.runs import Run, Runs, Upload
+from peitho.core.runs import OUTPUT, Run, Runs, Upload
 from peitho.core.tasks import Tasks
 from peitho.errors import Conflict, InvalidArgument, NotFound
 from peitho.formats import digests, manifests, tar
@@ -205,10 +204,12 @@ class Build:
         self._removed.set()
         self._end(_killed("removed", self._run.started_at if self._run else ""))
         self._begun.set()
-        if self._run:
-            await self._all.runs.release(self._run, self.id)
-        shutil.rmtree(self._directory, ignore_errors=True)
-        log.info("build removed", build=self.id[:12])
+        try:
+            if self._run:
+                await self._all.runs.release(self._run, self.id)
+        finally:  # the peer may hang up before the run has ended
+            shutil.rmtree(self._directory, ignore_errors=True)
+            log.info("build removed", build=self.id[:12])
 
     async def inspect(self) -> Details:
         """All that is told of it."""

@@ -4,6 +4,7 @@ All containers as peers see them: one with a name is chaincode, one without is a
 This is the only place that knows the difference; whoever holds a `Container` need not.
 """
 
+from peitho.core.base_images import BaseImages
 from peitho.core.builds import Builds
 from peitho.core.chaincode import Chaincodes
 from peitho.core.container import Container, Summary
@@ -15,9 +16,10 @@ from peitho.formats.manifests import ContainerSpec
 class Containers:
     """All containers, by name or ID."""
 
-    def __init__(self, chaincodes: Chaincodes, builds: Builds) -> None:
+    def __init__(self, chaincodes: Chaincodes, builds: Builds, base_images: BaseImages) -> None:
         self._chaincodes = chaincodes
         self._builds = builds
+        self._base_images = base_images
 
     async def create(self, name: str, spec: ContainerSpec, *, peer: str = "") -> Container:
         """
@@ -27,6 +29,7 @@ class Containers:
         Raises InvalidArgument, NotFound for the image, Conflict for the name, Unavailable.
         """
         if not name:
+            await self._base_images.require(spec.image)
             return self._builds.create(spec, peer=peer)
         return await self._chaincodes.create(names.valid_container_name(name), spec)
 

@@ -57,13 +57,12 @@ class Built:
 
 
 class Images:
-    """The images of the data directory, and the names of those that nodes will pull."""
+    """The chaincode images of the data directory."""
 
     def __init__(self, storage: Storage, provenance: Provenance, *, limits: Limits) -> None:
         self._storage = storage
         self._provenance = provenance
         self._limits = limits
-        self._pulled: set[str] = set()
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> Built:
         """
@@ -104,23 +103,6 @@ class Images:
     def list(self) -> list[Image]:
         """All chaincode images."""
         return [images.from_json(record) for record in self._storage.images()]
-
-    def pull(self, name: str) -> str:
-        """
-        Note a builder or runtime image; the nodes pull it when a Pod first needs it.
-
-        Returns the reference as given out.  Raises InvalidArgument if it is none.
-        """
-        reference = references.parse(name).familiar()
-        self._pulled.add(reference)
-        return reference
-
-    def pulled(self, name: str) -> bool:
-        """Whether a peer asked to pull an image of that name."""
-        try:
-            return references.parse(name).familiar() in self._pulled
-        except InvalidArgument:
-            return False
 
     def remove(self, name: str) -> Image:
         """Drop an image, and its layer if no other image has it."""

@@ -35,6 +35,8 @@ from peitho.formats.pods import SIGKILLED, Exit
 
 log = structlog.get_logger()
 
+# What Fabric's builds write to, whatever the platform (DockerBuildOptions since 1.0).
+OUTPUT = "/chaincode/output"
 # Docker's exit code of a container whose command could not be run.
 NEVER_RAN = 125
 
@@ -86,6 +88,7 @@ class Run:
         self._told = asyncio.Event()
         self._code = 0
         self._made = asyncio.Event()
+        self._lack: PeithoError | None = None
         self._users: dict[str, Callable[[State], None]] = {}
 
     @property
@@ -148,12 +151,18 @@ class Run:
         self._made.set()
 
     async def until_made(self, seconds: float) -> Path:
-        """The tar of the output directory.  Raises PeithoError if it does not come in time."""
+        """The tar of the output directory.  Raises PeithoError if it does not come, or in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._made.wait()
-                return self.directory / RESULT
-        raise PeithoError("the build's output did not arrive from its Pod")
+        if self.result:
+            return self.directory / RESULT
+        raise self._lack or PeithoError("the build's output did not arrive")
+
+    def lack_result(self, error: PeithoError) -> None:
+        """There will be no tar of the output directory."""
+        self._lack = error
+        self._made.set()
 
     def end(self, end: Exit) -> None:
         """The build is over, for all who asked for it."""
@@ -180,6 +189,7 @@ class Run:
     def fail(self, error: PeithoError) -> None:
         """It could not be carried out."""
         self._failure = error
+        self.lack_result(error)
         self.end(Exit(NEVER_RAN, str(error)))
 
     def finish_from(self, kept: KeptBuild) -> None:

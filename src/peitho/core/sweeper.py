@@ -80,10 +80,10 @@ class Sweeper:
         """For ever; what goes wrong is logged and tried again at the next sweep."""
         while True:
             try:
-                if self._runs:
-                    await self._runs.clear_leftovers()
                 await self.sweep(dry_run=False)
                 await self._usage.save()
+                if self._runs:  # last: the daemon of builds may be away
+                    await self._runs.clear_leftovers()
             except PeithoError as error:
                 log.warning("sweep interrupted", cause=str(error))
             except Exception:

@@ -1,12 +1,16 @@
 """Work that goes on beside the requests; every piece has this owner."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
 
+from peitho.errors import PeithoError
+
 log = structlog.get_logger()
+
+_AGAIN_SECONDS = 5.0
 
 
 class Tasks:
@@ -34,6 +38,37 @@ class Tasks:
         """End all that still runs."""
         for task in list(self._tasks):
             task.cancel()
+
+
+async def until_done(
+    work: Callable[[], Awaitable[None]], *, what: str, pause_seconds: float = _AGAIN_SECONDS
+) -> None:
+    """Do something once, as soon as whoever is needed for it can be reached."""
+    while True:
+        try:
+            await work()
+        except PeithoError as error:
+            log.warning("not done yet", what=what, cause=str(error))
+            await asyncio.sleep(pause_seconds)
+        else:
+            return
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Return once something is done, also if the caller is cancelled, before or meanwhile."""
+    over = asyncio.Event()
+    try:
+        await asyncio.shield(_telling(over, work))
+    except asyncio.CancelledError:
+        await over.wait()
+        raise
+
+
+async def _telling(over: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    finally:
+        over.set()
 
 
 async def _guarded(work: Coroutine[Any, Any, object], name: str) -> None:

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+from peitho.clients.docker import Docker, TlsFiles
+from tests.unit.dockerd import Dockerd
 from tests.unit.running import Running, running
 
 
@@ -29,6 +31,29 @@ async def test_without_a_cluster_peitho_is_alive_and_not_ready(tmp_path: Path) -
 
         assert (200, "ok\n") == await get(peitho, "/healthz")
         assert (503, "the Kubernetes API has not been heard\n") == await get(peitho, "/readyz")
+
+
+async def test_with_a_daemon_peitho_is_ready_while_it_answers(tmp_path: Path) -> None:
+    """
+    Its absence is told, with the endpoint and the cause.
+    """
+    async with (
+        Dockerd.start(tmp_path) as daemon,
+        daemon.client() as docker,
+        running(tmp_path, daemon=docker) as peitho,
+    ):
+        await peitho.services.watch.synced.wait()
+        assert (200, "ok\n") == await get(peitho, "/readyz")
+
+    async with (
+        Docker.connect(daemon.endpoint, tls=TlsFiles()) as docker,
+        running(tmp_path, daemon=docker) as peitho,
+    ):
+        await peitho.services.watch.synced.wait()
+        status, text = await get(peitho, "/readyz")
+        assert (200, "ok\n") == await get(peitho, "/healthz")
+    assert 503 == status
+    assert text.startswith(f"The Docker daemon at {daemon.endpoint} cannot be reached: ")
 
 
 async def test_metrics_are_in_prometheus_text_format(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from peitho.formats import oci
 from tests.unit.api.peers import wire
 from tests.unit.core.contexts import DOCKERFILE, context
 from tests.unit.core.test_pushing import fabric
+from tests.unit.dockerd import Dockerd, always, refusal
 from tests.unit.registry import USER, RegistryDouble
 from tests.unit.running import Running, running
 
@@ -138,6 +139,32 @@ async def test_a_pull_is_left_to_the_nodes(tmp_path: Path, query: str, reference
     assert 200 == status
     assert said["stream"].startswith(f"Status: {reference} is pulled by the node")
     assert (200, [reference]) == (found, image["RepoTags"])
+
+
+async def test_with_a_daemon_a_pull_is_its_pull(tmp_path: Path) -> None:
+    """
+    What cannot be pulled is an error with a status, in the daemon's words.
+    """
+    async with (
+        Dockerd.start(tmp_path) as daemon,
+        daemon.client() as docker,
+        running(tmp_path, daemon=docker) as peitho,
+    ):
+        assert (404, "No such image: a/b:1") == await told(peitho, "GET", "/images/a/b:1/json")
+        status, said = await ask(peitho, "POST", "/images/create?fromImage=a%2Fb&tag=1")
+        assert (200, "Status: a/b:1 is there\n") == (status, said["stream"])
+        status, image = await ask(peitho, "GET", "/images/a/b:1/json")
+        assert (200, "sha256:cc", "arm64") == (status, image["Id"], image["Architecture"])
+
+        daemon.script("POST", "/images/create", always(lambda: refusal(500, "no route to host")))
+        path = "/images/create?fromImage=a%2Fc&tag=1"
+        assert (500, "no route to host") == await told(peitho, "POST", path)
+
+
+async def told(peitho: Running, method: str, path: str) -> tuple[int, str]:
+    """Status and message of a call that fails."""
+    status, answer = await ask(peitho, method, path)
+    return status, answer["message"]
 
 
 async def test_a_pull_of_no_reference_is_400(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from peitho.api import models
+from peitho.core.base_images import BaseImage
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
@@ -225,7 +226,7 @@ def test_images_are_told_as_docker_does() -> None:
     """
     found = models.image(IMAGE)
     listed = models.image_list_entry(IMAGE, created=7)
-    pulled = models.pulled_image("a:1", architecture="amd64")
+    pulled = models.base_image(BaseImage("a:1"), architecture="amd64")
 
     assert (IMAGE.id, ["n:latest"], "arm64", 5) == (
         found["Id"],

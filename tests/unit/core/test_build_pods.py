@@ -176,7 +176,7 @@ async def test_a_result_that_cannot_come_is_not_waited_for(tmp_path: Path) -> No
         it.run.take_exit(0)
 
         assert (0, "") == await it.carry_out()
-        with pytest.raises(PeithoError, match="the build's output did not arrive from its Pod"):
+        with pytest.raises(PeithoError, match="the build's output did not arrive"):
             await it.run.until_made(0)
 
 

@@ -243,19 +243,6 @@ def test_a_damaged_record_is_told(images: Images, storage: Storage) -> None:
         images.get("mycc")
 
 
-def test_a_pull_is_a_note(images: Images) -> None:
-    """
-    Under whatever form of the name a peer asks for it later.
-    """
-    assert "hyperledger/fabric-ccenv:2.5" == images.pull("docker.io/hyperledger/fabric-ccenv:2.5")
-
-    assert images.pulled("hyperledger/fabric-ccenv:2.5")
-    assert not images.pulled("hyperledger/fabric-ccenv:3.1")
-    assert not images.pulled("Not A Name")
-    with pytest.raises(InvalidArgument, match="invalid reference format"):
-        images.pull("Not A Name")
-
-
 def test_where_results_were_made_is_forgotten_one_day() -> None:
     """
     The oldest first; a run that lasts does not grow.

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 import structlog.testing
 
-from peitho.core.tasks import Tasks
+from peitho.core.tasks import Tasks, to_its_end, until_done
+from peitho.errors import Unavailable
 
 
 async def fail() -> None:
@@ -60,3 +61,45 @@ async def test_cancel_ends_all_that_still_runs() -> None:
             tasks.spawn(asyncio.Event().wait(), name=name)
         await asyncio.sleep(0)
         tasks.cancel()
+
+
+async def test_what_cannot_be_done_yet_is_tried_again() -> None:
+    """
+    Until it is done once, with the cause in the log.
+    """
+    answers: list[Unavailable | None] = [Unavailable("away"), Unavailable("still away"), None]
+
+    async def work() -> None:
+        if error := answers.pop(0):
+            raise error
+
+    with structlog.testing.capture_logs() as logs:
+        await until_done(work, what="it", pause_seconds=0)
+
+    assert [] == answers
+    assert [("not done yet", "it", "away"), ("not done yet", "it", "still away")] == [
+        (each["event"], each["what"], each["cause"]) for each in logs
+    ]
+
+
+async def test_what_was_begun_is_done_before_its_caller_is_cancelled() -> None:
+    """
+    A container that is being removed is gone when that returns.
+    """
+    done = asyncio.Event()
+    may_end = asyncio.Event()
+
+    async def work() -> None:
+        await may_end.wait()
+        done.set()
+
+    async with asyncio.TaskGroup() as group:
+        caller = group.create_task(to_its_end(work()))
+        await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+
+    assert done.is_set()

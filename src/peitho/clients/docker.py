@@ -1,0 +1,314 @@
+"""
+A Docker daemon: the calls that a build needs, in the version that the daemon speaks.
+
+The version is asked for once, and anew after the daemon was away: it may have been another's.
+`attach` asks for no upgrade: dockerd then sends the output as the body of its answer, which ends
+with the connection, and nothing has to be taken over (docs/decisions/0010-docker-client.md).
+"""
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import ClientResponse, ClientTimeout
+from aiohttp.http_exceptions import LineTooLong
+
+from peitho import __version__
+from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
+from peitho.formats import dockerd, endpoints
+from peitho.formats.endpoints import Endpoint
+
+Json = dict[str, Any]
+
+# The newest version that this was tried with; of the oldest we know that all calls are in it.
+_NEWEST = (1, 51)
+_OLDEST = (1, 24)
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})")
+_CONNECT_SECONDS = 10.0
+# Creating and removing take seconds on a busy disk, not minutes.
+_CALL_SECONDS = 120.0
+# The kubelet gives a probe one second.
+_PING_SECONDS = 0.8
+_KEEPALIVE_SECONDS = 60
+_ERROR_BYTES = 16 * 1024
+_KINDS: Mapping[int, type[PeithoError]] = {400: InvalidArgument, 404: NotFound, 409: Conflict}
+
+
+class DockerError(PeithoError):
+    """The daemon said no, in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: the CA of the daemon's certificate, and what we show it; any may be absent."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def paths(self) -> list[Path]:
+        """Those that are there."""
+        return [each for each in (self.ca, self.certificate, self.key) if each]
+
+
+class Docker:
+    """One daemon."""
+
+    def __init__(self, http: aiohttp.ClientSession, endpoint: Endpoint, tls: TlsFiles) -> None:
+        self._http = http
+        self._endpoint = endpoint
+        self._tls = _Tls(tls) if endpoint.address and tls.paths() else None
+        self._version = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, endpoint: str, *, tls: TlsFiles) -> AsyncIterator[Self]:
+        """
+        A client of the daemon at `unix:///PATH` or `tcp://HOST:PORT`; nothing is sent yet.
+
+        With any file, TCP is TLS.  Raises InvalidArgument for another endpoint.
+        """
+        parsed = endpoints.parse(endpoint)
+        # A connection for each call: one that is kept may be dead when a container is to start.
+        connector: aiohttp.BaseConnector = (
+            aiohttp.UnixConnector(parsed.path, limit=0, force_close=True)
+            if parsed.path
+            else aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=_kept_alive)
+        )
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            headers={"Accept-Encoding": "identity", "User-Agent": f"peitho/{__version__}"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as http:
+            yield cls(http, parsed, tls)
+
+    async def ping(self) -> None:
+        """Return if the daemon answers, at once; raises Unavailable."""
+        await self._negotiate(seconds=_PING_SECONDS)
+
+    async def version(self) -> Json:
+        """What the daemon says of itself."""
+        return _object(await self._json("GET", "/version"))
+
+    async def create(self, name: str, container: Json) -> None:
+        """Create a container.  Raises NotFound for the image, Conflict for the name."""
+        parameters = {"name": name}
+        async with self._call(
+            "POST", "/containers/create", params=parameters, json=container
+        ) as response:
+            await response.read()
+
+    async def put_archive(self, container: str, path: str, archive: Path) -> None:
+        """Unpack a tar, compressed or not, at a path of a container."""
+        with archive.open("rb") as content:
+            call = self._call(
+                "PUT",
+                f"/containers/{container}/archive",
+                seconds=None,
+                params={"path": path},
+                headers={"Content-Type": "application/x-tar"},
+                data=content,
+            )
+            async with call as response:
+                await response.read()
+
+    @asynccontextmanager
+    async def attach(self, container: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """What a container says from now on, as Docker frames; entered once attached."""
+        parameters = {"stream": "1", "stdout": "1", "stderr": "1"}
+        path = f"/containers/{container}/attach"
+        async with self._call("POST", path, seconds=None, params=parameters) as response:
+            yield response.content.iter_any()
+
+    async def start(self, container: str) -> None:
+        """Return once the process runs."""
+        async with self._call("POST", f"/containers/{container}/start") as response:
+            await response.read()
+
+    async def wait(self, container: str) -> int:
+        """The exit code, once the process has ended."""
+        path = f"/containers/{container}/wait"
+        answer = _object(await self._json("POST", path, seconds=None))
+        code = answer.get("StatusCode")
+        if answer.get("Error") or not isinstance(code, int):
+            raise DockerError(f"the daemon could not wait for the container: {answer}")
+        return code
+
+    @asynccontextmanager
+    async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A tar of a path of a container.  Raises NotFound."""
+        call = self._call(
+            "GET", f"/containers/{container}/archive", seconds=None, params={"path": path}
+        )
+        async with call as response:
+            yield response.content.iter_any()
+
+    async def inspect(self, container: str) -> Json:
+        """All that the daemon knows of a container.  Raises NotFound."""
+        return _object(await self._json("GET", f"/containers/{container}/json"))
+
+    async def remove(self, container: str) -> bool:
+        """End a container and drop it, with its volumes; False if it was not there."""
+        parameters = {"force": "1", "v": "1"}
+        try:
+            async with self._call(
+                "DELETE", f"/containers/{container}", params=parameters
+            ) as response:
+                await response.read()
+        except (NotFound, Conflict):  # gone, or being removed already
+            return False
+        return True
+
+    async def find(self, labels: Mapping[str, str]) -> list[Json]:
+        """All containers that have the labels, whether they run or not."""
+        filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        parameters = {"all": "1", "filters": json.dumps(filters)}
+        answer = await self._json("GET", "/containers/json", params=parameters)
+        return [_object(each) for each in answer] if isinstance(answer, list) else []
+
+    async def inspect_image(self, name: str) -> Json:
+        """All that the daemon knows of an image; the name is a valid one.  Raises NotFound."""
+        return _object(await self._json("GET", f"/images/{name}/json"))
+
+    async def pull(self, repository: str, tag: str, *, auth: str) -> None:
+        """
+        Pull an image, and return once it is there.
+
+        `tag` may be a digest, `auth` is the value of `X-Registry-Auth` or empty.
+        Raises DockerError or NotFound with the registry's words.
+        """
+        parameters = {"fromImage": repository, "tag": tag}
+        headers = {"X-Registry-Auth": auth} if auth else {}
+        async with self._call(
+            "POST", "/images/create", seconds=None, params=parameters, headers=headers
+        ) as response:
+            try:
+                async for line in response.content:
+                    if problem := line.strip() and dockerd.pull_error(line):
+                        raise DockerError(problem)
+            except LineTooLong as error:
+                raise DockerError(f"the progress of a pull cannot be read: {error}") from error
+
+    async def _json(
+        self, method: str, path: str, *, seconds: float | None = _CALL_SECONDS, **others: Any
+    ) -> Any:
+        async with self._call(method, path, seconds=seconds, **others) as response:
+            body = await response.read()
+        try:
+            return json.loads(body)
+        except ValueError:
+            raise DockerError(f"the daemon answered what is no JSON: {body[:200]!r}") from None
+
+    @asynccontextmanager
+    async def _call(
+        self, method: str, path: str, *, seconds: float | None = _CALL_SECONDS, **others: Any
+    ) -> AsyncIterator[ClientResponse]:
+        if not self._version:
+            self._version = await self._negotiate(seconds=_CALL_SECONDS)
+        path = f"/v{self._version}{path}"
+        with self._reachable():
+            async with self._request(method, path, seconds, **others) as response:
+                if response.status >= 400:  # noqa: PLR2004  where HTTP's errors begin
+                    raise await _refusal(response)
+                yield response
+
+    def _request(self, method: str, path: str, seconds: float | None, **others: Any) -> Any:
+        scheme = "https" if self._tls else "http"
+        return self._http.request(
+            method,
+            f"{scheme}://{self._endpoint.address or 'docker'}{path}",
+            timeout=ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
+            ssl=self._tls.context() if self._tls else True,
+            **others,
+        )
+
+    async def _negotiate(self, *, seconds: float) -> str:
+        with self._reachable():
+            async with self._request("GET", "/_ping", seconds) as response:
+                if response.status != 200:  # noqa: PLR2004  what a daemon answers
+                    raise Unavailable(
+                        f"The Docker daemon at {self._endpoint} is not well: "
+                        f"{await _refusal(response)}"
+                    )
+                # A daemon of API 1.24 says nothing; a later one tells its own.
+                said = response.headers.get("Api-Version", "1.24")
+        found = _VERSION.fullmatch(said)
+        theirs = (int(found[1]), int(found[2])) if found else (0, 0)
+        if theirs < _OLDEST:
+            raise DockerError(
+                f"The Docker daemon at {self._endpoint} speaks API {said[:20]}; 1.24 is the least"
+            )
+        return "{}.{}".format(*min(theirs, _NEWEST))
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Tell a daemon that is away as Unavailable; its version is then no longer known."""
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._version = ""
+            # What failed to connect names the endpoint in its own way, and then the cause.
+            told = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            cause = getattr(told, "strerror", None) or str(told) or type(told).__name__
+            raise Unavailable(
+                f"The Docker daemon at {self._endpoint} cannot be reached: {cause}"
+            ) from error
+
+
+class _Tls:
+    """The files as a context, read anew when one of them has changed."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._times: list[int] = []
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Raises Unavailable if a file cannot be read, and names them, not what is in them."""
+        files = self._files
+        try:
+            times = [path.stat().st_mtime_ns for path in files.paths()]
+            if self._context is None or times != self._times:
+                context = ssl.create_default_context(cafile=files.ca)
+                if files.certificate:
+                    context.load_cert_chain(files.certificate, files.key)
+                self._context, self._times = context, times
+        except (OSError, ssl.SSLError) as error:
+            named = ", ".join(str(path) for path in files.paths())
+            raise Unavailable(
+                f"The TLS files of the Docker daemon cannot be used ({named}): {error}"
+            ) from error
+        return self._context
+
+
+def _object(answer: object) -> Json:
+    if not isinstance(answer, dict):
+        raise DockerError(f"the daemon answered what is no object: {str(answer)[:200]!r}")
+    return answer
+
+
+async def _refusal(response: ClientResponse) -> PeithoError:
+    """The daemon's message, as the kind of error that its status stands for."""
+    body = await response.content.read(_ERROR_BYTES)
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = body.decode(errors="replace").strip()[:500] or f"status {response.status}"
+    return _KINDS.get(response.status, DockerError)(message)
+
+
+def _kept_alive(address: Any) -> socket.socket:
+    """A socket that notices a host which is gone: a wait is silent for minutes."""
+    connection = socket.socket(family=address[0], type=address[1], proto=address[2])
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS // 4)
+    return connection
