@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import install, machine, memory, pings, starts
+from tests.bench import install, machine, memory, pings, registry, starts
 from tests.bench.place import Place
 from tests.bench.report import Report, Row
 from tests.lab import cluster as lab
@@ -32,6 +32,7 @@ PARTS = {
     "b": Part(starts.HOW, starts.measure),
     "c": Part(pings.HOW, pings.measure),
     "d": Part(memory.HOW, memory.measure),
+    "e": Part(registry.HOW, registry.measure),
 }
 
 
@@ -72,7 +73,7 @@ def main() -> int:
     """0 if all was measured; 1 with the cause."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--runs", type=_runs, default=5, help="runs of each measurement")
-    parser.add_argument("--only", type=_parts, default=list(PARTS), help="parts, as a,b,c,d")
+    parser.add_argument("--only", type=_parts, default=list(PARTS), help="parts, as a,b,e")
     parser.add_argument("--out", type=Path, default=CACHE / "bench", help="folder for the results")
     options = parser.parse_args()
     try:

@@ -11,15 +11,27 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from peitho.clients.registries import Account, Registries
 from peitho.clients.registry import Registry
 from peitho.clients.registry_calls import Credentials, Endpoint, Patience, RegistryError
 from peitho.clients.registry_uploads import bytes_source
+from peitho.clients.storage import Storage
+from peitho.core.images import Images, Provenance
+from peitho.core.publishing import get
+from peitho.core.pushing import Pushing, Target
 from peitho.errors import Unavailable
 from peitho.formats import oci
 from peitho.formats.oci import Descriptor
+from peitho.formats.tar import Limits
+from tests.journeys.calls import archive, context
+from tests.lab import images
 from tests.lab import registry as lab
+from tests.lab.daemon import daemon
+from tests.lab.machine import run
 from tests.lab.registry import ACCOUNT, Running, TokenServer
+from tests.unit.core.contexts import chunks
 
+BASE = "hyperledger/fabric-baseos"
 NAME = "chaincode/net-peer0.org1-mycc_1-0be83049"
 QUICK = Patience(attempts=4, first_seconds=0.02, longest_seconds=2)
 LARGE = secrets.token_bytes(1 << 20) * 40
@@ -234,6 +246,41 @@ async def test_a_line_that_always_breaks_is_told_and_leaves_no_half_image(
     async with client(anonymous.endpoint) as ours:
         assert not await ours.has_blob("cut/always", blob(content).digest)
         assert await ours.digest("cut/always", "latest") is None
+
+
+async def test_a_daemon_runs_what_peitho_put_together(anonymous: Running, tmp_path: Path) -> None:
+    """
+    Pulled by its digest, with the layer as it was pushed, uncompressed.
+    """
+    script = b"#!/bin/sh\necho it runs\n"
+    package = archive({"chaincode": (0o755, script)})
+    async with client(anonymous.endpoint, None) as ours:
+        await lab.push(ours, images.find(f"docker.io/{BASE}:2.5"), BASE, "2.5")
+    storage = Storage.open(tmp_path)
+    registries = Registries(anonymous.endpoint, Account())
+    rewrite = {"hyperledger/*": f"{anonymous.address}/hyperledger/*"}
+    local = Images(storage, Provenance(), limits=Limits())
+    target = Target(anonymous.address, "chaincode", "amd64", rewrite)
+    async with asyncio.TaskGroup() as group:
+        closing = group.create_task(registries.run())
+        pushing = Pushing(local, storage, registries, target)
+        await pushing.build("mycc", chunks(context(package)))
+        reference = (await get(pushing, "mycc")).reference
+        closing.cancel()
+
+    said = await asyncio.to_thread(_run_by_daemon, reference)
+
+    assert ["it runs", "2.5.16"] == said.splitlines()[-2:]
+
+
+def _run_by_daemon(reference: str) -> str:
+    with daemon("registry") as docker:
+        run([*docker, "pull", "-q", reference])
+        command = ["/bin/sh", "-c", "chaincode; echo $CORE_CHAINCODE_BUILDLEVEL"]
+        try:
+            return run([*docker, "run", "--rm", "--network=none", reference, *command])
+        finally:
+            run([*docker, "image", "rm", "-f", reference])
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from peitho.api import models, queries
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.core.container import Container, State, Summary
-from peitho.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError
 from peitho.formats import streams
 
 _CREATE_BYTES = 1024 * 1024
@@ -106,7 +106,7 @@ async def inspect(request: web.Request) -> web.Response:
     """GET /containers/{id}/json — 200; 404."""
     details = await (await _container(request)).inspect()
     image_id = ""
-    with suppress(Unavailable):  # the container is there, whether or not its registry is
+    with suppress(PeithoError):  # the container is there, whether or not its registry is
         found = await services(request).publisher.find(details.summary.image)
         image_id = found.image.id if found else ""
 
