@@ -195,10 +195,15 @@ async def test_attached_output_is_complete_before_and_after_the_start(
         before = tasks.create_task(attach(peitho, "talks", version="/v1.47"))
         assert 204 == (await calls.start("talks")).status
         after = tasks.create_task(attach(peitho, "talks", version="/v1.47"))
-        await asyncio.sleep(1)
+        await until(lambda: _has_said_all(calls, "talks"))
         await calls.stop("talks")
 
     for said in (before.result(), after.result()):
         _, _, content = said.partition(b"\n")  # the script's first line is its own
         assert hashlib.sha256(OUTPUT).hexdigest() == hashlib.sha256(content).hexdigest()
     await calls.remove("talks")
+
+
+async def _has_said_all(calls: Calls, name: str) -> bool:
+    answer = await calls.call("GET", f"/v1.47/containers/{name}/logs")
+    return len(str(answer.body)) >= len(OUTPUT)

@@ -51,6 +51,8 @@ _SHOWN_LINES = 20
 _SYNC_SECONDS = 5.0
 # The log of an ended container follows its end within this (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
+_LOG_TRIES = 10
+_LOG_PAUSE_SECONDS = 0.3
 # How often the cluster is asked about what its watch does not tell.
 _LOOK_SECONDS = 1.0
 
@@ -262,6 +264,8 @@ class Chaincode:
         Peers go on at the chaincode's REGISTER and not at this answer, and of `wait` they show
         nothing but the code (Fabric 2.5.16, core/chaincode/runtime_launcher.go).
         """
+        if not self._all.options.settle_seconds:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._all.options.settle_seconds):
                 end = await pods.until_ended(self._watch, self._key, CHAINCODE)
@@ -339,10 +343,25 @@ class Chaincode:
             if sighting.pod is None or not _has_log(sighting):
                 return
             name = sighting.pod["metadata"]["name"]
-            async for chunk in self._kubernetes.log(
-                name, CHAINCODE, follow=follow, from_start=from_start
-            ):
+            async for chunk in self._log(name, follow=follow, from_start=from_start):
                 yield STDOUT, chunk
+
+    async def _log(self, pod: str, *, follow: bool, from_start: bool) -> AsyncIterator[bytes]:
+        """A Pod's log; a node that has just begun with it may have nothing to open yet."""
+        for left in reversed(range(_LOG_TRIES)):
+            said = False
+            try:
+                async for chunk in self._kubernetes.log(
+                    pod, CHAINCODE, follow=follow, from_start=from_start
+                ):
+                    said = True
+                    yield chunk
+            except KubernetesError:
+                if said or not left:
+                    raise
+            if said or not follow or pods.end_of(self._sighting(), CHAINCODE):
+                return
+            await asyncio.sleep(_LOG_PAUSE_SECONDS)
 
     async def _until_log(self) -> None:
         """Return once it is known whether there will be a log, or when it should have been."""
