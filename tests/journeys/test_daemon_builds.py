@@ -205,7 +205,7 @@ async def test_a_pull_shows_our_account_to_its_own_registry_alone(
     The other one asks for it, too, and is shown none.
     """
     async with _registry() as (own, own_saw), _registry() as (other, other_saw):
-        account = {"server-address": own, "username": "robot", "password": "secret"}
+        account = {"server-address": own, "username": "robot", "password": "pass-of-robot"}
         docker = {"endpoint": daemon.endpoint, "registry": account}
         async with (
             building(cluster, daemon, tmp_path, docker=docker) as peitho,
@@ -215,8 +215,8 @@ async def test_a_pull_shows_our_account_to_its_own_registry_alone(
                 query = {"fromImage": f"{address}/hyperledger/fabric-ccenv", "tag": "2.5"}
                 assert 400 <= (await calls.call("POST", "/images/create", params=query)).status
 
-        assert "secret" not in peitho.log.read_text()
-    assert {"", encode_basic_auth("robot", "secret")} == own_saw
+        assert "pass-of-robot" not in peitho.log.read_text()
+    assert {"", encode_basic_auth("robot", "pass-of-robot")} == own_saw
     assert {""} == other_saw
 
 
