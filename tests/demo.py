@@ -26,6 +26,7 @@ VERSION = "2.5.16"
 EXIT_CODE = 7
 
 _PROGRESS_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 _BOLD, _RED, _GREEN = 1, 31, 32
 _ENVIRONMENT = os.environ  # noqa: TID251  the demo's own settings: KEEP, IMAGE, KUBECONFIG
 
@@ -176,6 +177,7 @@ async def _invoke(it: Peer, package: Package) -> None:
 
 async def _crash(it: Peer, package: Package) -> None:
     try:
+        await _until_settled(it)
         await it.invoke(package, "exit", str(EXIT_CODE))
     except PeerError as error:
         print(f"  the peer says: {error}")
@@ -247,6 +249,12 @@ def _how_to_look_around(cluster: Cluster) -> None:
         f"  {kubectl} -n {NAMESPACE} port-forward service/peitho 8080 &\n"
         f"  docker -H tcp://127.0.0.1:8080 ps -a"
     )
+
+
+async def _until_settled(it: Peer) -> None:
+    """`start` watches a new process for a moment more: what ends in it is told by that call."""
+    while not it.steps("start"):
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def main() -> int:
