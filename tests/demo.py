@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from tests.journeys.observe import until
 from tests.lab import cluster as lab
 from tests.lab import images, peer
 from tests.lab.cluster import Cluster
@@ -26,7 +27,6 @@ VERSION = "2.5.16"
 EXIT_CODE = 7
 
 _PROGRESS_SECONDS = 5.0
-_LOOK_SECONDS = 0.1
 _BOLD, _RED, _GREEN = 1, 31, 32
 _ENVIRONMENT = os.environ  # noqa: TID251  the demo's own settings: KEEP, IMAGE, KUBECONFIG
 
@@ -253,8 +253,7 @@ def _how_to_look_around(cluster: Cluster) -> None:
 
 async def _until_settled(it: Peer) -> None:
     """`start` watches a new process for a moment more: what ends in it is told by that call."""
-    while not it.steps("start"):
-        await asyncio.sleep(_LOOK_SECONDS)
+    await until(lambda: bool(it.steps("start")))
 
 
 def main() -> int:
