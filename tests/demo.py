@@ -20,7 +20,7 @@ from tests.lab import images, peer
 from tests.lab.cluster import Cluster
 from tests.lab.machine import LabError
 from tests.lab.peer import Event, Package, Peer, PeerError
-from tests.lab.peitho import deployment, make_namespace
+from tests.lab.peitho import answers, deployment, make_namespace
 
 NAMESPACE = "peitho-demo"
 VERSION = "2.5.16"
@@ -216,6 +216,8 @@ async def demo() -> None:
             for line in _kubectl(cluster, "get", "deployment,pod,service").splitlines():
                 print(f"    {line}")
         async with endpoint(cluster, address) as url:
+            # The Pod is ready before every node knows the way from the Service to it.
+            await until(lambda: answers(f"{url.replace('tcp', 'http', 1)}/_ping"))
             await story(cluster, url)
     except BaseException:
         print(_kubectl(cluster, "logs", "deployment/peitho", "--tail=20"), file=sys.stderr)
@@ -253,7 +255,7 @@ def _how_to_look_around(cluster: Cluster) -> None:
 
 async def _until_settled(it: Peer) -> None:
     """`start` watches a new process for a moment more: what ends in it is told by that call."""
-    await until(lambda: bool(it.steps("start")))
+    await until(lambda: it.steps("create", "start")[-1].step == "start")
 
 
 def main() -> int:

@@ -125,7 +125,7 @@ class Peitho:
             raise
 
     async def _ready(self) -> None:
-        while not await asyncio.to_thread(_answers, f"{self.operations}/readyz"):
+        while not await asyncio.to_thread(answers, f"{self.operations}/readyz"):
             if self._process is None or self._process.returncode is not None:
                 raise LabError(f"Peitho ended at once:\n{self.log.read_text()[-2000:]}")
             await asyncio.sleep(0.05)
@@ -212,7 +212,8 @@ def _free_ports(*hosts: str) -> list[int]:
     return ports
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)
