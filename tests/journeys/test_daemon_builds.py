@@ -82,7 +82,7 @@ async def test_ten_mebibytes_of_output_come_byte_for_byte(
     assert b"done\n" == b"".join(data for stream, data in messages if stream == 2)
     assert len(content) + len(b"done\n") == len(raw.result())
     await calls.remove(build)
-    assert [] == daemon.containers()
+    await until(lambda: not daemon.containers())
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_a_command_that_is_not_there_is_told_at_start(calls: Calls, daemon
     assert 500 == started.status
     assert "no-such-command" in started.message
     await calls.remove(build)
-    assert [] == daemon.containers()
+    await until(lambda: not daemon.containers())
 
 
 async def test_an_image_that_cannot_be_pulled_is_told_at_its_pull(calls: Calls) -> None:
@@ -408,7 +408,7 @@ async def test_a_peer_installs_launches_and_calls(
 
         await peer.stop(package)
         assert [] == alive(peitho, package.container)
-    assert [] == daemon.containers()
+    await until(lambda: not daemon.containers())
 
 
 @pytest.mark.parametrize("version", ["1.4.12", "2.5.16"])

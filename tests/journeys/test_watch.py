@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, open_waits, pods, until
 from tests.journeys.wire import Wire, wired
@@ -62,6 +63,7 @@ async def test_connections_that_die_in_silence(cluster: Cluster, tmp_path: Path)
     Only new ones pass: the watch takes its own for dead in time, and Peitho was ready throughout.
     """
     async with _running(cluster, tmp_path) as (peitho, wire, calls), asyncio.TaskGroup() as tasks:
+        said = tasks.create_task(attach(peitho, "cc", version="/v1.47"))
         wait = tasks.create_task(calls.wait("cc"))
         await until(lambda: _waits(peitho))
         wire.stall(new=False)
@@ -75,6 +77,8 @@ async def test_connections_that_die_in_silence(cluster: Cluster, tmp_path: Path)
 
         assert {True} == set(ready)
         assert 5 == await wait
+        async with asyncio.timeout(ASK_SECONDS):
+            await said
         assert 204 == (await calls.launch("cc", IMAGE)).status
 
 

@@ -322,7 +322,9 @@ class Chaincode:
             if self._sighting().pod:
                 await asyncio.Event().wait()  # its own end will be told
             if job is None or manifests.is_finished(job):
-                return Exit(SIGKILLED, "the Pod was deleted")
+                end = Exit(SIGKILLED, "the Pod was deleted")
+                await self._note(end)  # no watch will tell of it
+                return end
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _until_removed(self) -> None:
