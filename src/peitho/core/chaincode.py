@@ -273,11 +273,10 @@ class Chaincode:
 
     async def stop(self) -> bool:
         """Return once the process is gone, its exit code on the record; False if none ran."""
-        job = manifests.job_name(self._secret)
         sighting = self._sighting()
         if self._exit() or (sighting.pod and pods.end_of(sighting, CHAINCODE)):
             return False
-        if not sighting.pod and await self._kubernetes.get("Job", job) is None:
+        if not sighting.pod and not await self._job_exists():
             return False
         end = await self._end()
         await self._note(end)
@@ -321,7 +320,7 @@ class Chaincode:
             job = await self._find_job()
             if self._sighting().pod:
                 await asyncio.Event().wait()  # its own end will be told
-            if job is None or manifests.is_finished(job):
+            if job is None or manifests.finished_at(job):
                 end = Exit(SIGKILLED, "the Pod was deleted")
                 await self._note(end)  # no watch will tell of it
                 return end

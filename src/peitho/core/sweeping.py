@@ -120,13 +120,14 @@ def _why(
         began = _seconds(pods.started_at(pod, manifests.CHAINCODE))
         return _orphaned(annotations, began, world, policy)
     if job is not None:
-        return _over(_finished(job), world, policy)
+        ended_at = manifests.finished_at(job)  # while it is not over, its Pod may yet come
+        return _over(_seconds(ended_at), world, policy) if ended_at else ""
     age = world.now - _seconds(annotations[manifests.CREATED])
     return f"created {age:.0f} s ago and never started" if age > policy.retention_seconds else ""
 
 
-def _over(ended_at: float | None, world: World, policy: Policy) -> str:
-    if ended_at is None or world.now - ended_at <= policy.retention_seconds:
+def _over(ended_at: float, world: World, policy: Policy) -> str:
+    if world.now - ended_at <= policy.retention_seconds:
         return ""
     return f"over for {world.now - ended_at:.0f} s"
 
@@ -139,14 +140,6 @@ def _orphaned(annotations: Mapping[str, str], began: float, world: World, policy
     if world.now - since <= policy.orphan_after_seconds:
         return ""
     return f"its peer at {peer} has refused connections for {world.now - since:.0f} s"
-
-
-def _finished(job: Manifest) -> float | None:
-    """When a Job that has no Pod ended; None while its Pod may yet come."""
-    for condition in job.get("status", {}).get("conditions") or []:
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return _seconds(condition["lastTransitionTime"])
-    return None
 
 
 def _container(manifest: Manifest) -> str:

@@ -268,12 +268,12 @@ def job_name(secret: Manifest) -> str:
     return f"{metadata['name']}-{metadata['annotations'][ID][:8]}"
 
 
-def is_finished(job: Manifest) -> bool:
-    """Whether a Job is over, by its own word."""
-    conditions = job.get("status", {}).get("conditions") or []
-    return any(
-        each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions
-    )
+def finished_at(job: Manifest) -> str:
+    """When a Job was over, by its own word, RFC 3339; empty while it is not."""
+    for condition in job.get("status", {}).get("conditions") or []:
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return str(condition["lastTransitionTime"])
+    return ""
 
 
 def _chaincode_pod(
