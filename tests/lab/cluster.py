@@ -412,18 +412,25 @@ def _import_pause() -> None:
 
 
 def _launch(name: str, command: list[str]) -> None:
+    """
+    Start a process that stays when this one ends, with a pid file.
+
+    Not by `subprocess.Popen`, which warns of every process that nobody waits for.
+    """
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # noqa: TID251
-    with (_RUN / "log" / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=_RUN,
-            env=os.environ | {"PATH": path},  # noqa: TID251
-            start_new_session=True,
-        )
-    (_RUN / f"{name}.pid").write_text(f"{process.pid} {_started(process.pid)}")
+    log, append = str(_RUN / "log" / f"{name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        "/usr/bin/env",
+        ["env", f"--chdir={_RUN}", *command],
+        os.environ | {"PATH": path},  # noqa: TID251
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, append, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    (_RUN / f"{name}.pid").write_text(f"{pid} {_started(pid)}")
 
 
 def _stop_all() -> None:
