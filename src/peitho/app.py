@@ -2,17 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
 import structlog
-from aiohttp import web
 
 from peitho import __version__
 from peitho.api import delivery, health, routes
-from peitho.api.connection import Connection
+from peitho.api.calls import Calls
+from peitho.api.listeners import Listener, listening
 from peitho.api.services import Services
 from peitho.api.system import architecture
 from peitho.clients.build_cache import BuildCache
@@ -56,12 +56,11 @@ from peitho.settings import (
     DockerSettings,
     RegistrySettings,
     Resources,
+    ServerSettings,
     Settings,
 )
 
 log = structlog.get_logger()
-
-_STOP_SECONDS = 2.0
 
 
 async def serve(settings: Settings) -> None:
@@ -96,15 +95,21 @@ async def _run(
         tasks.spawn(clearing, name="leftover builds")
         if settings.sweeper.enable:
             tasks.run(services.sweeper.run(), name="sweeper")
-        async with AsyncExitStack() as listeners:
-            await _listen(listeners, routes.application(services), settings.server.api)
-            await _listen(listeners, delivery.application(services), settings.server.delivery)
-            await _listen(listeners, health.application(services), settings.server.operations)
+        async with listening(*_listeners(services, settings.server)):
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
             log.info("peitho stopping")
         tasks.cancel()
         services.builds.runs.close()
+
+
+def _listeners(services: Services, addresses: ServerSettings) -> list[Listener]:
+    calls = Calls(routes.LONG)
+    return [
+        Listener(routes.application(services, calls), addresses.api, calls),
+        Listener(delivery.application(services), addresses.delivery),
+        Listener(health.application(services), addresses.operations),
+    ]
 
 
 def _connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
@@ -399,27 +404,6 @@ def _account(registry: RegistrySettings) -> Account:
 def _quantities(resources: Resources, which: str) -> dict[str, str]:
     found = {name: getattr(resources, f"{name}_{which}") for name in ("cpu", "memory")}
     return {name: quantity for name, quantity in found.items() if quantity}
-
-
-async def _listen(stack: AsyncExitStack, app: web.Application, address: str) -> None:
-    """Serve an application; a handler whose client hangs up is cancelled, waits above all."""
-    runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, shutdown_timeout=_STOP_SECONDS
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the runner is set up and has a server")
-    host, _, port = address.rpartition(":")
-    factory: Callable[[], Connection] = partial(_connection, server)
-    loop = asyncio.get_running_loop()
-    listener = await loop.create_server(factory, host.strip("[]") or None, int(port), backlog=512)
-    stack.callback(listener.close)
-
-
-def _connection(server: web.Server) -> Connection:
-    return Connection(server())
 
 
 def _stop_signal() -> asyncio.Event:

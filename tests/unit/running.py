@@ -5,7 +5,6 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import aiohttp
 from aiohttp import web
 
 from peitho import app
-from peitho.api import delivery, health, routes
-from peitho.api.connection import Connection
+from peitho.api import delivery, health, listeners, routes
+from peitho.api.calls import Calls
+from peitho.api.listeners import Listener
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.core.builds import Build
@@ -85,11 +85,12 @@ async def running(
         composed(directory, settings, refused=refused, docker=daemon) as (services, cluster),
         AsyncExitStack() as stack,
     ):
+        api = routes.application(services, Calls(routes.LONG))
         yield Running(
             services=services,
             cluster=cluster,
             http=await stack.enter_async_context(aiohttp.ClientSession()),
-            api=await stack.enter_async_context(listening(routes.application(services))),
+            api=await stack.enter_async_context(listening(api)),
             delivery=await stack.enter_async_context(listening(delivery.application(services))),
             operations=await stack.enter_async_context(listening(health.application(services))),
         )
@@ -97,19 +98,6 @@ async def running(
 
 @asynccontextmanager
 async def listening(application: web.Application) -> AsyncIterator[str]:
-    """The address of an application that is served as `peitho.app` serves it."""
-    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.5)
-    await runner.setup()
-    server = runner.server
-    assert server is not None
-    loop = asyncio.get_running_loop()
-    listener = await loop.create_server(partial(_connection, server), "127.0.0.1", 0, backlog=512)
-    try:
-        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    finally:
-        listener.close()
-        await runner.cleanup()
-
-
-def _connection(server: web.Server) -> Connection:
-    return Connection(server())
+    """The address of an application that is served as Peitho serves it."""
+    async with listeners.listening(Listener(application, "127.0.0.1:0")) as (address,):
+        yield f"http://{address}"

@@ -7,6 +7,7 @@ Every path is there twice, bare and below `/v1.NN`, for the three generations of
 from aiohttp import web
 
 from peitho.api import archives, attach, containers, images, system
+from peitho.api.calls import Calls
 from peitho.api.middleware import add_headers, answer, seen
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
@@ -34,6 +35,9 @@ ROUTES = (
     ("GET", "/images/{name:.+}/json", images.inspect),
     ("DELETE", "/images/{name:.+}", images.remove),
 )
+
+# These last as long as a container does.
+LONG = (attach.attach, containers.logs, containers.wait)
 
 NOT_IMPLEMENTED = (
     "GET /containers/{id}/attach/ws",
@@ -89,9 +93,9 @@ async def not_implemented(request: web.Request) -> web.Response:
     )
 
 
-def application(everything: Services) -> web.Application:
+def application(everything: Services, calls: Calls) -> web.Application:
     """The Docker API's application."""
-    app = web.Application(middlewares=[answer, seen])
+    app = web.Application(middlewares=[answer, calls.count, seen])
     app[SERVICES] = everything
     app.on_response_prepare.append(add_headers)
     for method, path, handler in ROUTES:

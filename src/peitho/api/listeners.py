@@ -1,0 +1,85 @@
+"""The sockets that Peitho listens on, and the order in which they come to their end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from aiohttp import web
+
+from peitho.api.calls import Calls
+from peitho.api.connection import Connection
+
+# The cluster gives a Pod that is told to end 30 seconds.
+_FINISH_SECONDS = 10.0
+# What a handler may take to send an answer that it has; aiohttp waits for it twice.
+_SEND_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One socket: the application behind it, HOST:PORT or :PORT, and the calls to wait for."""
+
+    application: web.Application
+    address: str
+    calls: Calls | None = None
+
+
+@asynccontextmanager
+async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
+    """
+    Listen on all of them, at HOST:PORT each.
+
+    At the end, one after the other, nobody new comes in and what is short is finished.  What lasts,
+    such as a peer's `wait`, is cut off, as by a dockerd that stops and leaves its containers
+    running: the peer asks anew.  Raises OSError for an address that is in use.
+    """
+    runners: list[web.AppRunner] = []
+    servers: list[asyncio.Server] = []
+    try:
+        for each in listeners:
+            runners.append(await _runner(each.application))
+            servers.append(await _listen(runners[-1], each.address))
+        yield [_address(server) for server in servers]
+        # One after the other: a launch that is to be finished needs what is listened on next.
+        for each, server in zip(listeners, servers, strict=True):
+            server.close()
+            if each.calls:
+                await each.calls.finish(within_seconds=_FINISH_SECONDS)
+    finally:
+        for server in servers:
+            server.close()
+        # aiohttp drops what is still being sent to it as soon as it is told to end.
+        async with asyncio.TaskGroup() as group:
+            for runner in runners:
+                group.create_task(runner.cleanup())
+
+
+async def _runner(application: web.Application) -> web.AppRunner:
+    """A handler whose client hangs up is cancelled, waits above all."""
+    runner = web.AppRunner(
+        application, handler_cancellation=True, access_log=None, shutdown_timeout=_SEND_SECONDS
+    )
+    await runner.setup()
+    return runner
+
+
+async def _listen(runner: web.AppRunner, address: str) -> asyncio.Server:
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is set up and has a server")
+    host, _, port = address.rpartition(":")
+    factory: Callable[[], Connection] = partial(_connection, server)
+    return await asyncio.get_running_loop().create_server(
+        factory, host.strip("[]") or None, int(port), backlog=512
+    )
+
+
+def _address(server: asyncio.Server) -> str:
+    host, port, *_ = server.sockets[0].getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _connection(server: web.Server) -> Connection:
+    return Connection(server())

@@ -1,0 +1,102 @@
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from peitho.api.calls import Calls
+from peitho.api.listeners import Listener, listening
+from tests.unit.api.peers import wire
+
+_HEADERS = "Content-Length: 8\r\n"
+
+
+class Stopping:
+    """An application on loopback with a short and a long call, and a stop that can be begun."""
+
+    def __init__(self) -> None:
+        self.calls = Calls([self.long])
+        self.arrived = asyncio.Event()
+        self.stop = asyncio.Event()
+        self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.application = web.Application(middlewares=[self.calls.count])
+        self.application.router.add_put("/short", self.short)
+        self.application.router.add_post("/long", self.long)
+
+    async def short(self, request: web.Request) -> web.StreamResponse:
+        """An upload, which is given back."""
+        self.arrived.set()
+        return web.Response(body=await request.read())
+
+    async def long(self, _: web.Request) -> web.StreamResponse:
+        """Like a wait."""
+        self.arrived.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async def run(self) -> None:
+        """Listen until the stop."""
+        listener = Listener(self.application, "127.0.0.1:0", self.calls)
+        async with listening(listener) as (address,):
+            self.address.set_result(address)
+            await self.stop.wait()
+
+
+async def refused(address: str) -> None:
+    """Return once nobody is let in any more."""
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(host, int(port))
+            except ConnectionError:  # a reset, where it was let in just before
+                return
+            writer.close()
+            await asyncio.sleep(0)
+
+
+async def test_a_stop_lets_an_upload_finish_and_lets_nobody_in() -> None:
+    """
+    What a peer has half sent is taken whole, and answered.
+    """
+    this = Stopping()
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(this.run())
+        address = await this.address
+        async with wire(f"http://{address}") as peer:
+            peer.send("PUT", "/short", headers=_HEADERS, body=b"half")
+            await this.arrived.wait()
+            this.stop.set()
+            await refused(address)
+            assert not serving.done()
+            peer.send_more(b"more")
+
+            assert (await peer.head()).startswith("HTTP/1.1 200 OK")
+            assert b"halfmore" == await peer.rest()
+
+
+async def test_a_stop_hangs_up_on_what_lasts() -> None:
+    """
+    As a dockerd does that leaves its containers running: the peer asks the next one.
+    """
+    this = Stopping()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(this.run())
+        async with asyncio.timeout(5), wire(f"http://{await this.address}") as peer:
+            peer.send("POST", "/long")
+            await this.arrived.wait()
+            this.stop.set()
+
+            assert b"" == await peer.rest()
+
+
+async def test_an_address_that_is_in_use_ends_all(unused_tcp_port: int) -> None:
+    """
+    Peitho has all of its listeners or does not run.
+    """
+    first = Listener(web.Application(), f"127.0.0.1:{unused_tcp_port}")
+    with pytest.raises(OSError, match="address already in use"):
+        async with listening(first, first):
+            pass
+
+    async with listening(first):
+        pass
