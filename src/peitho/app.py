@@ -43,6 +43,7 @@ from peitho.core.tasks import Tasks, until_done
 from peitho.core.tokens import Tokens
 from peitho.core.turns import Turns
 from peitho.core.usage import Usage
+from peitho.core.vanished import Vanished
 from peitho.errors import NotFound, PeithoError
 from peitho.formats import manifests, pull_secret, repositories
 from peitho.formats.dockerd import Bounds, Place
@@ -137,6 +138,7 @@ def compose(
     watch = _pod_watch(settings, kubernetes)
     chaincodes = _chaincodes(settings, kubernetes, watch, publisher, storage)
     Endings(kubernetes, watch, tasks=tasks)
+    Vanished(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
     base_images = _base_images(settings, docker)
     pods = _build_pods(settings, kubernetes, watch, tokens)
     backend: Backend = pods

@@ -8,7 +8,8 @@ dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has th
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +41,12 @@ _LONGEST_PAUSE_SECONDS = 5
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
+# A followed log may be silent for weeks, and idle load balancers forget a connection in minutes.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+)
 
 
 class KubernetesError(PeithoError):
@@ -134,7 +141,7 @@ class Kubernetes:
 
     async def log(
         self, pod: str, container: str, *, follow: bool, from_start: bool = True
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """A container's log as bytes, as they come, uncut; ends with the container if followed."""
         parameters = {"container": container, "follow": str(follow).lower()}
         if not from_start:
@@ -240,6 +247,7 @@ def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClie
             config.cluster, config.user or User(), config.abs_file, trust_env=False
         ),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
+        socket_options=_KEEP_ALIVE,
     )
     timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
     return AsyncClient(

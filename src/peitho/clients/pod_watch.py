@@ -41,6 +41,7 @@ class PodWatch:
         self._gone: OrderedDict[str, Manifest] = OrderedDict()
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._list_listeners: list[Callable[[], None]] = []
         self._heard_at = 0.0
         self.synced = asyncio.Event()
 
@@ -65,6 +66,10 @@ class PodWatch:
         """Have a function called with the key of each container whose Pod is told of."""
         self._listeners.append(listener)
 
+    def after_list(self, listener: Callable[[], None]) -> None:
+        """Have a function called after each list: what went before it is not told of."""
+        self._list_listeners.append(listener)
+
     async def run(self) -> None:
         """List and watch for ever; what goes wrong is logged and tried again after a second."""
         while True:
@@ -78,6 +83,8 @@ class PodWatch:
         pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
         self._replace(pods)
         self.synced.set()
+        for listener in self._list_listeners:
+            listener()
         try:
             while True:
                 began = time.monotonic()

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -22,9 +22,11 @@ from peitho.clients.storage import Storage, spool
 from peitho.core import endings, pods
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, State, Summary
+from peitho.core.pod_logs import PodLog
 from peitho.core.publishing import Publisher, get
 from peitho.core.readers import Readers
 from peitho.core.tokens import Tokens, blob_scope
+from peitho.core.vanished import unseen_end
 from peitho.errors import (
     Conflict,
     InvalidArgument,
@@ -51,8 +53,6 @@ _SHOWN_LINES = 20
 _SYNC_SECONDS = 5.0
 # The log of an ended container follows its end within this (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
-_LOG_TRIES = 10
-_LOG_PAUSE_SECONDS = 0.3
 # How often the cluster is asked about what its watch does not tell.
 _LOOK_SECONDS = 1.0
 
@@ -240,9 +240,10 @@ class Chaincode:
         try:
             await self._kubernetes.create(job)
         except KubernetesError as error:
-            if error.reason == "AlreadyExists":
-                return False
-            raise
+            if error.reason != "AlreadyExists":
+                raise
+            await self._check_not_over()
+            return False
         try:
             await self._until_running(job)
         except BaseException as error:
@@ -320,9 +321,8 @@ class Chaincode:
             job = await self._find_job()
             if self._sighting().pod:
                 await asyncio.Event().wait()  # its own end will be told
-            if job is None or manifests.finished_at(job):
-                end = Exit(SIGKILLED, "the Pod was deleted")
-                await self._note(end)  # no watch will tell of it
+            if end := await unseen_end(self._kubernetes, job, self._secret):
+                await self._note(end)
                 return end
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -338,37 +338,12 @@ class Chaincode:
         """The Pod's log, which does not tell stderr from stdout: all of it is stdout."""
         from_start = logs or self._sighting().pod is None
         with self._all.readers(self._key).reading():
+            log = PodLog(self._kubernetes, self._watch, self._key, CHAINCODE)
             if follow:
-                await self._until_log()
-            sighting = self._sighting()
-            if sighting.pod is None or not _has_log(sighting):
-                return
-            name = sighting.pod["metadata"]["name"]
-            async for chunk in self._log(name, follow=follow, from_start=from_start):
-                yield STDOUT, chunk
-
-    async def _log(self, pod: str, *, follow: bool, from_start: bool) -> AsyncIterator[bytes]:
-        """A Pod's log; a node that has just begun with it may have nothing to open yet."""
-        for left in reversed(range(_LOG_TRIES)):
-            said = False
-            try:
-                async for chunk in self._kubernetes.log(
-                    pod, CHAINCODE, follow=follow, from_start=from_start
-                ):
-                    said = True
-                    yield chunk
-            except KubernetesError:
-                if said or not left:
-                    raise
-            if said or not follow or pods.end_of(self._sighting(), CHAINCODE):
-                return
-            await asyncio.sleep(_LOG_PAUSE_SECONDS)
-
-    async def _until_log(self) -> None:
-        """Return once it is known whether there will be a log, or when it should have been."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._all.options.start_timeout_seconds):
-                await self._watch.until(self._key, _has_log)
+                await log.until_there(within_seconds=self._all.options.start_timeout_seconds)
+            async with aclosing(log.read(follow=follow, from_start=from_start)) as chunks:
+                async for chunk in chunks:
+                    yield STDOUT, chunk
 
     async def remove(self) -> None:
         """The process is gone, then the Secret, and with it what it owns."""
@@ -413,11 +388,19 @@ class Chaincode:
     def _is_started(self) -> bool:
         """Whether the process runs; raises Conflict if it has ended, for it never comes back."""
         if summary(self._secret, self._watch).state.status == "exited":
-            raise Conflict(
-                f"container {self._name} has ended, and is not started a second time: remove it, "
-                "and create it again"
-            )
+            raise self._over()
         return self._sighting().pod is not None
+
+    async def _check_not_over(self) -> None:
+        """Raise Conflict if it was started and has ended, and no watch told of it."""
+        if await unseen_end(self._kubernetes, await self._find_job(), self._secret):
+            raise self._over()
+
+    def _over(self) -> Conflict:
+        return Conflict(
+            f"container {self._name} has ended, and is not started a second time: remove it, "
+            "and create it again"
+        )
 
     async def _end(self) -> Exit:
         """Delete the Job, so that no Pod comes any more, and its Pod; return when it is over."""
@@ -507,12 +490,3 @@ def _ended_at_once(end: Exit) -> str:
     lines = [line.strip() for line in end.log.splitlines() if line.strip()]
     said = f"; its last lines: {' | '.join(lines[-_SHOWN_LINES:])}" if lines else ""
     return f"container exited with {end.code}{reason} at its start{said}"
-
-
-def _has_log(sighting: Sighting) -> bool | None:
-    """Whether there is a log to read; None while it may yet come."""
-    if sighting.gone or sighting.pod is None:
-        return False if sighting.gone else None
-    if pod_status.started_at(sighting.pod, CHAINCODE):
-        return True
-    return False if pod_status.ended(sighting.pod, CHAINCODE) else None

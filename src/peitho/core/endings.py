@@ -7,7 +7,7 @@ for either: a peer's `wait` is answered as soon as the Pod's status says that th
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -90,24 +90,29 @@ class Endings:
         job = next((owner for owner in owners if owner["kind"] == "Job"), None)
         if job is None:
             return False
-        about = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "name": job["name"],
-            "uid": job["uid"],
-            "namespace": self._kubernetes.namespace,
-        }
-        message = f"The chaincode ended with exit code {end.code}"
-        await self._kubernetes.create(
-            manifests.event(
-                about,
-                reason="ChaincodeEnded",
-                message=f"{message}: {end.reason}" if end.reason else message,
-                warning=end.code != 0,
-                at=now(),
-            )
-        )
+        await tell(self._kubernetes, job, end)
         return True
+
+
+async def tell(kubernetes: Kubernetes, job: Mapping[str, Any], end: Exit) -> None:
+    """Make an Event on the Job of that `name` and `uid`.  Raises KubernetesError, Unavailable."""
+    about = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job["name"],
+        "uid": job["uid"],
+        "namespace": kubernetes.namespace,
+    }
+    message = f"The chaincode ended with exit code {end.code}"
+    await kubernetes.create(
+        manifests.event(
+            about,
+            reason="ChaincodeEnded",
+            message=f"{message}: {end.reason}" if end.reason else message,
+            warning=end.code != 0,
+            at=now(),
+        )
+    )
 
 
 async def keep(kubernetes: Kubernetes, secret: Manifest, end: Exit) -> None:

@@ -1,0 +1,89 @@
+"""
+The ends that no watch tells of: those of Pods that went while Peitho was not there.
+
+Their Jobs are over, and say so.  Looked for after each list of the Pods.
+"""
+
+import asyncio
+
+import structlog
+
+from peitho.clients.kubernetes import Kubernetes, Manifest
+from peitho.clients.pod_watch import PodWatch
+from peitho.core import endings
+from peitho.core.tasks import Tasks, until_done
+from peitho.formats import manifests
+from peitho.formats.manifests import CHAINCODE
+from peitho.formats.pods import SIGKILLED, Exit
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 5.0
+
+
+class Vanished:
+    """Notes the ends of Pods that went unseen, on their records."""
+
+    def __init__(
+        self, kubernetes: Kubernetes, watch: PodWatch, *, instance: str, tasks: Tasks
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._watch = watch
+        self._labels = manifests.own_labels(instance) | {manifests.KIND: CHAINCODE}
+        self._tasks = tasks
+        self._looking = False
+        watch.after_list(self._begin)
+
+    def _begin(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._tasks.spawn(self._look(), name="vanished Pods")
+
+    async def _look(self) -> None:
+        try:
+            looking = "looking for Pods that vanished"
+            await until_done(self._note_all, what=looking, pause_seconds=_AGAIN_SECONDS)
+        finally:
+            self._looking = False
+
+    async def _note_all(self) -> None:
+        """Return once no Job is left that has neither a Pod nor an end."""
+        while candidates := await self._without_pod():
+            for secret, job in candidates:
+                if end := await unseen_end(self._kubernetes, job, secret):
+                    await self._note(secret, job, end)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _note(self, secret: Manifest, job: Manifest, end: Exit) -> None:
+        await endings.keep(self._kubernetes, secret, end)
+        name = secret["metadata"]["annotations"][manifests.NAME]
+        log.info("chaincode ended", name=name, exit_code=end.code, reason=end.reason)
+        await endings.tell(self._kubernetes, job["metadata"], end)
+
+    async def _without_pod(self) -> list[tuple[Manifest, Manifest]]:
+        """The records and Jobs of what was started, has no end noted, and no Pod that is known."""
+        jobs = await self._kubernetes.find("Job", labels=self._labels)
+        by_name = {job["metadata"]["name"]: job for job in jobs}
+        records = await self._kubernetes.find_metadata("Secret", labels=self._labels)
+        started = ((each, by_name.get(manifests.job_name(each))) for each in records)
+        return [
+            (record, job)
+            for record, job in started
+            if job and not manifests.noted_exit(record) and not self._watch.see(_key(record)).pod
+        ]
+
+
+async def unseen_end(kubernetes: Kubernetes, job: Manifest | None, secret: Manifest) -> Exit | None:
+    """How a container ended whose Job is over, or gone, and has no Pod; None if that is not so."""
+    at = manifests.finished_at(job) if job else ""
+    if job and not at:
+        return None
+    # A watch that is silent at the moment does not know of a Pod that is there.
+    if await kubernetes.find("Pod", labels={manifests.CONTAINER: _key(secret)}):
+        return None
+    return Exit(SIGKILLED, "the Pod was deleted", at)
+
+
+def _key(secret: Manifest) -> str:
+    return manifests.container_label(secret["metadata"]["annotations"][manifests.ID])
