@@ -8,11 +8,12 @@ from tests.lab.peitho import Peitho
 async def attach(peitho: Peitho, container: str, *, version: str = "") -> bytes:
     """All that attach gives, after its head; the sending half is shut at once, as fsouza does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", peitho.port)
-    path = f"{version}/containers/{container}/attach?logs=1&stderr=1&stdout=1&stream=1"
-    writer.write(f"POST {path} HTTP/1.1\r\nHost:\r\nUpgrade: tcp\r\n\r\n".encode())
-    writer.write_eof()
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n"), head
-    content = await reader.read()
-    writer.close()
-    return content
+    try:
+        path = f"{version}/containers/{container}/attach?logs=1&stderr=1&stdout=1&stream=1"
+        writer.write(f"POST {path} HTTP/1.1\r\nHost:\r\nUpgrade: tcp\r\n\r\n".encode())
+        writer.write_eof()
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n"), head
+        return await reader.read()
+    finally:
+        writer.close()

@@ -141,19 +141,6 @@ async def test_a_builder_image_that_cannot_be_pulled_is_told_at_start(calls: Cal
     await calls.remove(build)
 
 
-async def test_what_forbids_a_pod_is_told_at_start(cluster: Cluster, tmp_path: Path) -> None:
-    """
-    A quota that is used up is named in the error, with its own words.
-    """
-    async with namespace(cluster) as name, Peitho.start(cluster, name, tmp_path) as peitho:
-        peitho.kubectl("create", "quota", "no-pods", "--hard=pods=0")
-        async with Calls.to(peitho) as calls:
-            answer = await calls.start(await calls.create_build("true"))
-
-    assert 500 == answer.status
-    assert "exceeded quota: no-pods" in answer.message
-
-
 async def test_a_build_past_its_deadline_is_ended(cluster: Cluster, tmp_path: Path) -> None:
     """
     The cluster ends it, and the output says why.

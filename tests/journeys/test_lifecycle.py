@@ -3,12 +3,17 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from peitho.clients.kubernetes import Kubernetes
+from peitho.clients.pod_watch import PodWatch
+from peitho.core import pods as pod_ends
+from peitho.formats import manifests
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, pods, until
@@ -93,6 +98,47 @@ async def test_a_signal_is_told_as_docker_tells_it(calls: Calls) -> None:
 
     assert 128 + 10 == await calls.wait("signalled")
     await calls.remove("signalled")
+
+
+async def test_a_wait_is_answered_as_soon_as_the_cluster_knows(
+    calls: Calls, peitho: Peitho
+) -> None:
+    """
+    Within 100 ms of the moment when the Pod's status comes to whoever watches it: the median.
+    """
+    async with (
+        Kubernetes.connect(
+            kubeconfig=peitho.cluster.kubeconfig, namespace=peitho.namespace
+        ) as kubernetes,
+        asyncio.TaskGroup() as tasks,
+    ):
+        watch = PodWatch(kubernetes, labels={}, key=manifests.CONTAINER)
+        watching = tasks.create_task(watch.run())
+        late = sorted([await _seconds_late(calls, watch, number) for number in range(7)])
+        watching.cancel()
+
+    print("seconds from the news to the answer:", [round(each, 4) for each in late])
+    assert late[3] < 0.1
+
+
+async def _seconds_late(calls: Calls, watch: PodWatch, number: int) -> float:
+    """How much later than we a peer is told that its chaincode has ended; may be less than 0."""
+    name = f"told-{number}"
+    await launched(calls, name, f"sleep 2; exit {number}")
+    key = manifests.container_label((await calls.inspect(name))["Id"])
+
+    async def news() -> float:
+        await pod_ends.until_ended(watch, key, manifests.CHAINCODE)
+        return time.monotonic()
+
+    async def answer() -> float:
+        assert number == await calls.wait(name)
+        return time.monotonic()
+
+    async with asyncio.TaskGroup() as tasks:
+        known, told = tasks.create_task(news()), tasks.create_task(answer())
+    await calls.remove(name)
+    return told.result() - known.result()
 
 
 @pytest.mark.parametrize("how", ["evicted", "by force"])

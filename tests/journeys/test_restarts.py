@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+import os
+import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -16,8 +21,7 @@ from tests.journeys.calls import Calls, archive, context
 from tests.journeys.observe import alive, builds, open_waits, pods, until
 from tests.journeys.wire import Wire, wired
 from tests.lab.cluster import Cluster
-from tests.lab.machine import LabError
-from tests.lab.peitho import Peitho
+from tests.lab.peitho import Peitho, answers
 
 T = TypeVar("T")
 
@@ -96,10 +100,9 @@ async def _bystander(calls: Calls, peitho: Peitho, _image: None) -> AsyncIterato
 
 
 async def _up(peitho: Peitho) -> None:
-    """Begin it again if a test failed while it was down."""
-    try:
-        _ = peitho.pid
-    except LabError:
+    """Begin it again if a test failed while it was down, or on its way down."""
+    if not await asyncio.to_thread(answers, f"{peitho.operations}/readyz"):
+        await peitho.end()
         await peitho.begin()
 
 
@@ -176,7 +179,7 @@ async def _install(this: Try, image: str) -> None:
         assert 204 == (await this.step("start", calls.start(build))).status
         if this.at == "remove":  # a peer that gives up
             await this.step("remove", calls.remove(build))
-        assert 0 == await this.step("wait", calls.wait(build), lambda: _waited(peitho))
+        assert 0 == await this.step("wait", calls.wait(build), lambda: _waits(peitho, 1))
     assert b"compiled\n" in said.result()
     package = await this.step("get", _download(this, build))
     assert RESULT_BYTES < len(package)
@@ -198,7 +201,7 @@ async def _launch(this: Try, name: str) -> None:
     assert 200 == (await this.step("put", calls.put(name, files, path="/"))).status
     assert 204 == (await this.step("start", calls.start(name))).status
     if this.at:
-        await this.step("wait", calls.wait(name), lambda: _waited(calls.peitho))
+        await this.step("wait", calls.wait(name), lambda: _waits(calls.peitho, 1))
 
 
 async def _attach(peitho: Peitho, build: str) -> bytes:
@@ -220,10 +223,6 @@ async def _download(this: Try, build: str) -> bytes:
             this.half.set()
             await this.killed.wait()
         return await response.read()
-
-
-async def _waited(peitho: Peitho) -> bool:
-    return 1 == await open_waits(peitho)
 
 
 def _spooled(peitho: Peitho, pattern: str) -> bool:
@@ -300,38 +299,89 @@ async def test_how_chaincode_ended_meanwhile_is_known_afterwards(
     peitho.kubectl("delete", "pod", pod["going"], "--wait=false")
     await peitho.begin()
 
+    for name, code in (("exits", 7), ("gone", 137)):
+        assert 409 == (await calls.start(name)).status
+        await until(partial(_is_over, calls, name))
+        state = (await calls.inspect(name))["State"]
+        assert code == state["ExitCode"]
     async with asyncio.timeout(10):
         assert 7 == await calls.wait("exits")
         assert 137 == await calls.wait("gone")
         assert await calls.wait("going") in (137, 143)
 
-    for name, code in (("exits", 7), ("gone", 137)):
-        state = (await calls.inspect(name))["State"]
-        assert ("exited", code) == (state["Status"], state["ExitCode"])
-        assert 409 == (await calls.start(name)).status
+    for name in ("exits", "gone"):
         assert 204 == (await calls.launch(name, RUNTIME)).status
     async with asyncio.TaskGroup() as tasks:
         for name in names:
             tasks.create_task(calls.remove(name))
 
 
-async def test_a_stop_hangs_up_on_waits_and_leaves_chaincode_alone(
-    calls: Calls, peitho: Peitho
-) -> None:
+async def _is_over(calls: Calls, name: str) -> bool:
+    return bool("exited" == (await calls.inspect(name))["State"]["Status"])
+
+
+async def test_a_stop_lets_calls_finish_and_hangs_up_on_waits(calls: Calls, peitho: Peitho) -> None:
     """
-    As a daemon does that stops and leaves its containers running: the wait has no answer.
+    As a daemon that stops and leaves its containers running; a build does not hold it up.
     """
+    await calls.launch("short", RUNTIME)
+    build = await calls.create_build("sleep 100")
+    await calls.start(build)
     async with asyncio.TaskGroup() as tasks:
-        wait = tasks.create_task(_unanswered(calls.wait("bystander")))
-        await until(lambda: _is_waited_for(peitho))
-        began = time.monotonic()
+        for each in ("bystander", build):
+            tasks.create_task(_unanswered(calls.wait(each)))
+        await until(lambda: _waits(peitho, 2))
+        call = tasks.create_task(calls.stop("short"))
+        await until(lambda: _is_told_to_end(peitho, "short"))
+        async with _stopping(peitho):
+            assert 204 == (await call).status
+
+    assert await calls.wait("short") in (137, 143)
+    await calls.remove("short")
+    await until(lambda: not builds(peitho))
+
+
+async def test_a_stop_lets_an_upload_finish(calls: Calls, peitho: Peitho, wire: Wire) -> None:
+    """
+    What the peer has half sent is taken whole, and answered.
+    """
+    this = Try(calls, wire, "put")
+    build = await calls.create_build("true")
+    half = this.halves("put", archive({"a": (0o644, b"content")}))
+    async with asyncio.TaskGroup() as tasks:
+        put = tasks.create_task(calls.put(build, half))
+        await until(lambda: _spooled(peitho, "upload-*"))
+        async with _stopping(peitho):
+            assert not put.done()
+            this.killed.set()
+            assert 200 == (await put).status
+
+
+@asynccontextmanager
+async def _stopping(peitho: Peitho) -> AsyncIterator[None]:
+    """A stop that has begun: nobody new is let in at once, and it takes less than five seconds."""
+    began = time.monotonic()
+    os.kill(peitho.pid, signal.SIGTERM)
+    try:
+        await until(lambda: _refuses(peitho))
+        refused = time.monotonic() - began
+        yield
+    finally:
         await peitho.end()
-        seconds = time.monotonic() - began
-        await wait
+        ended = time.monotonic() - began
+        await peitho.begin()
+    assert refused < 1
+    assert ended < 5
 
-    assert seconds < 5
-    await peitho.begin()
+
+async def _waits(peitho: Peitho, count: int) -> bool:
+    return count == await open_waits(peitho)
 
 
-async def _is_waited_for(peitho: Peitho) -> bool:
-    return await open_waits(peitho) > 0
+def _is_told_to_end(peitho: Peitho, name: str) -> bool:
+    return any("deletionTimestamp" in pod["metadata"] for pod in pods(peitho, name))
+
+
+def _refuses(peitho: Peitho) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", peitho.port)) != 0

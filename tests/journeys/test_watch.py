@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, open_waits, pods, until
 from tests.journeys.wire import Wire, wired
@@ -54,6 +55,30 @@ async def test_a_minute_without_the_api_server(cluster: Cluster, tmp_path: Path)
         await until(lambda: _is(peitho, 200))
         assert STALE_SECONDS > await _age(peitho)
         assert "exited" == (await calls.inspect("cc"))["State"]["Status"]
+        assert 204 == (await calls.launch("cc", IMAGE)).status
+
+
+async def test_connections_that_die_in_silence(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    Only new ones pass: the watch takes its own for dead in time, and Peitho was ready throughout.
+    """
+    async with _running(cluster, tmp_path) as (peitho, wire, calls), asyncio.TaskGroup() as tasks:
+        said = tasks.create_task(attach(peitho, "cc", version="/v1.47"))
+        wait = tasks.create_task(calls.wait("cc"))
+        await until(lambda: _waits(peitho))
+        wire.stall(new=False)
+        await _end(peitho)
+
+        ready = [await _is(peitho, 200)]
+        async with asyncio.timeout(SILENCE_SECONDS + 5):
+            while not wait.done():
+                ready.append(await _is(peitho, 200))
+                await asyncio.wait([wait], timeout=1)
+
+        assert {True} == set(ready)
+        assert 5 == await wait
+        async with asyncio.timeout(ASK_SECONDS):
+            await said
         assert 204 == (await calls.launch("cc", IMAGE)).status
 
 

@@ -132,8 +132,9 @@ class Peitho:
 
     async def end(self, *, kill: bool = False) -> None:
         """End the process, with SIGTERM or SIGKILL; return when it is gone."""
-        process, self._process = self._process, None
+        process = self._process
         if process is None or process.returncode is not None:
+            self._process = None
             return
         process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
@@ -143,6 +144,9 @@ class Peitho:
             process.kill()
             await process.wait()
             raise LabError(f"Peitho did not stop within {_STOP_SECONDS:g} s") from None
+        finally:
+            # One that a cancelled test left on its way out still has its ports.
+            self._process = process if process.returncode is None else None
 
     def kubectl(self, *words: str) -> str:
         """What `kubectl -n NAMESPACE WORDS` prints."""

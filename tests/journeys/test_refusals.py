@@ -1,0 +1,96 @@
+"""A cluster that has no room, no leave or no disk for a Pod: its words reach the peer's error."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.attached import attach
+from tests.journeys.calls import Calls
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import Peitho, namespace
+
+IMAGE = "image-refused"
+ROOM = {"startTimeoutSeconds": 2, "resources": {"cpuRequest": "1000"}}
+
+
+async def _refusals(calls: Calls) -> list[str]:
+    """Why neither a build nor a chaincode starts; nothing of them is left to be tried on."""
+    await calls.make_image(IMAGE)
+    await calls.create("refused", IMAGE)
+    build = await calls.create_build("true")
+    async with asyncio.TaskGroup() as tasks:
+        starts = [tasks.create_task(calls.start(each)) for each in ("refused", build)]
+    await calls.remove(build)
+    assert [500, 500] == [start.result().status for start in starts]
+    assert [] == await asyncio.to_thread(calls.peitho.objects, "jobs")
+    return [start.result().message for start in starts]
+
+
+async def test_no_node_that_has_room(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    The scheduler's own reason, once the time to start is over.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, builder=ROOM, chaincode=ROOM) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        for message in await _refusals(calls):
+            assert "not started within 2 s: Unschedulable: " in message
+            assert "Insufficient cpu" in message
+
+
+async def test_pod_security_that_forbids_it(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    A namespace that was made strict while Peitho runs: at once, with what it wants changed.
+    """
+    root = {"user": 0}
+    async with (
+        namespace(cluster, level="privileged") as name,
+        Peitho.start(cluster, name, tmp_path, builder=root, chaincode=root) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        enforce = "pod-security.kubernetes.io/enforce=restricted"
+        cluster.run_kubectl("label", "namespace", name, "--overwrite", enforce)
+        for message in await _refusals(calls):
+            assert 'violates PodSecurity "restricted' in message
+            assert "runAsNonRoot" in message or "runAsUser=0" in message
+
+
+async def test_a_quota_that_is_used_up(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    It is named, with its own words.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        peitho.kubectl("create", "quota", "no-pods", "--hard=pods=0")
+        for message in await _refusals(calls):
+            assert "exceeded quota: no-pods" in message
+
+
+@pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
+async def test_a_build_that_fills_the_nodes_disk(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    The kubelet ends it, and the output that the peer shows says why.
+    """
+    disk = {"resources": {"limits": {"ephemeral-storage": "20Mi"}}, "name": "build"}
+    template = {"spec": {"containers": [disk]}}
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, builder={"template": template}) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        build = await calls.create_build("head -c 60000000 /dev/zero > /tmp/full; sleep 100")
+        async with asyncio.TaskGroup() as tasks:
+            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
+            await calls.start(build)
+            assert await calls.wait(build) in (137, 143)
+        await calls.remove(build)
+
+    last = output.result().splitlines()[-1]
+    assert b"Evicted" in last
+    assert b"ephemeral" in last
