@@ -17,16 +17,16 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
-from peitho.clients.pod_watch import PodWatch, Sighting
+from peitho.clients.pod_watch import PodWatch
 from peitho.clients.storage import Storage, spool
-from peitho.core import endings, pods
+from peitho.core import pods
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, State, Summary
 from peitho.core.pod_logs import PodLog
+from peitho.core.process import Process, summary
 from peitho.core.publishing import Publisher, get
 from peitho.core.readers import Readers
 from peitho.core.tokens import Tokens, blob_scope
-from peitho.core.vanished import unseen_end
 from peitho.errors import (
     Conflict,
     InvalidArgument,
@@ -36,7 +36,6 @@ from peitho.errors import (
     Unavailable,
 )
 from peitho.formats import manifests, names, tar
-from peitho.formats import pods as pod_status
 from peitho.formats.manifests import CHAINCODE, ContainerSpec, PodSettings
 from peitho.formats.pods import SIGKILLED, Exit
 from peitho.formats.streams import STDOUT
@@ -53,8 +52,6 @@ _SHOWN_LINES = 20
 _SYNC_SECONDS = 5.0
 # The log of an ended container follows its end within this (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
-# How often the cluster is asked about what its watch does not tell.
-_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +183,12 @@ class Chaincode:
         self._kubernetes = chaincodes.kubernetes
         self._watch = chaincodes.watch
         self._secret = secret
+        self._process = Process(chaincodes.kubernetes, chaincodes.watch, secret)
 
     @property
     def id(self) -> str:
         """64 hexadecimal digits."""
         return str(self._secret["metadata"]["annotations"][manifests.ID])
-
-    @property
-    def _key(self) -> str:
-        return manifests.container_label(self.id)
-
-    @property
-    def _label(self) -> dict[str, str]:
-        return {manifests.CONTAINER: self._key}
 
     @property
     def _name(self) -> str:
@@ -269,18 +259,17 @@ class Chaincode:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._all.options.settle_seconds):
-                end = await pods.until_ended(self._watch, self._key, CHAINCODE)
+                end = await pods.until_ended(self._watch, self._process.key, CHAINCODE)
                 raise StartFailed(_ended_at_once(end))
 
     async def stop(self) -> bool:
         """Return once the process is gone, its exit code on the record; False if none ran."""
-        sighting = self._sighting()
-        if self._exit() or (sighting.pod and pods.end_of(sighting, CHAINCODE)):
+        if self._process.end:
             return False
-        if not sighting.pod and not await self._job_exists():
+        if not self._process.sighting.pod and not await self._process.job():
             return False
         end = await self._end()
-        await self._note(end)
+        await self._process.note(end)
         log.info("container stopped", name=self._name, exit_code=end.code)
         return True
 
@@ -288,57 +277,17 @@ class Chaincode:
         """Return once the process has ended, or if it was never started; the code is its own."""
         self._all.waits[self.id] += 1
         try:
-            return await self._wait(condition)
+            return await self._process.wait(condition)
         finally:
             self._all.waits[self.id] -= 1
             if not self._all.waits[self.id]:
                 del self._all.waits[self.id]
 
-    async def _wait(self, condition: str) -> State:
-        if condition == "removed":
-            await self._until_removed()
-            end = self._exit() or pods.end_of(self._sighting(), CHAINCODE)
-            return _exited(end) if end else State("created")
-        end = self._exit()
-        if not end and not self._sighting().pod and not await self._job_exists():
-            if condition != "next-exit":
-                return State("created")
-            await pods.first(self._until_ended(), self._until_removed())
-        elif end and condition == "next-exit":
-            await self._until_removed()  # what has ended never runs again
-        return _exited(end or await self._until_ended())
-
-    async def _until_ended(self) -> Exit:
-        if self._sighting().pod:
-            return await pods.until_ended(self._watch, self._key, CHAINCODE)
-        return await pods.first(
-            pods.until_ended(self._watch, self._key, CHAINCODE), self._until_job_ends()
-        )
-
-    async def _until_job_ends(self) -> Exit:
-        """A Pod that went while Peitho was not there is not told of, but its Job knows."""
-        while True:
-            job = await self._find_job()
-            if self._sighting().pod:
-                await asyncio.Event().wait()  # its own end will be told
-            if end := await unseen_end(self._kubernetes, job, self._secret):
-                await self._note(end)
-                return end
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _until_removed(self) -> None:
-        metadata = self._secret["metadata"]
-        while True:
-            found = await self._kubernetes.get("Secret", metadata["name"])
-            if found is None or found["metadata"]["uid"] != metadata["uid"]:
-                return
-            await asyncio.sleep(_LOOK_SECONDS)
-
     async def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
         """The Pod's log, which does not tell stderr from stdout: all of it is stdout."""
-        from_start = logs or self._sighting().pod is None
-        with self._all.readers(self._key).reading():
-            log = PodLog(self._kubernetes, self._watch, self._key, CHAINCODE)
+        from_start = logs or self._process.sighting.pod is None
+        with self._all.readers(self._process.key).reading():
+            log = PodLog(self._kubernetes, self._watch, self._process.key, CHAINCODE)
             if follow:
                 await log.until_there(within_seconds=self._all.options.start_timeout_seconds)
             async with aclosing(log.read(follow=follow, from_start=from_start)) as chunks:
@@ -347,12 +296,12 @@ class Chaincode:
 
     async def remove(self) -> None:
         """The process is gone, then the Secret, and with it what it owns."""
-        sighting = self._sighting()
-        started = bool(sighting.pod) or await self._job_exists()
+        sighting = self._process.sighting
+        started = bool(sighting.pod) or await self._process.job() is not None
         if started and not pods.end_of(sighting, CHAINCODE):
             await self._end()
         # With the Pod goes its log: whoever still reads the last of it is given a moment.
-        await self._all.readers(self._key).drained(_DRAIN_SECONDS)
+        await self._all.readers(self._process.key).drained(_DRAIN_SECONDS)
         metadata = self._secret["metadata"]
         await self._kubernetes.delete("Secret", metadata["name"], uid=metadata["uid"])
         await self._kubernetes.delete("Job", manifests.job_name(self._secret))
@@ -371,10 +320,10 @@ class Chaincode:
 
         async def running() -> None:
             seconds = self._all.options.start_timeout_seconds
-            await pods.until_started(self._watch, self._key, CHAINCODE, seconds=seconds)
+            await pods.until_started(self._watch, self._process.key, CHAINCODE, seconds=seconds)
 
         async def explained() -> None:
-            await pods.explain_no_pod(self._kubernetes, self._watch, self._key, job)
+            await pods.explain_no_pod(self._kubernetes, self._watch, self._process.key, job)
             await asyncio.Event().wait()
 
         await pods.first(running(), explained())
@@ -387,13 +336,13 @@ class Chaincode:
 
     def _is_started(self) -> bool:
         """Whether the process runs; raises Conflict if it has ended, for it never comes back."""
-        if summary(self._secret, self._watch).state.status == "exited":
+        if self._process.end:
             raise self._over()
-        return self._sighting().pod is not None
+        return self._process.sighting.pod is not None
 
     async def _check_not_over(self) -> None:
         """Raise Conflict if it was started and has ended, and no watch told of it."""
-        if await unseen_end(self._kubernetes, await self._find_job(), self._secret):
+        if await self._process.unseen_end():
             raise self._over()
 
     def _over(self) -> Conflict:
@@ -404,9 +353,10 @@ class Chaincode:
 
     async def _end(self) -> Exit:
         """Delete the Job, so that no Pod comes any more, and its Pod; return when it is over."""
-        pod = self._sighting().pod
+        pod = self._process.sighting.pod
         await self._kubernetes.delete("Job", manifests.job_name(self._secret))
-        found = [pod] if pod else await self._kubernetes.find("Pod", labels=self._label)
+        label = {manifests.CONTAINER: self._process.key}
+        found = [pod] if pod else await self._kubernetes.find("Pod", labels=label)
         for each in found:
             name = each["metadata"]["name"]
             await self._kubernetes.delete("Pod", name, grace_seconds=_STOP_GRACE_SECONDS)
@@ -414,18 +364,12 @@ class Chaincode:
             return Exit(SIGKILLED, "stopped before its Pod was made")
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                return await pods.until_ended(self._watch, self._key, CHAINCODE)
+                return await pods.until_ended(self._watch, self._process.key, CHAINCODE)
         except TimeoutError:
             raise PeithoError(
                 f"container {self._name} is still running {_STOP_SECONDS:g} s after its Pod was "
                 "deleted; its node may be down"
             ) from None
-
-    async def _job_exists(self) -> bool:
-        return await self._find_job() is not None
-
-    async def _find_job(self) -> Manifest | None:
-        return await self._kubernetes.get("Job", manifests.job_name(self._secret))
 
     async def _add_files(self, files: dict[str, bytes]) -> None:
         name = self._secret["metadata"]["name"]
@@ -438,50 +382,6 @@ class Chaincode:
             if error.reason == "NotFound":
                 raise NotFound(f"No such container: {self._name}") from error
             raise
-
-    async def _note(self, end: Exit) -> None:
-        """Keep how it ended on the record, where it outlives the Pod."""
-        try:
-            await endings.keep(self._kubernetes, self._secret, end)
-        except PeithoError as error:
-            # Removed meanwhile, or the name has a new owner: then nobody asks for this code.
-            log.debug("exit not noted", name=self._name, cause=str(error))
-
-    def _exit(self) -> Exit | None:
-        return manifests.noted_exit(self._secret)
-
-    def _sighting(self) -> Sighting:
-        return self._watch.see(self._key)
-
-
-def summary(secret: Manifest, watch: PodWatch) -> Summary:
-    """A chaincode container in a list, from its Secret's metadata and its Pod."""
-    metadata = secret["metadata"]
-    annotations = metadata["annotations"]
-    sighting = watch.see(manifests.container_label(annotations[manifests.ID]))
-    return Summary(
-        id=annotations[manifests.ID],
-        name=annotations[manifests.NAME],
-        image=annotations[manifests.IMAGE],
-        command=annotations[manifests.COMMAND],
-        created=annotations[manifests.CREATED],
-        state=_state(manifests.noted_exit(secret), sighting),
-        kubernetes_name=metadata["name"],
-    )
-
-
-def _state(noted: Exit | None, sighting: Sighting) -> State:
-    began = pod_status.started_at(sighting.pod, CHAINCODE) if sighting.pod else ""
-    end = noted or pods.end_of(sighting, CHAINCODE)
-    if end:
-        return State("exited", end.code, end.reason, began, end.finished_at, end.log)
-    if began:
-        return State("running", started_at=began)
-    return State("created")
-
-
-def _exited(end: Exit) -> State:
-    return State("exited", end.code, end.reason, finished_at=end.finished_at, log=end.log)
 
 
 def _ended_at_once(end: Exit) -> str:

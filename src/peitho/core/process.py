@@ -1,0 +1,136 @@
+"""
+A chaincode container's process: was it started, does it run, how did it end.
+
+Told by its record, its Job and its Pod; the Secret is as it was when it was looked up.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from peitho.clients.kubernetes import Kubernetes, Manifest
+from peitho.clients.pod_watch import PodWatch, Sighting
+from peitho.core import endings, pods
+from peitho.core.container import State, Summary
+from peitho.core.vanished import unseen_end
+from peitho.errors import PeithoError
+from peitho.formats import manifests
+from peitho.formats import pods as pod_status
+from peitho.formats.manifests import CHAINCODE
+from peitho.formats.pods import Exit
+
+log = structlog.get_logger()
+
+# How often the cluster is asked about what its watch does not tell.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The process of one container."""
+
+    kubernetes: Kubernetes
+    watch: PodWatch
+    secret: Manifest
+
+    @property
+    def key(self) -> str:
+        """The label's value by which its Pod is known."""
+        return manifests.container_label(self.secret["metadata"]["annotations"][manifests.ID])
+
+    @property
+    def sighting(self) -> Sighting:
+        """Its Pod, as last told of."""
+        return self.watch.see(self.key)
+
+    @property
+    def end(self) -> Exit | None:
+        """How it ended, as far as that is known without asking; None while it may run."""
+        return manifests.noted_exit(self.secret) or pods.end_of(self.sighting, CHAINCODE)
+
+    async def job(self) -> Manifest | None:
+        """Its Job, which is there from the start to the removal."""
+        return await self.kubernetes.get("Job", manifests.job_name(self.secret))
+
+    async def unseen_end(self) -> Exit | None:
+        """How it ended, if no watch told of it; the API server is asked."""
+        return await unseen_end(self.kubernetes, await self.job(), self.secret)
+
+    async def note(self, end: Exit) -> None:
+        """Keep how it ended on the record, where it outlives the Pod."""
+        try:
+            await endings.keep(self.kubernetes, self.secret, end)
+        except PeithoError as error:
+            # Removed meanwhile, or the name has a new owner: then nobody asks for this code.
+            name = self.secret["metadata"]["annotations"][manifests.NAME]
+            log.debug("exit not noted", name=name, cause=str(error))
+
+    async def wait(self, condition: str) -> State:
+        """Return once Docker's condition holds, or at once if it was never started."""
+        if condition == "removed":
+            await self._until_removed()
+            return _exited(self.end) if self.end else State("created")
+        end = manifests.noted_exit(self.secret)
+        if not end and not self.sighting.pod and await self.job() is None:
+            if condition != "next-exit":
+                return State("created")
+            await pods.first(self._until_ended(), self._until_removed())
+        elif end and condition == "next-exit":
+            await self._until_removed()  # what has ended never runs again
+        return _exited(end or await self._until_ended())
+
+    async def _until_ended(self) -> Exit:
+        ended = pods.until_ended(self.watch, self.key, CHAINCODE)
+        if self.sighting.pod:
+            return await ended
+        return await pods.first(ended, self._until_job_ends())
+
+    async def _until_job_ends(self) -> Exit:
+        """A Pod that went while Peitho was not there is not told of, but its Job knows."""
+        while True:
+            end = await self.unseen_end()
+            if self.sighting.pod:
+                await asyncio.Event().wait()  # its own end will be told
+            if end:
+                await self.note(end)
+                return end
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _until_removed(self) -> None:
+        metadata = self.secret["metadata"]
+        while True:
+            found = await self.kubernetes.get("Secret", metadata["name"])
+            if found is None or found["metadata"]["uid"] != metadata["uid"]:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def summary(secret: Manifest, watch: PodWatch) -> Summary:
+    """A chaincode container in a list, from its Secret's metadata and its Pod."""
+    metadata = secret["metadata"]
+    annotations = metadata["annotations"]
+    sighting = watch.see(manifests.container_label(annotations[manifests.ID]))
+    return Summary(
+        id=annotations[manifests.ID],
+        name=annotations[manifests.NAME],
+        image=annotations[manifests.IMAGE],
+        command=annotations[manifests.COMMAND],
+        created=annotations[manifests.CREATED],
+        state=_state(manifests.noted_exit(secret), sighting),
+        kubernetes_name=metadata["name"],
+    )
+
+
+def _state(noted: Exit | None, sighting: Sighting) -> State:
+    began = pod_status.started_at(sighting.pod, CHAINCODE) if sighting.pod else ""
+    end = noted or pods.end_of(sighting, CHAINCODE)
+    if end:
+        return State("exited", end.code, end.reason, began, end.finished_at, end.log)
+    if began:
+        return State("running", started_at=began)
+    return State("created")
+
+
+def _exited(end: Exit) -> State:
+    return State("exited", end.code, end.reason, finished_at=end.finished_at, log=end.log)
