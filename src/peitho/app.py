@@ -45,7 +45,7 @@ from peitho.core.turns import Turns
 from peitho.core.usage import Usage
 from peitho.core.vanished import Vanished
 from peitho.errors import NotFound, PeithoError
-from peitho.formats import manifests, pull_secret, repositories
+from peitho.formats import pull_secret, records, repositories
 from peitho.formats.dockerd import Bounds, Place
 from peitho.formats.go_peitho import GoChaincode
 from peitho.formats.manifests import PodSettings
@@ -260,8 +260,8 @@ def _limits(settings: Settings) -> Limits:
 def _pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
     return PodWatch(
         kubernetes,
-        labels=manifests.own_labels(settings.peitho.instance),
-        key=manifests.CONTAINER,
+        labels=records.own_labels(settings.peitho.instance),
+        key=records.CONTAINER,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from peitho.clients.kubernetes import Kubernetes
-from peitho.formats import manifests
+from peitho.formats import records
 from peitho.formats.pods import started_at
 from tests.bench.place import BenchError, Place, Stopwatch, running, say
 from tests.bench.report import Row
@@ -99,7 +99,7 @@ async def _chaincode(calls: Calls, kubernetes: Kubernetes) -> tuple[tuple[float,
     answered = watch.seconds
     if (created.status, put.status, started.status) != (201, 200, 204):
         raise BenchError(f"the chaincode did not start: {created}, {put}, {started}")
-    labels = {manifests.CONTAINER: manifests.container_label(created.body["Id"])}
+    labels = {records.CONTAINER: records.container_label(created.body["Id"])}
     (pod,) = await kubernetes.find("Pod", labels=labels)
     at = await _first_line(calls.peitho, pod)
     await calls.remove(name)
@@ -119,7 +119,7 @@ def bare_pod(pod: Pod) -> Pod:
         | {
             "containers": [
                 {
-                    "name": manifests.CHAINCODE,
+                    "name": records.CHAINCODE,
                     "image": chaincode["image"],
                     "args": ["/bin/sh", "-c", "echo started; exec sleep 3600"],
                     "resources": chaincode["resources"],
@@ -147,7 +147,7 @@ async def _until_running(kubernetes: Kubernetes, pod: Pod) -> None:
         async for event in kubernetes.watch(
             "Pod", labels=metadata["labels"], version=metadata["resourceVersion"]
         ):
-            if started_at(event["object"], manifests.CHAINCODE):
+            if started_at(event["object"], records.CHAINCODE):
                 return
     raise BenchError(f"the watch of {metadata['name']} ended before it ran")
 
@@ -160,7 +160,7 @@ async def _any_moment() -> None:
 
 async def _first_line(peitho: Peitho, pod: Pod) -> datetime:
     """The container runtime's time stamp of the first line that the process wrote."""
-    command = ["logs", "--timestamps", "-c", manifests.CHAINCODE, pod["metadata"]["name"]]
+    command = ["logs", "--timestamps", "-c", records.CHAINCODE, pod["metadata"]["name"]]
     for _ in range(_LOG_LOOKS):
         if text := await asyncio.to_thread(peitho.kubectl, *command):
             return datetime.fromisoformat(text.split(maxsplit=1)[0])

@@ -13,7 +13,7 @@ import pytest_asyncio
 from peitho.clients.kubernetes import Kubernetes
 from peitho.clients.pod_watch import PodWatch
 from peitho.core import pods as pod_ends
-from peitho.formats import manifests
+from peitho.formats import records
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, pods, until
@@ -112,7 +112,7 @@ async def test_a_wait_is_answered_as_soon_as_the_cluster_knows(
         ) as kubernetes,
         asyncio.TaskGroup() as tasks,
     ):
-        watch = PodWatch(kubernetes, labels={}, key=manifests.CONTAINER)
+        watch = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
         watching = tasks.create_task(watch.run())
         late = sorted([await _seconds_late(calls, watch, number) for number in range(7)])
         watching.cancel()
@@ -125,10 +125,10 @@ async def _seconds_late(calls: Calls, watch: PodWatch, number: int) -> float:
     """How much later than we a peer is told that its chaincode has ended; may be less than 0."""
     name = f"told-{number}"
     await launched(calls, name, f"sleep 2; exit {number}")
-    key = manifests.container_label((await calls.inspect(name))["Id"])
+    key = records.container_label((await calls.inspect(name))["Id"])
 
     async def news() -> float:
-        await pod_ends.until_ended(watch, key, manifests.CHAINCODE)
+        await pod_ends.until_ended(watch, key, records.CHAINCODE)
         return time.monotonic()
 
     async def answer() -> float:

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from peitho import __version__, cli
 from peitho.clients.build_cache import BuildCache
 from peitho.clients.storage import Storage
-from peitho.formats import manifests
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import records
+from peitho.formats.records import ContainerSpec
 from tests.unit.double import ApiServer
 
 
@@ -197,7 +197,7 @@ async def test_sweep_tells_what_goes_and_why(tmp_path: Path, flags: list[str], s
     """
     With the settings, the cluster and the data directory of a Peitho that may be running.
     """
-    record = manifests.chaincode_record(
+    record = records.chaincode_record(
         instance="mine",
         container_id="a" * 64,
         name="mycc-1",

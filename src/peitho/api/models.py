@@ -13,7 +13,7 @@ from peitho.core.base_images import BaseImage
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.formats.resources import HostConfig
 
 Json = dict[str, Any]

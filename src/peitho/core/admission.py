@@ -8,9 +8,10 @@ import structlog
 from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
 from peitho.core.clock import now
 from peitho.errors import TemplateRefused
-from peitho.formats import manifests
+from peitho.formats import manifests, records
 from peitho.formats.images import Image
-from peitho.formats.manifests import ContainerSpec, PodSettings
+from peitho.formats.manifests import PodSettings
+from peitho.formats.records import ContainerSpec
 
 log = structlog.get_logger()
 
@@ -96,7 +97,7 @@ async def _refusal(kubernetes: Kubernetes, pod: Manifest) -> str:
 
 def _build(settings: PodSettings) -> Manifest:
     spec = ContainerSpec("docker.io/hyperledger/fabric-ccenv:2.5", ("/bin/sh",), (), ())
-    secret = manifests.build_record(
+    secret = records.build_record(
         instance=settings.instance, container_id=_ID, spec=spec, token="", created=now()
     )
     secret["metadata"]["uid"] = ""
@@ -114,7 +115,7 @@ def _build(settings: PodSettings) -> Manifest:
 
 def _chaincode(settings: PodSettings) -> Manifest:
     spec = ContainerSpec(_NAME, ("chaincode",), (), ())
-    secret = manifests.chaincode_record(
+    secret = records.chaincode_record(
         instance=settings.instance,
         container_id=_ID,
         name=_NAME,

@@ -18,7 +18,7 @@ from peitho.core.images import Provenance
 from peitho.core.runs import OUTPUT, Run
 from peitho.core.tasks import to_its_end
 from peitho.errors import NotFound, PeithoError, StartFailed, Unavailable
-from peitho.formats import dockerd, manifests
+from peitho.formats import dockerd, records
 from peitho.formats.dockerd import Place
 from peitho.formats.pods import SIGKILLED, Exit
 
@@ -70,13 +70,13 @@ class BuildDaemon:
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the containers that an earlier run left, or this one could not remove."""
         for each in await self._docker.find(self._options.place.labels()):
-            if (each.get("Labels") or {}).get(manifests.ID) not in known:
+            if (each.get("Labels") or {}).get(records.ID) not in known:
                 await self._docker.remove(str(each["Id"]))
                 log.info("leftover build removed", container=str(each["Id"])[:12])
 
     async def _live(self, run: Run, patience: Timeout) -> None:
         """Until the result is here; once the command runs, patience lasts for its deadline."""
-        name = manifests.build_name(run.id)
+        name = records.build_name(run.id)
         image = await self._create(run)
         for upload in run.uploads:
             await self._docker.put_archive(name, upload.path, upload.archive)
@@ -98,11 +98,11 @@ class BuildDaemon:
             raise NotFound(f"No such image: {run.spec.image}")
         container = dockerd.build_container(
             replace(run.spec, image=image.id),
-            labels=self._options.place.labels() | {manifests.ID: run.id},
+            labels=self._options.place.labels() | {records.ID: run.id},
             bounds=self._options.place.bounds,
         )
         # Broken off, the daemon would go on, and make what nobody removes.
-        await to_its_end(self._docker.create(manifests.build_name(run.id), container))
+        await to_its_end(self._docker.create(records.build_name(run.id), container))
         return image
 
     async def _reason(self, name: str) -> str:
@@ -114,7 +114,7 @@ class BuildDaemon:
 
     async def _take_result(self, run: Run, architecture: str) -> None:
         """Keep what was made; a daemon that emulates an architecture does so all the way."""
-        name, limit = manifests.build_name(run.id), self._options.result_bytes
+        name, limit = records.build_name(run.id), self._options.result_bytes
         try:
             async with self._docker.get_archive(name, f"{OUTPUT}/.") as chunks:
                 await run.take_result(chunks, architecture, limit_bytes=limit)
@@ -132,7 +132,7 @@ class BuildDaemon:
         run.lack_result(PeithoError(why))
 
     async def _drop(self, run: Run) -> None:
-        name = manifests.build_name(run.id)
+        name = records.build_name(run.id)
         try:
             await self._docker.remove(name)
         except PeithoError as error:

@@ -21,10 +21,11 @@ from peitho.core.runs import NEVER_RAN, OUTPUT, Run
 from peitho.core.tasks import to_its_end
 from peitho.core.tokens import Tokens, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
-from peitho.formats import manifests
+from peitho.formats import manifests, records
 from peitho.formats import pods as pod_status
-from peitho.formats.manifests import BUILD, HELPER, PodSettings
+from peitho.formats.manifests import HELPER, PodSettings
 from peitho.formats.pods import Exit
+from peitho.formats.records import BUILD
 
 log = structlog.get_logger()
 
@@ -74,16 +75,16 @@ class BuildPods:
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""
-        labels = manifests.own_labels(self._settings.instance) | {manifests.KIND: BUILD}
+        labels = records.own_labels(self._settings.instance) | {records.KIND: BUILD}
         for secret in await self._kubernetes.find_metadata("Secret", labels=labels):
-            if secret["metadata"]["annotations"].get(manifests.ID) not in known:
+            if secret["metadata"]["annotations"].get(records.ID) not in known:
                 name = secret["metadata"]["name"]
                 await self._kubernetes.delete("Secret", name)
                 await self._kubernetes.delete("Pod", name, grace_seconds=1)
                 log.info("leftover build removed", secret=name)
 
     async def _make_pod(self, run: Run) -> None:
-        record = manifests.build_record(
+        record = records.build_record(
             instance=self._settings.instance,
             container_id=run.id,
             spec=run.spec,
@@ -158,7 +159,7 @@ class BuildPods:
         return await pods.until_ended(self._watch, _key(run), HELPER)
 
     async def _drop_pod(self, run: Run) -> None:
-        name = manifests.build_name(run.id)
+        name = records.build_name(run.id)
         try:
             await self._kubernetes.delete("Pod", name, grace_seconds=1)
             await self._kubernetes.delete("Secret", name)
@@ -174,4 +175,4 @@ async def _result(run: Run) -> None:
 
 
 def _key(run: Run) -> str:
-    return manifests.container_label(run.id)
+    return records.container_label(run.id)

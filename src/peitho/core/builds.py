@@ -20,9 +20,9 @@ from peitho.core.readers import Readers
 from peitho.core.runs import OUTPUT, Run, Runs, Upload
 from peitho.core.tasks import Tasks
 from peitho.errors import Conflict, InvalidArgument, NotFound
-from peitho.formats import digests, manifests, tar
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import digests, records, tar
 from peitho.formats.pods import SIGKILLED
+from peitho.formats.records import ContainerSpec
 from peitho.formats.streams import STDERR
 from peitho.formats.tar import Limits
 
@@ -222,12 +222,12 @@ class Build:
         state = self._state or (running if began else State("created"))
         return Summary(
             id=self.id,
-            name=manifests.build_name(self.id),
+            name=records.build_name(self.id),
             image=self.spec.image,
             command=" ".join(self.spec.command),
             created=self._created,
             state=state,
-            kubernetes_name=manifests.build_name(self._run.id if self._run else self.id),
+            kubernetes_name=records.build_name(self._run.id if self._run else self.id),
         )
 
     @property

@@ -35,9 +35,10 @@ from peitho.errors import (
     StartFailed,
     Unavailable,
 )
-from peitho.formats import manifests, names, tar
-from peitho.formats.manifests import CHAINCODE, ContainerSpec, PodSettings
+from peitho.formats import manifests, names, records, tar
+from peitho.formats.manifests import PodSettings
 from peitho.formats.pods import SIGKILLED, Exit
+from peitho.formats.records import CHAINCODE, ContainerSpec
 from peitho.formats.streams import STDOUT
 from peitho.formats.tar import Limits
 
@@ -93,7 +94,7 @@ class Chaincodes:
         Raises NotFound for the image, Conflict for the name, Unavailable.
         """
         image = (await get(self.publisher, spec.image)).image
-        secret = manifests.chaincode_record(
+        secret = records.chaincode_record(
             instance=self.settings.instance,
             container_id=secrets.token_hex(_ID_CHARACTERS // 2),
             name=name,
@@ -119,7 +120,7 @@ class Chaincodes:
         """
         await self.synced()
         secret = await self.kubernetes.get("Secret", names.kubernetes_name("cc", reference))
-        if secret and secret["metadata"].get("annotations", {}).get(manifests.NAME) == reference:
+        if secret and secret["metadata"].get("annotations", {}).get(records.NAME) == reference:
             return Chaincode(self, secret)
         if set(reference) <= set("0123456789abcdef"):
             return await self._find_by_id(reference)
@@ -156,7 +157,7 @@ class Chaincodes:
         matching = [
             each["metadata"]["name"]
             for each in found
-            if each["metadata"]["annotations"][manifests.ID].startswith(beginning)
+            if each["metadata"]["annotations"][records.ID].startswith(beginning)
         ]
         if len(matching) != 1:
             return None
@@ -172,7 +173,7 @@ class Chaincodes:
         )
 
     def _labels(self) -> dict[str, str]:
-        return manifests.own_labels(self.settings.instance) | {manifests.KIND: CHAINCODE}
+        return records.own_labels(self.settings.instance) | {records.KIND: CHAINCODE}
 
 
 class Chaincode:
@@ -188,11 +189,11 @@ class Chaincode:
     @property
     def id(self) -> str:
         """64 hexadecimal digits."""
-        return str(self._secret["metadata"]["annotations"][manifests.ID])
+        return str(self._secret["metadata"]["annotations"][records.ID])
 
     @property
     def _name(self) -> str:
-        return str(self._secret["metadata"]["annotations"][manifests.NAME])
+        return str(self._secret["metadata"]["annotations"][records.NAME])
 
     async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
         """
@@ -223,7 +224,7 @@ class Chaincode:
         if self._is_started():
             return False
         began = time.monotonic()
-        found = await get(self._all.publisher, manifests.spec_of(self._secret).image)
+        found = await get(self._all.publisher, records.spec_of(self._secret).image)
         job = manifests.chaincode_job(
             self._secret, found.image, settings=self._all.settings, reference=found.reference
         )
@@ -311,7 +312,7 @@ class Chaincode:
         """All that is told of it; the files in its Secret are not."""
         return Details(
             summary=summary(self._secret, self._watch),
-            spec=manifests.spec_of(self._secret),
+            spec=records.spec_of(self._secret),
             labels=self._secret["metadata"]["labels"],
         )
 
@@ -355,7 +356,7 @@ class Chaincode:
         """Delete the Job, so that no Pod comes any more, and its Pod; return when it is over."""
         pod = self._process.sighting.pod
         await self._kubernetes.delete("Job", manifests.job_name(self._secret))
-        label = {manifests.CONTAINER: self._process.key}
+        label = {records.CONTAINER: self._process.key}
         found = [pod] if pod else await self._kubernetes.find("Pod", labels=label)
         for each in found:
             name = each["metadata"]["name"]
@@ -374,7 +375,7 @@ class Chaincode:
     async def _add_files(self, files: dict[str, bytes]) -> None:
         name = self._secret["metadata"]["name"]
         try:
-            patch = manifests.files_patch(self._secret, files)
+            patch = records.files_patch(self._secret, files)
             self._secret = await self._kubernetes.patch("Secret", name, patch)
         except KubernetesError as error:
             if error.reason in ("Invalid", "RequestEntityTooLarge"):

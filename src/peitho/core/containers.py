@@ -10,7 +10,7 @@ from peitho.core.chaincode import Chaincodes
 from peitho.core.container import Container, Summary
 from peitho.errors import NotFound
 from peitho.formats import names
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 
 
 class Containers:

@@ -18,9 +18,9 @@ from peitho.core import pods
 from peitho.core.clock import now
 from peitho.core.tasks import Tasks
 from peitho.errors import Unavailable
-from peitho.formats import manifests, names
-from peitho.formats.manifests import CHAINCODE
+from peitho.formats import manifests, names, records
 from peitho.formats.pods import Exit
+from peitho.formats.records import CHAINCODE
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Endings:
     def _look(self, key: str) -> None:
         sighting = self._watch.see(key)
         pod = sighting.pod
-        if pod is None or pod["metadata"]["labels"].get(manifests.KIND) != CHAINCODE:
+        if pod is None or pod["metadata"]["labels"].get(records.KIND) != CHAINCODE:
             return
         end = pods.end_of(sighting, CHAINCODE)
         if end is None or key in self._seen:
@@ -74,12 +74,12 @@ class Endings:
 
     async def _keep(self, annotations: dict[str, Any], end: Exit) -> bool:
         """Put the end on the container's record; False if it was there before."""
-        name = annotations[manifests.NAME]
+        name = annotations[records.NAME]
         secret_name = names.kubernetes_name("cc", name)
         secret = await self._kubernetes.get("Secret", secret_name)
         found = secret["metadata"] if secret else {}
-        if secret and found["annotations"][manifests.ID] == annotations[manifests.ID]:
-            if manifests.noted_exit(secret):
+        if secret and found["annotations"][records.ID] == annotations[records.ID]:
+            if records.noted_exit(secret):
                 return False
             await keep(self._kubernetes, secret, end)
         log.info("chaincode ended", name=name, exit_code=end.code, reason=end.reason)
@@ -117,7 +117,7 @@ async def tell(kubernetes: Kubernetes, job: Mapping[str, Any], end: Exit) -> Non
 
 async def keep(kubernetes: Kubernetes, secret: Manifest, end: Exit) -> None:
     """Put an end on the record of exactly this container.  Raises KubernetesError, Unavailable."""
-    note = manifests.exit_note(end, finished_at=end.finished_at or now())
+    note = records.exit_note(end, finished_at=end.finished_at or now())
     metadata = secret["metadata"]
-    changes = {"metadata": {"uid": metadata["uid"], "annotations": {manifests.EXIT: note}}}
+    changes = {"metadata": {"uid": metadata["uid"], "annotations": {records.EXIT: note}}}
     await kubernetes.patch("Secret", metadata["name"], changes)

@@ -15,10 +15,10 @@ from peitho.core import endings, pods
 from peitho.core.container import State, Summary
 from peitho.core.vanished import unseen_end
 from peitho.errors import PeithoError
-from peitho.formats import manifests
+from peitho.formats import manifests, records
 from peitho.formats import pods as pod_status
-from peitho.formats.manifests import CHAINCODE
 from peitho.formats.pods import Exit
+from peitho.formats.records import CHAINCODE
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ class Process:
     @property
     def key(self) -> str:
         """The label's value by which its Pod is known."""
-        return manifests.container_label(self.secret["metadata"]["annotations"][manifests.ID])
+        return records.container_label(self.secret["metadata"]["annotations"][records.ID])
 
     @property
     def sighting(self) -> Sighting:
@@ -47,7 +47,7 @@ class Process:
     @property
     def end(self) -> Exit | None:
         """How it ended, as far as that is known without asking; None while it may run."""
-        return manifests.noted_exit(self.secret) or pods.end_of(self.sighting, CHAINCODE)
+        return records.noted_exit(self.secret) or pods.end_of(self.sighting, CHAINCODE)
 
     async def job(self) -> Manifest | None:
         """Its Job, which is there from the start to the removal."""
@@ -63,7 +63,7 @@ class Process:
             await endings.keep(self.kubernetes, self.secret, end)
         except PeithoError as error:
             # Removed meanwhile, or the name has a new owner: then nobody asks for this code.
-            name = self.secret["metadata"]["annotations"][manifests.NAME]
+            name = self.secret["metadata"]["annotations"][records.NAME]
             log.debug("exit not noted", name=name, cause=str(error))
 
     async def wait(self, condition: str) -> State:
@@ -71,7 +71,7 @@ class Process:
         if condition == "removed":
             await self._until_removed()
             return _exited(self.end) if self.end else State("created")
-        end = manifests.noted_exit(self.secret)
+        end = records.noted_exit(self.secret)
         if not end and not self.sighting.pod and await self.job() is None:
             if condition != "next-exit":
                 return State("created")
@@ -110,14 +110,14 @@ def summary(secret: Manifest, watch: PodWatch) -> Summary:
     """A chaincode container in a list, from its Secret's metadata and its Pod."""
     metadata = secret["metadata"]
     annotations = metadata["annotations"]
-    sighting = watch.see(manifests.container_label(annotations[manifests.ID]))
+    sighting = watch.see(records.container_label(annotations[records.ID]))
     return Summary(
-        id=annotations[manifests.ID],
-        name=annotations[manifests.NAME],
-        image=annotations[manifests.IMAGE],
-        command=annotations[manifests.COMMAND],
-        created=annotations[manifests.CREATED],
-        state=_state(manifests.noted_exit(secret), sighting),
+        id=annotations[records.ID],
+        name=annotations[records.NAME],
+        image=annotations[records.IMAGE],
+        command=annotations[records.COMMAND],
+        created=annotations[records.CREATED],
+        state=_state(records.noted_exit(secret), sighting),
         kubernetes_name=metadata["name"],
     )
 

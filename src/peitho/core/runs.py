@@ -30,8 +30,8 @@ from peitho.core.tasks import Tasks
 from peitho.core.turns import Turns
 from peitho.errors import NotFound, PeithoError, StartFailed, StorageFull
 from peitho.formats import digests
-from peitho.formats.manifests import ContainerSpec
 from peitho.formats.pods import SIGKILLED, Exit
+from peitho.formats.records import ContainerSpec
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from peitho.core.runs import Runs
 from peitho.core.sweeping import Policy, StoredImage, World
 from peitho.core.usage import Usage
 from peitho.errors import PeithoError
-from peitho.formats import manifests
+from peitho.formats import records
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ class Sweeper:
             found.append(Finding("chaincode", removal.name, removal.why))
             if not dry_run:
                 await self._chaincodes.of(removal.secret).remove()
-        named = (self._images.find(_noted(secret, manifests.IMAGE)) for secret in world.secrets)
+        named = (self._images.find(_noted(secret, records.IMAGE)) for secret in world.secrets)
         in_use = {image.name for image in named if image}
         found += self._sweep_images(in_use, dry_run=dry_run)
         found += self._sweep_builds(dry_run=dry_run)
@@ -107,13 +107,13 @@ class Sweeper:
         return found
 
     async def _look(self) -> World:
-        own = manifests.own_labels(self._chaincodes.settings.instance)
-        labels = own | {manifests.KIND: manifests.CHAINCODE}
+        own = records.own_labels(self._chaincodes.settings.instance)
+        labels = own | {records.KIND: records.CHAINCODE}
         # Secrets first: what is started meanwhile is then missing, and not taken for unstarted.
         secrets = await self._kubernetes.find_metadata("Secret", labels=labels)
         jobs = await self._kubernetes.find("Job", labels=labels)
         pods = await self._kubernetes.find("Pod", labels=labels)
-        await self._probe({_noted(secret, manifests.PEER) for secret in secrets} - {""})
+        await self._probe({_noted(secret, records.PEER) for secret in secrets} - {""})
         return World(
             now=time.time(),
             instance=self._chaincodes.settings.instance,

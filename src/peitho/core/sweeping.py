@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from peitho.formats import manifests, pods
+from peitho.formats import manifests, pods, records
 
 log = structlog.get_logger()
 Manifest = dict[str, Any]
@@ -66,7 +66,7 @@ class StoredImage:
 
 def chaincode(world: World, policy: Policy) -> Iterator[Removal]:
     """The chaincode containers that go."""
-    wanted = manifests.own_labels(world.instance) | {manifests.KIND: manifests.CHAINCODE}
+    wanted = records.own_labels(world.instance) | {records.KIND: records.CHAINCODE}
     running = {_container(pod): pod for pod in world.pods}
     jobs = {_container(job): job for job in world.jobs}
     for secret in world.secrets:
@@ -74,7 +74,7 @@ def chaincode(world: World, policy: Policy) -> Iterator[Removal]:
             key = _container(secret)
             try:
                 why = _why(secret, running.get(key), jobs.get(key), world, policy)
-                name = secret["metadata"]["annotations"][manifests.NAME]
+                name = secret["metadata"]["annotations"][records.NAME]
             except (ValueError, KeyError, TypeError) as error:
                 # Somebody else has written on it: it is for that somebody to remove.
                 log.warning("damaged record is left alone", cause=repr(error))
@@ -112,17 +112,17 @@ def _why(
     secret: Manifest, pod: Manifest | None, job: Manifest | None, world: World, policy: Policy
 ) -> str:
     annotations = secret["metadata"]["annotations"]
-    if end := manifests.noted_exit(secret):
+    if end := records.noted_exit(secret):
         return _over(_seconds(end.finished_at), world, policy)
     if pod is not None:
-        if not pods.running(pod, manifests.CHAINCODE):
+        if not pods.running(pod, records.CHAINCODE):
             return ""  # it is starting, or its end is about to be noted
-        began = _seconds(pods.started_at(pod, manifests.CHAINCODE))
+        began = _seconds(pods.started_at(pod, records.CHAINCODE))
         return _orphaned(annotations, began, world, policy)
     if job is not None:
         ended_at = manifests.finished_at(job)  # while it is not over, its Pod may yet come
         return _over(_seconds(ended_at), world, policy) if ended_at else ""
-    age = world.now - _seconds(annotations[manifests.CREATED])
+    age = world.now - _seconds(annotations[records.CREATED])
     return f"created {age:.0f} s ago and never started" if age > policy.retention_seconds else ""
 
 
@@ -133,8 +133,8 @@ def _over(ended_at: float, world: World, policy: Policy) -> str:
 
 
 def _orphaned(annotations: Mapping[str, str], began: float, world: World, policy: Policy) -> str:
-    peer = annotations.get(manifests.PEER, "")
-    if peer not in world.refused_since or annotations[manifests.ID] in world.waited:
+    peer = annotations.get(records.PEER, "")
+    if peer not in world.refused_since or annotations[records.ID] in world.waited:
         return ""
     since = max(began, world.refused_since[peer])  # a young process is still starting
     if world.now - since <= policy.orphan_after_seconds:
@@ -143,7 +143,7 @@ def _orphaned(annotations: Mapping[str, str], began: float, world: World, policy
 
 
 def _container(manifest: Manifest) -> str:
-    return str(manifest["metadata"].get("labels", {}).get(manifests.CONTAINER, ""))
+    return str(manifest["metadata"].get("labels", {}).get(records.CONTAINER, ""))
 
 
 def _seconds(moment: str) -> float:

@@ -12,9 +12,9 @@ from peitho.clients.kubernetes import Kubernetes, Manifest
 from peitho.clients.pod_watch import PodWatch
 from peitho.core import endings
 from peitho.core.tasks import Tasks, until_done
-from peitho.formats import manifests
-from peitho.formats.manifests import CHAINCODE
+from peitho.formats import manifests, records
 from peitho.formats.pods import SIGKILLED, Exit
+from peitho.formats.records import CHAINCODE
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Vanished:
     ) -> None:
         self._kubernetes = kubernetes
         self._watch = watch
-        self._labels = manifests.own_labels(instance) | {manifests.KIND: CHAINCODE}
+        self._labels = records.own_labels(instance) | {records.KIND: CHAINCODE}
         self._tasks = tasks
         self._looking = False
         watch.after_list(self._begin)
@@ -57,7 +57,7 @@ class Vanished:
 
     async def _note(self, secret: Manifest, job: Manifest, end: Exit) -> None:
         await endings.keep(self._kubernetes, secret, end)
-        name = secret["metadata"]["annotations"][manifests.NAME]
+        name = secret["metadata"]["annotations"][records.NAME]
         log.info("chaincode ended", name=name, exit_code=end.code, reason=end.reason)
         await endings.tell(self._kubernetes, job["metadata"], end)
 
@@ -65,12 +65,12 @@ class Vanished:
         """The records and Jobs of what was started, has no end noted, and no Pod that is known."""
         jobs = await self._kubernetes.find("Job", labels=self._labels)
         by_name = {job["metadata"]["name"]: job for job in jobs}
-        records = await self._kubernetes.find_metadata("Secret", labels=self._labels)
-        started = ((each, by_name.get(manifests.job_name(each))) for each in records)
+        found = await self._kubernetes.find_metadata("Secret", labels=self._labels)
+        started = ((each, by_name.get(manifests.job_name(each))) for each in found)
         return [
             (record, job)
             for record, job in started
-            if job and not manifests.noted_exit(record) and not self._watch.see(_key(record)).pod
+            if job and not records.noted_exit(record) and not self._watch.see(_key(record)).pod
         ]
 
 
@@ -80,10 +80,10 @@ async def unseen_end(kubernetes: Kubernetes, job: Manifest | None, secret: Manif
     if job and not at:
         return None
     # A watch that is silent at the moment does not know of a Pod that is there.
-    if await kubernetes.find("Pod", labels={manifests.CONTAINER: _key(secret)}):
+    if await kubernetes.find("Pod", labels={records.CONTAINER: _key(secret)}):
         return None
     return Exit(SIGKILLED, "the Pod was deleted", at)
 
 
 def _key(secret: Manifest) -> str:
-    return manifests.container_label(secret["metadata"]["annotations"][manifests.ID])
+    return records.container_label(secret["metadata"]["annotations"][records.ID])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from peitho.formats import manifests
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import records
 from peitho.formats.quantities import number
+from peitho.formats.records import ContainerSpec
 
 Json = dict[str, Any]
 
@@ -41,8 +41,8 @@ class Place:
 
     def labels(self) -> dict[str, str]:
         """Of all our builds in the daemon, and of nothing else."""
-        own = manifests.own_labels(self.instance)
-        return own | {manifests.KIND: manifests.BUILD, _NAMESPACE: self.namespace}
+        own = records.own_labels(self.instance)
+        return own | {records.KIND: records.BUILD, _NAMESPACE: self.namespace}
 
 
 def build_container(spec: ContainerSpec, *, labels: Mapping[str, str], bounds: Bounds) -> Json:

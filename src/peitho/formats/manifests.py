@@ -1,50 +1,34 @@
 """
-The Kubernetes objects that stand for a peer's containers.
+The Kubernetes objects that run a peer's containers.
 
-A created chaincode container is a Secret, a started one a Job that the Secret owns.  A build is a
-Pod that a Secret owns.  All satisfy Pod Security's `restricted`, unless a setting gives a user 0.
+A started chaincode is a Job that its record owns, a build a Pod that its record owns.  All satisfy
+Pod Security's `restricted`, unless a setting gives a user 0.
 """
 
-import base64
-import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from peitho.formats import images, names, references, templates
 from peitho.formats.images import Image
-from peitho.formats.pods import Exit
-from peitho.formats.resources import UNLIMITED, HostConfig, requirements
+from peitho.formats.records import (
+    BUILD,
+    CHAINCODE,
+    ID,
+    TOKEN_KEY,
+    ContainerSpec,
+    Manifest,
+    files_of,
+    spec_of,
+)
+from peitho.formats.resources import UNLIMITED, requirements
 from peitho.formats.templates import Override
 from peitho.formats.wrapper import WRAPPER
 
-Manifest = dict[str, Any]
-
-CONTAINER = "peitho/container"
-KIND = "peitho/kind"
-ID = "peitho/id"
-NAME = "peitho/name"
-IMAGE = "peitho/image"
-COMMAND = "peitho/command"
-CREATED = "peitho/created"
-EXIT = "peitho/exit"
-PEER = "peitho/peer-address"
-
-CHAINCODE = "chaincode"
-BUILD = "build"
 HELPER = "helper"
 PULLER = "puller"
 
-RECORD_KEY = "container.json"
-FILES_KEY = "files.json"
-TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
-
-# Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
-_PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]+:\d{1,5})(?!\d)")
-# A label's value holds 63 characters, a container's ID has 64.
-_LABEL_CHARACTERS = 32
 _CONTROL = "/peitho"
 _LAYER = "/layer"
 
@@ -87,81 +71,6 @@ class PodSettings:
         return templates.applied(made, found) if any(found) else made
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """What the peer asked for at create."""
-
-    image: str
-    command: tuple[str, ...]
-    entrypoint: tuple[str, ...]
-    env: tuple[str, ...]
-    host: HostConfig = UNLIMITED
-    working_directory: str = ""
-
-
-def container_label(container_id: str) -> str:
-    """The label value by which a container's Pod is known."""
-    return container_id[:_LABEL_CHARACTERS]
-
-
-def own_labels(instance: str) -> dict[str, str]:
-    """The labels of everything that is ours, and of nothing else."""
-    return {
-        "app.kubernetes.io/managed-by": "peitho",
-        "app.kubernetes.io/instance": instance,
-    }
-
-
-def labels(instance: str, kind: str, container_id: str) -> dict[str, str]:
-    """Our labels, and those of one container."""
-    return own_labels(instance) | {KIND: kind, CONTAINER: container_label(container_id)}
-
-
-def chaincode_record(  # noqa: PLR0913  a record is these six things
-    *, instance: str, container_id: str, name: str, spec: ContainerSpec, token: str, created: str
-) -> Manifest:
-    """The Secret that is a created chaincode container."""
-    record = json.dumps(spec_to_json(spec))
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": names.kubernetes_name("cc", name),
-            "labels": labels(instance, CHAINCODE, container_id) | _who(spec, name),
-            "annotations": {
-                ID: container_id,
-                NAME: name,
-                IMAGE: spec.image,
-                COMMAND: " ".join([*spec.entrypoint, *spec.command])[:1000],
-                CREATED: created,
-                PEER: peer_address(spec),
-            },
-        },
-        "type": "peitho/chaincode",
-        "data": _encoded({RECORD_KEY: record.encode(), TOKEN_KEY: token.encode()}),
-    }
-
-
-def peer_address(spec: ContainerSpec) -> str:
-    """`HOST:PORT` at which the chaincode calls its peer, by its command; empty if it has none."""
-    found = _PEER_ADDRESS.search(" ".join([*spec.entrypoint, *spec.command]))
-    return found[1] if found else ""
-
-
-def exit_note(end: Exit, *, finished_at: str) -> str:
-    """How a container ended, as it is kept on its Secret."""
-    return json.dumps({"code": end.code, "reason": end.reason, "at": finished_at, "log": end.log})
-
-
-def noted_exit(secret: Manifest) -> Exit | None:
-    """How a container ended, if that is on its Secret."""
-    note = secret["metadata"]["annotations"].get(EXIT)
-    if not note:
-        return None
-    fields = json.loads(note)
-    return Exit(fields["code"], fields["reason"], fields["at"], fields.get("log", ""))
-
-
 def event(about: Manifest, *, reason: str, message: str, warning: bool, at: str) -> Manifest:
     """An Event on an object, given as a reference to it; `at` is RFC 3339."""
     return {
@@ -177,50 +86,6 @@ def event(about: Manifest, *, reason: str, message: str, warning: bool, at: str)
         "lastTimestamp": at,
         "count": 1,
     }
-
-
-def spec_to_json(spec: ContainerSpec) -> Manifest:
-    """A container's spec as it is kept in its Secret."""
-    return {
-        "image": spec.image,
-        "command": list(spec.command),
-        "entrypoint": list(spec.entrypoint),
-        "env": list(spec.env),
-        "host": asdict(spec.host),
-        "workingDirectory": spec.working_directory,
-    }
-
-
-def spec_of(secret: Manifest) -> ContainerSpec:
-    """The spec that a chaincode's Secret holds."""
-    record = json.loads(base64.b64decode(secret["data"][RECORD_KEY]))
-    return ContainerSpec(
-        image=record["image"],
-        command=tuple(record["command"]),
-        entrypoint=tuple(record["entrypoint"]),
-        env=tuple(record["env"]),
-        host=HostConfig(**record["host"]),
-        working_directory=record["workingDirectory"],
-    )
-
-
-def files_of(secret: Manifest) -> dict[str, str]:
-    """The files uploaded so far: path in the container to key in the Secret."""
-    content = secret["data"].get(FILES_KEY)
-    return dict(json.loads(base64.b64decode(content))) if content else {}
-
-
-def files_patch(secret: Manifest, files: Mapping[str, bytes]) -> Manifest:
-    """The change to a chaincode's Secret that adds files, or replaces them, by path."""
-    keys = files_of(secret)
-    data = {}
-    for path, content in sorted(files.items()):
-        keys.setdefault(path, f"file.{len(keys)}")
-        data[keys[path]] = content
-    data[FILES_KEY] = json.dumps(keys, sort_keys=True).encode()
-    # The version makes two uploads at once a conflict instead of a file lost.
-    version = secret["metadata"]["resourceVersion"]
-    return {"metadata": {"resourceVersion": version}, "data": _encoded(data)}
 
 
 def chaincode_job(
@@ -357,28 +222,6 @@ def _puller(secret: Manifest, image: Image, *, settings: PodSettings, user: int 
         "securityContext": _security(user),
         "volumeMounts": [_mount("layer", _LAYER)],
     }
-
-
-def build_record(
-    *, instance: str, container_id: str, spec: ContainerSpec, token: str, created: str
-) -> Manifest:
-    """The Secret that owns a build's Pod, and holds the token with which its helper calls us."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": build_name(container_id),
-            "labels": labels(instance, BUILD, container_id),
-            "annotations": {ID: container_id, IMAGE: spec.image, CREATED: created},
-        },
-        "type": "peitho/build",
-        "data": _encoded({TOKEN_KEY: token.encode()}),
-    }
-
-
-def build_name(container_id: str) -> str:
-    """The name of a build's Secret and Pod."""
-    return f"build-{container_id[:12]}"
 
 
 def build_pod(  # noqa: PLR0913  a build is these six things
@@ -528,20 +371,5 @@ def _owner(secret: Manifest) -> Manifest:
     }
 
 
-def _who(spec: ContainerSpec, name: str) -> dict[str, str]:
-    """Labels by which an operator finds a chaincode: package ID, MSP ID and Docker name."""
-    env = dict(each.partition("=")[::2] for each in spec.env)
-    found = {
-        "peitho/chaincode": env.get("CORE_CHAINCODE_ID_NAME", ""),
-        "peitho/msp-id": env.get("CORE_PEER_LOCALMSPID", ""),
-        "peitho/container-name": name,
-    }
-    return {key: names.label_value(value) for key, value in found.items() if value}
-
-
 def _public(annotations: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if key.startswith("peitho/")}
-
-
-def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
-    return {key: base64.b64encode(content).decode() for key, content in data.items()}

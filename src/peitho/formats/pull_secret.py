@@ -3,7 +3,7 @@
 import base64
 import json
 
-from peitho.formats.manifests import KIND, Manifest, own_labels
+from peitho.formats.records import KIND, Manifest, own_labels
 
 _DATA_KEY = ".dockerconfigjson"
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")

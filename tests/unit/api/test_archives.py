@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from peitho.core.builds import Build
-from peitho.formats.manifests import ContainerSpec
 from peitho.formats.pods import Exit
+from peitho.formats.records import ContainerSpec
 from tests.unit.api.peers import wire
 from tests.unit.core.contexts import chunks, package
 from tests.unit.formats.archives import archive_bytes, file

@@ -7,8 +7,8 @@ import pytest
 from peitho.core.builds import Build
 from peitho.core.runs import Run
 from peitho.formats import streams
-from peitho.formats.manifests import ContainerSpec
 from peitho.formats.pods import Exit
+from peitho.formats.records import ContainerSpec
 from peitho.formats.streams import STDERR, STDOUT
 from tests.unit.api.peers import Wire, wire
 from tests.unit.core.contexts import chunks

@@ -6,7 +6,7 @@ import pytest
 from peitho.core.builds import Build
 from peitho.core.tokens import blob_scope, build_scope
 from peitho.formats import streams
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.formats.streams import STDOUT
 from tests.unit.core.contexts import chunks, context, package
 from tests.unit.formats.archives import archive_bytes, file

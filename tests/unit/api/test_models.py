@@ -8,7 +8,7 @@ from peitho.core.base_images import BaseImage
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.errors import InvalidArgument
 from peitho.formats.images import Image
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.formats.resources import HostConfig
 
 # As recorded from peers 1.4.12, 2.2.15 and 2.5.16; some of the last one's many nulls are left out.

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from peitho.core.builds import Build
 from peitho.errors import Conflict, NotFound, PeithoError, StartFailed, Unavailable
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from tests.unit.core.contexts import chunks
 from tests.unit.dockerd import Container, Dockerd, always, breaks, refusal
 from tests.unit.formats.archives import archive_bytes, file

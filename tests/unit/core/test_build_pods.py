@@ -17,8 +17,9 @@ from peitho.core.output import Output
 from peitho.core.runs import NEVER_RAN, Run, Upload
 from peitho.core.tokens import Tokens, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
-from peitho.formats import manifests, streams
-from peitho.formats.manifests import ContainerSpec, PodSettings
+from peitho.formats import manifests, records, streams
+from peitho.formats.manifests import PodSettings
+from peitho.formats.records import ContainerSpec
 from peitho.formats.streams import STDOUT
 from tests.unit.core.contexts import chunks, package
 from tests.unit.double import ApiServer, Manifest, Script, after, always, refusal, watch
@@ -52,11 +53,11 @@ def told(
     build: Manifest = RUNNING, helper: Manifest = RUNNING, kind: str = "MODIFIED", **more: Any
 ) -> Script:
     """A watch that tells of the build's Pod once."""
-    states = {manifests.BUILD: build, manifests.HELPER: helper}
+    states = {records.BUILD: build, manifests.HELPER: helper}
     statuses = [{"name": name, "image": "i:1", "state": state} for name, state in states.items()]
     metadata = {
         "name": NAME,
-        "labels": {manifests.CONTAINER: manifests.container_label(ID)},
+        "labels": {records.CONTAINER: records.container_label(ID)},
         "resourceVersion": "7",
     }
     body = {"metadata": metadata, "status": {"containerStatuses": statuses} | more}
@@ -103,7 +104,7 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         asyncio.TaskGroup() as group,
     ):
         cluster.script("WATCH", "pods", *news)
-        pods = PodWatch(kubernetes, labels={}, key=manifests.CONTAINER)
+        pods = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
         task = group.create_task(pods.run())
         options = BuildPodOptions(start_timeout_seconds=seconds, deadline_seconds=900)
         backend = BuildPods(kubernetes, pods, tokens=TOKENS, settings=SETTINGS, options=options)
@@ -142,7 +143,7 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
         assert b"compiled\n" == await it.said()
         assert {} == it.cluster.objects
 
-    token = base64.b64decode(it.posted("secrets")["data"][manifests.TOKEN_KEY]).decode()
+    token = base64.b64decode(it.posted("secrets")["data"][records.TOKEN_KEY]).decode()
     assert TOKENS.opens(token, build_scope(ID))
     pod = it.posted("pods")
     assert 900 == pod["spec"]["activeDeadlineSeconds"]
@@ -376,7 +377,7 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         left, known, foreign = ("1" * 64, "2" * 64, "3" * 64)
         for instance, container_id in (("peitho", left), ("peitho", known), ("other", foreign)):
-            record = manifests.build_record(
+            record = records.build_record(
                 instance=instance,
                 container_id=container_id,
                 spec=SPEC,
@@ -386,7 +387,7 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
             name = record["metadata"]["name"]
             it.cluster.objects[f"secrets/{name}"] = record
             it.cluster.objects[f"pods/{name}"] = {"metadata": {"name": name}}
-        chaincode = {"metadata": {"name": "cc", "labels": manifests.labels("peitho", "x", "4")}}
+        chaincode = {"metadata": {"name": "cc", "labels": records.labels("peitho", "x", "4")}}
         it.cluster.objects["secrets/cc"] = chaincode
 
         await it.backend.clear_leftovers({known})

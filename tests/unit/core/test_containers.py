@@ -6,7 +6,7 @@ import pytest
 from peitho.core.builds import Build
 from peitho.core.chaincode import Chaincode
 from peitho.errors import Conflict, InvalidArgument, NotFound
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from tests.unit.core.contexts import chunks, context
 from tests.unit.running import Running, running
 

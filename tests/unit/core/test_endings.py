@@ -12,9 +12,9 @@ from peitho.clients.pod_watch import PodWatch, Sighting
 from peitho.core import endings
 from peitho.core.endings import Endings
 from peitho.core.tasks import Tasks
-from peitho.formats import manifests
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import records
 from peitho.formats.pods import Exit
+from peitho.formats.records import ContainerSpec
 from tests.unit.double import ApiServer, Manifest, always, answer, refusal, watch
 from tests.unit.double import after as later
 
@@ -38,7 +38,7 @@ END = Exit(3, "OOMKilled", AT, "first\nlast words")
 def record(container_id: str = ID) -> Manifest:
     """The Secret of a container, as the cluster has it."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
-    found = manifests.chaincode_record(
+    found = records.chaincode_record(
         instance="mine", container_id=container_id, name=NAME, spec=spec, token="", created=AT
     )
     found["metadata"] |= {"uid": f"uid-{container_id[0]}"}
@@ -52,12 +52,12 @@ def told(version: int, state: Manifest, event: str = "MODIFIED", **more: Any) ->
     """News of the container's Pod."""
     metadata = {
         "name": "p",
-        "labels": manifests.labels("mine", manifests.CHAINCODE, ID),
-        "annotations": {manifests.ID: ID, manifests.NAME: NAME},
+        "labels": records.labels("mine", records.CHAINCODE, ID),
+        "annotations": {records.ID: ID, records.NAME: NAME},
         "resourceVersion": str(version),
         "ownerReferences": [{"kind": "Job", "name": "cc-mycc-aaaaaaaa", "uid": "uid-job"}],
     }
-    statuses = [{"name": manifests.CHAINCODE, "state": state}]
+    statuses = [{"name": records.CHAINCODE, "state": state}]
     body = {"metadata": metadata | more, "status": {"containerStatuses": statuses}}
     return {"type": event, "object": body}
 
@@ -75,10 +75,10 @@ async def after(tmp_path: Path, server: ApiServer, *news: Manifest) -> ApiServer
         server.script("POST", "events", always(lambda: answer({}, status=201)))
     last = news[-1]["object"]["metadata"]
     async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
-        cache = PodWatch(kubernetes, labels={}, key=manifests.CONTAINER)
+        cache = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
         Endings(kubernetes, cache, tasks=Tasks(group))
         task = group.create_task(cache.run(), name="pod watch")
-        key = last["labels"][manifests.CONTAINER]
+        key = last["labels"][records.CONTAINER]
         await cache.until(key, lambda seen: is_at(seen, last["resourceVersion"]))
         task.cancel()
     return server
@@ -86,7 +86,7 @@ async def after(tmp_path: Path, server: ApiServer, *news: Manifest) -> ApiServer
 
 def noted(server: ApiServer) -> Exit | None:
     """The end that is on the container's record."""
-    return manifests.noted_exit(server.objects[PATH])
+    return records.noted_exit(server.objects[PATH])
 
 
 def events(server: ApiServer) -> list[Manifest]:
@@ -168,8 +168,8 @@ class TestAnEnd:
         earlier = Exit(7, "earlier", AT)
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
-            note = manifests.exit_note(earlier, finished_at=AT)
-            server.objects[PATH]["metadata"]["annotations"][manifests.EXIT] = note
+            note = records.exit_note(earlier, finished_at=AT)
+            server.objects[PATH]["metadata"]["annotations"][records.EXIT] = note
             await after(tmp_path, server, told(1, ENDED))
 
         assert earlier == noted(server)
@@ -239,7 +239,7 @@ class TestNobodysEnd:
         """
         Nor a Pod that is still running.
         """
-        build = told(2, ENDED, labels=manifests.labels("mine", manifests.BUILD, "b" * 64))
+        build = told(2, ENDED, labels=records.labels("mine", records.BUILD, "b" * 64))
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
             await after(tmp_path, server, told(1, RUNNING), build)

@@ -12,8 +12,8 @@ from peitho.core import build_pods
 from peitho.core.builds import Build
 from peitho.core.runs import Run
 from peitho.errors import NotFound, PeithoError
-from peitho.formats import manifests, streams
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import records, streams
+from peitho.formats.records import ContainerSpec
 from peitho.formats.streams import STDERR, STDOUT
 from peitho.settings import Settings
 from tests.unit.core.contexts import chunks, package
@@ -365,7 +365,7 @@ class TestLeaving:
         async with scene(tmp_path) as it:
             await it.started()
             await it.cluster.until_asked("POST", "pods")
-            left = manifests.build_record(
+            left = records.build_record(
                 instance="peitho", container_id="0" * 64, spec=SPEC, token="", created=""
             )
             it.cluster.objects["secrets/build-000000000000"] = left

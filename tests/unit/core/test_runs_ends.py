@@ -7,8 +7,9 @@ from peitho.core.container import State
 from peitho.core.output import Output
 from peitho.core.runs import Run
 from peitho.formats import pods as pod_status
-from peitho.formats.manifests import BUILD, HELPER
+from peitho.formats.manifests import HELPER
 from peitho.formats.pods import Exit
+from peitho.formats.records import BUILD
 from peitho.settings import Settings
 from tests.unit.core.test_build_pods import done, told
 from tests.unit.core.test_build_pods import scene as pod_scene

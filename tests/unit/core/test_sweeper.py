@@ -16,9 +16,9 @@ from aiohttp import web
 from peitho.api.services import Services
 from peitho.clients.build_cache import BuildCache, KeptBuild
 from peitho.core import sweeper
-from peitho.formats import manifests
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import manifests, records
 from peitho.formats.pods import Exit
+from peitho.formats.records import ContainerSpec
 from peitho.settings import Settings
 from tests.unit.core.contexts import chunks, context, package
 from tests.unit.double import ApiServer, Manifest, always, answer, refusal, watch
@@ -70,7 +70,7 @@ def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
             "annotations": secret["metadata"]["annotations"],
             "resourceVersion": "1",
         },
-        "status": {"containerStatuses": [{"name": manifests.CHAINCODE, "state": RUNNING}]},
+        "status": {"containerStatuses": [{"name": records.CHAINCODE, "state": RUNNING}]},
     }
     return cluster.objects[f"pods/{name}"]
 
@@ -91,7 +91,7 @@ class TestChaincode:
         """
         What starts or has just ended stays; each removal is told in the log, with its reason.
         """
-        note = manifests.exit_note(Exit(1), finished_at=LONG_AGO)
+        note = records.exit_note(Exit(1), finished_at=LONG_AGO)
         async with peitho(tmp_path) as (services, cluster):
             started(cluster, await created(services, cluster, "ended", exit=note))
             started(cluster, await created(services, cluster, "failed"), FAILED)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from peitho.core import sweeping
 from peitho.core.sweeping import Policy, StoredImage, World
-from peitho.formats import manifests
+from peitho.formats import records
 from peitho.formats.pods import Exit
 
 Manifest = dict[str, Any]
@@ -25,13 +25,13 @@ POLICY = Policy(
     images_retention_seconds=30 * 86400,
     images_limit_bytes=0,
 )
-OURS = manifests.own_labels("mine") | {manifests.KIND: manifests.CHAINCODE}
+OURS = records.own_labels("mine") | {records.KIND: records.CHAINCODE}
 # Each of them lacks one of the three labels that are ours.
 NOT_OURS: tuple[Manifest, ...] = (
     {},
     OURS | {"app.kubernetes.io/managed-by": "helm"},
     OURS | {"app.kubernetes.io/instance": "theirs"},
-    OURS | {manifests.KIND: manifests.BUILD},
+    OURS | {records.KIND: records.BUILD},
 )
 PEERS = ("peer0:7052", "peer1:7052", "10.0.0.1:7052")
 
@@ -50,15 +50,15 @@ def secret(
     peer: str = "",
 ) -> Manifest:
     """The record of a container, created and ended some time ago; its ID is its name."""
-    annotations = {manifests.ID: name, manifests.NAME: name, manifests.CREATED: ago(age)}
+    annotations = {records.ID: name, records.NAME: name, records.CREATED: ago(age)}
     if ended is not None:
-        annotations[manifests.EXIT] = manifests.exit_note(Exit(1), finished_at=ago(ended))
+        annotations[records.EXIT] = records.exit_note(Exit(1), finished_at=ago(ended))
     if peer:
-        annotations[manifests.PEER] = peer
+        annotations[records.PEER] = peer
     return {
         "metadata": {
             "name": f"cc-{name}",
-            "labels": labels | {manifests.CONTAINER: name},
+            "labels": labels | {records.CONTAINER: name},
             "annotations": annotations,
         }
     }
@@ -66,9 +66,9 @@ def secret(
 
 def pod(name: str, state: Manifest) -> Manifest:
     """The Pod of a container."""
-    statuses = [{"name": manifests.CHAINCODE, "state": state}] if state else []
+    statuses = [{"name": records.CHAINCODE, "state": state}] if state else []
     return {
-        "metadata": {"labels": {manifests.CONTAINER: name}},
+        "metadata": {"labels": {records.CONTAINER: name}},
         "status": {"containerStatuses": statuses},
     }
 
@@ -80,7 +80,7 @@ def job(name: str, *conditions: tuple[str, str, float]) -> Manifest:
         for kind, status, age in conditions
     ]
     status = {"conditions": told} if told else {}
-    return {"metadata": {"labels": {manifests.CONTAINER: name}}, "status": status}
+    return {"metadata": {"labels": {records.CONTAINER: name}}, "status": status}
 
 
 def swept(world: World) -> dict[str, str]:
@@ -138,7 +138,7 @@ class Made:
     def disown(self, labels: Manifest) -> None:
         """The container that was added last is none of ours after all."""
         metadata = self.secrets[-1]["metadata"]
-        metadata["labels"] = labels | {manifests.CONTAINER: metadata["annotations"][manifests.ID]}
+        metadata["labels"] = labels | {records.CONTAINER: metadata["annotations"][records.ID]}
         if not labels:
             del metadata["labels"], metadata["annotations"]
 

@@ -12,9 +12,9 @@ from peitho.clients.pod_watch import PodWatch
 from peitho.core import vanished
 from peitho.core.tasks import Tasks
 from peitho.core.vanished import Vanished, unseen_end
-from peitho.formats import manifests
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats import manifests, records
 from peitho.formats.pods import Exit
+from peitho.formats.records import ContainerSpec
 from tests.unit.double import ApiServer, Manifest, always, answer, refusal
 
 ID = "a" * 64
@@ -26,7 +26,7 @@ END = Exit(137, "the Pod was deleted", AT)
 def record() -> Manifest:
     """The Secret of a container, as the cluster has it."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
-    found = manifests.chaincode_record(
+    found = records.chaincode_record(
         instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
     )
     found["metadata"]["uid"] = "uid-secret"
@@ -38,14 +38,14 @@ def job(*, over: bool = True) -> Manifest:
     metadata = {
         "name": manifests.job_name(record()),
         "uid": "uid-job",
-        "labels": manifests.labels("mine", manifests.CHAINCODE, ID),
+        "labels": records.labels("mine", records.CHAINCODE, ID),
     }
     return {"kind": "Job", "metadata": metadata, "status": {"conditions": OVER if over else []}}
 
 
 def pod() -> Manifest:
     """Its Pod."""
-    labels = manifests.labels("mine", manifests.CHAINCODE, ID)
+    labels = records.labels("mine", records.CHAINCODE, ID)
     return {"metadata": {"name": "p", "labels": labels, "resourceVersion": "1"}, "status": {}}
 
 
@@ -55,7 +55,7 @@ JOB = f"jobs/{job()['metadata']['name']}"
 
 def noted(server: ApiServer) -> Exit | None:
     """The end that is on the record."""
-    return manifests.noted_exit(server.objects[SECRET])
+    return records.noted_exit(server.objects[SECRET])
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def looking(tmp_path: Path, server: ApiServer) -> AsyncIterator[None]:
     """Peitho, which has just been started and lists what there is."""
     async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
         tasks = Tasks(group)
-        watch = PodWatch(kubernetes, labels={}, key=manifests.CONTAINER)
+        watch = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
         Vanished(kubernetes, watch, instance="mine", tasks=tasks)
         tasks.run(watch.run(), name="pod watch")
         yield
@@ -114,7 +114,7 @@ async def test_what_has_another_end_is_left_alone(tmp_path: Path, there: str) ->
     if there == "end":
         objects = {SECRET: record(), JOB: job()}
         annotations = objects[SECRET]["metadata"]["annotations"]
-        annotations[manifests.EXIT] = manifests.exit_note(Exit(3), finished_at=AT)
+        annotations[records.EXIT] = records.exit_note(Exit(3), finished_at=AT)
     async with ApiServer.start() as server:
         server.objects |= objects
         async with looking(tmp_path, server):

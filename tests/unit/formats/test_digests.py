@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.formats import digests, tar
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.formats.resources import HostConfig
 from peitho.formats.tar import CHECKED, Entry
 from tests.unit.formats.archives import Member, archive_bytes, directory, file, symlink

@@ -5,7 +5,7 @@ import pytest
 
 from peitho.formats import dockerd
 from peitho.formats.dockerd import Bounds
-from peitho.formats.manifests import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.formats.resources import HostConfig
 
 SPEC = ContainerSpec(

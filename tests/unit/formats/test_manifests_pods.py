@@ -4,23 +4,16 @@ from typing import Any
 
 import pytest
 
-from peitho.formats import manifests
-from peitho.formats.manifests import ContainerSpec, PodSettings
+from peitho.formats import manifests, records
+from peitho.formats.manifests import PodSettings
+from peitho.formats.records import ContainerSpec
 from peitho.formats.resources import HostConfig
 from peitho.formats.templates import Override
 from peitho.formats.wrapper import WRAPPER
 from tests.unit.formats.expansion import expand
 from tests.unit.formats.restricted import violations
-from tests.unit.formats.test_manifests import (
-    ID,
-    IMAGE,
-    SETTINGS,
-    SPEC,
-    job,
-    pod_of,
-    record,
-    with_files,
-)
+from tests.unit.formats.test_manifests import IMAGE, SETTINGS, job, pod_of
+from tests.unit.formats.test_records import ID, SPEC, record, with_files
 
 Manifest = dict[str, Any]
 
@@ -40,7 +33,7 @@ def build(
     uploads: tuple[str, ...] = ("/chaincode/input",),
 ) -> Manifest:
     """The Pod of a build."""
-    secret = manifests.build_record(
+    secret = records.build_record(
         instance="peitho", container_id=ID, spec=spec, token=TOKEN, created="now"
     )
     secret["metadata"]["uid"] = "u-2"
@@ -257,7 +250,7 @@ class TestBuilds:
 
         assert 900 == made["spec"]["activeDeadlineSeconds"]
         assert "u-2" == made["metadata"]["ownerReferences"][0]["uid"]
-        assert f"build-{ID[:12]}" == made["metadata"]["name"] == manifests.build_name(ID)
+        assert f"build-{ID[:12]}" == made["metadata"]["name"] == records.build_name(ID)
         assert "build" == made["metadata"]["labels"]["peitho/kind"]
         assert IMAGE.runtime not in json.dumps(made)
 

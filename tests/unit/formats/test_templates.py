@@ -9,8 +9,9 @@ from peitho.errors import TemplateRefused
 from peitho.formats import templates
 from peitho.formats.templates import Override
 from tests.unit.formats.restricted import violations
-from tests.unit.formats.test_manifests import CRT, job, record, with_files
+from tests.unit.formats.test_manifests import job
 from tests.unit.formats.test_manifests_pods import build
+from tests.unit.formats.test_records import CRT, record, with_files
 
 Manifest = dict[str, Any]
 
