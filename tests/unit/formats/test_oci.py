@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -332,7 +333,7 @@ def test_no_content_breaks_the_readers(content: bytes) -> None:
         lambda: oci.choose(OCI_INDEX, content, architecture="amd64"),
         lambda: oci.read_image("a", oci.read_manifest("", manifest()), content),
     ):
-        with pytest.raises(PeithoError):
+        with suppress(PeithoError):
             read()
 
 
