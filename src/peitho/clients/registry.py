@@ -273,18 +273,19 @@ def _scopes(repository: str, actions: str) -> tuple[str, ...]:
     return (f"repository:{repository}:{actions}",)
 
 
-def _trust(endpoint: Endpoint) -> ssl.SSLContext:
+def _trust(endpoint: Endpoint) -> ssl.SSLContext | bool:
     """
-    Whose certificates are taken: a file's, beside those of the system.
+    Whose certificates are taken: a file's, beside those of the system, which alone are `True`.
 
     Raises Unavailable if there are none in it.
     """
+    if endpoint.ca_file is None:
+        return True
     context = ssl.create_default_context()
-    if endpoint.ca_file:
-        try:
-            context.load_verify_locations(endpoint.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise Unavailable(
-                f"docker.registry.ca-file: {endpoint.ca_file} has no certificates: {error}"
-            ) from error
+    try:
+        context.load_verify_locations(endpoint.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Unavailable(
+            f"docker.registry.ca-file: {endpoint.ca_file} has no certificates: {error}"
+        ) from error
     return context
