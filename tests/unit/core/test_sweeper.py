@@ -1,6 +1,7 @@
 """Sweeps of a Peitho as it is put together, before a double of the API server."""
 
 import asyncio
+import json
 import os
 import socket
 import time
@@ -193,11 +194,11 @@ class TestPeers:
         And forgotten when it answers again.
         """
         port = free_port()
-        async with peitho(tmp_path, sweeper={"orphanAfter": 0.25}) as (services, cluster):
+        async with peitho(tmp_path, sweeper={"orphanAfter": 0.1}) as (services, cluster):
             runs(cluster, await created(services, cluster, "mycc", peer=f"127.0.0.1:{port}"))
 
             assert [] == await orphans(services)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
             assert ["mycc"] == await orphans(services)
             with socket.create_server(("127.0.0.1", port)):
                 assert [] == await orphans(services)
@@ -208,12 +209,12 @@ class TestPeers:
         Chaincode that comes later has all the time.
         """
         peer = f"127.0.0.1:{free_port()}"
-        async with peitho(tmp_path, sweeper={"orphanAfter": 0.25}) as (services, cluster):
+        async with peitho(tmp_path, sweeper={"orphanAfter": 0.1}) as (services, cluster):
             runs(cluster, await created(services, cluster, "first", peer=peer))
             assert [] == await orphans(services)
             cluster.objects.clear()
             assert [] == await orphans(services)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
             runs(cluster, await created(services, cluster, "second", peer=peer))
 
             assert [] == await orphans(services)
@@ -276,14 +277,14 @@ class TestImages:
         """
         An open request of the peer keeps it, used or not.
         """
-        async with peitho(tmp_path, images={"retention": 0.05}) as (services, _):
-            for name in ("lost", "kept"):
+        used = {name: (f"peer of {name}", time.time() - 200) for name in ("lost", "kept")}
+        async with peitho(tmp_path) as (services, _):
+            for name in ("lost", "kept", "new"):
                 await services.images.build(name, chunks(context()))
-                services.usage.touch(name, f"peer of {name}")
-            assert [] == await found(services)
+            services.storage.save_file("usage.json", json.dumps({"images": used}).encode())
 
+        async with peitho(tmp_path, images={"retention": 100}) as (services, _):
             with services.usage.serving("peer of kept"):
-                await asyncio.sleep(0.06)
                 swept = await found(services)
 
             assert ["lost"] == [name for _, name, _ in swept]
