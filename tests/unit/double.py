@@ -127,8 +127,8 @@ class ApiServer:
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:
-    """A body of JSON."""
-    return web.json_response(body, status=status)
+    """A body of JSON; one that refuses for now may be asked again at once."""
+    return web.json_response(body, status=status, headers={"Retry-After": "0"})
 
 
 def refusal(code: int, reason: str, message: str) -> web.Response:

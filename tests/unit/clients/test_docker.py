@@ -239,50 +239,57 @@ class TestContainers:
                 await docker.pull("a", "1", auth="")
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of a CA of ours, and of another's, each in a folder."""
+    folder = tmp_path_factory.mktemp("pki")
+    for name in ("ours", "others"):
+        pki.make(folder / name, host="127.0.0.1", node="node")
+    return folder
+
+
 class TestTls:
-    async def test_both_sides_show_their_certificates(self, tmp_path: Path) -> None:
+    async def test_both_sides_show_their_certificates(self, certificates: Path) -> None:
         """
         The daemon's is checked against the CA file, ours is asked for.
         """
-        pki.make(tmp_path, host="127.0.0.1", node="node")
-        async with listening_with_tls(tmp_path) as endpoint:
-            ours = TlsFiles(tmp_path / "ca.crt", tmp_path / "admin.crt", tmp_path / "admin.key")
+        folder = certificates / "ours"
+        async with listening_with_tls(folder) as endpoint:
+            ours = TlsFiles(folder / "ca.crt", folder / "admin.crt", folder / "admin.key")
             async with Docker.connect(endpoint, tls=ours) as docker:
                 await docker.ping()
-            async with Docker.connect(endpoint, tls=TlsFiles(ca=tmp_path / "ca.crt")) as docker:
+            async with Docker.connect(endpoint, tls=TlsFiles(ca=folder / "ca.crt")) as docker:
                 with pytest.raises(Unavailable, match="cannot be reached"):
                     await docker.ping()
 
-    async def test_the_certificate_of_another_is_refused(self, tmp_path: Path) -> None:
+    async def test_the_certificate_of_another_is_refused(self, certificates: Path) -> None:
         """
         Nothing is said to whoever shows it.
         """
-        pki.make(tmp_path / "ours", host="127.0.0.1", node="node")
-        pki.make(tmp_path / "others", host="127.0.0.1", node="node")
-        async with listening_with_tls(tmp_path / "others") as endpoint:
-            files = TlsFiles(ca=tmp_path / "ours" / "ca.crt")
+        async with listening_with_tls(certificates / "others") as endpoint:
+            files = TlsFiles(ca=certificates / "ours" / "ca.crt")
             async with Docker.connect(endpoint, tls=files) as docker:
                 with pytest.raises(Unavailable, match="certificate verify failed"):
                     await docker.ping()
 
-    async def test_a_file_that_changes_is_read_anew(self, tmp_path: Path) -> None:
+    async def test_a_file_that_changes_is_read_anew(
+        self, tmp_path: Path, certificates: Path
+    ) -> None:
         """
         Certificates are renewed, and Peitho stays; a file that is missing is named.
         """
-        pki.make(tmp_path / "ours", host="127.0.0.1", node="node")
-        pki.make(tmp_path / "others", host="127.0.0.1", node="node")
         ca = tmp_path / "ca.crt"
         async with (
-            listening_with_tls(tmp_path / "ours", client=ssl.CERT_NONE) as endpoint,
+            listening_with_tls(certificates / "ours", client=ssl.CERT_NONE) as endpoint,
             Docker.connect(endpoint, tls=TlsFiles(ca=ca)) as docker,
         ):
             with pytest.raises(Unavailable, match=f"TLS files .*{ca}"):
                 await docker.ping()
-            ca.write_bytes((tmp_path / "others/ca.crt").read_bytes())
+            ca.write_bytes((certificates / "others/ca.crt").read_bytes())
             with pytest.raises(Unavailable, match="certificate verify failed"):
                 await docker.ping()
             ca.unlink()
-            ca.write_bytes((tmp_path / "ours/ca.crt").read_bytes())
+            ca.write_bytes((certificates / "ours/ca.crt").read_bytes())
             await docker.ping()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from peitho.clients import registry_uploads
 from peitho.clients.registry_calls import RegistryError
-from peitho.clients.registry_uploads import PIECE_BYTES, bytes_source, file_source
+from peitho.clients.registry_uploads import bytes_source, file_source
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats import oci
 from peitho.formats.oci import Descriptor
@@ -15,8 +16,16 @@ from tests.unit.registry import RegistryDouble, Script, cut, normally, says
 
 NAME = "chaincode/mycc"
 SMALL = secrets.token_bytes(1000)
-LARGE = secrets.token_bytes(1 << 20) * 40
-PART = 3 << 20
+LARGE = secrets.token_bytes(2_500_000)
+PIECE_BYTES = 1_000_000
+PART = 200_000
+USUAL_PIECE_BYTES = registry_uploads.PIECE_BYTES
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a blob of many is small as well, and quick to send."""
+    monkeypatch.setattr(registry_uploads, "PIECE_BYTES", PIECE_BYTES)
 
 
 def blob(content: bytes) -> Descriptor:
@@ -226,10 +235,13 @@ async def test_an_upload_that_the_registry_forgot_is_begun_anew() -> None:
     assert 2 == double.count("POST", "uploads")
 
 
-async def test_a_file_is_sent_without_being_held_in_memory(tmp_path: Path) -> None:
+async def test_a_file_is_sent_without_being_held_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Of a file of 100 MB, a few are there at a time.
     """
+    monkeypatch.setattr(registry_uploads, "PIECE_BYTES", USUAL_PIECE_BYTES)
     path = tmp_path / "layer"
     with path.open("wb") as file:
         file.truncate(100_000_000)

@@ -33,11 +33,12 @@ def test_a_cut_archive_never_crashes_the_reader(
     read: Callable[[io.BytesIO], object], compression: str
 ) -> None:
     """
-    Every beginning of an archive is read, or refused as InvalidArgument.
+    Its beginnings are read, or refused as InvalidArgument.
     """
     whole = archive_bytes(MEMBERS, compression=compression)
     raised = set()
-    for length in range(0, len(whole), 3):
+    # Uncompressed, an archive is blocks of 512 bytes, and 6144 zeros behind them.
+    for length in range(0, len(whole), 13 if not compression else 1):
         try:
             read(io.BytesIO(whole[:length]))
         except InvalidArgument:

@@ -53,6 +53,7 @@ def test_trying_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     After its time, the last answer is the error.
     """
+    monkeypatch.setattr(calls, "_FIRST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(calls, "_RETRY_SECONDS", 0.15)
     with (
         serving({"/a": [(503, b"still not")]}) as server,
