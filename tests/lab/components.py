@@ -1,0 +1,184 @@
+"""
+The components of the lab's Kubernetes: the command line and the files that each is started with.
+
+All is in one folder, and on ports of its own.
+"""
+
+import json
+from pathlib import Path
+
+from tests.lab.machine import CACHE
+
+HOST_ADDRESS = "10.88.0.1"
+NODE = "peitho-node"
+RUN = CACHE / "cluster"
+BRIDGE = "peitho0"
+API_PORT = 16443
+ETCD_URL = "http://127.0.0.1:12379"
+
+COMPONENTS = (
+    "etcd",
+    "containerd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+)
+
+_POD_CIDR = "10.88.0.0/16"
+_SERVICE_CIDR = "10.96.0.0/16"
+
+
+def commands(binary: Path) -> dict[str, list[str]]:
+    """What starts each component, in the order in which they start."""
+    pki_folder, node = RUN / "pki", str(binary)
+    ca, key = f"{pki_folder}/ca.crt", f"{pki_folder}/ca.key"
+    return {
+        "etcd": [
+            *("etcd", f"--data-dir={RUN}/etcd", "--unsafe-no-fsync"),
+            *(f"--listen-client-urls={ETCD_URL}", f"--advertise-client-urls={ETCD_URL}"),
+            "--listen-peer-urls=http://127.0.0.1:12380",
+        ],
+        "containerd": ["containerd", "--config", f"{RUN}/containerd.toml"],
+        "kube-apiserver": [
+            *(node, "kube-apiserver", f"--etcd-servers={ETCD_URL}", f"--secure-port={API_PORT}"),
+            f"--advertise-address={HOST_ADDRESS}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--service-cluster-ip-range={_SERVICE_CIDR}",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            f"--client-ca-file={ca}",
+            f"--tls-cert-file={pki_folder}/apiserver.crt",
+            f"--tls-private-key-file={pki_folder}/apiserver.key",
+            f"--kubelet-client-certificate={pki_folder}/admin.crt",
+            f"--kubelet-client-key={pki_folder}/admin.key",
+            f"--kubelet-certificate-authority={ca}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={pki_folder}/sa.pub",
+            f"--service-account-signing-key-file={pki_folder}/sa.key",
+        ],
+        "kube-controller-manager": [
+            *(node, "kube-controller-manager", "--leader-elect=false"),
+            f"--kubeconfig={RUN}/controller-manager.kubeconfig",
+            f"--root-ca-file={ca}",
+            f"--service-account-private-key-file={pki_folder}/sa.key",
+            f"--cluster-signing-cert-file={ca}",
+            f"--cluster-signing-key-file={key}",
+            "--use-service-account-credentials",
+        ],
+        "kube-scheduler": [
+            *(node, "kube-scheduler", "--leader-elect=false"),
+            f"--kubeconfig={RUN}/scheduler.kubeconfig",
+        ],
+        "kubelet": [
+            *(node, "kubelet", f"--config={RUN}/kubelet.json"),
+            f"--kubeconfig={RUN}/kubelet.kubeconfig",
+            *(f"--hostname-override={NODE}", f"--node-ip={HOST_ADDRESS}"),
+            f"--root-dir={RUN}/kubelet",
+        ],
+        "kube-proxy": [
+            *(node, "kube-proxy", f"--kubeconfig={RUN}/proxy.kubeconfig"),
+            *(f"--hostname-override={NODE}", f"--cluster-cidr={_POD_CIDR}"),
+            # Pods answer each other over the bridge, past the translation, unless it sees bridges.
+            *(() if _bridges_filtered() else ("--masquerade-all",)),
+            *("--conntrack-max-per-core=0", "--healthz-bind-address=127.0.0.1:10256"),
+        ],
+    }
+
+
+def _bridges_filtered() -> bool:
+    return Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
+
+
+def write_configurations() -> None:
+    """The files that the command lines name, and a kubeconfig for each that has an identity."""
+    for user in ("admin", "controller-manager", "scheduler", "proxy", "kubelet"):
+        path = RUN / ("kubeconfig" if user == "admin" else f"{user}.kubeconfig")
+        path.write_text(json.dumps(_kubeconfig(user)))
+        path.chmod(0o600)
+    (RUN / "containerd.toml").write_text(
+        f"""version = 2
+root = "{RUN}/containerd"
+state = "{RUN}/state"
+[grpc]
+  address = "{RUN}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "docker.io/local/pause:1"
+  restrict_oom_score_adj = true
+  stream_server_address = "127.0.0.1"
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/usr/lib/cni"
+  conf_dir = "{RUN}/cni"
+"""
+    )
+    (RUN / "cni" / "10-bridge.conflist").write_text(
+        json.dumps(
+            {
+                "cniVersion": "0.4.0",
+                "name": "peitho",
+                "plugins": [
+                    {
+                        "type": "bridge",
+                        "bridge": BRIDGE,
+                        "isGateway": True,
+                        "hairpinMode": True,
+                        "ipam": {
+                            "type": "host-local",
+                            "ranges": [[{"subnet": _POD_CIDR, "rangeStart": "10.88.1.1"}]],
+                            "routes": [{"dst": "0.0.0.0/0"}],
+                            "dataDir": str(RUN / "cni-state"),
+                        },
+                    },
+                    {"type": "portmap", "capabilities": {"portMappings": True}},
+                ],
+            }
+        )
+    )
+    (RUN / "kubelet.json").write_text(
+        json.dumps(
+            {
+                "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                "kind": "KubeletConfiguration",
+                "address": HOST_ADDRESS,
+                "authentication": {
+                    "anonymous": {"enabled": False},
+                    "webhook": {"enabled": True},
+                    "x509": {"clientCAFile": f"{RUN}/pki/ca.crt"},
+                },
+                "authorization": {"mode": "Webhook"},
+                "cgroupDriver": "cgroupfs",
+                "containerRuntimeEndpoint": f"unix://{RUN}/containerd.sock",
+                "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
+                "failCgroupV1": False,
+                "failSwapOn": False,
+                "imageGCHighThresholdPercent": 100,
+                "maxPods": 250,
+                "registerWithTaints": [],
+                "resolvConf": "/dev/null",
+                "serializeImagePulls": False,
+                "tlsCertFile": f"{RUN}/pki/kubelet.crt",
+                "tlsPrivateKeyFile": f"{RUN}/pki/kubelet.key",
+            }
+        )
+    )
+
+
+def _kubeconfig(user: str) -> dict[str, object]:
+    folder = RUN / "pki"
+    cluster = {
+        "server": f"https://127.0.0.1:{API_PORT}",
+        "certificate-authority": f"{folder}/ca.crt",
+    }
+    credentials = {
+        "client-certificate": f"{folder}/{user}.crt",
+        "client-key": f"{folder}/{user}.key",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": cluster}],
+        "users": [{"name": user, "user": credentials}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
+        "current-context": "lab",
+    }
