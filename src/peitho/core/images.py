@@ -7,6 +7,7 @@ The layer is deterministic (no time, no owner, sorted): equal packages share one
 import asyncio
 import hashlib
 import shutil
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Images:
         self._storage = storage
         self._provenance = provenance
         self._limits = limits
+        # Builds are put together in threads: no layer is dropped while its image is noted.
+        self._noting = threading.Lock()
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> Built:
         """
@@ -112,14 +115,21 @@ class Images:
 
     def forget(self, name: str) -> Image:
         """Drop an image that is elsewhere by now."""
-        image = self.get(name)
-        self._storage.remove_image(image.name)
-        self._drop_layer(image.layer)
+        with self._noting:
+            image = self.get(name)
+            self._storage.remove_image(image.name)
+            self._drop_layer(image.layer)
         return image
 
     def _build(self, name: str, archive: Path, directory: Path) -> Built:
         with room(), archive.open("rb") as context:
             recipe, added = _unpack_context(context, directory, self._limits)
+        image = self._put_together(name, recipe, added)
+        while not self._note(image):
+            image = self._put_together(name, recipe, added)
+        return Built(image=image, recipe=recipe)
+
+    def _put_together(self, name: str, recipe: Recipe, added: Path) -> Image:
         entries: list[Entry] = []
 
         def write(layer: BinaryIO) -> None:
@@ -131,7 +141,7 @@ class Images:
                 )
 
         layer, size = self._storage.add_blob(write)
-        image = Image(
+        return Image(
             name=name.removesuffix(":latest"),
             runtime=recipe.base,
             layer=layer,
@@ -143,11 +153,17 @@ class Images:
             architecture=self._provenance.architecture(_digest(added)),
             created=now(),
         )
-        replaced = self.find(image.name)
-        self._storage.save_image(image.name, images.to_json(image))
-        if replaced:
-            self._drop_layer(replaced.layer)
-        return Built(image=image, recipe=recipe)
+
+    def _note(self, image: Image) -> bool:
+        """Keep an image's record; False if an equal image went, and the layer with it."""
+        with self._noting:
+            if self._storage.blob(image.layer) is None:
+                return False
+            replaced = self.find(image.name)
+            self._storage.save_image(image.name, images.to_json(image))
+            if replaced:
+                self._drop_layer(replaced.layer)
+            return True
 
     def _drop_layer(self, layer: str) -> None:
         """Drop a layer, unless an image has it."""

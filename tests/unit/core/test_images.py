@@ -1,6 +1,10 @@
+import asyncio
 import hashlib
 import tarfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -222,6 +226,48 @@ async def test_a_shared_layer_stays_until_its_last_image_goes(
     assert storage.blob(layer) is None
     with pytest.raises(NotFound, match="No such image: one:latest"):
         images.remove("one")
+
+
+class Halting(Storage):
+    """A data directory where a layer may be written, and its build wait for a word to go on."""
+
+    halts = False
+
+    def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
+        """Keep what is written; then halt, once."""
+        added = super().add_blob(write)
+        if self.halts:
+            self.halts = False
+            self.halted.set()
+            assert self.word.wait(10)
+        return added
+
+    def halt(self) -> None:
+        """With the next layer."""
+        self.halted, self.word = threading.Event(), threading.Event()
+        self.halts = True
+
+
+async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_again(
+    tmp_path: Path,
+) -> None:
+    """
+    It was the layer of an equal image, which went in that moment.
+    """
+    Storage.open(tmp_path)
+    storage = Halting(tmp_path)
+    images = Images(storage, Provenance(), limits=Limits())
+    await images.build("one", chunks(context()))
+    storage.halt()
+
+    async with asyncio.TaskGroup() as group:
+        building = group.create_task(images.build("two", chunks(context())))
+        await asyncio.to_thread(storage.halted.wait)
+        images.remove("one")
+        storage.word.set()
+
+    assert [building.result().image] == images.list()
+    assert storage.blob(building.result().image.layer) is not None
 
 
 async def test_images_are_there_after_a_restart(images: Images, storage: Storage) -> None:
