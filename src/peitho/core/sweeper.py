@@ -81,7 +81,7 @@ class Sweeper:
         while True:
             try:
                 await self.sweep(dry_run=False)
-                await self._usage.save()
+                await self._usage.save({image.name for image in self._images.list()})
                 if self._runs:  # last: the daemon of builds may be away
                     await self._runs.clear_leftovers()
             except PeithoError as error:
@@ -155,7 +155,6 @@ class Sweeper:
             found.append(Finding("image", image.name, why))
             if not dry_run:
                 self._images.remove(image.name)
-                self._usage.forget(image.name)
         return found
 
     def _sweep_builds(self, *, dry_run: bool) -> list[Finding]:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,19 +58,14 @@ class Usage:
         peer, at = self._images.get(image, ("", default))
         return time.time() if peer in self._open else max(at, self._peers.get(peer, 0.0))
 
-    def forget(self, image: str) -> None:
-        """An image is gone."""
-        self._images.pop(image, None)
-
-    async def save(self) -> None:
-        """Write all down.  Raises StorageFull."""
+    async def save(self, images: Collection[str]) -> None:
+        """Forget all but these images and their peers, and write them down.  Raises StorageFull."""
+        self._images = {name: use for name, use in self._images.items() if name in images}
         for peer in self._open:
             self._peers[peer] = time.time()
         used = {peer for peer, _ in self._images.values()}
-        content = {
-            "peers": {peer: at for peer, at in self._peers.items() if peer in used},
-            "images": self._images,
-        }
+        self._peers = {peer: at for peer, at in self._peers.items() if peer in used}
+        content = {"peers": self._peers, "images": self._images}
         # Made here, where nobody changes it meanwhile; only the disk is waited for elsewhere.
         await asyncio.to_thread(self._storage.save_file, _FILE, json.dumps(content).encode())
 
