@@ -1,8 +1,8 @@
 """Containers: create, start, stop, kill, wait, remove, and what people ask of them."""
 
 import json
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -10,6 +10,7 @@ from peitho import metrics
 from peitho.api import models, queries
 from peitho.api.middleware import json_response
 from peitho.api.services import services
+from peitho.core.clock import unix_seconds
 from peitho.core.container import Container, State, Summary
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError
 from peitho.formats import streams
@@ -141,7 +142,7 @@ async def _container(request: web.Request) -> Container:
 
 
 def _listed(summary: Summary) -> models.Json:
-    created = int(datetime.fromisoformat(summary.created).timestamp())
+    created = int(unix_seconds(summary.created))
     return models.list_entry(summary, created=created, status=_status(summary.state))
 
 
@@ -158,7 +159,7 @@ def _status(state: State) -> str:
 def _ago(moment: str) -> str:
     seconds = 0
     with suppress(ValueError):
-        seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+        seconds = int(time.time() - unix_seconds(moment))
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}"

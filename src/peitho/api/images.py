@@ -1,7 +1,5 @@
 """Images: build, inspect, list, pull, remove."""
 
-from datetime import datetime
-
 from aiohttp import web
 
 from peitho.api import models, queries
@@ -9,6 +7,7 @@ from peitho.api.archives import body
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.api.system import architecture
+from peitho.core.clock import unix_seconds
 from peitho.core.images import Built, tagged
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats import streams
@@ -52,12 +51,7 @@ async def list_all(request: web.Request) -> web.Response:
     found = services(request).publisher.list()
 
     return json_response(
-        [
-            models.image_list_entry(
-                each, created=int(datetime.fromisoformat(each.created).timestamp())
-            )
-            for each in found
-        ]
+        [models.image_list_entry(each, created=int(unix_seconds(each.created))) for each in found]
     )
 
 

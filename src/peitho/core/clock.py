@@ -6,3 +6,8 @@ from datetime import UTC, datetime
 def now() -> str:
     """RFC 3339 in UTC, with microseconds: `2026-01-02T03:04:05.678901Z`."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def unix_seconds(moment: str) -> float:
+    """A moment of theirs or ours as Unix seconds.  Raises ValueError."""
+    return datetime.fromisoformat(moment).timestamp()

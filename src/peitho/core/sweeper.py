@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
@@ -18,6 +17,7 @@ from peitho.clients.probe import is_refused
 from peitho.clients.storage import Storage
 from peitho.core import sweeping
 from peitho.core.chaincode import Chaincodes
+from peitho.core.clock import unix_seconds
 from peitho.core.images import Images
 from peitho.core.runs import Runs
 from peitho.core.sweeping import Policy, StoredImage, World
@@ -144,8 +144,8 @@ class Sweeper:
             StoredImage(
                 name=image.name,
                 bytes=image.layer_bytes,
-                used_at=self._usage.used_at(image.name, default=_seconds(image.created)),
-                seen_at=self._usage.seen_at(image.name, default=_seconds(image.created)),
+                used_at=self._usage.used_at(image.name, default=unix_seconds(image.created)),
+                seen_at=self._usage.seen_at(image.name, default=unix_seconds(image.created)),
             )
             for image in self._images.list()
         ]
@@ -186,7 +186,3 @@ class Sweeper:
 
 def _noted(secret: Manifest, key: str) -> str:
     return str(secret["metadata"].get("annotations", {}).get(key, ""))
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()

@@ -6,11 +6,11 @@ Only what has our own labels is looked at, and what is starting is never touched
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import structlog
 
+from peitho.core.clock import unix_seconds
 from peitho.formats import manifests, pods, records
 
 log = structlog.get_logger()
@@ -113,16 +113,16 @@ def _why(
 ) -> str:
     annotations = secret["metadata"]["annotations"]
     if end := records.noted_exit(secret):
-        return _over(_seconds(end.finished_at), world, policy)
+        return _over(unix_seconds(end.finished_at), world, policy)
     if pod is not None:
         if not pods.running(pod, records.CHAINCODE):
             return ""  # it is starting, or its end is about to be noted
-        began = _seconds(pods.started_at(pod, records.CHAINCODE))
+        began = unix_seconds(pods.started_at(pod, records.CHAINCODE))
         return _orphaned(annotations, began, world, policy)
     if job is not None:
         ended_at = manifests.finished_at(job)  # while it is not over, its Pod may yet come
-        return _over(_seconds(ended_at), world, policy) if ended_at else ""
-    age = world.now - _seconds(annotations[records.CREATED])
+        return _over(unix_seconds(ended_at), world, policy) if ended_at else ""
+    age = world.now - unix_seconds(annotations[records.CREATED])
     return f"created {age:.0f} s ago and never started" if age > policy.retention_seconds else ""
 
 
@@ -144,7 +144,3 @@ def _orphaned(annotations: Mapping[str, str], began: float, world: World, policy
 
 def _container(manifest: Manifest) -> str:
     return str(manifest["metadata"].get("labels", {}).get(records.CONTAINER, ""))
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
