@@ -169,9 +169,8 @@ class BuildPods:
 
 async def _result(run: Run) -> None:
     """Return once the result has come; for that of a failed build nobody asks."""
-    failed = run.state is not None and run.state.exit_code != 0
     with suppress(PeithoError):  # whoever asks for it is told
-        await run.until_made(_REASON_SECONDS if failed else _RESULT_SECONDS)
+        await run.until_made(_REASON_SECONDS if run.has_failed else _RESULT_SECONDS)
 
 
 def _key(run: Run) -> str:

@@ -96,6 +96,11 @@ class Run:
         """Whether a peer's container still stands for it."""
         return bool(self._users)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is over, and its command ended with another code than 0, or never ran."""
+        return self.state is not None and self.state.exit_code != 0
+
     def add_user(self, build_id: str, ended: Callable[[State], None]) -> None:
         """A peer's container that stands for this run; `ended` is called once it has ended."""
         self._users[build_id] = ended
@@ -255,7 +260,7 @@ class Runs:
         key = digests.build_key(spec, trees, decided=self._decided)
         if self._cache is None:
             key = f"{key}-{build_id}"
-        if (run := self._by_key.get(key)) and not _failed(run):
+        if (run := self._by_key.get(key)) and not run.has_failed:
             metrics.BUILDS_SHARED.labels("joined").inc()
             log.info("build joined", build=build_id[:12], run=run.id[:12])
             return run, f"peitho: this build is under way for another peer, as {run.id[:12]}"
@@ -286,7 +291,7 @@ class Runs:
         task = self._working.get(run.id)
         if task is None:
             self._discard(run)
-        elif _failed(run) or run.state is None or self._cache is None:
+        elif run.has_failed or run.state is None or self._cache is None:
             self._disown(run)
             if not run.is_ending:
                 run.is_ending = True
@@ -348,7 +353,7 @@ class Runs:
             raise
 
     async def _keep(self, run: Run, key: str) -> None:
-        if self._cache is None or run.result is None or _failed(run):
+        if self._cache is None or run.result is None or run.has_failed:
             return
         try:
             await asyncio.to_thread(self._cache.keep, key, run.result, run.directory)
@@ -377,15 +382,8 @@ class Runs:
         """What is told of a build that has to wait."""
         if not self._turns.are_taken:
             return ""
-        most = self._turns.most
-        return (
-            f"peitho: as many builds are running as builder.maxParallel allows, {most}; this one "
-            "waits for its turn"
-        )
-
-
-def _failed(run: Run) -> bool:
-    return run.state is not None and run.state.exit_code != 0
+        allowed = f"builder.maxParallel allows, {self._turns.most}"
+        return f"peitho: as many builds are running as {allowed}; this one waits for its turn"
 
 
 def _moved(upload: Upload, directory: Path) -> Upload:
