@@ -241,7 +241,7 @@ async def test_attached_output_is_complete_before_and_after_the_start(
         before = tasks.create_task(attach(peitho, "talks", version="/v1.47"))
         assert 204 == (await calls.start("talks")).status
         after = tasks.create_task(attach(peitho, "talks", version="/v1.47"))
-        await until(lambda: _has_said_all(calls, "talks"))
+        await until(lambda: _has_said_all(calls, "talks"), seconds=40)
         await calls.stop("talks")
 
     for said in (before.result(), after.result()):
