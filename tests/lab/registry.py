@@ -28,6 +28,7 @@ from peitho.clients.registry_uploads import bytes_source, file_source
 from peitho.formats import oci
 from peitho.formats.oci import Descriptor
 from tests.lab import images, layers
+from tests.lab.loopback import on_loopback
 from tests.lab.machine import LabError, install, run
 
 ACCOUNT = Credentials("robot", "Harbor12345")
@@ -169,15 +170,9 @@ class TokenServer:
         server = cls(folder)
         app = web.Application()
         app.router.add_get("/token", server._answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/token"
+        async with on_loopback(app) as address:
+            server.url = f"http://{address}/token"
             yield server
-        finally:
-            await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
         account = f"{ACCOUNT.username}:{ACCOUNT.password}".encode()

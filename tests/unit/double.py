@@ -16,6 +16,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from peitho.clients.kubernetes import Kubernetes
+from tests.lab.loopback import on_loopback
 
 Manifest = dict[str, Any]
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,15 +51,9 @@ class ApiServer:
         double = cls()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", double._answer)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            double.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with on_loopback(app, handler_cancellation=True) as address:
+            double.url = f"http://{address}"
             yield double
-        finally:
-            await runner.cleanup()
 
     def kubeconfig(self, directory: Path) -> Path:
         """A kubeconfig file that leads here."""

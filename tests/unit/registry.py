@@ -17,6 +17,7 @@ from aiohttp import web
 
 from peitho.clients.registry import Registry
 from peitho.clients.registry_calls import Credentials, Endpoint, Patience
+from tests.lab.loopback import on_loopback
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -63,15 +64,8 @@ class RegistryDouble:
         app = web.Application(client_max_size=1 << 30)
         app.router.add_get("/token", double._token)
         app.router.add_route("*", "/{path:.*}", double._answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            double.address = f"127.0.0.1:{runner.addresses[0][1]}"
+        async with on_loopback(app) as double.address:
             yield double
-        finally:
-            await runner.cleanup()
 
     @property
     def endpoint(self) -> Endpoint:

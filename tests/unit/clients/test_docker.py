@@ -17,6 +17,7 @@ from peitho.clients.docker import Docker, DockerError, TlsFiles
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats.streams import FrameReader
 from tests.lab import pki
+from tests.lab.loopback import on_loopback
 from tests.unit.dockerd import Dockerd, always, breaks, refusal
 
 BODY = {"Image": "ccenv", "Labels": {"a": "1", "b": "2"}}
@@ -307,10 +308,5 @@ async def listening_with_tls(
         return web.Response(text="OK", headers={"Api-Version": "1.41"})
 
     app.router.add_get("/_ping", ping)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        yield f"tcp://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with on_loopback(app, tls=context) as address:
+        yield f"tcp://{address}"
