@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from peitho import app
+from peitho import composition
 from peitho.api import delivery, health, listeners, routes
 from peitho.api.calls import Calls
 from peitho.api.listeners import Listener
@@ -66,7 +66,7 @@ async def composed(
         if refused:
             cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
         tasks = Tasks(group)
-        services = app.compose(settings, kubernetes, tasks, docker=docker)
+        services = composition.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(services.watch.run(), name="pod watch")
         try:
             yield services, cluster

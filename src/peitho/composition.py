@@ -1,0 +1,311 @@
+"""The composition root: here, and only here, parts meet."""
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+
+from peitho.api.services import Services
+from peitho.api.system import architecture
+from peitho.clients.build_cache import BuildCache
+from peitho.clients.docker import Docker, TlsFiles
+from peitho.clients.kubernetes import Kubernetes
+from peitho.clients.pod_watch import PodWatch
+from peitho.clients.registries import Account, Registries
+from peitho.clients.registry_calls import Endpoint
+from peitho.clients.storage import Storage
+from peitho.core import admission
+from peitho.core.admission import Trial
+from peitho.core.base_images import BaseImages, DaemonImages, NodeImages
+from peitho.core.build_daemon import BuildDaemon, BuildDaemonOptions
+from peitho.core.build_pods import BuildPodOptions, BuildPods
+from peitho.core.builds import BuilderOptions, Builds
+from peitho.core.chaincode import ChaincodeOptions, Chaincodes
+from peitho.core.containers import Containers
+from peitho.core.endings import Endings
+from peitho.core.images import Images, Provenance
+from peitho.core.publishing import Delivery, Publisher
+from peitho.core.pull_secret import PullSecret
+from peitho.core.pushing import Pushing, Target
+from peitho.core.runs import Backend, Runs
+from peitho.core.runs import Limits as RunLimits
+from peitho.core.sweeper import Sweeper, SweeperOptions
+from peitho.core.sweeping import Policy
+from peitho.core.tasks import Tasks, until_done
+from peitho.core.tokens import Tokens
+from peitho.core.turns import Turns
+from peitho.core.usage import Usage
+from peitho.core.vanished import Vanished
+from peitho.formats import pull_secret, records, repositories
+from peitho.formats.dockerd import Bounds, Place
+from peitho.formats.manifests import PodSettings
+from peitho.formats.tar import Limits
+from peitho.formats.templates import Override
+from peitho.settings import (
+    BuilderSettings,
+    ChaincodeSettings,
+    DockerSettings,
+    RegistrySettings,
+    Resources,
+    Settings,
+)
+
+
+def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
+    """The cluster."""
+    cluster = settings.kubernetes
+    return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
+
+
+def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
+    """The daemon of builds, if there is one."""
+    if not settings.endpoint:
+        return nullcontext()
+    tls = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
+    return Docker.connect(settings.endpoint, tls=tls)
+
+
+def templates(settings: Settings) -> list[Trial]:
+    """What the cluster is to be asked about."""
+    return admission.trials(
+        builder=_pod_settings(settings, settings.builder), chaincode=_chaincode_pods(settings)
+    )
+
+
+def compose(
+    settings: Settings, kubernetes: Kubernetes, tasks: Tasks, *, docker: Docker | None = None
+) -> Services:
+    """All parts, put together; with a daemon, builds run there."""
+    storage = Storage.open(settings.data_dir)
+    tokens = Tokens(storage.delivery_key())
+    provenance = Provenance()
+    archive_limits = limits(settings)
+    images = Images(storage, provenance, limits=archive_limits)
+    publisher = _publisher(settings, images, storage, tasks)
+    _keep_pull_secret(settings, kubernetes, tasks)
+    watch = pod_watch(settings, kubernetes)
+    launched = chaincodes(settings, kubernetes, watch, publisher, storage)
+    Endings(kubernetes, watch, tasks=tasks)
+    Vanished(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
+    base_images = _base_images(settings, docker)
+    pods = _build_pods(settings, kubernetes, watch, tokens)
+    backend: Backend = pods
+    if docker:
+        options = _daemon_options(settings, kubernetes.namespace)
+        backend = BuildDaemon(docker, base_images, provenance=provenance, options=options)
+        # Those of a run before the daemon was set; the daemon's own are the backend's.
+        clearing = until_done(partial(pods.clear_leftovers, ()), what="clearing of leftover Pods")
+        tasks.spawn(clearing, name="leftover build pods")
+    cache = BuildCache.open(settings.data_dir / "builds")
+    runs = Runs(
+        backend,
+        cache=cache if settings.builder.cache.enable else None,
+        turns=Turns(settings.builder.max_parallel),
+        storage=storage,
+        provenance=provenance,
+        limits=RunLimits(
+            output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
+        ),
+        tasks=tasks,
+        decided=[list(settings.images.rewrite.items()), settings.builder.template],
+    )
+    builds = Builds(
+        runs,
+        storage=storage,
+        options=BuilderOptions(settings.builder.abandoned_after_seconds),
+        limits=archive_limits,
+        tasks=tasks,
+    )
+    usage = Usage(storage)
+    sweeper = Sweeper(
+        kubernetes,
+        chaincodes=launched,
+        runs=runs,
+        images=images,
+        usage=usage,
+        storage=storage,
+        cache=cache,
+        options=sweeper_options(settings),
+    )
+    return Services(
+        containers=Containers(launched, builds, base_images),
+        builds=builds,
+        images=images,
+        publisher=publisher,
+        storage=storage,
+        tokens=tokens,
+        watch=watch,
+        usage=usage,
+        sweeper=sweeper,
+        base_images=base_images,
+        docker=docker,
+    )
+
+
+def sweeper_options(settings: Settings) -> SweeperOptions:
+    """What goes, and when."""
+    hosts = (entry.rpartition(":") for entry in settings.kubernetes.dns)
+    return SweeperOptions(
+        interval_seconds=settings.sweeper.interval,
+        policy=Policy(
+            retention_seconds=settings.sweeper.retention,
+            orphan_after_seconds=settings.sweeper.orphan_after,
+            images_retention_seconds=settings.images.retention,
+            images_limit_bytes=settings.images.limit_bytes,
+        ),
+        cache_limit_bytes=settings.builder.cache.limit_bytes,
+        cache_age_seconds=settings.builder.cache.max_age_seconds,
+        hosts={host: address for address, _, host in hosts},
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """What an archive may be."""
+    return Limits(
+        entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
+    )
+
+
+def pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
+    """The Pods of this Peitho."""
+    return PodWatch(
+        kubernetes,
+        labels=records.own_labels(settings.peitho.instance),
+        key=records.CONTAINER,
+    )
+
+
+def _build_pods(
+    settings: Settings, kubernetes: Kubernetes, watch: PodWatch, tokens: Tokens
+) -> BuildPods:
+    return BuildPods(
+        kubernetes,
+        watch,
+        tokens=tokens,
+        settings=_pod_settings(settings, settings.builder),
+        options=BuildPodOptions(
+            start_timeout_seconds=settings.builder.start_timeout_seconds,
+            deadline_seconds=settings.builder.deadline_seconds,
+        ),
+    )
+
+
+def _base_images(settings: Settings, docker: Docker | None) -> BaseImages:
+    if docker is None:
+        return NodeImages()
+    registry = settings.docker.registry
+    return DaemonImages(
+        docker,
+        _account(registry),
+        server=registry.server_address,
+        rewrite=settings.images.rewrite,
+    )
+
+
+def _daemon_options(settings: Settings, namespace: str) -> BuildDaemonOptions:
+    resources = settings.builder.resources
+    bounds = Bounds(settings.docker.network, resources.memory_limit, resources.cpu_limit)
+    return BuildDaemonOptions(
+        place=Place(settings.peitho.instance, namespace, bounds),
+        start_timeout_seconds=settings.builder.start_timeout_seconds,
+        deadline_seconds=settings.builder.deadline_seconds,
+        result_bytes=settings.limits.archive_bytes,
+    )
+
+
+def chaincodes(
+    settings: Settings,
+    kubernetes: Kubernetes,
+    watch: PodWatch,
+    publisher: Publisher,
+    storage: Storage,
+) -> Chaincodes:
+    """The chaincode of this Peitho."""
+    return Chaincodes(
+        kubernetes,
+        watch,
+        publisher,
+        storage=storage,
+        tokens=Tokens(storage.delivery_key()),
+        settings=_chaincode_pods(settings),
+        options=ChaincodeOptions(
+            start_timeout_seconds=settings.chaincode.start_timeout_seconds,
+            settle_seconds=settings.chaincode.settle_seconds,
+        ),
+    )
+
+
+def _chaincode_pods(settings: Settings) -> PodSettings:
+    return replace(
+        _pod_settings(settings, settings.chaincode),
+        host_aliases=settings.kubernetes.dns,
+        overrides=tuple(
+            Override(each.match.msp_id, each.match.label, each.template)
+            for each in settings.chaincode.overrides
+        ),
+    )
+
+
+def _pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodSettings:
+    return PodSettings(
+        instance=settings.peitho.instance,
+        peitho_image=settings.peitho.puller_image,
+        peitho_url=f"http://{settings.peitho.puller_access_address}",
+        user=kind.user,
+        users=kind.users,
+        requests=_quantities(kind.resources, "request"),
+        limits=_quantities(kind.resources, "limit"),
+        rewrite=settings.images.rewrite,
+        template=kind.template,
+        pull_secrets=_pull_secrets(settings),
+    )
+
+
+def _publisher(settings: Settings, images: Images, storage: Storage, tasks: Tasks) -> Publisher:
+    """How nodes get images, by the image mode."""
+    registry = settings.docker.registry
+    if settings.peitho.image_mode == "delivery":
+        return Delivery(images)
+    host, _ = repositories.split_server(registry.server_address)
+    endpoint = Endpoint(host, registry.api_prefix, registry.insecure, registry.ca_file)
+    registries = Registries(endpoint, _account(registry))
+    tasks.run(registries.run(), name="registries")
+    target = Target(
+        server=registry.server_address,
+        project=registry.project,
+        architecture=architecture(),
+        rewrite=settings.images.rewrite,
+    )
+    return Pushing(images, storage, registries, target)
+
+
+def _keep_pull_secret(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> None:
+    """Where no other is named, and there is an account to make one of."""
+    registry, instance = settings.docker.registry, settings.peitho.instance
+    if registry.pull_secret is None and _pull_secrets(settings):
+        host, _ = repositories.split_server(registry.server_address)
+        secret = PullSecret(
+            kubernetes, _account(registry), instance=instance, host=host, email=registry.email
+        )
+        tasks.spawn(secret.run(), name="pull secret")
+
+
+def _pull_secrets(settings: Settings) -> tuple[str, ...]:
+    registry = settings.docker.registry
+    if registry.pull_secret is not None:
+        return (registry.pull_secret,) if registry.pull_secret else ()
+    has_account = registry.server_address and (registry.username or registry.username_file)
+    return (pull_secret.name(settings.peitho.instance),) if has_account else ()
+
+
+def _account(registry: RegistrySettings) -> Account:
+    return Account(
+        registry.username,
+        registry.password.get_secret_value(),
+        registry.username_file,
+        registry.password_file,
+    )
+
+
+def _quantities(resources: Resources, which: str) -> dict[str, str]:
+    found = {name: getattr(resources, f"{name}_{which}") for name in ("cpu", "memory")}
+    return {name: quantity for name, quantity in found.items() if quantity}
