@@ -9,7 +9,6 @@ with the connection, and nothing has to be taken over (docs/decisions/0010-docke
 import json
 import re
 import socket
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from aiohttp import ClientResponse, ClientTimeout
 from aiohttp.http_exceptions import LineTooLong
 
 from peitho import __version__
+from peitho.clients.trust import Trust
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats import dockerd, endpoints
 from peitho.formats.endpoints import Endpoint
@@ -53,9 +53,12 @@ class TlsFiles:
     certificate: Path | None = None
     key: Path | None = None
 
-    def paths(self) -> list[Path]:
-        """Those that are there."""
-        return [each for each in (self.ca, self.certificate, self.key) if each]
+    def trust(self) -> Trust | None:
+        """What connections are made with; None without any file."""
+        if not (self.ca or self.certificate or self.key):
+            return None
+        named = "The TLS files of the Docker daemon"
+        return Trust(named, self.ca, self.certificate, self.key)
 
 
 class Docker:
@@ -64,7 +67,7 @@ class Docker:
     def __init__(self, http: aiohttp.ClientSession, endpoint: Endpoint, tls: TlsFiles) -> None:
         self._http = http
         self._endpoint = endpoint
-        self._tls = _Tls(tls) if endpoint.address and tls.paths() else None
+        self._trust = tls.trust() if endpoint.address else None
         self._version = ""
 
     @classmethod
@@ -221,12 +224,12 @@ class Docker:
                 yield response
 
     def _request(self, method: str, path: str, seconds: float | None, **others: Any) -> Any:
-        scheme = "https" if self._tls else "http"
+        scheme = "https" if self._trust else "http"
         return self._http.request(
             method,
             f"{scheme}://{self._endpoint.address or 'docker'}{path}",
             timeout=ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
-            ssl=self._tls.context() if self._tls else True,
+            ssl=self._trust.context() if self._trust else True,
             **others,
         )
 
@@ -261,32 +264,6 @@ class Docker:
             raise Unavailable(
                 f"The Docker daemon at {self._endpoint} cannot be reached: {cause}"
             ) from error
-
-
-class _Tls:
-    """The files as a context, read anew when one of them has changed."""
-
-    def __init__(self, files: TlsFiles) -> None:
-        self._files = files
-        self._times: list[int] = []
-        self._context: ssl.SSLContext | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """Raises Unavailable if a file cannot be read, and names them, not what is in them."""
-        files = self._files
-        try:
-            times = [path.stat().st_mtime_ns for path in files.paths()]
-            if self._context is None or times != self._times:
-                context = ssl.create_default_context(cafile=files.ca)
-                if files.certificate:
-                    context.load_cert_chain(files.certificate, files.key)
-                self._context, self._times = context, times
-        except (OSError, ssl.SSLError) as error:
-            named = ", ".join(str(path) for path in files.paths())
-            raise Unavailable(
-                f"The TLS files of the Docker daemon cannot be used ({named}): {error}"
-            ) from error
-        return self._context
 
 
 def _object(answer: object) -> Json:

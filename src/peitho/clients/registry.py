@@ -5,7 +5,6 @@ No blob is ever whole in memory, and what is there is not sent again
 (docs/decisions/0009-registry-client.md says why this is our own).
 """
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from peitho.clients.registry_calls import (
     read_limited,
 )
 from peitho.clients.registry_uploads import Source, Upload
-from peitho.errors import PeithoError, Unavailable
+from peitho.errors import PeithoError
 from peitho.formats import oci
 from peitho.formats.oci import Descriptor
 
@@ -71,7 +70,7 @@ class Registry:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
         )
-        connector = aiohttp.TCPConnector(ssl=_trust(endpoint), limit=0)
+        connector = aiohttp.TCPConnector(limit=0)
         headers = {"User-Agent": "peitho"}
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, headers=headers, auto_decompress=False
@@ -271,21 +270,3 @@ class Registry:
 
 def _scopes(repository: str, actions: str) -> tuple[str, ...]:
     return (f"repository:{repository}:{actions}",)
-
-
-def _trust(endpoint: Endpoint) -> ssl.SSLContext | bool:
-    """
-    Whose certificates are taken: a file's, beside those of the system, which alone are `True`.
-
-    Raises Unavailable if there are none in it.
-    """
-    if endpoint.ca_file is None:
-        return True
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(endpoint.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise Unavailable(
-            f"docker.registry.ca-file: {endpoint.ca_file} has no certificates: {error}"
-        ) from error
-    return context

@@ -18,6 +18,7 @@ from typing import Literal
 import aiohttp
 from yarl import URL
 
+from peitho.clients.trust import Trust
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats import challenges
 from peitho.formats.challenges import Challenge, Token
@@ -123,6 +124,11 @@ class Calls:
         self.endpoint = endpoint
         self.patience = patience
         self._http = http
+        self._trust = (
+            Trust("docker.registry.ca-file", endpoint.ca_file, beside_system=True)
+            if endpoint.ca_file
+            else None  # those of the system, as they are loaded already
+        )
         self._credentials = credentials
         self._challenge: Challenge | None = None
         self._tokens: OrderedDict[tuple[str, ...], tuple[Token, float]] = OrderedDict()
@@ -213,6 +219,7 @@ class Calls:
                 headers={**call.headers, **headers},
                 data=body,
                 allow_redirects=False,
+                ssl=self._trust.context() if self._trust else True,
             )
         except aiohttp.ClientSSLError as error:
             raise self.unreachable(call, error) from error

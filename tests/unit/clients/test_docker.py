@@ -6,7 +6,7 @@ Whole builds in a real daemon are told by tests/journeys.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from peitho.formats.streams import FrameReader
 from tests.lab import pki
 from tests.lab.loopback import on_loopback
 from tests.unit.dockerd import Dockerd, always, breaks, refusal
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BODY = {"Image": "ccenv", "Labels": {"a": "1", "b": "2"}}
 
@@ -293,20 +295,44 @@ class TestTls:
             ca.write_bytes((certificates / "ours/ca.crt").read_bytes())
             await docker.ping()
 
+    async def test_a_certificate_that_is_renewed_is_shown(self, tmp_path: Path) -> None:
+        """
+        With its key, at the next call: that of another authority is refused until then.
+        """
+        ours, others = tmp_path / "ours", tmp_path / "others"
+        for folder in (ours, others):
+            pki.make(folder, host="127.0.0.1", node="node")
+        shown = TlsFiles(ours / "ca.crt", tmp_path / "cert", tmp_path / "key")
+        _copy(others, tmp_path)
+        async with (
+            listening_with_tls(ours) as endpoint,
+            Docker.connect(endpoint, tls=shown) as docker,
+        ):
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await docker.ping()
+            _copy(ours, tmp_path)
+            await docker.ping()
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Have a folder's certificate and key as `cert` and `key`."""
+    (target / "cert").write_bytes((folder / "admin.crt").read_bytes())
+    (target / "key").write_bytes((folder / "admin.key").read_bytes())
+
+
+async def _ping(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="OK", headers={"Api-Version": "1.41"})
+
 
 @asynccontextmanager
 async def listening_with_tls(
-    folder: Path, *, client: ssl.VerifyMode = ssl.CERT_REQUIRED
+    folder: Path, *, client: ssl.VerifyMode = ssl.CERT_REQUIRED, answer: Handler = _ping
 ) -> AsyncIterator[str]:
     """The endpoint of a daemon that asks for certificates of the folder's CA."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.crt")
     context.load_cert_chain(folder / "apiserver.crt", folder / "apiserver.key")
     context.verify_mode = client
     app = web.Application()
-
-    async def ping(_: web.Request) -> web.Response:
-        return web.Response(text="OK", headers={"Api-Version": "1.41"})
-
-    app.router.add_get("/_ping", ping)
+    app.router.add_route("*", "/{path:.*}", answer)
     async with on_loopback(app, tls=context) as address:
         yield f"tcp://{address}"
