@@ -33,6 +33,7 @@ class BuildDaemonOptions:
     start_timeout_seconds: float
     deadline_seconds: int
     result_bytes: int
+    removal_seconds: float = 15.0
 
 
 class BuildDaemon:
@@ -132,8 +133,13 @@ class BuildDaemon:
         run.lack_result(PeithoError(why))
 
     async def _drop(self, run: Run) -> None:
-        name = records.build_name(run.id)
+        """Remove the container; one that is left, as the daemon takes too long, is swept later."""
+        name, seconds = records.build_name(run.id), self._options.removal_seconds
         try:
-            await self._docker.remove(name)
+            async with asyncio.timeout(seconds):
+                await self._docker.remove(name)
+        except TimeoutError:
+            cause = f"the daemon has not answered for {seconds:g} s"
+            log.warning("build container not removed", container=name, cause=cause)
         except PeithoError as error:
             log.warning("build container not removed", container=name, cause=str(error))

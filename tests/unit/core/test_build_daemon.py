@@ -341,49 +341,6 @@ async def test_a_build_that_is_removed_while_it_is_made_leaves_nothing(tmp_path:
         assert 0 == len(scenery.daemon.asked("POST", "/start"))
 
 
-async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
-    """
-    Neither what belongs to another instance or namespace, nor what runs.
-    """
-    async with scene(tmp_path) as scenery:
-        daemon = scenery.daemon
-        daemon.may_end.clear()
-        build = await scenery.build()
-        await build.start()
-        (running_one,) = daemon.containers
-        for name, labels in {
-            "old": LABELS | {"peitho/id": "0" * 64},
-            "odd": LABELS,
-            "other": LABELS | {"app.kubernetes.io/instance": "b", "peitho/id": "0" * 64},
-            "elsewhere": LABELS | {"peitho/namespace": "b", "peitho/id": "0" * 64},
-            "foreign": {"peitho/id": "0" * 64},
-        }.items():
-            daemon.containers[name] = Container({"Labels": labels})
-
-        await scenery.peitho.services.builds.runs.clear_leftovers()
-
-        assert {running_one, "other", "elsewhere", "foreign"} == set(daemon.containers)
-        await build.remove()
-
-
-async def test_a_container_that_could_not_be_removed_is_cleared_later(tmp_path: Path) -> None:
-    """
-    At a sweep, once the daemon is back.
-    """
-    async with scene(tmp_path) as scenery:
-        build = await scenery.build()
-        name = build.summary().name
-        scenery.daemon.script("DELETE", name, breaks())
-        await build.start()
-        await build.wait()
-        await build.remove()
-        assert [name] == list(scenery.daemon.containers)
-
-        async with asyncio.timeout(5):
-            while scenery.daemon.containers:
-                await scenery.peitho.services.builds.runs.clear_leftovers()
-
-
 async def test_a_result_that_is_too_large_is_told(tmp_path: Path) -> None:
     """
     And is not kept.
@@ -399,11 +356,3 @@ async def test_a_result_that_is_too_large_is_told(tmp_path: Path) -> None:
         assert 0 == (await build.wait()).exit_code
         with pytest.raises(PeithoError, match="larger than 10240 bytes"):
             await build.get_archive(OUTPUT)
-
-
-async def test_pods_of_a_run_before_the_daemon_are_cleared(tmp_path: Path) -> None:
-    """
-    The daemon was set in between.
-    """
-    async with scene(tmp_path) as scenery, asyncio.timeout(5):
-        await scenery.peitho.cluster.until_asked("GET", "secrets")
