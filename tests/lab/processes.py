@@ -31,6 +31,8 @@ class Processes:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, log, append, 0o644),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
+                # Such as the lock that whoever started us holds for as long as we run.
+                *((os.POSIX_SPAWN_CLOSE, each) for each in _inherited()),
             ],
             setsid=True,
         )
@@ -55,6 +57,12 @@ class Processes:
         except (FileNotFoundError, ValueError):
             return 0
         return int(pid) if _started(int(pid)) == started else 0
+
+
+def _inherited() -> list[int]:
+    """The handles that a process we start would have of us, beside the first three."""
+    handles = [each for each in Path("/proc/self/fd").iterdir() if each.exists()]
+    return [number for each in handles if (number := int(each.name)) > 2]
 
 
 def _started(pid: int) -> str:
