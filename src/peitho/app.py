@@ -23,24 +23,28 @@ from peitho.core.tasks import Tasks, until_done
 from peitho.core.usage import Usage
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.go_peitho import GoChaincode
+from peitho.reloading import Reloading
 from peitho.settings import ServerSettings, Settings
+from peitho.sources import Loaded, Source
 
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings) -> None:
+async def serve(source: Source, loaded: Loaded) -> None:
     """
-    Run Peitho until SIGTERM or SIGINT.
+    Run Peitho until SIGTERM or SIGINT; it follows its settings as they are loaded later.
 
     Raises Unavailable and TemplateRefused, before anything is started.
     """
-    stop = _stop_signal()
+    settings, stop = loaded.settings, _stop_signal()
+    reloading = Reloading(source, loaded)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.tell)
     async with (
         composition.connected(settings) as kubernetes,
         composition.docker(settings.docker) as docker,
     ):
         await admission.check(kubernetes, composition.templates(settings))
-        await _run(settings, kubernetes, docker, stop)
+        await _run(settings, kubernetes, docker, stop, reloading)
 
 
 async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
@@ -53,16 +57,21 @@ async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChainco
 
 
 async def _run(
-    settings: Settings, kubernetes: Kubernetes, docker: Docker | None, stop: asyncio.Event
+    settings: Settings,
+    kubernetes: Kubernetes,
+    docker: Docker | None,
+    stop: asyncio.Event,
+    reloading: Reloading,
 ) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = Tasks(group)
-        services = composition.compose(settings, kubernetes, tasks, docker=docker)
+        parts = composition.compose(settings, kubernetes, tasks, docker=docker)
+        services = parts.services
         tasks.run(services.watch.run(), name="pod watch")
         clearing = until_done(services.builds.runs.clear_leftovers, what="clearing of leftovers")
         tasks.spawn(clearing, name="leftover builds")
-        if settings.sweeper.enable:
-            tasks.run(services.sweeper.run(), name="sweeper")
+        tasks.run(services.sweeper.run(), name="sweeper")
+        tasks.run(reloading.run(parts), name="settings")
         async with listening(*_listeners(services, settings.server)):
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from peitho import __version__, sources
+from peitho import __version__
 from peitho.errors import PeithoError, TemplateRefused, Unavailable
 from peitho.settings import Settings
-from peitho.sources import Loaded, SettingsError
+from peitho.sources import Loaded, SettingsError, Source
 
 _HELP = ("-h", "--help")
 _CONFIG = click.option(
@@ -126,15 +126,15 @@ def main() -> None:
 @main.command()
 @_flags
 def serve(config: Path | None, **flags: Any) -> None:
-    """Answer peers until SIGTERM."""
-    loaded = _load(config, flags)
-    effective = loaded.settings
+    """Answer peers until SIGTERM; SIGHUP reads the settings anew, as their change does."""
+    source = _source(config, flags)
+    loaded = _load(source)
     from peitho import app, logs  # noqa: PLC0415  `peitho version` need not load them
 
-    logs.configure(effective.log)
+    logs.configure(loaded.settings.log)
     logs.warn_of_settings(loaded.notes)
     try:
-        asyncio.run(app.serve(effective))
+        asyncio.run(app.serve(source, loaded))
     except (Unavailable, TemplateRefused) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -144,7 +144,7 @@ def serve(config: Path | None, **flags: Any) -> None:
 @_flags
 def show_config(config: Path | None, **flags: Any) -> None:
     """Print the effective settings and where each is from; exit status 2 if any is wrong."""
-    loaded = _load(config, flags)
+    loaded = _load(_source(config, flags))
     click.echo(loaded.render(), nl=False)
     if loaded.notes:
         notes = "; ".join(f"{key} {note}" for key, note in loaded.notes.items())
@@ -160,7 +160,7 @@ def adopt(config: Path | None, *, dry_run: bool, yes: bool, **flags: Any) -> Non
     if dry_run == yes:
         raise click.UsageError("say either --dry-run or --yes")
     try:
-        asyncio.run(_adopt(_load(config, flags).settings, dry_run=dry_run))
+        asyncio.run(_adopt(_load(_source(config, flags)).settings, dry_run=dry_run))
     except PeithoError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -186,7 +186,7 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     A running Peitho sweeps by itself. This leaves chaincode that runs alone, whoever its peer is:
     whether a peer stays away shows only in time.
     """
-    effective = _load(config, flags).settings
+    effective = _load(_source(config, flags)).settings
     from peitho import app, logs  # noqa: PLC0415  see serve
 
     logs.configure(effective.log)
@@ -206,11 +206,13 @@ def version() -> None:
     click.echo(f"peitho {__version__}")
 
 
-def _load(config: Path | None, flags: Mapping[str, Any]) -> Loaded:
+def _source(config: Path | None, flags: Mapping[str, Any]) -> Source:
+    return Source(config, {flag.key: flag.value(flags[flag.parameter]) for flag in FLAGS})
+
+
+def _load(source: Source) -> Loaded:
     try:
-        return sources.load(
-            config, flags={flag.key: flag.value(flags[flag.parameter]) for flag in FLAGS}
-        )
+        return source.load()
     except SettingsError as error:
         for problem in error.problems:
             click.echo(problem, err=True)

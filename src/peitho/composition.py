@@ -1,7 +1,8 @@
 """The composition root: here, and only here, parts meet."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from peitho.api.services import Services
@@ -71,48 +72,79 @@ def templates(settings: Settings) -> list[Trial]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """All parts, put together, and those that follow the settings."""
+
+    kubernetes: Kubernetes
+    services: Services
+    chaincodes: Chaincodes
+    account: Account
+    pull_secret: PullSecret | None
+    make_backend: Callable[[Settings], Backend]
+
+    def follow(self, settings: Settings) -> None:
+        """
+        Have all parts go by other settings, from the next build and launch on.
+
+        They differ in nothing that needs a restart (`live`).
+        """
+        services, runs = self.services, self.services.builds.runs
+        self.account.become(_account(settings.docker.registry))
+        if self.pull_secret:
+            self.pull_secret.is_wanted = _makes_pull_secret(settings)
+            self.pull_secret.email = settings.docker.registry.email
+        runs.backend, runs.decided = self.make_backend(settings), _decided(settings)
+        runs.limits = _run_limits(settings)
+        runs.turns.allow(settings.builder.max_parallel)
+        services.builds.options = _builder_options(settings)
+        services.builds.limits = services.images.limits = limits(settings)
+        self.chaincodes.settings = _chaincode_pods(settings)
+        self.chaincodes.options = _chaincode_options(settings)
+        services.sweeper.follow(sweeper_options(settings))
+        if isinstance(services.publisher, Pushing):
+            services.publisher.target = _target(settings)
+        if isinstance(services.base_images, DaemonImages):
+            services.base_images.rewrite = settings.images.rewrite
+
+
 def compose(
     settings: Settings, kubernetes: Kubernetes, tasks: Tasks, *, docker: Docker | None = None
-) -> Services:
+) -> Composition:
     """All parts, put together; with a daemon, builds run there."""
     storage = Storage.open(settings.data_dir)
     tokens = Tokens(storage.delivery_key())
     provenance = Provenance()
-    archive_limits = limits(settings)
-    images = Images(storage, provenance, limits=archive_limits)
-    publisher = _publisher(settings, images, storage, tasks)
-    _keep_pull_secret(settings, kubernetes, tasks)
+    account = _account(settings.docker.registry)
+    images = Images(storage, provenance, limits=limits(settings))
+    publisher = _publisher(settings, images, storage, account, tasks)
     watch = pod_watch(settings, kubernetes)
     launched = chaincodes(settings, kubernetes, watch, publisher, storage)
     Endings(kubernetes, watch, tasks=tasks)
     Vanished(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
-    base_images = _base_images(settings, docker)
-    pods = _build_pods(settings, kubernetes, watch, tokens)
-    backend: Backend = pods
+    base_images = _base_images(settings, docker, account)
+    surroundings = _Surroundings(kubernetes, watch, tokens, provenance, docker, account)
     if docker:
-        options = _daemon_options(settings, kubernetes.namespace)
-        backend = BuildDaemon(docker, base_images, provenance=provenance, options=options)
         # Those of a run before the daemon was set; the daemon's own are the backend's.
+        pods = surroundings.pods(settings)
         clearing = until_done(partial(pods.clear_leftovers, ()), what="clearing of leftover Pods")
         tasks.spawn(clearing, name="leftover build pods")
     cache = BuildCache.open(settings.data_dir / "builds")
     runs = Runs(
-        backend,
+        surroundings.backend(settings),
         cache=cache if settings.builder.cache.enable else None,
         turns=Turns(settings.builder.max_parallel),
         storage=storage,
         provenance=provenance,
-        limits=RunLimits(
-            output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
-        ),
+        limits=_run_limits(settings),
         tasks=tasks,
-        decided=[list(settings.images.rewrite.items()), settings.builder.template],
+        decided=_decided(settings),
     )
     builds = Builds(
         runs,
         storage=storage,
-        options=BuilderOptions(settings.builder.abandoned_after_seconds),
-        limits=archive_limits,
+        options=_builder_options(settings),
+        limits=limits(settings),
         tasks=tasks,
     )
     usage = Usage(storage)
@@ -126,7 +158,7 @@ def compose(
         cache=cache,
         options=sweeper_options(settings),
     )
-    return Services(
+    services = Services(
         containers=Containers(launched, builds, base_images),
         builds=builds,
         images=images,
@@ -139,12 +171,51 @@ def compose(
         base_images=base_images,
         docker=docker,
     )
+    pull_secret = _keep_pull_secret(settings, kubernetes, account, tasks)
+    return Composition(kubernetes, services, launched, account, pull_secret, surroundings.backend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What builds are carried out with, whatever the settings are."""
+
+    kubernetes: Kubernetes
+    watch: PodWatch
+    tokens: Tokens
+    provenance: Provenance
+    docker: Docker | None
+    account: Account
+
+    def backend(self, settings: Settings) -> Backend:
+        """One that stays as it is: a build that has begun is carried out by the same settings."""
+        if self.docker is None:
+            return self.pods(settings)
+        return BuildDaemon(
+            self.docker,
+            _base_images(settings, self.docker, self.account),
+            provenance=self.provenance,
+            options=_daemon_options(settings, self.kubernetes.namespace),
+        )
+
+    def pods(self, settings: Settings) -> BuildPods:
+        """Builds in Pods."""
+        return BuildPods(
+            self.kubernetes,
+            self.watch,
+            tokens=self.tokens,
+            settings=_pod_settings(settings, settings.builder),
+            options=BuildPodOptions(
+                start_timeout_seconds=settings.builder.start_timeout_seconds,
+                deadline_seconds=settings.builder.deadline_seconds,
+            ),
+        )
 
 
 def sweeper_options(settings: Settings) -> SweeperOptions:
     """What goes, and when."""
     hosts = (entry.rpartition(":") for entry in settings.kubernetes.dns)
     return SweeperOptions(
+        enable=settings.sweeper.enable,
         interval_seconds=settings.sweeper.interval,
         policy=Policy(
             retention_seconds=settings.sweeper.retention,
@@ -165,6 +236,21 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+def _run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
+    )
+
+
+def _decided(settings: Settings) -> object:
+    """What the outcome of a build depends on, beside the build itself."""
+    return [list(settings.images.rewrite.items()), settings.builder.template]
+
+
+def _builder_options(settings: Settings) -> BuilderOptions:
+    return BuilderOptions(settings.builder.abandoned_after_seconds)
+
+
 def pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
     """The Pods of this Peitho."""
     return PodWatch(
@@ -174,31 +260,11 @@ def pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
     )
 
 
-def _build_pods(
-    settings: Settings, kubernetes: Kubernetes, watch: PodWatch, tokens: Tokens
-) -> BuildPods:
-    return BuildPods(
-        kubernetes,
-        watch,
-        tokens=tokens,
-        settings=_pod_settings(settings, settings.builder),
-        options=BuildPodOptions(
-            start_timeout_seconds=settings.builder.start_timeout_seconds,
-            deadline_seconds=settings.builder.deadline_seconds,
-        ),
-    )
-
-
-def _base_images(settings: Settings, docker: Docker | None) -> BaseImages:
+def _base_images(settings: Settings, docker: Docker | None, account: Account) -> BaseImages:
     if docker is None:
         return NodeImages()
-    registry = settings.docker.registry
-    return DaemonImages(
-        docker,
-        _account(registry),
-        server=registry.server_address,
-        rewrite=settings.images.rewrite,
-    )
+    server = settings.docker.registry.server_address
+    return DaemonImages(docker, account, server=server, rewrite=settings.images.rewrite)
 
 
 def _daemon_options(settings: Settings, namespace: str) -> BuildDaemonOptions:
@@ -227,10 +293,14 @@ def chaincodes(
         storage=storage,
         tokens=Tokens(storage.delivery_key()),
         settings=_chaincode_pods(settings),
-        options=ChaincodeOptions(
-            start_timeout_seconds=settings.chaincode.start_timeout_seconds,
-            settle_seconds=settings.chaincode.settle_seconds,
-        ),
+        options=_chaincode_options(settings),
+    )
+
+
+def _chaincode_options(settings: Settings) -> ChaincodeOptions:
+    return ChaincodeOptions(
+        start_timeout_seconds=settings.chaincode.start_timeout_seconds,
+        settle_seconds=settings.chaincode.settle_seconds,
     )
 
 
@@ -260,33 +330,46 @@ def _pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings)
     )
 
 
-def _publisher(settings: Settings, images: Images, storage: Storage, tasks: Tasks) -> Publisher:
+def _publisher(
+    settings: Settings, images: Images, storage: Storage, account: Account, tasks: Tasks
+) -> Publisher:
     """How nodes get images, by the image mode."""
     registry = settings.docker.registry
     if settings.peitho.image_mode == "delivery":
         return Delivery(images)
     host, _ = repositories.split_server(registry.server_address)
     endpoint = Endpoint(host, registry.api_prefix, registry.insecure, registry.ca_file)
-    registries = Registries(endpoint, _account(registry))
+    registries = Registries(endpoint, account)
     tasks.run(registries.run(), name="registries")
-    target = Target(
-        server=registry.server_address,
-        project=registry.project,
+    return Pushing(images, storage, registries, _target(settings))
+
+
+def _target(settings: Settings) -> Target:
+    return Target(
+        server=settings.docker.registry.server_address,
+        project=settings.docker.registry.project,
         architecture=architecture(),
         rewrite=settings.images.rewrite,
     )
-    return Pushing(images, storage, registries, target)
 
 
-def _keep_pull_secret(settings: Settings, kubernetes: Kubernetes, tasks: Tasks) -> None:
-    """Where no other is named, and there is an account to make one of."""
+def _keep_pull_secret(
+    settings: Settings, kubernetes: Kubernetes, account: Account, tasks: Tasks
+) -> PullSecret | None:
+    """Where there is a registry; it may be wanted later."""
     registry, instance = settings.docker.registry, settings.peitho.instance
-    if registry.pull_secret is None and _pull_secrets(settings):
-        host, _ = repositories.split_server(registry.server_address)
-        secret = PullSecret(
-            kubernetes, _account(registry), instance=instance, host=host, email=registry.email
-        )
-        tasks.spawn(secret.run(), name="pull secret")
+    if not registry.server_address:
+        return None
+    host, _ = repositories.split_server(registry.server_address)
+    secret = PullSecret(kubernetes, account, instance=instance, host=host, email=registry.email)
+    secret.is_wanted = _makes_pull_secret(settings)
+    tasks.spawn(secret.run(), name="pull secret")
+    return secret
+
+
+def _makes_pull_secret(settings: Settings) -> bool:
+    """Where no other is named, and there is an account to make one of."""
+    return settings.docker.registry.pull_secret is None and bool(_pull_secrets(settings))
 
 
 def _pull_secrets(settings: Settings) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ _LEVELS = {
 
 
 def configure(settings: LogSettings) -> None:
-    """Set up structlog, and the standard library's root logger for the libraries we use."""
+    """Set up structlog, and the root logger for the libraries we use; again, if they change."""
     level = _LEVELS[settings.level]
     terminal = sys.stderr.isatty()
     console = settings.format == "console" or (settings.format == "auto" and terminal)
@@ -49,7 +49,8 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(logger=settings.name)
-    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
+    logging.basicConfig(stream=sys.stderr)
+    logging.getLogger().setLevel(max(level, logging.WARNING))
 
 
 def warn_of_settings(notes: Mapping[str, str]) -> None:

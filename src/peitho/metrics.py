@@ -24,3 +24,7 @@ START_SECONDS = Histogram(
 )
 WAITS = Gauge("peitho_open_waits", "Peers waiting for a container to end.")
 WATCH_AGE_SECONDS = Gauge("peitho_watch_age_seconds", "Seconds since the cluster was last heard.")
+SETTINGS_REFUSED = Gauge(
+    "peitho_settings_refused",
+    "1 while the settings file was refused, and earlier settings stay.",
+)

@@ -40,6 +40,7 @@ __all__ = [
     "PeithoSettings",
     "RegistrySettings",
     "Resources",
+    "Section",
     "ServerSettings",
     "Settings",
     "SweeperSettings",

@@ -7,6 +7,7 @@ module alone reads the settings file and the environment.
 """
 
 import difflib
+import hashlib
 import os
 import re
 import typing
@@ -21,13 +22,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from peitho.formats import annotated
 from peitho.settings import PeithoSettings, ServerSettings, Settings
 
-__all__ = ["Leaf", "Loaded", "SettingsError", "leaves", "load"]
+__all__ = ["MEANINGLESS", "Leaf", "Loaded", "SettingsError", "Source", "leaves", "load"]
 
 Tree = dict[str, Any]
 
+# More than one of YAML's own signs.
+_QUOTED = re.compile(r"'[^'<]{2,}'")
 _CAPITAL = re.compile(r"([A-Z])")
 # Keys that are read for the Go project's files, and what is said of them where they are set.
-_MEANINGLESS = {
+MEANINGLESS = {
     "log.development": "has no meaning here",
     "log.disable-caller": "has no meaning here",
     "log.disable-stacktrace": "has no meaning here",
@@ -54,18 +57,52 @@ class Loaded:
     The effective settings, and how they came about.
 
     `origins` has `file`, `flag` or a variable's name for each key that is set, `notes` what
-    becomes of keys that are not taken as they are written.
+    becomes of keys that are not taken as they are written, `digest` what the files had in them.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     notes: Mapping[str, str]
+    digest: bytes
 
     def render(self) -> str:
         """The settings as YAML, secrets masked, with the origin of each behind it."""
         tree = self.settings.model_dump(mode="json", by_alias=True)
         comments = {leaf.keys: self.origins.get(leaf.key, "default") for leaf in leaves()}
         return annotated.render(tree, comments)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one start of the program has its settings from; what files hold may change."""
+
+    file: Path | None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+
+    def load(self) -> Loaded:
+        """The settings as they are now.  Raises SettingsError with every problem."""
+        return load(self.file, self.environment, self.flags)
+
+    def digest(self) -> bytes:
+        """Another one when the content of a file is another: the settings', or a variable's."""
+        found = hashlib.sha256()
+        for path in self._files():
+            try:
+                content = hashlib.sha256(path.read_bytes()).digest()
+            except OSError:
+                content = b""
+            found.update(content + b".")
+        return found.digest()
+
+    def _files(self) -> Iterator[Path]:
+        if self.file:
+            yield self.file
+        environment = _environment(self.environment)
+        for leaf in leaves():
+            for variable in (leaf.variable, leaf.go_variable):
+                if path := environment.get(f"{variable}_FILE"):
+                    yield Path(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +159,9 @@ def load(
     `flags` maps dotted keys (`k8s.namespace`) to values; `None` values are left out.
     Raises SettingsError with every problem.
     """
-    environment = os.environ if environment is None else environment  # noqa: TID251  the one place
+    environment = _environment(environment)
+    # Before they are read: what changes meanwhile is told by the next digest.
+    digest = Source(file, environment=environment).digest()
     gathered = _Gathered()
     gathered.take_file(file)
     for leaf in leaves():
@@ -137,7 +176,7 @@ def load(
         gathered.problems += [_problem(dict(each)) for each in error.errors()]
     if gathered.problems:
         raise SettingsError(gathered.problems)
-    return Loaded(settings, gathered.origins, notes)
+    return Loaded(settings, gathered.origins, notes, digest)
 
 
 @dataclass(slots=True)
@@ -168,7 +207,7 @@ class _Gathered:
             self.problems.append(f"{name}: {value} cannot be read: {error}")
             return False
         except yaml.YAMLError as error:
-            self.problems.append(f"{name}: is not YAML: {error}")
+            self.problems.append(f"{name}: is not YAML: {_place(error)}")
         return True
 
     def put(self, keys: tuple[str, ...], value: Any, *, origin: str) -> None:
@@ -183,7 +222,7 @@ class _Gathered:
 
     def adapt(self) -> dict[str, str]:
         """Turn what only the Go project has into what is meant; what became of which key."""
-        notes = {key: note for key, note in _MEANINGLESS.items() if key in self.origins}
+        notes = {key: note for key, note in MEANINGLESS.items() if key in self.origins}
         address = _look(self.tree, ("peitho", "pullerAccessAddress"))
         if isinstance(address, str) and (found := _GO_ADDRESS.fullmatch(address)):
             listener = _look(self.tree, ("server", "delivery"), ServerSettings().delivery)
@@ -199,6 +238,10 @@ class _Gathered:
         return notes
 
 
+def _environment(given: Mapping[str, str] | None) -> Mapping[str, str]:
+    return os.environ if given is None else given  # noqa: TID251  the one place
+
+
 def _read(file: Path | None, problems: list[str]) -> Tree:
     if file is None:
         return {}
@@ -208,7 +251,7 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
         problems.append(f"{file}: cannot be read: {error}")
         return {}
     except yaml.YAMLError as error:
-        problems.append(f"{file}: is not YAML: {error}")
+        problems.append(f"{file}: is not YAML: {_place(error)}")
         return {}
     if tree is None:
         return {}
@@ -216,6 +259,14 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
         problems.append(f"{file}: must be a mapping of keys, is a {type(tree).__name__}")
         return {}
     return typing.cast("Tree", tree)
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Where it is, and what is wrong; not what stands there, which may be a password."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return type(error).__name__
+    mark, problem = error.problem_mark, _QUOTED.sub("'...'", error.problem or "")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def _without_nulls(tree: Tree, above: tuple[str, ...] = ()) -> Tree:

@@ -66,7 +66,7 @@ async def composed(
         if refused:
             cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
         tasks = Tasks(group)
-        services = composition.compose(settings, kubernetes, tasks, docker=docker)
+        services = composition.compose(settings, kubernetes, tasks, docker=docker).services
         tasks.run(services.watch.run(), name="pod watch")
         try:
             yield services, cluster

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from peitho import cli, settings, sources
+from peitho import cli, live, settings, sources
 from peitho.settings import (
     Address,
     Endpoint,
@@ -45,6 +45,10 @@ the value, and goes over the variable without it. A list or a map is written as 
 A key of the file that is not on this page is an error; a variable that is not is not looked at.
 Every problem is told at once, with its key, before anything is started, and the exit status is 2.
 `peitho config` prints what is in effect, secrets masked, and behind each line where it is from.
+
+Peitho notices a changed file within a few seconds, and SIGHUP at once, and follows it
+([the guide](../guides/change-settings.md)). What has *needs a restart* behind it stays as it was
+until then.
 
 Files, variables and flags of the Go project of the same name are read as they are. What has no
 meaning here is named in one warning: see [the guide](../guides/migrate-from-go-peitho.md).
@@ -85,12 +89,13 @@ class Entry:
     allowed: str
     default: str
     meaning: str
+    note: str = ""
 
     def render(self) -> str:
         """The setting as Markdown."""
         names = [f"`{self.variable}`", *(f"`{flag}`" for flag in _flags().get(self.key, ()))]
         facts = f"{', '.join(names)}. {self.allowed[:1].upper()}{self.allowed[1:]}; "
-        facts += f"default {self.default}."
+        facts += f"default {self.default}{self.note}."
         return f"### `{self.key}`\n\n{_wrapped(self.meaning)}\n\n{_wrapped(facts)}\n"
 
 
@@ -118,16 +123,17 @@ def _entries(
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _entries(kind, keys, meaning)
             continue
-        bounds = _bounds(field.metadata)
+        bounds, key = _bounds(field.metadata), ".".join(keys)
         yield (
             model,
             keys,
             Entry(
-                key=".".join(keys),
+                key=key,
                 variable=_variables()[keys],
                 allowed=_allowed(hints[name]) + bounds,
                 default=_default(field.get_default(call_default_factory=True)),
                 meaning=meaning or f"{model.__doc__}",
+                note="; *needs a restart*" if key in live.NEED_RESTART else "",
             ),
         )
 

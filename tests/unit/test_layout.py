@@ -10,7 +10,6 @@ TESTS = ROOT / "tests/unit"
 TESTED_ELSEWHERE = {
     "__main__.py": "one call of the command line",
     "app.py": "as a process, by tests/journeys",
-    "composition.py": "put together in tests/unit/running.py",
     "metrics.py": "names alone; what is counted is read in api/test_health.py",
     "api/services.py": "a record of parts, which every test of api goes through",
     "core/container.py": "records, and a protocol that has no code",

@@ -200,6 +200,50 @@ def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str, message: s
     assert problem.startswith(f"{tmp_path}/peitho.yml: {message}")
 
 
+@pytest.mark.parametrize("text", ["*hidden", "!hidden x", "[hidden", '"\\qhidden"', "hidden: b"])
+def test_what_is_no_yaml_is_told_by_its_place(tmp_path: Path, text: str) -> None:
+    """
+    What stands there may be a password.
+    """
+    (problem,) = problems(tmp_path, f"docker:\n  registry: {{password: {text}\n")
+
+    assert "peitho.yml: is not YAML: line " in problem
+    assert "hidden" not in problem
+
+
+def test_a_source_is_another_when_what_its_files_hold_is(tmp_path: Path) -> None:
+    """
+    The settings file, and those that variables name in either spelling; no others.
+    """
+    file, other = tmp_path / "peitho.yml", tmp_path / "password"
+    variables = {
+        "PEITHO_DOCKER_REGISTRY_PASSWORD_FILE": str(other),
+        "PEITHO_PEITHO_IMAGEMODE_FILE": str(tmp_path / "mode"),
+    }
+    source = sources.Source(file, {"log.level": "warn"}, variables)
+    seen = [source.digest()]
+    for path, text in (
+        (file, ""),
+        (file, "log: {name: a}"),
+        (other, "log: {name: a}"),
+        (other, "two"),
+        (tmp_path / "mode", "delivery"),
+    ):
+        path.write_text(text)
+        seen.append(source.digest())
+    (tmp_path / "else").write_text("a")
+    found = source.load()
+
+    assert len(seen) == len(set(seen))
+    assert seen[-1] == source.digest() == found.digest
+    assert ("warn", "a", "two") == (
+        found.settings.log.level,
+        found.settings.log.name,
+        found.settings.docker.registry.password.get_secret_value(),
+    )
+    assert sources.Source(None).digest() == sources.Source(None, {"log.level": "info"}).digest()
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """
     One that is not there, and one that is no text.

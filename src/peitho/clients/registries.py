@@ -22,14 +22,27 @@ class Account:
     password: str = field(default="", repr=False)
     username_file: Path | None = None
     password_file: Path | None = None
+    _last: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self) -> Credentials | None:
         """As it is now; None if there is none.  A file that cannot be read leaves the last."""
-        self.username = _content(self.username_file, self.username)
-        self.password = _content(self.password_file, self.password)
-        if not self.username and not self.password:
-            return None
-        return Credentials(self.username, self.password)
+        username = self._content(self.username_file, self.username)
+        password = self._content(self.password_file, self.password)
+        return Credentials(username, password) if username or password else None
+
+    def become(self, other: "Account") -> None:
+        """Be another from now on, for all who have this one."""
+        self.username, self.password = other.username, other.password
+        self.username_file, self.password_file = other.username_file, other.password_file
+
+    def _content(self, file: Path | None, otherwise: str) -> str:
+        if file is None:
+            return otherwise
+        try:
+            self._last[file] = file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("credentials file not read", file=str(file), cause=type(error).__name__)
+        return self._last.get(file, otherwise)
 
 
 class Registries:
@@ -71,13 +84,3 @@ class Registries:
 
 def _nobody() -> None:
     return None
-
-
-def _content(file: Path | None, last: str) -> str:
-    if file is None:
-        return last
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        log.warning("credentials file not read", file=str(file), cause=type(error).__name__)
-        return last

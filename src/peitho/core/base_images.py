@@ -77,7 +77,8 @@ class DaemonImages:
     """
     The images of the daemon that builds run in.
 
-    The account is of one registry, `server`; `rewrite` has other images than peers name.
+    The account is of one registry, `server`; `rewrite` has other images than peers name, and may be
+    replaced.
     """
 
     def __init__(
@@ -86,12 +87,12 @@ class DaemonImages:
         self._docker = docker
         self._account = account
         self._server = server
-        self._rewrite = rewrite
+        self.rewrite = rewrite
 
     async def pull(self, name: str) -> str:
         """Return once the image is there; our account is shown to its own registry alone."""
         asked = references.parse(name).familiar()
-        reference = references.parse(references.rewritten(name, self._rewrite))
+        reference = references.parse(references.rewritten(name, self.rewrite))
         await self._docker.pull(
             f"{reference.domain}/{reference.repository}",
             reference.digest or reference.tag or "latest",
@@ -111,7 +112,7 @@ class DaemonImages:
         if reference is None:
             return None
         try:
-            found = await self._docker.inspect_image(references.rewritten(name, self._rewrite))
+            found = await self._docker.inspect_image(references.rewritten(name, self.rewrite))
         except NotFound:
             return None
         if _CHAINCODE_LABEL in ((found.get("Config") or {}).get("Labels") or {}):

@@ -43,7 +43,11 @@ class BuilderOptions:
 
 
 class Builds:
-    """The build containers of this Peitho; a restart ends them, and peers try again."""
+    """
+    The build containers of this Peitho; a restart ends them, and peers try again.
+
+    Options and limits may be replaced.
+    """
 
     def __init__(
         self, runs: Runs, *, storage: Storage, options: BuilderOptions, limits: Limits, tasks: Tasks

@@ -64,7 +64,11 @@ class ChaincodeOptions:
 
 
 class Chaincodes:
-    """The chaincode containers of one namespace."""
+    """
+    The chaincode containers of one namespace.
+
+    Settings and options may be replaced: calls that come later go by them.
+    """
 
     def __init__(  # noqa: PLR0913  what a chaincode needs, given once by the composition root
         self,
@@ -183,6 +187,7 @@ class Chaincode:
         self._all = chaincodes
         self._kubernetes = chaincodes.kubernetes
         self._watch = chaincodes.watch
+        self._options = chaincodes.options
         self._secret = secret
         self._process = Process(chaincodes.kubernetes, chaincodes.watch, secret)
 
@@ -256,10 +261,10 @@ class Chaincode:
         Peers go on at the chaincode's REGISTER and not at this answer, and of `wait` they show
         nothing but the code (Fabric 2.5.16, core/chaincode/runtime_launcher.go).
         """
-        if not self._all.options.settle_seconds:
+        if not self._options.settle_seconds:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._all.options.settle_seconds):
+            async with asyncio.timeout(self._options.settle_seconds):
                 end = await pods.until_ended(self._watch, self._process.key, CHAINCODE)
                 raise StartFailed(_ended_at_once(end))
 
@@ -290,7 +295,7 @@ class Chaincode:
         with self._all.readers(self._process.key).reading():
             log = PodLog(self._kubernetes, self._watch, self._process.key, CHAINCODE)
             if follow:
-                await log.until_there(within_seconds=self._all.options.start_timeout_seconds)
+                await log.until_there(within_seconds=self._options.start_timeout_seconds)
             async with aclosing(log.read(follow=follow, from_start=from_start)) as chunks:
                 async for chunk in chunks:
                     yield STDOUT, chunk
@@ -320,7 +325,7 @@ class Chaincode:
         """The Pod is told of by its status, or, where there is none, by what keeps it away."""
 
         async def running() -> None:
-            seconds = self._all.options.start_timeout_seconds
+            seconds = self._options.start_timeout_seconds
             await pods.until_started(self._watch, self._process.key, CHAINCODE, seconds=seconds)
 
         async def explained() -> None:

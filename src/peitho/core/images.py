@@ -58,12 +58,12 @@ class Built:
 
 
 class Images:
-    """The chaincode images of the data directory."""
+    """The chaincode images of the data directory; the limits may be replaced."""
 
     def __init__(self, storage: Storage, provenance: Provenance, *, limits: Limits) -> None:
         self._storage = storage
         self._provenance = provenance
-        self._limits = limits
+        self.limits = limits
         # Builds are put together in threads: no layer is dropped while its image is noted.
         self._noting = threading.Lock()
 
@@ -76,7 +76,7 @@ class Images:
         references.parse(name)
         with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
-            await spool(context, archive, limit_bytes=self._limits.total_bytes)
+            await spool(context, archive, limit_bytes=self.limits.total_bytes)
             built = await asyncio.to_thread(self._build, name, archive, directory)
         log.info("image built", image=name, id=built.image.id, bytes=built.image.layer_bytes)
         return built
@@ -123,7 +123,7 @@ class Images:
 
     def _build(self, name: str, archive: Path, directory: Path) -> Built:
         with room(), archive.open("rb") as context:
-            recipe, added = _unpack_context(context, directory, self._limits)
+            recipe, added = _unpack_context(context, directory, self.limits)
         image = self._put_together(name, recipe, added)
         while not self._note(image):
             image = self._put_together(name, recipe, added)
@@ -136,7 +136,7 @@ class Images:
             with added.open("rb") as content:
                 entries.extend(
                     tar.write_layer(
-                        content, layer, directory=recipe.add_directory, limits=self._limits
+                        content, layer, directory=recipe.add_directory, limits=self.limits
                     )
                 )
 

@@ -15,16 +15,17 @@ _PAUSE_SECONDS = 5.0
 
 
 class PullSecret:
-    """One Secret of one namespace."""
+    """One Secret of one namespace; whether it is wanted, and the address in it, may change."""
 
     def __init__(
         self, kubernetes: Kubernetes, account: Account, *, instance: str, host: str, email: str
     ) -> None:
+        self.is_wanted = True
+        self.email = email
         self._kubernetes = kubernetes
         self._account = account
         self._instance = instance
         self._host = host
-        self._email = email
         self._put: Manifest | None = None
 
     async def run(self) -> None:
@@ -42,7 +43,7 @@ class PullSecret:
 
         Raises Conflict if a Secret of that name is not Peitho's, KubernetesError, Unavailable.
         """
-        account = self._account.read()
+        account = self._account.read() if self.is_wanted else None
         if account is None:
             return
         wanted = pull_secret.manifest(
@@ -50,7 +51,7 @@ class PullSecret:
             host=self._host,
             username=account.username,
             password=account.password,
-            email=self._email,
+            email=self.email,
         )
         if wanted == self._put:
             return

@@ -55,7 +55,11 @@ class Target:
 
 
 class Pushing:
-    """Publishes images by pushing them to a registry."""
+    """
+    Publishes images by pushing them to a registry.
+
+    `target` may be replaced by one that has another `rewrite`.
+    """
 
     def __init__(
         self, images: Images, storage: Storage, registries: Registries, target: Target
@@ -63,7 +67,7 @@ class Pushing:
         self._images = images
         self._storage = storage
         self._registries = registries
-        self._target = target
+        self.target = target
         self._host, path = repositories.split_server(target.server)
         self._project = "/".join(part for part in (path, target.project) if part)
         self._known: OrderedDict[str, Published] = OrderedDict()
@@ -206,9 +210,9 @@ class Pushing:
 
     async def _origin(self, image: Image) -> "_Origin":
         """The runtime image, as its tag is now; or as it was, while its registry is away."""
-        name = references.rewritten(image.runtime, self._target.rewrite)
+        name = references.rewritten(image.runtime, self.target.rewrite)
         reference = references.parse(name)
-        architecture = image.architecture or self._target.architecture
+        architecture = image.architecture or self.target.architecture
         registry = await self._registries.of(reference.domain)
         key = (reference.full(), architecture)
         try:

@@ -225,7 +225,7 @@ class Backend(Protocol):
 
 
 class Runs:
-    """The runs of this Peitho; a restart ends them, and peers try again."""
+    """The runs of this Peitho; backend, limits and `decided` may be replaced, for runs to come."""
 
     def __init__(  # noqa: PLR0913  what a run needs, given once by the composition root
         self,
@@ -239,13 +239,13 @@ class Runs:
         tasks: Tasks,
         decided: object = None,
     ) -> None:
-        self._backend = backend
-        self._decided = decided
+        self.backend = backend
+        self.decided = decided
         self._cache = cache
-        self._turns = turns
+        self.turns = turns
         self._storage = storage
         self._provenance = provenance
-        self._limits = limits
+        self.limits = limits
         self._tasks = tasks
         self._working: dict[str, asyncio.Task[None]] = {}
         self._by_id: dict[str, Run] = {}
@@ -257,7 +257,7 @@ class Runs:
     ) -> tuple[Run, str]:
         """The run for a build, and a line that says why it is not carried out now, if it is not."""
         trees = [(upload.path, upload.tree) for upload in uploads]
-        key = digests.build_key(spec, trees, decided=self._decided)
+        key = digests.build_key(spec, trees, decided=self.decided)
         if self._cache is None:
             key = f"{key}-{build_id}"
         if (run := self._by_key.get(key)) and not run.has_failed:
@@ -279,7 +279,7 @@ class Runs:
 
     async def take_result(self, run: Run, chunks: AsyncIterator[bytes], architecture: str) -> None:
         """Keep the tar of a run's output directory."""
-        await run.take_result(chunks, architecture, limit_bytes=self._limits.result_bytes)
+        await run.take_result(chunks, architecture, limit_bytes=self.limits.result_bytes)
         if run.result:
             self._provenance.remember(run.result.digest, run.result.architecture)
 
@@ -300,7 +300,7 @@ class Runs:
 
     async def clear_leftovers(self) -> None:
         """Drop what earlier runs left behind."""
-        await self._backend.clear_leftovers(self._by_id.keys())
+        await self.backend.clear_leftovers(self._by_id.keys())
 
     def close(self) -> None:
         """Give back the files of all runs, at the end of the program."""
@@ -325,7 +325,7 @@ class Runs:
         self, key: str, build_id: str, spec: ContainerSpec, uploads: list[Upload], peer: str
     ) -> Run:
         directory = self._storage.make_spool_directory("run-")
-        output = Output.create(directory / LOG, limit_bytes=self._limits.output_bytes)
+        output = Output.create(directory / LOG, limit_bytes=self.limits.output_bytes)
         run = Run(
             build_id,
             spec,
@@ -336,15 +336,16 @@ class Runs:
         )
         self._by_id[run.id] = self._by_key[key] = run
         self._open.add(run)
-        task = self._tasks.spawn(self._carry_out(run, key), name=f"build {run.id[:12]}")
+        work = self._carry_out(run, key, self.backend)  # the one that the key is of
+        task = self._tasks.spawn(work, name=f"build {run.id[:12]}")
         task.add_done_callback(lambda _: self._forget(run))
         self._working[run.id] = task
         return run
 
-    async def _carry_out(self, run: Run, key: str) -> None:
+    async def _carry_out(self, run: Run, key: str, backend: Backend) -> None:
         try:
-            async with self._turns.turn(run.peer):
-                await self._backend.carry_out(run)
+            async with self.turns.turn(run.peer):
+                await backend.carry_out(run)
             await self._keep(run, key)
         except PeithoError as error:
             run.fail(error)
@@ -380,9 +381,9 @@ class Runs:
 
     def _waits(self) -> str:
         """What is told of a build that has to wait."""
-        if not self._turns.are_taken:
+        if not self.turns.are_taken:
             return ""
-        allowed = f"builder.maxParallel allows, {self._turns.most}"
+        allowed = f"builder.maxParallel allows, {self.turns.most}"
         return f"peitho: as many builds are running as {allowed}; this one waits for its turn"
 
 

@@ -7,6 +7,7 @@ What goes is decided by `sweeping`; here it is looked up, removed, and told in t
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -35,6 +36,7 @@ _NEARLY_FULL = 0.8
 class SweeperOptions:
     """What the operator decided: how often, what goes, and the hosts that the DNS lacks."""
 
+    enable: bool
     interval_seconds: float
     policy: Policy
     cache_limit_bytes: int
@@ -75,20 +77,38 @@ class Sweeper:
         self._cache = cache
         self._options = options
         self._refused_since: dict[str, float] = {}
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """For ever; what goes wrong is logged and tried again at the next sweep."""
         while True:
-            try:
-                await self.sweep(dry_run=False)
-                await self._usage.save({image.name for image in self._images.list()})
-                if self._runs:  # last: the daemon of builds may be away
-                    await self._runs.clear_leftovers()
-            except PeithoError as error:
-                log.warning("sweep interrupted", cause=str(error))
-            except Exception:
-                log.exception("sweep failed")
-            await asyncio.sleep(self._options.interval_seconds)
+            self._changed.clear()
+            if self._options.enable:
+                await self._try()
+            await self._rest()
+
+    async def _try(self) -> None:
+        try:
+            await self.sweep(dry_run=False)
+            await self._usage.save({image.name for image in self._images.list()})
+            if self._runs:  # last: the daemon of builds may be away
+                await self._runs.clear_leftovers()
+        except PeithoError as error:
+            log.warning("sweep interrupted", cause=str(error))
+        except Exception:
+            log.exception("sweep failed")
+
+    async def _rest(self) -> None:
+        """Until the next sweep is due, or is to be another."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.interval_seconds):
+                await self._changed.wait()
+
+    def follow(self, options: SweeperOptions) -> None:
+        """Go by other options; if they are others, from a sweep on that is made at once."""
+        if options != self._options:
+            self._options = options
+            self._changed.set()
 
     async def sweep(self, *, dry_run: bool) -> list[Finding]:
         """Remove what is due, or only tell it.  Raises KubernetesError, Unavailable."""

@@ -31,6 +31,11 @@ class Turns:
         """Whether the next one has to wait."""
         return bool(self.most) and self.working >= self.most
 
+    def allow(self, most: int) -> None:
+        """Let another number work at once; those that are too many by it go on to their end."""
+        self.most = most
+        self._fill()
+
     @asynccontextmanager
     async def turn(self, peer: str) -> AsyncIterator[None]:
         """A turn, once there is one."""
@@ -62,7 +67,10 @@ class Turns:
             del self._working[peer]
         if peer in self._waiting:
             self._waiting[peer] = self._waiting.pop(peer)
-        if not self.are_taken and (following := self._next()):
+        self._fill()
+
+    def _fill(self) -> None:
+        while not self.are_taken and (following := self._next()):
             self._working[following] += 1
 
     def _next(self) -> str:

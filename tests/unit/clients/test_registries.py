@@ -34,6 +34,24 @@ def test_an_account_in_files_is_read_anew(tmp_path: Path) -> None:
     assert account.read() == Credentials("robot", "Harbor67890")
 
 
+def test_an_account_becomes_another(tmp_path: Path) -> None:
+    """
+    For all who have it; what was in a file that both name is still known.
+    """
+    password = tmp_path / "password"
+    password.write_text("one")
+    account = Account("robot", password_file=password)
+    assert account.read() == Credentials("robot", "one")
+
+    password.unlink()
+    account.become(Account("other", password_file=password))
+    assert account.read() == Credentials("other", "one")
+    account.become(Account("other", "two"))
+    assert account.read() == Credentials("other", "two")
+    account.become(Account())
+    assert account.read() is None
+
+
 async def test_ours_has_the_account_and_others_are_asked_as_nobody() -> None:
     """
     Each is connected once, and closed at the end.

@@ -74,6 +74,24 @@ async def test_nobody_in_particular_needs_no_secret(tmp_path: Path) -> None:
         assert [] == cluster.requests
 
 
+async def test_a_secret_that_is_not_wanted_is_not_made(tmp_path: Path) -> None:
+    """
+    It may become so, and with another address.
+    """
+    async with ApiServer.start() as cluster, cluster.client(tmp_path) as kubernetes:
+        account = Account("r", "p")
+        secret = PullSecret(kubernetes, account, instance="peitho", host="x.io", email="")
+        secret.is_wanted = False
+        await secret.put()
+        assert [] == cluster.requests
+
+        secret.is_wanted, secret.email = True, "a@b.c"
+        account.become(Account("other", "two"))
+        await secret.put()
+        assert '"a@b.c"' in kept(cluster)
+        assert '"two"' in kept(cluster)
+
+
 async def test_a_cluster_that_refuses_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

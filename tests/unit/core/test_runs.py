@@ -389,7 +389,7 @@ async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path) -> None:
             """There are none."""
 
     async with scene(tmp_path) as it:
-        it.runs._backend = Broken()  # noqa: SLF001  the one part that is not the program's own
+        it.runs.backend = Broken()
         with structlog.testing.capture_logs() as logs:
             why = await outcome((await it.create()).start())
             await asyncio.sleep(0)

@@ -14,6 +14,7 @@ import pytest
 import structlog.testing
 from aiohttp import web
 
+from peitho import composition
 from peitho.api.services import Services
 from peitho.clients.build_cache import BuildCache, KeptBuild
 from peitho.core import sweeper
@@ -21,6 +22,7 @@ from peitho.formats import manifests, records
 from peitho.formats.pods import Exit
 from peitho.formats.records import ContainerSpec
 from peitho.settings import Settings
+from tests.journeys.observe import until
 from tests.unit.core.contexts import chunks, context, package
 from tests.unit.double import ApiServer, Manifest, always, answer, refusal, watch
 from tests.unit.running import composed
@@ -366,6 +368,25 @@ class TestForEver:
         assert ["starting", "The Kubernetes API cannot be reached"] == [
             cause.partition(":")[0] for cause in causes
         ]
+
+    async def test_other_options_are_followed_at_once(self, tmp_path: Path) -> None:
+        """
+        However long the next sweep was to be waited for; and none is made while that is off.
+        """
+        hourly = {"interval": 3600, "enable": False}
+        async with (
+            peitho(tmp_path, sweeper=hourly) as (services, cluster),
+            asyncio.TaskGroup() as group,
+        ):
+            await created(services, cluster, "forgotten", created=LONG_AGO)
+            task = group.create_task(services.sweeper.run())
+            await asyncio.sleep(0.05)
+            assert ["forgotten"] == await orphans(services)
+
+            wanted = Settings.model_validate({"sweeper": hourly | {"enable": True}})
+            services.sweeper.follow(composition.sweeper_options(wanted))
+            await until(lambda: "forgotten" not in str(cluster.objects))
+            task.cancel()
 
 
 async def warnings(services: Services) -> set[str]:

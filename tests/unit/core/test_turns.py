@@ -83,6 +83,33 @@ async def test_turns_are_given_back() -> None:
     assert not scene.turns.are_taken
 
 
+async def test_another_number_is_followed() -> None:
+    """
+    Those that wait are let in at once where there is room; those that are too many go on.
+    """
+    async with asyncio.TaskGroup() as group:
+        scene = Scene(group, most=1)
+        await scene.send("a1", "b1", "c1", "d1")
+
+        scene.turns.allow(3)
+        await settle()
+        assert ["a1", "b1", "c1"] == scene.began
+
+        scene.turns.allow(1)
+        await scene.end("a1", "b1")
+        assert ["a1", "b1", "c1"] == scene.began
+        await scene.end("c1")
+        assert ["a1", "b1", "c1", "d1"] == scene.began
+
+        await scene.send("a2")
+        scene.turns.allow(0)
+        await settle()
+        assert "a2" == scene.began[-1]
+        await scene.end_all()
+
+    assert 0 == scene.turns.working
+
+
 async def test_zero_is_no_limit() -> None:
     """
     All work at once.
