@@ -152,6 +152,8 @@ state = "{RUN}/state"
                 "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
                 "failCgroupV1": False,
                 "failSwapOn": False,
+                # A node drops what a container said before; a test reads ten mebibytes of it.
+                "containerLogMaxSize": "64Mi",
                 "imageGCHighThresholdPercent": 100,
                 "maxPods": 250,
                 "registerWithTaints": [],
