@@ -14,7 +14,7 @@ from tests.conformance.recordings import Call, observed, recorded
 from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, Conversation, conversation
 from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
-from tests.lab.peer import Package, PeerError
+from tests.lab.peer import Package, PeerError, at_once
 from tests.lab.peitho import Peitho
 
 PULL_FAILED = re.compile(r"fabric-nosuch:.*(ErrImagePull|ImagePullBackOff|pull)", re.DOTALL)
@@ -51,9 +51,7 @@ async def test_a_builder_image_that_cannot_be_pulled_is_told_to_the_operator(
     """
     As dockerd's up to the pull; then `start` says which image and why, and the build is dropped.
     """
-    async with asyncio.TaskGroup() as tasks:  # the kubelet tries again, and that takes its time
-        for version in FAMILIES:
-            tasks.create_task(_without_builder(version, peitho, cluster), name=version)
+    await at_once(FAMILIES, lambda version: _without_builder(version, peitho, cluster))
 
 
 async def _without_builder(version: str, peitho: Peitho, cluster: Cluster) -> None:
@@ -70,13 +68,16 @@ async def _without_builder(version: str, peitho: Peitho, cluster: Cluster) -> No
     assert [*before, *TOLD_AT_START, *expected[4:]] == answers(found), version
 
 
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_a_runtime_image_that_is_not_there_fails_no_build(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     The build is dockerd's, call by call; that no node can pull the image is told by `start`.
     """
+    await at_once(FAMILIES, lambda version: _without_runtime(version, peitho, cluster))
+
+
+async def _without_runtime(version: str, peitho: Peitho, cluster: Cluster) -> None:
     network, image = f"noruntime-{version}", missing(peitho, version)
     async with (
         conversation(version, peitho, cluster, network, runtime_image=image) as said,

@@ -16,7 +16,7 @@ import pytest
 from tests.conformance.recordings import Call, observed, recorded
 from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
-from tests.lab.peer import Package, Peer, PeerError, build_chaincode
+from tests.lab.peer import Package, Peer, PeerError, at_once, build_chaincode
 from tests.lab.peitho import Peitho
 from tests.lab.recorder import Exchange, Recorder
 
@@ -149,13 +149,16 @@ async def conversation(
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_a_peers_life_is_answered_as_dockerd_answers_it(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     Install, commit, a kill, an exit, removals behind its back, a restart, an upgrade.
     """
+    await at_once(FAMILIES, lambda version: _life(version, peitho, cluster))
+
+
+async def _life(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with conversation(version, peitho, cluster, f"life-{version}") as said:
         package = await _installed_and_launched(said)
 
@@ -230,13 +233,16 @@ async def _upgraded(said: Conversation, package: Package) -> None:
     await said.compare("upgrade")
 
 
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_a_failing_compile_is_answered_as_dockerd_answers_it(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     The build's body never ends, and its container is removed.
     """
+    await at_once(FAMILIES, lambda version: _failing_compile(version, peitho, cluster))
+
+
+async def _failing_compile(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with conversation(version, peitho, cluster, f"broken-{version}") as said:
         said.begin()
         with pytest.raises(PeerError, match="Error returned from build: 1"):
@@ -265,13 +271,16 @@ async def test_chaincode_that_exits_at_once_is_answered_as_dockerd_answers_it(
         await said.compare("cc-exits-at-start", repeated=True)
 
 
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_a_peer_that_attaches_to_chaincode_is_shown_its_output(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     CORE_VM_DOCKER_ATTACHSTDOUT: one attach more, and the lines come to the peer's log.
     """
+    await at_once(FAMILIES, lambda version: _attached(version, peitho, cluster))
+
+
+async def _attached(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with conversation(
         version, peitho, cluster, f"stdout-{version}", attach_stdout=True
     ) as said:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.journeys.observe import alive, restarts
 from tests.lab.cluster import Cluster
-from tests.lab.peer import Package, Peer, PeerError
+from tests.lab.peer import Package, Peer, PeerError, at_once
 from tests.lab.peitho import Peitho
 
 RELEASES = ("1.4.12", "2.2.15", "2.5.16", "3.1.5")
@@ -17,13 +17,17 @@ def label(name: str, version: str) -> str:
     return f"{name}-{version.replace('.', '-')}_1"
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.timeout(180)
 async def test_go_chaincode_is_compiled_launched_crashes_and_comes_back(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     A Go package is compiled in a Pod, runs as a Job, and its life is what a daemon's would be.
     """
+    await at_once(RELEASES, lambda version: _whole_life(version, peitho, cluster))
+
+
+async def _whole_life(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with Peer.start(
         version, endpoint=peitho.url, host_address=cluster.host_address, peer_id=f"p-{version}"
     ) as peer:
@@ -68,13 +72,14 @@ async def test_node_chaincode_on_fabric_shim_registers_and_answers(
         await peer.stop(package)
 
 
-@pytest.mark.parametrize("version", RELEASES)
-async def test_a_compile_error_reaches_the_operator(
-    version: str, peitho: Peitho, cluster: Cluster
-) -> None:
+async def test_a_compile_error_reaches_the_operator(peitho: Peitho, cluster: Cluster) -> None:
     """
     The compiler's words, and its exit code, are in the peer's own error.
     """
+    await at_once(RELEASES, lambda version: _compile_error(version, peitho, cluster))
+
+
+async def _compile_error(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with Peer.start(
         version, endpoint=peitho.url, host_address=cluster.host_address, peer_id=f"b-{version}"
     ) as peer:
@@ -90,13 +95,17 @@ async def _install_and_launch(peer: Peer, chaincode: str, name: str) -> None:
     await peer.launch(await peer.install(chaincode, label=name))
 
 
-@pytest.mark.parametrize("version", ["2.2.15", "2.5.16"])
+@pytest.mark.timeout(180)
 async def test_a_peer_that_restarts_finds_its_image_and_launches_anew(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     Killed or stopped, a peer comes back to an image that is still there: nothing is compiled again.
     """
+    await at_once(("2.2.15", "2.5.16"), lambda version: _restarted(version, peitho, cluster))
+
+
+async def _restarted(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with Peer.start(
         version, endpoint=peitho.url, host_address=cluster.host_address, peer_id=f"r-{version}"
     ) as peer:

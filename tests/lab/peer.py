@@ -11,7 +11,7 @@ import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -47,6 +47,23 @@ _LIBRARIES = (
 
 class PeerError(Exception):
     """A command failed; the message is what the operator of a real peer would read."""
+
+
+async def at_once(
+    releases: Iterable[str], story: Callable[[str], Coroutine[Any, Any, None]]
+) -> None:
+    """The story of a peer of each release, all at a time: most of each is waiting for Pods."""
+    async with asyncio.TaskGroup() as tasks:
+        for release in releases:
+            tasks.create_task(_told_of(release, story), name=release)
+
+
+async def _told_of(release: str, story: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await story(release)
+    except Exception as error:
+        error.add_note(f"with a peer {release}")
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
