@@ -100,7 +100,11 @@ async def test_a_stop_of_peitho_leaves_chaincode_alone(cluster: Cluster, tmp_pat
     """
     Killed or stopped, it finds created and running containers, and images, as they were.
     """
-    async with namespace(cluster) as name, Peitho.start(cluster, name, tmp_path) as peitho:
+    at_once = {"settleSeconds": 0}
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, chaincode=at_once) as peitho,
+    ):
         async with Calls.to(peitho) as calls:
             await calls.make_image("image-stays")
             await calls.create("waits", "image-stays")
