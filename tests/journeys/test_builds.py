@@ -5,18 +5,39 @@ import hashlib
 import io
 import tarfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from peitho.formats import records
 from peitho.formats.streams import FrameReader
 from tests.journeys.attached import attach
-from tests.journeys.calls import Calls, archive
+from tests.journeys.calls import Answer, Calls, archive
 from tests.journeys.observe import builds, until
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutImage:
+    """A build whose image no registry has, and its start."""
+
+    build: str
+    start: asyncio.Task[Answer]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def without_image(calls: Calls) -> AsyncIterator[WithoutImage]:
+    """It takes the kubelet half a minute to be sure, beside the other stories."""
+    build = await calls.create_build("true", image="127.0.0.1:1/hyperledger/fabric-nosuch:9.9")
+    async with asyncio.TaskGroup() as tasks:
+        start = tasks.create_task(calls.start(build))
+        yield WithoutImage(build, start)
+        start.cancel()
 
 
 async def test_output_comes_byte_for_byte_and_streams_stay_apart(
@@ -127,20 +148,6 @@ async def test_every_dollar_of_command_and_environment_survives(
     await calls.remove(build)
 
 
-async def test_a_builder_image_that_cannot_be_pulled_is_told_at_start(calls: Calls) -> None:
-    """
-    The kubelet's own words, and the image's name.
-    """
-    build = await calls.create_build("true", image="127.0.0.1:1/hyperledger/fabric-nosuch:9.9")
-
-    answer = await calls.start(build)
-
-    assert 500 == answer.status
-    assert "fabric-nosuch:9.9" in answer.message
-    assert "ErrImagePull" in answer.message or "ImagePullBackOff" in answer.message
-    await calls.remove(build)
-
-
 async def test_a_build_past_its_deadline_is_ended(cluster: Cluster, tmp_path: Path) -> None:
     """
     The cluster ends it, and the output says why.
@@ -234,7 +241,22 @@ async def test_an_upload_reaches_the_command_unchanged(calls: Calls, peitho: Pei
     await calls.remove(build)
 
 
-@pytest.fixture(autouse=True)
-async def _nothing_left(peitho: Peitho) -> AsyncIterator[None]:
-    yield
+async def test_a_builder_image_that_cannot_be_pulled_is_told_at_start(
+    calls: Calls, peitho: Peitho, without_image: WithoutImage
+) -> None:
+    """
+    The kubelet's own words, and the image's name; nothing is left of it.
+    """
+    answer = await without_image.start
+
+    assert 500 == answer.status
+    assert "fabric-nosuch:9.9" in answer.message
+    assert "ErrImagePull" in answer.message or "ImagePullBackOff" in answer.message
+    await calls.remove(without_image.build)
     await until(lambda: not builds(peitho))
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_left(peitho: Peitho, without_image: WithoutImage) -> AsyncIterator[None]:
+    yield
+    await until(lambda: set(builds(peitho)) <= {records.build_name(without_image.build)})
