@@ -16,7 +16,6 @@ from aiohttp import web
 from peitho.clients.docker import Docker, DockerError, TlsFiles
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats.streams import FrameReader
-from tests.lab import pki
 from tests.lab.loopback import on_loopback
 from tests.unit.dockerd import Dockerd, always, breaks, refusal
 
@@ -242,15 +241,6 @@ class TestContainers:
                 await docker.pull("a", "1", auth="")
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those of a CA of ours, and of another's, each in a folder."""
-    folder = tmp_path_factory.mktemp("pki")
-    for name in ("ours", "others"):
-        pki.make(folder / name, host="127.0.0.1", node="node")
-    return folder
-
-
 class TestTls:
     async def test_both_sides_show_their_certificates(self, certificates: Path) -> None:
         """
@@ -295,13 +285,13 @@ class TestTls:
             ca.write_bytes((certificates / "ours/ca.crt").read_bytes())
             await docker.ping()
 
-    async def test_a_certificate_that_is_renewed_is_shown(self, tmp_path: Path) -> None:
+    async def test_a_certificate_that_is_renewed_is_shown(
+        self, tmp_path: Path, certificates: Path
+    ) -> None:
         """
         With its key, at the next call: that of another authority is refused until then.
         """
-        ours, others = tmp_path / "ours", tmp_path / "others"
-        for folder in (ours, others):
-            pki.make(folder, host="127.0.0.1", node="node")
+        ours, others = certificates / "ours", certificates / "others"
         shown = TlsFiles(ours / "ca.crt", tmp_path / "cert", tmp_path / "key")
         _copy(others, tmp_path)
         async with (

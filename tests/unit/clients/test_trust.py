@@ -9,24 +9,15 @@ from peitho.clients.registry import Registry
 from peitho.clients.registry_calls import Endpoint
 from peitho.clients.trust import Trust
 from peitho.errors import Unavailable
-from tests.lab import pki
 from tests.unit.clients.test_docker import listening_with_tls
 from tests.unit.registry import QUICK
 
 
-def made(tmp_path: Path, *names: str) -> list[Path]:
-    """Folders, each with certificates of an authority of its own."""
-    folders = [tmp_path / name for name in names]
-    for folder in folders:
-        pki.make(folder, host="127.0.0.1", node="node")
-    return folders
-
-
-def test_files_are_read_when_they_change_and_not_before(tmp_path: Path) -> None:
+def test_files_are_read_when_they_change_and_not_before(tmp_path: Path, certificates: Path) -> None:
     """
     Also if a link is turned to another folder, as the kubelet does it.
     """
-    one, two = made(tmp_path, "one", "two")
+    one, two = certificates / "ours", certificates / "others"
     link = tmp_path / "now"
     link.symlink_to(one)
     trust = Trust("these", link / "ca.crt", link / "admin.crt", link / "admin.key")
@@ -42,11 +33,11 @@ def test_files_are_read_when_they_change_and_not_before(tmp_path: Path) -> None:
     assert [each["subject"] for each in second.get_ca_certs()] == [((("commonName", "lab"),),)]
 
 
-def test_files_that_cannot_be_used_leave_the_last(tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_leave_the_last(certificates: Path) -> None:
     """
     Which is told once, with their names and not with what is in them.
     """
-    one, two = made(tmp_path, "one", "two")
+    one, two = certificates / "ours", certificates / "others"
     trust = Trust("these", one / "ca.crt", one / "admin.crt", one / "admin.key")
     first = trust.context()
 
@@ -68,11 +59,12 @@ def test_files_that_cannot_be_used_leave_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "no certificate"])
-def test_files_that_never_could_be_used_are_an_error(tmp_path: Path, text: str | None) -> None:
+def test_files_that_never_could_be_used_are_an_error(
+    tmp_path: Path, certificates: Path, text: str | None
+) -> None:
     """
     At each call, until they can.
     """
-    (folder,) = made(tmp_path, "one")
     path = tmp_path / "ca.crt"
     trust = Trust("these", path, beside_system=True)
     if text is not None:
@@ -82,7 +74,7 @@ def test_files_that_never_could_be_used_are_an_error(tmp_path: Path, text: str |
         with pytest.raises(Unavailable, match=f"^these cannot be used .{path}.: "):
             trust.context()
 
-    path.write_bytes((folder / "ca.crt").read_bytes())
+    path.write_bytes((certificates / "ours/ca.crt").read_bytes())
     assert trust.context()
 
 
@@ -94,11 +86,13 @@ def test_without_files_the_system_is_trusted() -> None:
     assert Trust("these").context().check_hostname
 
 
-async def test_a_registry_is_trusted_by_the_file_as_it_is_now(tmp_path: Path) -> None:
+async def test_a_registry_is_trusted_by_the_file_as_it_is_now(
+    tmp_path: Path, certificates: Path
+) -> None:
     """
     Over TLS, with a file that is changed between two calls, and a server that is changed after it.
     """
-    one, two = made(tmp_path, "one", "two")
+    one, two = certificates / "ours", certificates / "others"
     ca = tmp_path / "ca.crt"
     ca.write_bytes((one / "ca.crt").read_bytes())
     async with listening_with_tls(two, client=ssl.CERT_NONE, answer=_no_such) as endpoint:
