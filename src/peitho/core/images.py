@@ -19,7 +19,7 @@ import structlog
 from peitho.clients.storage import Storage, room, spool
 from peitho.core.clock import now
 from peitho.errors import InvalidArgument, NotFound
-from peitho.formats import dockerfile, images, references, tar
+from peitho.formats import dockerfile, images, layers, references, tar
 from peitho.formats.dockerfile import Recipe
 from peitho.formats.images import Image
 from peitho.formats.tar import Entry, Limits
@@ -135,9 +135,7 @@ class Images:
         def write(layer: BinaryIO) -> None:
             with added.open("rb") as content:
                 entries.extend(
-                    tar.write_layer(
-                        content, layer, directory=recipe.add_directory, limits=self.limits
-                    )
+                    layers.write(content, layer, directory=recipe.add_directory, limits=self.limits)
                 )
 
         layer, size = self._storage.add_blob(write)

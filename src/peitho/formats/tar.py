@@ -6,14 +6,13 @@ would leave the target (`..`, links, links planted earlier) and what is no file,
 is refused with its name.  Contents are streams, never whole in memory.
 """
 
-import dataclasses
 import gzip
 import hashlib
 import os
 import stat
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -104,34 +103,6 @@ def read_files(archive: BinaryIO, *, limits: Limits) -> dict[str, bytes]:
         }
 
 
-def write_layer(
-    archive: BinaryIO, layer: BinaryIO, *, directory: str, limits: Limits
-) -> list[Entry]:
-    """
-    What `ADD archive directory` adds, as an uncompressed layer; equal contents give equal bytes.
-
-    Entries are sorted, hard links behind what they link to, times and owners zero; `archive` must
-    be seekable.  Returns the layer's entries.  Raises InvalidArgument.
-    """
-    base = PurePosixPath(directory.strip("/"))
-    entries = {entry.name: entry for entry in scan(archive, limits=limits)}
-    archive.seek(0)
-    with whole(), tarfile.open(fileobj=archive, mode="r:*") as source:
-        members = {_normalized(member, limits): member for member in source}
-        with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as target:
-            written = [*_parents(base)]
-            for parent in written:
-                target.addfile(_header(parent))
-            for name in sorted(entries, key=lambda each: _order(entries[each])):
-                if not name:
-                    continue  # the directory itself is among its own parents
-                entry = _below(base, _resolved(entries[name], entries))
-                content = source.extractfile(members[name]) if entry.kind == "file" else None
-                target.addfile(_header(entry), content)
-                written.append(entry)
-    return written
-
-
 def pack(root: Path, out: BinaryIO) -> None:
     """A tar of a directory's content, named `./...`, as Docker's archive of `DIR/.` is."""
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as archive:
@@ -143,24 +114,6 @@ def _without_owner_names(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         return None  # a socket or fifo that the command left behind
     member.uname = member.gname = ""
     return member
-
-
-def _order(entry: Entry) -> tuple[bool, PurePosixPath]:
-    return entry.kind == "hardlink", PurePosixPath(entry.name)
-
-
-def _resolved(entry: Entry, entries: Mapping[str, Entry]) -> Entry:
-    """A hard link that names what is no link itself: the order of links then does not matter."""
-    if entry.kind != "hardlink":
-        return entry
-    seen = {entry.name}
-    linked = entries.get(entry.link)
-    while linked and linked.kind == "hardlink" and linked.name not in seen:
-        seen.add(linked.name)
-        linked = entries.get(linked.link)
-    if linked is None or linked.kind != "file":
-        raise _no_file(entry)
-    return dataclasses.replace(entry, link=linked.name)
 
 
 def read(archive: BinaryIO, *, limits: Limits) -> Iterator[tuple[Entry, IO[bytes] | None]]:
@@ -254,7 +207,7 @@ class _Leaves:
 
 
 def _entry(member: tarfile.TarInfo, limits: Limits) -> Entry:
-    name = _normalized(member, limits)
+    name = name_of(member, limits)
     mode = member.mode & _MODE
     if member.isreg() and name and not member.issparse():
         return Entry(name, "file", mode, member.size)
@@ -270,7 +223,8 @@ def _entry(member: tarfile.TarInfo, limits: Limits) -> Entry:
     )
 
 
-def _normalized(member: tarfile.TarInfo, limits: Limits) -> str:
+def name_of(member: tarfile.TarInfo, limits: Limits) -> str:
+    """The name of a member as its `Entry` has it.  Raises InvalidArgument."""
     if len(os.fsencode(member.name)) > limits.path_bytes:
         raise InvalidArgument(f"the name of the entry {_shown(member.name)} is too long")
     return _inside(member.name, member)
@@ -334,39 +288,15 @@ def _link(entry: Entry, path: Path, target: Path) -> None:
     linked = target / entry.link
     _make_parents(linked, target)
     if linked.is_symlink() or not linked.is_file():
-        raise _no_file(entry)
+        raise no_file(entry)
     path.hardlink_to(linked)
 
 
-def _no_file(entry: Entry) -> InvalidArgument:
+def no_file(entry: Entry) -> InvalidArgument:
+    """The refusal of a hard link to what is no file."""
     return InvalidArgument(
         f"the entry {_shown(entry.name)} is a link to {_shown(entry.link)}, which is no file"
     )
-
-
-def _parents(base: PurePosixPath) -> Iterator[Entry]:
-    for path in [*reversed(base.parents), base]:
-        if str(path) != ".":
-            yield Entry(str(path), "dir", 0o755, 0)
-
-
-def _below(base: PurePosixPath, entry: Entry) -> Entry:
-    link = str(base / entry.link) if entry.kind == "hardlink" else entry.link
-    return Entry(str(base / entry.name), entry.kind, entry.mode, entry.size, link)
-
-
-def _header(entry: Entry) -> tarfile.TarInfo:
-    header = tarfile.TarInfo(entry.name)
-    header.mode = entry.mode
-    header.size = entry.size
-    header.linkname = entry.link
-    header.type = {
-        "file": tarfile.REGTYPE,
-        "dir": tarfile.DIRTYPE,
-        "symlink": tarfile.SYMTYPE,
-        "hardlink": tarfile.LNKTYPE,
-    }[entry.kind]
-    return header
 
 
 def _sha256(content: IO[bytes]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
-from peitho.formats import tar
+from peitho.formats import layers, tar
 from peitho.formats.tar import Entry, Limits
 from tests.unit.formats.archives import archive, archive_bytes, directory, file, hardlink, symlink
 
@@ -155,9 +155,9 @@ class TestCutArchives:
         "read",
         [
             lambda data: tar.scan(data, limits=LIMITS),
-            lambda data: tar.write_layer(data, io.BytesIO(), directory="/x", limits=LIMITS),
+            lambda data: layers.write(data, io.BytesIO(), directory="/x", limits=LIMITS),
         ],
-        ids=["scan", "write_layer"],
+        ids=["scan", "layer"],
     )
     def test_a_cut_archive_never_crashes_the_reader(
         self, read: Callable[[io.BytesIO], object]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peitho.errors import InvalidArgument
-from peitho.formats import tar
+from peitho.formats import layers, tar
 from peitho.formats.tar import Limits
 from tests.unit.formats.archives import archive, archive_bytes, directory, file, hardlink, special
 
@@ -25,9 +25,9 @@ MEMBERS = (directory("src"), file("src/a", b"a" * 600), file("b", b"b"))
         lambda data: tar.scan(data, limits=LIMITS),
         lambda data: tar.scan(data, limits=LIMITS, digests=True),
         lambda data: tar.read_files(data, limits=LIMITS),
-        lambda data: tar.write_layer(data, io.BytesIO(), directory="/x", limits=LIMITS),
+        lambda data: layers.write(data, io.BytesIO(), directory="/x", limits=LIMITS),
     ],
-    ids=["scan", "digests", "read_files", "write_layer"],
+    ids=["scan", "digests", "read_files", "layer"],
 )
 def test_a_cut_archive_never_crashes_the_reader(
     read: Callable[[io.BytesIO], object], compression: str
@@ -93,7 +93,7 @@ def test_a_hard_link_may_come_before_its_file_in_the_order_of_names(tmp_path: Pa
     """
     layer = io.BytesIO()
     packed = archive(file("z", b"z"), hardlink("a", "z"))
-    tar.write_layer(packed, layer, directory="/opt", limits=LIMITS)
+    layers.write(packed, layer, directory="/opt", limits=LIMITS)
     layer.seek(0)
     tar.unpack(layer, tmp_path, limits=LIMITS)
     assert b"z" == (tmp_path / "opt/a").read_bytes()

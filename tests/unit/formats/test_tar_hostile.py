@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
-from peitho.formats import tar
+from peitho.formats import layers, tar
 from peitho.formats.tar import Limits
 from tests.unit.formats.archives import (
     Member,
@@ -55,9 +55,7 @@ REFUSED: dict[str, tuple[list[Member], str]] = {
 CALLS: dict[str, Callable[[io.BytesIO, Path], object]] = {
     "scan": lambda packed, _: tar.scan(packed, limits=LIMITS),
     "read_files": lambda packed, _: tar.read_files(packed, limits=LIMITS),
-    "write_layer": lambda packed, _: tar.write_layer(
-        packed, io.BytesIO(), directory="/usr", limits=LIMITS
-    ),
+    "layer": lambda packed, _: layers.write(packed, io.BytesIO(), directory="/usr", limits=LIMITS),
     "unpack": lambda packed, target: tar.unpack(packed, target, limits=LIMITS),
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from peitho.errors import InvalidArgument, PeithoError
-from peitho.formats import tar
+from peitho.formats import layers
 from peitho.formats.tar import Limits
 from peitho.pod import calls, puller
 from peitho.pod.calls import CallError, Peitho
@@ -19,7 +19,7 @@ def layer() -> bytes:
     """A chaincode's layer."""
     out = io.BytesIO()
     chaincode = archive(file("chaincode", b"elf" * 1000, mode=0o755))
-    tar.write_layer(chaincode, out, directory="/usr/local/bin", limits=Limits())
+    layers.write(chaincode, out, directory="/usr/local/bin", limits=Limits())
     return out.getvalue()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from peitho.errors import InvalidArgument
-from peitho.formats import tar
+from peitho.formats import layers, tar
 from peitho.formats.tar import Limits
 from tests.unit.formats.archives import Member, archive, directory, file, hardlink, symlink
 
@@ -16,7 +16,7 @@ LIMITS = Limits()
 def layer_of(*members: Member, where: str = "/usr/local/bin") -> bytes:
     """The layer that `ADD` of an archive of these makes."""
     layer = io.BytesIO()
-    tar.write_layer(archive(*members), layer, directory=where, limits=LIMITS)
+    layers.write(archive(*members), layer, directory=where, limits=LIMITS)
     return layer.getvalue()
 
 
@@ -111,7 +111,7 @@ def test_the_last_of_two_entries_of_a_name_wins() -> None:
 
 def test_a_layer_is_unpacked_where_the_puller_puts_it(tmp_path: Path) -> None:
     """
-    What `write_layer` writes, `unpack` takes.
+    What `write` writes, `unpack` takes.
     """
     layer = layer_of(file("chaincode", b"elf", mode=0o755), hardlink("same", "chaincode"))
 
