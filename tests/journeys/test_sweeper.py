@@ -12,6 +12,8 @@ from tests.lab.cluster import Cluster
 from tests.lab.peitho import PROJECT, Peitho, namespace
 
 QUICK = {"interval": 0.5, "retention": 0, "orphanAfter": 4}
+# A start is answered when the process runs.
+AT_ONCE = {"settleSeconds": 0}
 
 
 def names(peitho: Peitho) -> set[str]:
@@ -40,20 +42,20 @@ async def test_what_is_over_goes_and_what_has_its_peer_stays(
 async def _swept(cluster: Cluster, tmp_path: Path, port: int, nobody: int) -> None:
     async with (
         namespace(cluster) as name,
-        Peitho.start(cluster, name, tmp_path, sweeper=QUICK) as peitho,
+        Peitho.start(cluster, name, tmp_path, sweeper=QUICK, chaincode=AT_ONCE) as peitho,
         Calls.to(peitho) as calls,
     ):
         await asyncio.to_thread(peitho.kubectl, "create", "secret", "generic", "foreign")
         await calls.make_image("image-lives")
         await calls.make_image("image-ends", "sleep 2; exit 3")
-        for each, image, at in (
-            ("lives", "image-lives", port),
-            ("ends", "image-ends", port),
-            ("orphan", "image-lives", nobody),
-            ("waited", "image-lives", nobody),
-        ):
-            await calls.create(each, image, command(at))
-            assert 204 == (await calls.start(each)).status
+        async with asyncio.TaskGroup() as tasks:
+            for each, image, at in (
+                ("lives", "image-lives", port),
+                ("ends", "image-ends", port),
+                ("orphan", "image-lives", nobody),
+                ("waited", "image-lives", nobody),
+            ):
+                tasks.create_task(_started(calls, each, image, at))
         async with asyncio.TaskGroup() as tasks:
             wait = tasks.create_task(calls.wait("waited"))
             await until(lambda: names(peitho) == {"lives", "waited"})
@@ -66,6 +68,11 @@ async def _swept(cluster: Cluster, tmp_path: Path, port: int, nobody: int) -> No
         assert 200 == (await calls.call("GET", "/images/image-ends/json")).status
 
 
+async def _started(calls: Calls, name: str, image: str, port: int) -> None:
+    await calls.create(name, image, command(port))
+    assert 204 == (await calls.start(name)).status
+
+
 async def test_a_dry_run_tells_and_removes_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """
     `peitho sweep --dry-run` prints what would go and why; without it, it goes.
@@ -73,10 +80,10 @@ async def test_a_dry_run_tells_and_removes_nothing(cluster: Cluster, tmp_path: P
     settings = {"enable": False, "retention": 0}
     async with (
         namespace(cluster) as name,
-        Peitho.start(cluster, name, tmp_path, sweeper=settings) as peitho,
+        Peitho.start(cluster, name, tmp_path, sweeper=settings, chaincode=AT_ONCE) as peitho,
         Calls.to(peitho) as calls,
     ):
-        await calls.make_image("image-ends", "sleep 2; exit 3")
+        await calls.make_image("image-ends", "exit 3")
         await calls.create("ends", "image-ends")
         await calls.start("ends")
         assert 3 == await calls.wait("ends")
