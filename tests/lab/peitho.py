@@ -56,28 +56,19 @@ class Peitho:
         self.delivery = f"{host}:{delivery}"
         self.http = f"http://127.0.0.1:{api}"
         self.operations = f"http://127.0.0.1:{operations}"
-        self._config.write_text(
-            yaml.safe_dump(
-                {
-                    "dataDir": str(self.data_dir),
-                    "server": {
-                        "api": f"127.0.0.1:{api}",
-                        "delivery": f"{host}:{delivery}",
-                        "operations": f"127.0.0.1:{operations}",
-                    },
-                    "k8s": {
-                        "namespace": namespace,
-                        "kubeconfig": str(_kubeconfig(cluster, namespace, folder)),
-                    },
-                    "peitho": {
-                        "pullerAccessAddress": f"{host}:{delivery}",
-                        "pullerImage": images.PEITHO,
-                        **settings.get("peitho", {}),
-                    },
-                    **{key: each for key, each in settings.items() if key != "peitho"},
-                }
-            )
-        )
+        self._places: dict[str, Any] = {
+            "dataDir": str(self.data_dir),
+            "server": {
+                "api": f"127.0.0.1:{api}",
+                "delivery": f"{host}:{delivery}",
+                "operations": f"127.0.0.1:{operations}",
+            },
+            "k8s": {
+                "namespace": namespace,
+                "kubeconfig": str(_kubeconfig(cluster, namespace, folder)),
+            },
+        }
+        self.configure(settings)
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
@@ -92,6 +83,14 @@ class Peitho:
             yield peitho
         finally:
             await peitho.end()
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings file, at once with all of it, as the kubelet does."""
+        peitho = {"pullerAccessAddress": self.delivery, "pullerImage": images.PEITHO}
+        tree = {**self._places, **settings, "peitho": peitho | settings.get("peitho", {})}
+        written = self._config.with_suffix(".new")
+        written.write_text(yaml.safe_dump(tree))
+        written.rename(self._config)
 
     @property
     def pid(self) -> int:

@@ -157,3 +157,16 @@ def test_settings_that_are_not_taken_as_written_are_one_line(
 
     (line,) = stream.getvalue().splitlines()
     assert "has no meaning here" == json.loads(line)["log.development"]
+
+
+def test_the_log_can_be_set_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With another level, which holds for the libraries, too.
+    """
+    stream = io.StringIO()
+    for level, heard in (("error", 1), ("debug", 4), ("info", 3)):
+        stream.seek(stream.truncate(0))
+        lines = written(monkeypatch, stream, LogSettings.model_validate({"level": level}))
+        assert heard == len(lines)
+        expected = logging.ERROR if level == "error" else logging.WARNING
+        assert expected == logging.getLogger().level
