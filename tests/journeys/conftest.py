@@ -1,11 +1,13 @@
 """What the stories share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
 from tests.journeys.calls import Calls
+from tests.lab import images, pki
+from tests.lab.daemon import Daemon, running
 from tests.lab.peitho import Peitho
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
@@ -16,3 +18,14 @@ async def calls(peitho: Peitho) -> AsyncIterator[Calls]:
     """The Docker API of the file's Peitho, called by hand."""
     async with Calls.to(peitho) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that has the stand-ins of Fabric's images, on a socket and over TLS."""
+    folder = tmp_path_factory.mktemp("pki")
+    pki.make(folder, host="127.0.0.1", node="daemon")
+    with running(Daemon("builder", pki=folder)) as found:
+        found.clear()
+        images.ensure_in(found)
+        yield found

@@ -1,9 +1,7 @@
-"""Build containers, called by hand: output, exit codes, failures, and what is left behind."""
+"""What only builds in Pods have: failures, limits, and what is left behind."""
 
 import asyncio
 import hashlib
-import io
-import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,6 @@ import pytest
 import pytest_asyncio
 
 from peitho.formats import records
-from peitho.formats.streams import FrameReader
 from tests.journeys.attached import attach
 from tests.journeys.calls import Answer, Calls, archive
 from tests.journeys.observe import builds, until
@@ -38,94 +35,6 @@ async def without_image(calls: Calls) -> AsyncIterator[WithoutImage]:
         start = tasks.create_task(calls.start(build))
         yield WithoutImage(build, start)
         start.cancel()
-
-
-async def test_output_comes_byte_for_byte_and_streams_stay_apart(
-    calls: Calls, peitho: Peitho
-) -> None:
-    """
-    A mebibyte that is no text, on stdout, and words on stderr, arrive as they were written.
-    """
-    content = bytes(range(256)) * 4096
-    build = await calls.create_build("cat /chaincode/input/blob; echo done >&2")
-    await calls.put(build, archive({"blob": (0o644, content)}))
-    async with asyncio.TaskGroup() as tasks:
-        framed = tasks.create_task(attach(peitho, build))
-        raw = tasks.create_task(attach(peitho, build, version="/v1.47"))
-        await calls.start(build)
-        assert 0 == await calls.wait(build)
-
-    messages = list(FrameReader().feed(framed.result()))
-    assert content == b"".join(data for stream, data in messages if stream == 1)
-    assert b"done\n" == b"".join(data for stream, data in messages if stream == 2)
-    assert 127 >= max(len(data) for _, data in messages)
-    assert sorted(content + b"done\n") == sorted(raw.result())
-    await calls.remove(build)
-
-
-async def test_output_is_live(calls: Calls, peitho: Peitho) -> None:
-    """
-    A line is there while the command still runs.
-    """
-    build = await calls.create_build("echo first; until [ -e /tmp/go ]; do sleep 0.1; done")
-    await calls.start(build)
-    reader, writer = await asyncio.open_connection("127.0.0.1", peitho.port)
-    request = f"POST /containers/{build}/attach?logs=1&stdout=1&stream=1 HTTP/1.1\r\nHost:\r\n\r\n"
-    writer.write(request.encode())
-
-    assert b"first\n" in await reader.readuntil(b"first\n")
-
-    assert "running" == (await calls.inspect(build))["State"]["Status"]
-    writer.close()
-    await calls.remove(build)
-
-
-@pytest.mark.parametrize(
-    ("script", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("exit 255", 255)]
-)
-async def test_the_exit_code_is_the_commands_own(calls: Calls, script: str, code: int) -> None:
-    """
-    Whatever the command ends with, `wait` answers, and `docker inspect` shows.
-    """
-    build = await calls.create_build(f"sh -c '{script}'; exit $?")
-    await calls.start(build)
-
-    assert code == await calls.wait(build)
-
-    assert code == (await calls.inspect(build))["State"]["ExitCode"]
-    await calls.remove(build)
-
-
-async def test_the_result_is_a_tar_of_the_output_directory(calls: Calls) -> None:
-    """
-    What the command made comes back with its modes, and its stat in a header.
-    """
-    script = "cd /chaincode/output; cp ../input/src/a b; chmod 755 b; mkdir d; ln -s ../b d/l"
-    build = await calls.create_build(script)
-    await calls.put(build, archive({"src/a": (0o644, b"content")}))
-    await calls.start(build)
-    assert 0 == await calls.wait(build)
-
-    url = f"{calls.peitho.http}/containers/{build}/archive?path=/chaincode/output/."
-    content = await asyncio.to_thread(_download, url)
-
-    with tarfile.open(fileobj=io.BytesIO(content)) as result:
-        modes = {member.name: (member.mode, member.linkname) for member in result}
-        file = result.extractfile("./b")
-        assert file is not None
-        assert b"content" == file.read()
-    assert {".", "./b", "./d", "./d/l"} == set(modes)
-    assert (0o755, "") == modes["./b"]
-    assert "../b" == modes["./d/l"][1]
-    await calls.remove(build)
-
-
-def _download(url: str) -> bytes:
-    import urllib.request  # noqa: PLC0415  aiohttp would decode
-
-    with urllib.request.urlopen(url) as response:
-        assert response.headers["X-Docker-Container-Path-Stat"]
-        return bytes(response.read())
 
 
 async def test_every_dollar_of_command_and_environment_survives(

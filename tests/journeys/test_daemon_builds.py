@@ -1,12 +1,10 @@
-"""Builds in a real Docker daemon: output, exit codes, failures, limits, and what is left behind."""
+"""What only builds in a real Docker daemon have: failures, limits, and what is left behind."""
 
 import asyncio
-import io
 import random
-import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,28 +13,16 @@ import pytest
 import pytest_asyncio
 from aiohttp import encode_basic_auth, web
 
-from peitho.formats.streams import FrameReader
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls, archive
-from tests.journeys.observe import alive, builds, until
-from tests.lab import images, pki
+from tests.journeys.observe import until
+from tests.journeys.peers import node_answers
 from tests.lab.cluster import Cluster
-from tests.lab.daemon import Daemon, running
-from tests.lab.peer import Peer, PeerError
+from tests.lab.daemon import Daemon
+from tests.lab.peer import Peer
 from tests.lab.peitho import Peitho, namespace
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that has the stand-ins of Fabric's images, on a socket and over TLS."""
-    folder = tmp_path_factory.mktemp("pki")
-    pki.make(folder, host="127.0.0.1", node="daemon")
-    with running(Daemon("builder", pki=folder)) as found:
-        found.clear()
-        images.ensure_in(found)
-        yield found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -59,76 +45,6 @@ async def building(
         Peitho.start(cluster, name, folder, **(docker | settings)) as found,
     ):
         yield found
-
-
-async def test_ten_mebibytes_of_output_come_byte_for_byte(
-    calls: Calls, peitho: Peitho, daemon: Daemon
-) -> None:
-    """
-    All of it, in its order, before `wait` is answered; and nothing is made in the cluster.
-    """
-    content = random.Random(7).randbytes(10 << 20)  # noqa: S311  only incompressible
-    build = await calls.create_build("cat /chaincode/input/blob; echo done >&2")
-    await calls.put(build, archive({"blob": (0o644, content)}))
-    async with asyncio.TaskGroup() as tasks:
-        framed = tasks.create_task(attach(peitho, build))
-        raw = tasks.create_task(attach(peitho, build, version="/v1.47"))
-        assert 204 == (await calls.start(build)).status
-        assert [] == builds(peitho)
-        assert 0 == await calls.wait(build)
-
-    messages = list(FrameReader().feed(framed.result()))
-    assert content == b"".join(data for stream, data in messages if stream == 1)
-    assert b"done\n" == b"".join(data for stream, data in messages if stream == 2)
-    assert len(content) + len(b"done\n") == len(raw.result())
-    await calls.remove(build)
-    await until(lambda: not daemon.containers())
-
-
-@pytest.mark.parametrize(
-    ("script", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("exit 255", 255)]
-)
-async def test_the_exit_code_is_the_commands_own(calls: Calls, script: str, code: int) -> None:
-    """
-    Whatever the command ends with, `wait` answers, and `docker inspect` shows.
-    """
-    build = await calls.create_build(f"sh -c '{script}'; exit $?")
-    await calls.start(build)
-
-    assert code == await calls.wait(build)
-
-    assert code == (await calls.inspect(build))["State"]["ExitCode"]
-    await calls.remove(build)
-
-
-async def test_the_result_is_a_tar_of_the_output_directory(calls: Calls) -> None:
-    """
-    What the command made comes back with its modes.
-    """
-    script = "cd /chaincode/output; cp ../input/src/a b; chmod 755 b; mkdir d; ln -s ../b d/l"
-    build = await calls.create_build(script)
-    await calls.put(build, archive({"src/a": (0o644, b"content")}))
-    await calls.start(build)
-    assert 0 == await calls.wait(build)
-
-    url = f"{calls.peitho.http}/containers/{build}/archive?path=/chaincode/output/."
-    content = await asyncio.to_thread(_download, url)
-
-    with tarfile.open(fileobj=io.BytesIO(content)) as result:
-        modes = {each.name: (each.mode & 0o777, each.linkname) for each in result}
-        file = result.extractfile("./b")
-        assert file is not None
-        assert b"content" == file.read()
-    assert {".", "./b", "./d", "./d/l"} == set(modes)
-    assert (0o755, "") == modes["./b"]
-    assert "../b" == modes["./d/l"][1]
-    await calls.remove(build)
-
-
-def _download(url: str) -> bytes:
-    with urllib.request.urlopen(url) as response:
-        assert response.headers["X-Docker-Container-Path-Stat"]
-        return bytes(response.read())
 
 
 async def test_what_a_caller_may_not_have_is_not_passed_on(calls: Calls) -> None:
@@ -386,48 +302,10 @@ async def test_a_daemon_is_reached_over_tls(
         await calls.remove(build)
 
 
-@pytest.mark.parametrize(
-    ("version", "chaincode"), [("1.4.12", "go"), ("2.5.16", "go"), ("2.5.16", "node")]
-)
-async def test_a_peer_installs_launches_and_calls(
-    version: str, chaincode: str, peitho: Peitho, cluster: Cluster, daemon: Daemon
-) -> None:
+async def test_npm_builds_in_a_daemon(peitho: Peitho, cluster: Cluster, daemon: Daemon) -> None:
     """
-    Compiled in the daemon, which may speak an older API than the peer wants, it runs as a Job.
+    As root, with the capabilities that it needs and no others.
     """
-    label = f"{chaincode}-{version.replace('.', '-')}_1"
-    language = "node" if chaincode == "node" else "golang"
-    async with Peer.start(
-        version, endpoint=peitho.url, host_address=cluster.host_address, peer_id=f"p-{version}"
-    ) as peer:
-        package = await peer.install(chaincode, label=label, language=language)
-        await peer.launch(package)
-
-        await peer.invoke(package, "put", "asset", "blue")
-        assert "blue" == (await peer.invoke(package, "get", "asset")).payload
-
-        await peer.stop(package)
-        assert [] == alive(peitho, package.container)
+    async with Peer.start("2.5.16", endpoint=peitho.url, host_address=cluster.host_address) as peer:
+        await node_answers(peer)
     await until(lambda: not daemon.containers())
-
-
-@pytest.mark.parametrize("version", ["1.4.12", "2.5.16"])
-async def test_a_compile_error_reaches_the_operator(
-    version: str, peitho: Peitho, cluster: Cluster
-) -> None:
-    """
-    The compiler's words, and its exit code, are in the peer's own error.
-    """
-    async with Peer.start(
-        version, endpoint=peitho.url, host_address=cluster.host_address, peer_id=f"b-{version}"
-    ) as peer:
-        with pytest.raises(PeerError) as raised:
-            await _install_and_launch(peer, "broken", f"broken-{version.replace('.', '-')}_1")
-
-    assert "Error returned from build: 1" in str(raised.value)
-    assert "syntax error" in str(raised.value)
-
-
-async def _install_and_launch(peer: Peer, chaincode: str, label: str) -> None:
-    """From 2.0 on it is the install that compiles; 1.4 does it at the launch."""
-    await peer.launch(await peer.install(chaincode, label=label))
