@@ -18,20 +18,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, SecretStr
 
 from peitho import cli, live, settings, sources
-from peitho.settings import (
+from peitho.setting_values import (
     Address,
     Endpoint,
     Format,
     HostAliases,
     Level,
-    OverrideSettings,
     Quantity,
     Rewrites,
-    Settings,
     Template,
     UserId,
     Words,
 )
+from peitho.settings import OverrideSettings, Settings
 
 _COLUMNS = 100
 _HEAD = """\
