@@ -1,5 +1,7 @@
 """Properties are tried with few examples, and with no deadline that a busy machine could break."""
 
+from collections.abc import Iterator
+
 import hypothesis
 import pytest
 
@@ -15,7 +17,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unit")
 
 
-@pytest.fixture(autouse=True)
-def _quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _quick_watch() -> Iterator[None]:
     """The double ends its watches at once: do not rest a second after each."""
-    monkeypatch.setattr(pod_watch, "_PAUSE_SECONDS", 0.02)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(pod_watch, "_PAUSE_SECONDS", 0.02)
+        yield
