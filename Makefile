@@ -19,7 +19,7 @@ lint: setup ## style, types, layers
 format: setup ## let ruff mend what it can
 	@$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
-bench: setup ## the table of docs/benchmarks.md, measured anew
+bench: setup ## docs/benchmarks.md measured anew, into ~/.cache/peitho/bench (ARGS=--help)
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 image: setup ## Peitho's image, as a docker archive in the cache

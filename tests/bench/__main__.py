@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import install, machine, memory, pings, registry, starts
+from tests.bench import again, install, machine, memory, modes, pings, registry, starts
 from tests.bench.place import Place
 from tests.bench.report import Report, Row
 from tests.lab import cluster as lab
@@ -33,6 +33,8 @@ PARTS = {
     "c": Part(pings.HOW, pings.measure),
     "d": Part(memory.HOW, memory.measure),
     "e": Part(registry.HOW, registry.measure),
+    "f": Part(again.HOW, again.measure),
+    "g": Part(modes.HOW, modes.measure),
 }
 
 

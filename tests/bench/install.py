@@ -90,7 +90,7 @@ def _rows(case: _Case, seconds: dict[tuple[_Case, str], list[float]]) -> list[Ro
 async def _install(side: _Side, case: _Case, docker: list[str]) -> float:
     token = secrets.token_hex(4)
     with folder() as work:
-        source = _source(work, token)
+        source = new_source(work, token)
         async with Peer.start(
             case.version,
             endpoint=side.endpoint,
@@ -105,7 +105,7 @@ async def _install(side: _Side, case: _Case, docker: list[str]) -> float:
     return taken
 
 
-def _source(work: Path, token: str) -> Path:
+def new_source(work: Path, token: str) -> Path:
     """The chaincode with a comment that no other has: equal sources might be built once."""
     source = work / "go"
     shutil.copytree(build_chaincode("go"), source)

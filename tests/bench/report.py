@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_ABOUT = (
+    "`make bench` measures this, and writes this page anew, beside its own figures as JSON.  A row "
+    "has the median of its runs, and the lowest and highest of them.  Figures of another machine "
+    "are others: compare what is in neighboring rows, which took turns."
+)
 _HEADINGS = ("", "what", "runs", "median", "min", "max", "unit", "target")
 
 
@@ -46,11 +51,11 @@ class Report:
         (folder / "bench.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
 
     def markdown(self) -> str:
-        """The table, the machine, and how it was measured."""
+        """The page: the table, the machine, and how it was measured."""
         machine = [f"- {name}: {value}" for name, value in self.machine.items()]
         how = [f"- ({part}) {text}" for part, text in self.how.items()]
         table = markdown_table(_HEADINGS, [_cells(row) for row in self.rows])
-        parts = ["# Benchmarks", table, "## Machine", "\n".join(machine)]
+        parts = ["# Benchmarks", _ABOUT, table, "## Machine", "\n".join(machine)]
         return "\n\n".join([*parts, "## How it was measured", "\n".join(how)]) + "\n"
 
     def as_json(self) -> dict[str, Any]:

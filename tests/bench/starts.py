@@ -55,12 +55,12 @@ async def measure(place: Place) -> list[Row]:
             kubeconfig=place.cluster.kubeconfig, namespace=peitho.namespace
         ) as kubernetes,
     ):
-        await _make_image(calls)
+        await make_image(calls, _IMAGE)
         for number in range(1, place.runs * RUNS_FACTOR + 1):
-            await _any_moment()
-            taken, pod = await _chaincode(calls, kubernetes)
+            await any_moment()
+            taken, pod = await launch(calls, kubernetes, _IMAGE)
             ours.append(taken)
-            await _any_moment()
+            await any_moment()
             bare.append(await _bare(peitho, kubernetes, bare_pod(pod)))
             say(f"(b) run {number}: process after {taken[0]:.2f} s, bare Pod {bare[-1][0]:.2f} s")
     return _rows(ours, bare)
@@ -79,21 +79,24 @@ def _rows(ours: list[tuple[float, float]], bare: list[tuple[float, float]]) -> l
     ]
 
 
-async def _make_image(calls: Calls) -> None:
+async def make_image(calls: Calls, name: str) -> None:
+    """An image that no node has seen, of a script that says when it runs."""
     # The shell reads no further than `exec`; what follows gives the file its size.
     content = _SCRIPT + secrets.token_bytes(_FILE_BYTES)
-    answer = await calls.build(_IMAGE, context(archive({"chaincode": (0o755, content)})))
+    answer = await calls.build(name, context(archive({"chaincode": (0o755, content)})))
     if answer.status != 200:
         raise BenchError(f"the image was not built: {answer}")
 
 
-async def _chaincode(calls: Calls, kubernetes: Kubernetes) -> tuple[tuple[float, float], Pod]:
+async def launch(
+    calls: Calls, kubernetes: Kubernetes, image: str
+) -> tuple[tuple[float, float], Pod]:
     """Seconds to its process and to the answer of start; and its Pod."""
     name = f"bench-{secrets.token_hex(4)}"
     folder = "/etc/hyperledger/fabric"
     files = archive({f"{folder}/{each}": (0o644, secrets.token_bytes(1000)) for each in _TLS_FILES})
     began, watch = datetime.now().astimezone(), Stopwatch()
-    created = await calls.create(name, _IMAGE)
+    created = await calls.create(name, image)
     put = await calls.put(name, files, path="/")
     started = await calls.start(name)
     answered = watch.seconds
@@ -152,7 +155,8 @@ async def _until_running(kubernetes: Kubernetes, pod: Pod) -> None:
     raise BenchError(f"the watch of {metadata['name']} ended before it ran")
 
 
-async def _any_moment() -> None:
+async def any_moment() -> None:
+    """Wait for a moment that has nothing to do with what was before."""
     # What was waited for before ended when the kubelet looked: each create would come at one and
     # the same moment of its second, and be lucky or unlucky every time.
     await asyncio.sleep(secrets.randbelow(1000) / 1000)
