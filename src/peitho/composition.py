@@ -124,34 +124,13 @@ def compose(
     Vanished(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
     base_images = _base_images(settings, docker, account)
     surroundings = _Surroundings(kubernetes, watch, tokens, provenance, docker, account)
-    if docker:
-        # Those of a run before the daemon was set; the daemon's own are the backend's.
-        pods = surroundings.pods(settings)
-        clearing = until_done(partial(pods.clear_leftovers, ()), what="clearing of leftover Pods")
-        tasks.spawn(clearing, name="leftover build pods")
     cache = BuildCache.open(settings.data_dir / "builds")
-    runs = Runs(
-        surroundings.backend(settings),
-        cache=cache if settings.builder.cache.enable else None,
-        turns=Turns(settings.builder.max_parallel),
-        storage=storage,
-        provenance=provenance,
-        limits=_run_limits(settings),
-        tasks=tasks,
-        decided=_decided(settings),
-    )
-    builds = Builds(
-        runs,
-        storage=storage,
-        options=_builder_options(settings),
-        limits=limits(settings),
-        tasks=tasks,
-    )
+    builds = _builds(settings, surroundings, storage, cache, tasks)
     usage = Usage(storage)
     sweeper = Sweeper(
         kubernetes,
         chaincodes=launched,
-        runs=runs,
+        runs=builds.runs,
         images=images,
         usage=usage,
         storage=storage,
@@ -173,6 +152,37 @@ def compose(
     )
     pull_secret = _keep_pull_secret(settings, kubernetes, account, tasks)
     return Composition(kubernetes, services, launched, account, pull_secret, surroundings.backend)
+
+
+def _builds(
+    settings: Settings,
+    surroundings: "_Surroundings",
+    storage: Storage,
+    cache: BuildCache,
+    tasks: Tasks,
+) -> Builds:
+    if surroundings.docker:
+        # Those of a run before the daemon was set; the daemon's own are the backend's.
+        pods = surroundings.pods(settings)
+        clearing = until_done(partial(pods.clear_leftovers, ()), what="clearing of leftover Pods")
+        tasks.spawn(clearing, name="leftover build pods")
+    runs = Runs(
+        surroundings.backend(settings),
+        cache=cache if settings.builder.cache.enable else None,
+        turns=Turns(settings.builder.max_parallel),
+        storage=storage,
+        provenance=surroundings.provenance,
+        limits=_run_limits(settings),
+        tasks=tasks,
+        decided=_decided(settings),
+    )
+    return Builds(
+        runs,
+        storage=storage,
+        options=_builder_options(settings),
+        limits=limits(settings),
+        tasks=tasks,
+    )
 
 
 @dataclass(frozen=True, slots=True)

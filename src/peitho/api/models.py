@@ -128,17 +128,7 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
         "Driver": "kubernetes",
         "Platform": "linux",
         "Mounts": [],
-        "HostConfig": {
-            "NetworkMode": "default",
-            "LogConfig": {"Type": "json-file", "Config": {}},
-            "Memory": spec.host.memory_bytes,
-            "NanoCpus": spec.host.nano_cpus,
-            "CpuShares": spec.host.cpu_shares,
-            "CpuQuota": spec.host.cpu_quota,
-            "CpuPeriod": spec.host.cpu_period,
-            "ShmSize": spec.host.shm_bytes,
-            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        },
+        "HostConfig": _host_config(spec.host),
         "Config": {
             "Hostname": summary.id[:12],
             "Image": summary.image,
@@ -154,6 +144,20 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
             "WorkingDir": spec.working_directory,
         },
         "NetworkSettings": {"Networks": {}, "Ports": {}},
+    }
+
+
+def _host_config(host: HostConfig) -> Json:
+    return {
+        "NetworkMode": "default",
+        "LogConfig": {"Type": "json-file", "Config": {}},
+        "Memory": host.memory_bytes,
+        "NanoCpus": host.nano_cpus,
+        "CpuShares": host.cpu_shares,
+        "CpuQuota": host.cpu_quota,
+        "CpuPeriod": host.cpu_period,
+        "ShmSize": host.shm_bytes,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
     }
 
 

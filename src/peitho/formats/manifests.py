@@ -146,48 +146,17 @@ def _chaincode_pod(
 ) -> Manifest:
     spec = spec_of(secret)
     user = settings.user_for(image.runtime)
+    main = _chaincode_container(secret, image, settings=settings, user=user)
     pod = _pod(user, settings) | {
         "hostname": hostname[:12],
         "initContainers": [_puller(secret, image, settings=settings, user=user)],
-        "containers": [
-            {
-                "name": CHAINCODE,
-                "image": settings.pulled(image.runtime),
-                "args": _escaped(spec.command),
-                "env": _env(image, spec),
-                "resources": requirements(
-                    spec.host, requests=settings.requests, limits=settings.limits
-                ),
-                "securityContext": _security(user),
-                # The kubelet puts the last lines of the log into the Pod's status, if it fails.
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": [
-                    *(_mount("layer", place, part) for place, part in images.mounts(image).items()),
-                    *(_mount("files", path, key) for path, key in files_of(secret).items()),
-                ],
-            }
-        ],
-        "volumes": [
-            {"name": "layer", "emptyDir": {}},
-            {
-                "name": "files",
-                "secret": {
-                    "secretName": secret["metadata"]["name"],
-                    "defaultMode": 0o444,
-                    "items": [{"key": key, "path": key} for key in files_of(secret).values()],
-                },
-            },
-        ],
+        "containers": [main],
+        "volumes": [{"name": "layer", "emptyDir": {}}],
     }
-    main = pod["containers"][0]
-    if spec.entrypoint:
-        main["command"] = _escaped(spec.entrypoint)
-    if spec.working_directory:
-        main["workingDir"] = spec.working_directory
     if image.architecture:
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
-    if not files_of(secret):
-        pod["volumes"].pop()
+    if files := files_of(secret):
+        pod["volumes"].append(_files_volume(secret["metadata"]["name"], files))
     if reference:
         _run_whole(pod, reference)
     if spec.host.shm_bytes > 0:
@@ -195,6 +164,38 @@ def _chaincode_pod(
         shared = {"medium": "Memory", "sizeLimit": str(spec.host.shm_bytes)}
         pod["volumes"].append({"name": "shm", "emptyDir": shared})
     return pod
+
+
+def _chaincode_container(
+    secret: Manifest, image: Image, *, settings: PodSettings, user: int | None
+) -> Manifest:
+    spec = spec_of(secret)
+    main: Manifest = {
+        "name": CHAINCODE,
+        "image": settings.pulled(image.runtime),
+        "args": _escaped(spec.command),
+        "env": _env(image, spec),
+        "resources": requirements(spec.host, requests=settings.requests, limits=settings.limits),
+        "securityContext": _security(user),
+        # The kubelet puts the last lines of the log into the Pod's status, if it fails.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            *(_mount("layer", place, part) for place, part in images.mounts(image).items()),
+            *(_mount("files", path, key) for path, key in files_of(secret).items()),
+        ],
+    }
+    if spec.entrypoint:
+        main["command"] = _escaped(spec.entrypoint)
+    if spec.working_directory:
+        main["workingDir"] = spec.working_directory
+    return main
+
+
+def _files_volume(secret_name: str, files: Mapping[str, str]) -> Manifest:
+    """What the peer uploaded, by the keys that it has in the Secret."""
+    items = [{"key": key, "path": key} for key in files.values()]
+    source = {"secretName": secret_name, "defaultMode": 0o444, "items": items}
+    return {"name": "files", "secret": source}
 
 
 def _run_whole(pod: Manifest, reference: str) -> None:
