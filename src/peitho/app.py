@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from peitho import __version__, composition
+from peitho import __version__, composition, options
 from peitho.api import delivery, health, routes
 from peitho.api.calls import Calls
 from peitho.api.listeners import Listener, listening
@@ -111,7 +111,7 @@ async def _sweep(
     watch = composition.pod_watch(settings, kubernetes)
     tasks.run(watch.run(), name="pod watch")
     storage = Storage(settings.data_dir)
-    images = Images(storage, Provenance(), limits=composition.limits(settings))
+    images = Images(storage, Provenance(), limits=options.limits(settings))
     chaincodes = composition.chaincodes(settings, kubernetes, watch, Delivery(images), storage)
     await chaincodes.synced()
     sweeper = Sweeper(
@@ -122,7 +122,7 @@ async def _sweep(
         usage=Usage(storage),
         storage=storage,
         cache=BuildCache.open(settings.data_dir / "builds"),
-        options=composition.sweeper_options(settings),
+        options=options.sweeper(settings),
     )
     try:
         return await sweeper.sweep(dry_run=dry_run)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
+from peitho import options
 from peitho.api.services import Services
-from peitho.api.system import architecture
 from peitho.clients.build_cache import BuildCache
 from peitho.clients.docker import Docker, TlsFiles
 from peitho.clients.kubernetes import Kubernetes
@@ -17,36 +17,26 @@ from peitho.clients.storage import Storage
 from peitho.core import admission
 from peitho.core.admission import Trial
 from peitho.core.base_images import BaseImages, DaemonImages, NodeImages
-from peitho.core.build_daemon import BuildDaemon, BuildDaemonOptions
+from peitho.core.build_daemon import BuildDaemon
 from peitho.core.build_pods import BuildPodOptions, BuildPods
-from peitho.core.builds import BuilderOptions, Builds
-from peitho.core.chaincode import ChaincodeOptions, Chaincodes
+from peitho.core.builds import Builds
+from peitho.core.chaincode import Chaincodes
 from peitho.core.containers import Containers
 from peitho.core.endings import Endings
 from peitho.core.images import Images, Provenance
 from peitho.core.publishing import Delivery, Publisher
 from peitho.core.pull_secret import PullSecret
-from peitho.core.pushing import Pushing, Target
+from peitho.core.pushing import Pushing
 from peitho.core.runs import Backend, Runs
-from peitho.core.runs import Limits as RunLimits
-from peitho.core.sweeper import Sweeper, SweeperOptions
-from peitho.core.sweeping import Policy
+from peitho.core.sweeper import Sweeper
 from peitho.core.tasks import Tasks, until_done
 from peitho.core.tokens import Tokens
 from peitho.core.turns import Turns
 from peitho.core.usage import Usage
 from peitho.core.vanished import Vanished
-from peitho.formats import pull_secret, records, repositories
-from peitho.formats.dockerd import Bounds, Place
-from peitho.formats.manifests import PodSettings
-from peitho.formats.tar import Limits
-from peitho.formats.templates import Override
+from peitho.formats import records, repositories
 from peitho.settings import (
-    BuilderSettings,
-    ChaincodeSettings,
     DockerSettings,
-    RegistrySettings,
-    Resources,
     Settings,
 )
 
@@ -68,7 +58,8 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
 def templates(settings: Settings) -> list[Trial]:
     """What the cluster is to be asked about."""
     return admission.trials(
-        builder=_pod_settings(settings, settings.builder), chaincode=_chaincode_pods(settings)
+        builder=options.pod_settings(settings, settings.builder),
+        chaincode=options.chaincode_pods(settings),
     )
 
 
@@ -90,20 +81,20 @@ class Composition:
         They differ in nothing that needs a restart (`live`).
         """
         services, runs = self.services, self.services.builds.runs
-        self.account.become(_account(settings.docker.registry))
+        self.account.become(options.account(settings.docker.registry))
         if self.pull_secret:
-            self.pull_secret.is_wanted = _makes_pull_secret(settings)
+            self.pull_secret.is_wanted = options.makes_pull_secret(settings)
             self.pull_secret.email = settings.docker.registry.email
-        runs.backend, runs.decided = self.make_backend(settings), _decided(settings)
-        runs.limits = _run_limits(settings)
+        runs.backend, runs.decided = self.make_backend(settings), options.decided(settings)
+        runs.limits = options.run_limits(settings)
         runs.turns.allow(settings.builder.max_parallel)
-        services.builds.options = _builder_options(settings)
-        services.builds.limits = services.images.limits = limits(settings)
-        self.chaincodes.settings = _chaincode_pods(settings)
-        self.chaincodes.options = _chaincode_options(settings)
-        services.sweeper.follow(sweeper_options(settings))
+        services.builds.options = options.builder(settings)
+        services.builds.limits = services.images.limits = options.limits(settings)
+        self.chaincodes.settings = options.chaincode_pods(settings)
+        self.chaincodes.options = options.chaincode(settings)
+        services.sweeper.follow(options.sweeper(settings))
         if isinstance(services.publisher, Pushing):
-            services.publisher.target = _target(settings)
+            services.publisher.target = options.target(settings)
         if isinstance(services.base_images, DaemonImages):
             services.base_images.rewrite = settings.images.rewrite
 
@@ -115,8 +106,8 @@ def compose(
     storage = Storage.open(settings.data_dir)
     tokens = Tokens(storage.delivery_key())
     provenance = Provenance()
-    account = _account(settings.docker.registry)
-    images = Images(storage, provenance, limits=limits(settings))
+    account = options.account(settings.docker.registry)
+    images = Images(storage, provenance, limits=options.limits(settings))
     publisher = _publisher(settings, images, storage, account, tasks)
     watch = pod_watch(settings, kubernetes)
     launched = chaincodes(settings, kubernetes, watch, publisher, storage)
@@ -135,7 +126,7 @@ def compose(
         usage=usage,
         storage=storage,
         cache=cache,
-        options=sweeper_options(settings),
+        options=options.sweeper(settings),
     )
     services = Services(
         containers=Containers(launched, builds, base_images),
@@ -172,15 +163,15 @@ def _builds(
         turns=Turns(settings.builder.max_parallel),
         storage=storage,
         provenance=surroundings.provenance,
-        limits=_run_limits(settings),
+        limits=options.run_limits(settings),
         tasks=tasks,
-        decided=_decided(settings),
+        decided=options.decided(settings),
     )
     return Builds(
         runs,
         storage=storage,
-        options=_builder_options(settings),
-        limits=limits(settings),
+        options=options.builder(settings),
+        limits=options.limits(settings),
         tasks=tasks,
     )
 
@@ -204,7 +195,7 @@ class _Surroundings:
             self.docker,
             _base_images(settings, self.docker, self.account),
             provenance=self.provenance,
-            options=_daemon_options(settings, self.kubernetes.namespace),
+            options=options.daemon(settings, self.kubernetes.namespace),
         )
 
     def pods(self, settings: Settings) -> BuildPods:
@@ -213,52 +204,12 @@ class _Surroundings:
             self.kubernetes,
             self.watch,
             tokens=self.tokens,
-            settings=_pod_settings(settings, settings.builder),
+            settings=options.pod_settings(settings, settings.builder),
             options=BuildPodOptions(
                 start_timeout_seconds=settings.builder.start_timeout_seconds,
                 deadline_seconds=settings.builder.deadline_seconds,
             ),
         )
-
-
-def sweeper_options(settings: Settings) -> SweeperOptions:
-    """What goes, and when."""
-    hosts = (entry.rpartition(":") for entry in settings.kubernetes.dns)
-    return SweeperOptions(
-        enable=settings.sweeper.enable,
-        interval_seconds=settings.sweeper.interval,
-        policy=Policy(
-            retention_seconds=settings.sweeper.retention,
-            orphan_after_seconds=settings.sweeper.orphan_after,
-            images_retention_seconds=settings.images.retention,
-            images_limit_bytes=settings.images.limit_bytes,
-        ),
-        cache_limit_bytes=settings.builder.cache.limit_bytes,
-        cache_age_seconds=settings.builder.cache.max_age_seconds,
-        hosts={host: address for address, _, host in hosts},
-    )
-
-
-def limits(settings: Settings) -> Limits:
-    """What an archive may be."""
-    return Limits(
-        entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
-    )
-
-
-def _run_limits(settings: Settings) -> RunLimits:
-    return RunLimits(
-        output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
-    )
-
-
-def _decided(settings: Settings) -> object:
-    """What the outcome of a build depends on, beside the build itself."""
-    return [list(settings.images.rewrite.items()), settings.builder.template]
-
-
-def _builder_options(settings: Settings) -> BuilderOptions:
-    return BuilderOptions(settings.builder.abandoned_after_seconds)
 
 
 def pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
@@ -277,17 +228,6 @@ def _base_images(settings: Settings, docker: Docker | None, account: Account) ->
     return DaemonImages(docker, account, server=server, rewrite=settings.images.rewrite)
 
 
-def _daemon_options(settings: Settings, namespace: str) -> BuildDaemonOptions:
-    resources = settings.builder.resources
-    bounds = Bounds(settings.docker.network, resources.memory_limit, resources.cpu_limit)
-    return BuildDaemonOptions(
-        place=Place(settings.peitho.instance, namespace, bounds),
-        start_timeout_seconds=settings.builder.start_timeout_seconds,
-        deadline_seconds=settings.builder.deadline_seconds,
-        result_bytes=settings.limits.archive_bytes,
-    )
-
-
 def chaincodes(
     settings: Settings,
     kubernetes: Kubernetes,
@@ -302,41 +242,8 @@ def chaincodes(
         publisher,
         storage=storage,
         tokens=Tokens(storage.delivery_key()),
-        settings=_chaincode_pods(settings),
-        options=_chaincode_options(settings),
-    )
-
-
-def _chaincode_options(settings: Settings) -> ChaincodeOptions:
-    return ChaincodeOptions(
-        start_timeout_seconds=settings.chaincode.start_timeout_seconds,
-        settle_seconds=settings.chaincode.settle_seconds,
-    )
-
-
-def _chaincode_pods(settings: Settings) -> PodSettings:
-    return replace(
-        _pod_settings(settings, settings.chaincode),
-        host_aliases=settings.kubernetes.dns,
-        overrides=tuple(
-            Override(each.match.msp_id, each.match.label, each.template)
-            for each in settings.chaincode.overrides
-        ),
-    )
-
-
-def _pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodSettings:
-    return PodSettings(
-        instance=settings.peitho.instance,
-        peitho_image=settings.peitho.puller_image,
-        peitho_url=f"http://{settings.peitho.puller_access_address}",
-        user=kind.user,
-        users=kind.users,
-        requests=_quantities(kind.resources, "request"),
-        limits=_quantities(kind.resources, "limit"),
-        rewrite=settings.images.rewrite,
-        template=kind.template,
-        pull_secrets=_pull_secrets(settings),
+        settings=options.chaincode_pods(settings),
+        options=options.chaincode(settings),
     )
 
 
@@ -351,16 +258,7 @@ def _publisher(
     endpoint = Endpoint(host, registry.api_prefix, registry.insecure, registry.ca_file)
     registries = Registries(endpoint, account)
     tasks.run(registries.run(), name="registries")
-    return Pushing(images, storage, registries, _target(settings))
-
-
-def _target(settings: Settings) -> Target:
-    return Target(
-        server=settings.docker.registry.server_address,
-        project=settings.docker.registry.project,
-        architecture=architecture(),
-        rewrite=settings.images.rewrite,
-    )
+    return Pushing(images, storage, registries, options.target(settings))
 
 
 def _keep_pull_secret(
@@ -372,33 +270,6 @@ def _keep_pull_secret(
         return None
     host, _ = repositories.split_server(registry.server_address)
     secret = PullSecret(kubernetes, account, instance=instance, host=host, email=registry.email)
-    secret.is_wanted = _makes_pull_secret(settings)
+    secret.is_wanted = options.makes_pull_secret(settings)
     tasks.spawn(secret.run(), name="pull secret")
     return secret
-
-
-def _makes_pull_secret(settings: Settings) -> bool:
-    """Where no other is named, and there is an account to make one of."""
-    return settings.docker.registry.pull_secret is None and bool(_pull_secrets(settings))
-
-
-def _pull_secrets(settings: Settings) -> tuple[str, ...]:
-    registry = settings.docker.registry
-    if registry.pull_secret is not None:
-        return (registry.pull_secret,) if registry.pull_secret else ()
-    has_account = registry.server_address and (registry.username or registry.username_file)
-    return (pull_secret.name(settings.peitho.instance),) if has_account else ()
-
-
-def _account(registry: RegistrySettings) -> Account:
-    return Account(
-        registry.username,
-        registry.password.get_secret_value(),
-        registry.username_file,
-        registry.password_file,
-    )
-
-
-def _quantities(resources: Resources, which: str) -> dict[str, str]:
-    found = {name: getattr(resources, f"{name}_{which}") for name in ("cpu", "memory")}
-    return {name: quantity for name, quantity in found.items() if quantity}

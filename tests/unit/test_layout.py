@@ -10,6 +10,7 @@ TESTS = ROOT / "tests/unit"
 TESTED_ELSEWHERE = {
     "__main__.py": "one call of the command line",
     "app.py": "as a process, by tests/journeys",
+    "options.py": "each key of the settings, by test_composition.py",
     "metrics.py": "names alone; what is counted is read in api/test_health.py",
     "api/services.py": "a record of parts, which every test of api goes through",
     "core/container.py": "records, and a protocol that has no code",

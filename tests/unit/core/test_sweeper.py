@@ -14,7 +14,7 @@ import pytest
 import structlog.testing
 from aiohttp import web
 
-from peitho import composition
+from peitho import options
 from peitho.api.services import Services
 from peitho.clients.build_cache import BuildCache, KeptBuild
 from peitho.core import sweeper
@@ -384,7 +384,7 @@ class TestForEver:
             assert ["forgotten"] == await orphans(services)
 
             wanted = Settings.model_validate({"sweeper": hourly | {"enable": True}})
-            services.sweeper.follow(composition.sweeper_options(wanted))
+            services.sweeper.follow(options.sweeper(wanted))
             await until(lambda: "forgotten" not in str(cluster.objects))
             task.cancel()
 

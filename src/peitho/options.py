@@ -1,0 +1,153 @@
+"""What settings mean for each part, as the records that the parts take."""
+
+from dataclasses import replace
+
+from peitho.api.system import architecture
+from peitho.clients.registries import Account
+from peitho.core.build_daemon import BuildDaemonOptions
+from peitho.core.builds import BuilderOptions
+from peitho.core.chaincode import ChaincodeOptions
+from peitho.core.pushing import Target
+from peitho.core.runs import Limits as RunLimits
+from peitho.core.sweeper import SweeperOptions
+from peitho.core.sweeping import Policy
+from peitho.formats import pull_secret
+from peitho.formats.dockerd import Bounds, Place
+from peitho.formats.manifests import PodSettings
+from peitho.formats.tar import Limits
+from peitho.formats.templates import Override
+from peitho.settings import (
+    BuilderSettings,
+    ChaincodeSettings,
+    RegistrySettings,
+    Resources,
+    Settings,
+)
+
+
+def sweeper(settings: Settings) -> SweeperOptions:
+    """What goes, and when."""
+    hosts = (entry.rpartition(":") for entry in settings.kubernetes.dns)
+    return SweeperOptions(
+        enable=settings.sweeper.enable,
+        interval_seconds=settings.sweeper.interval,
+        policy=Policy(
+            retention_seconds=settings.sweeper.retention,
+            orphan_after_seconds=settings.sweeper.orphan_after,
+            images_retention_seconds=settings.images.retention,
+            images_limit_bytes=settings.images.limit_bytes,
+        ),
+        cache_limit_bytes=settings.builder.cache.limit_bytes,
+        cache_age_seconds=settings.builder.cache.max_age_seconds,
+        hosts={host: address for address, _, host in hosts},
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """What an archive may be."""
+    return Limits(
+        entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
+    )
+
+
+def run_limits(settings: Settings) -> RunLimits:
+    """What one build may say and leave behind."""
+    return RunLimits(
+        output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
+    )
+
+
+def decided(settings: Settings) -> object:
+    """What the outcome of a build depends on, beside the build itself."""
+    return [list(settings.images.rewrite.items()), settings.builder.template]
+
+
+def builder(settings: Settings) -> BuilderOptions:
+    """When a build is given up."""
+    return BuilderOptions(settings.builder.abandoned_after_seconds)
+
+
+def daemon(settings: Settings, namespace: str) -> BuildDaemonOptions:
+    """Where in the daemon builds are, and what they may use."""
+    resources = settings.builder.resources
+    bounds = Bounds(settings.docker.network, resources.memory_limit, resources.cpu_limit)
+    return BuildDaemonOptions(
+        place=Place(settings.peitho.instance, namespace, bounds),
+        start_timeout_seconds=settings.builder.start_timeout_seconds,
+        deadline_seconds=settings.builder.deadline_seconds,
+        result_bytes=settings.limits.archive_bytes,
+    )
+
+
+def chaincode(settings: Settings) -> ChaincodeOptions:
+    """How long launches may take."""
+    return ChaincodeOptions(
+        start_timeout_seconds=settings.chaincode.start_timeout_seconds,
+        settle_seconds=settings.chaincode.settle_seconds,
+    )
+
+
+def chaincode_pods(settings: Settings) -> PodSettings:
+    """The Pods of chaincode."""
+    return replace(
+        pod_settings(settings, settings.chaincode),
+        host_aliases=settings.kubernetes.dns,
+        overrides=tuple(
+            Override(each.match.msp_id, each.match.label, each.template)
+            for each in settings.chaincode.overrides
+        ),
+    )
+
+
+def pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodSettings:
+    """The Pods of one kind."""
+    return PodSettings(
+        instance=settings.peitho.instance,
+        peitho_image=settings.peitho.puller_image,
+        peitho_url=f"http://{settings.peitho.puller_access_address}",
+        user=kind.user,
+        users=kind.users,
+        requests=_quantities(kind.resources, "request"),
+        limits=_quantities(kind.resources, "limit"),
+        rewrite=settings.images.rewrite,
+        template=kind.template,
+        pull_secrets=_pull_secrets(settings),
+    )
+
+
+def target(settings: Settings) -> Target:
+    """Where in the registry images go."""
+    return Target(
+        server=settings.docker.registry.server_address,
+        project=settings.docker.registry.project,
+        architecture=architecture(),
+        rewrite=settings.images.rewrite,
+    )
+
+
+def makes_pull_secret(settings: Settings) -> bool:
+    """Where no other is named, and there is an account to make one of."""
+    return settings.docker.registry.pull_secret is None and bool(_pull_secrets(settings))
+
+
+def _pull_secrets(settings: Settings) -> tuple[str, ...]:
+    registry = settings.docker.registry
+    if registry.pull_secret is not None:
+        return (registry.pull_secret,) if registry.pull_secret else ()
+    has_account = registry.server_address and (registry.username or registry.username_file)
+    return (pull_secret.name(settings.peitho.instance),) if has_account else ()
+
+
+def account(registry: RegistrySettings) -> Account:
+    """Who Peitho is for the registry."""
+    return Account(
+        registry.username,
+        registry.password.get_secret_value(),
+        registry.username_file,
+        registry.password_file,
+    )
+
+
+def _quantities(resources: Resources, which: str) -> dict[str, str]:
+    found = {name: getattr(resources, f"{name}_{which}") for name in ("cpu", "memory")}
+    return {name: quantity for name, quantity in found.items() if quantity}
