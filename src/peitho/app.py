@@ -112,7 +112,9 @@ async def _sweep(
     tasks.run(watch.run(), name="pod watch")
     storage = Storage(settings.data_dir)
     images = Images(storage, Provenance(), limits=options.limits(settings))
-    chaincodes = composition.chaincodes(settings, kubernetes, watch, Delivery(images), storage)
+    chaincodes = composition.chaincodes(
+        settings, kubernetes, watch, Delivery(images), storage=storage, tasks=tasks
+    )
     await chaincodes.synced()
     sweeper = Sweeper(
         kubernetes,

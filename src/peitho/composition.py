@@ -110,7 +110,7 @@ def compose(
     images = Images(storage, provenance, limits=options.limits(settings))
     publisher = _publisher(settings, images, storage, account, tasks)
     watch = pod_watch(settings, kubernetes)
-    launched = chaincodes(settings, kubernetes, watch, publisher, storage)
+    launched = chaincodes(settings, kubernetes, watch, publisher, storage=storage, tasks=tasks)
     Endings(kubernetes, watch, tasks=tasks)
     Vanished(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
     base_images = _base_images(settings, docker, account)
@@ -228,12 +228,14 @@ def _base_images(settings: Settings, docker: Docker | None, account: Account) ->
     return DaemonImages(docker, account, server=server, rewrite=settings.images.rewrite)
 
 
-def chaincodes(
+def chaincodes(  # noqa: PLR0913  what they are put together from
     settings: Settings,
     kubernetes: Kubernetes,
     watch: PodWatch,
     publisher: Publisher,
+    *,
     storage: Storage,
+    tasks: Tasks,
 ) -> Chaincodes:
     """The chaincode of this Peitho."""
     return Chaincodes(
@@ -244,6 +246,7 @@ def chaincodes(
         tokens=Tokens(storage.delivery_key()),
         settings=options.chaincode_pods(settings),
         options=options.chaincode(settings),
+        tasks=tasks,
     )
 
 

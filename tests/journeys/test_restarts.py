@@ -357,6 +357,25 @@ async def test_a_stop_lets_an_upload_finish(calls: Calls, peitho: Peitho, wire: 
             assert 200 == (await put).status
 
 
+async def test_a_stop_lets_a_download_finish(calls: Calls, peitho: Peitho) -> None:
+    """
+    A build that has ended is not lost for the peer that fetches its result.
+    """
+    build = await calls.create_build(COMPILE)
+    await calls.start(build)
+    assert 0 == await calls.wait(build)
+    url = f"{peitho.http}/containers/{build}/archive"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url, params={"path": "/chaincode/output/."}) as response,
+    ):
+        got = len(await response.content.readany())
+        async with _stopping(peitho):
+            got += len(await response.read())
+
+    assert RESULT_BYTES < got
+
+
 @asynccontextmanager
 async def _stopping(peitho: Peitho) -> AsyncIterator[None]:
     """A stop that has begun: nobody new is let in at once, and it takes less than five seconds."""

@@ -16,7 +16,6 @@ TESTED_ELSEWHERE = {
     "core/container.py": "records, and a protocol that has no code",
     "core/builds.py": "whole builds on a real cluster, by tests/journeys",
     "core/chaincode.py": "whole launches on a real cluster, by tests/journeys",
-    "core/process.py": "whole lives on a real cluster, by tests/journeys",
 }
 
 MODULES = sorted(

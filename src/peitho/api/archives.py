@@ -1,7 +1,9 @@
 """Archives into and out of containers."""
 
+import asyncio
 import base64
 import json
+import os
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -33,8 +35,7 @@ async def get(request: web.Request) -> web.StreamResponse:
 
     if request.method == "HEAD":
         return web.Response(headers=_stat_header(archive))
-    headers = {"Content-Type": "application/x-tar"} | _stat_header(archive)
-    return web.FileResponse(archive.file, chunk_size=CHUNK_BYTES, headers=headers)
+    return await _send(request, archive)
 
 
 async def body(request: web.Request) -> AsyncIterator[bytes]:
@@ -48,6 +49,19 @@ async def body(request: web.Request) -> AsyncIterator[bytes]:
             yield chunk
     except web.RequestPayloadError as error:
         raise InvalidArgument(f"the body was cut in the middle: {error}") from error
+
+
+async def _send(request: web.Request, archive: Archive) -> web.StreamResponse:
+    """Not by a FileResponse, which is sent once the call counts as over: a stop would cut it."""
+    with archive.file.open("rb") as file:
+        headers = {"Content-Type": "application/x-tar"} | _stat_header(archive)
+        response = web.StreamResponse(headers=headers)
+        response.content_length = os.fstat(file.fileno()).st_size
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
 def _stat_header(archive: Archive) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """POST /containers/{id}/attach: the output of a container, on the connection itself."""
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 
@@ -35,11 +35,10 @@ async def _answer(request: web.Request, connection: Connection) -> None:
         return
     raw = queries.is_versioned(request)
     await connection.write(_upgraded(_RAW if raw else _FRAMED))
-    output = container.output(
-        logs=queries.flag(request, "logs"), follow=queries.flag(request, "stream")
-    )
-    async for stream, data in output:
-        await connection.write(data if raw else streams.frames(stream, data))
+    logs, follow = queries.flag(request, "logs"), queries.flag(request, "stream")
+    async with aclosing(container.output(logs=logs, follow=follow)) as output:
+        async for stream, data in output:
+            await connection.write(data if raw else streams.frames(stream, data))
 
 
 def _upgraded(content_type: str) -> bytes:

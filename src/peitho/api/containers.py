@@ -2,7 +2,7 @@
 
 import json
 import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 
@@ -131,8 +131,9 @@ async def logs(request: web.Request) -> web.StreamResponse:
     response.enable_chunked_encoding()
     await response.prepare(request)
     follow = queries.flag(request, "follow")
-    async for stream, data in container.output(logs=True, follow=follow):
-        await response.write(data if raw else streams.frames(stream, data))
+    async with aclosing(container.output(logs=True, follow=follow)) as output:
+        async for stream, data in output:
+            await response.write(data if raw else streams.frames(stream, data))
     await response.write_eof()
     return response
 

@@ -33,7 +33,7 @@ async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
 
     At the end, one after the other, nobody new comes in and what is short is finished.  What lasts,
     such as a peer's `wait`, is cut off, as by a dockerd that stops and leaves its containers
-    running: the peer asks anew.  Raises OSError for an address that is in use.
+    running.  Raises OSError for an address that is in use.
     """
     runners: list[web.AppRunner] = []
     servers: list[asyncio.Server] = []

@@ -15,7 +15,7 @@ import structlog
 
 from peitho.clients.storage import Storage, spool
 from peitho.core.clock import now
-from peitho.core.container import Archive, Details, PathStat, State, Summary
+from peitho.core.container import Archive, Details, PathStat, Said, State, Summary
 from peitho.core.readers import Readers
 from peitho.core.runs import OUTPUT, Run, Runs, Upload
 from peitho.core.tasks import Tasks
@@ -186,7 +186,7 @@ class Build:
             await self._removed.wait()
         return self._state or State("exited")
 
-    async def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
+    async def output(self, *, logs: bool, follow: bool) -> Said:
         """What the command says, byte for byte."""
         with self._readers.reading():
             from_start = logs or self._run is None

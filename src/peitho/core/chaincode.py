@@ -21,11 +21,12 @@ from peitho.clients.pod_watch import PodWatch
 from peitho.clients.storage import Storage, spool
 from peitho.core import pods
 from peitho.core.clock import now
-from peitho.core.container import Archive, Details, State, Summary
+from peitho.core.container import Archive, Details, Said, State, Summary
 from peitho.core.pod_logs import PodLog
-from peitho.core.process import Process, summary
+from peitho.core.process import Process, ended_at_once, summary
 from peitho.core.publishing import Publisher, get
 from peitho.core.readers import Readers
+from peitho.core.tasks import Tasks
 from peitho.core.tokens import Tokens, blob_scope
 from peitho.errors import (
     Conflict,
@@ -49,7 +50,6 @@ _FILES_BYTES = 512 * 1024
 _STOP_GRACE_SECONDS = 1
 _STOP_SECONDS = 60.0
 _ID_CHARACTERS = 64
-_SHOWN_LINES = 20
 _SYNC_SECONDS = 5.0
 # The log of an ended container follows its end within this (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
@@ -80,6 +80,7 @@ class Chaincodes:
         tokens: Tokens,
         settings: PodSettings,
         options: ChaincodeOptions,
+        tasks: Tasks,
     ) -> None:
         self.kubernetes = kubernetes
         self.watch = watch
@@ -87,6 +88,7 @@ class Chaincodes:
         self.storage = storage
         self.settings = settings
         self.options = options
+        self.tasks = tasks
         self.waits: Counter[str] = Counter()
         self._tokens = tokens
         self._readers: dict[str, Readers] = {}
@@ -243,7 +245,9 @@ class Chaincode:
         try:
             await self._until_running(job)
         except BaseException as error:
-            await asyncio.shield(self._withdraw(job))
+            # Whoever breaks the start off, and were it the end of Peitho, waits for this.
+            withdrawing = self._withdraw(job)
+            await asyncio.shield(self._all.tasks.finish(withdrawing, name="withdrawal of a Job"))
             metrics.START_SECONDS.labels("failed").observe(time.monotonic() - began)
             if isinstance(error, StartFailed):
                 raise StartFailed(f"cannot start container {self._name}: {error}") from error
@@ -266,14 +270,18 @@ class Chaincode:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._options.settle_seconds):
                 end = await pods.until_ended(self._watch, self._process.key, CHAINCODE)
-                raise StartFailed(_ended_at_once(end))
+                raise StartFailed(ended_at_once(end))
 
     async def stop(self) -> bool:
         """Return once the process is gone, its exit code on the record; False if none ran."""
         if self._process.end:
             return False
-        if not self._process.sighting.pod and not await self._process.job():
-            return False
+        if not self._process.sighting.pod:
+            if await self._process.job() is None:
+                return False
+            if end := await self._process.unseen_end():
+                await self._process.note(end)
+                return False
         end = await self._end()
         await self._process.note(end)
         log.info("container stopped", name=self._name, exit_code=end.code)
@@ -289,12 +297,12 @@ class Chaincode:
             if not self._all.waits[self.id]:
                 del self._all.waits[self.id]
 
-    async def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
+    async def output(self, *, logs: bool, follow: bool) -> Said:
         """The Pod's log, which does not tell stderr from stdout: all of it is stdout."""
         from_start = logs or self._process.sighting.pod is None
         with self._all.readers(self._process.key).reading():
             log = PodLog(self._kubernetes, self._watch, self._process.key, CHAINCODE)
-            if follow:
+            if follow and not await self._is_over():
                 await log.until_there(within_seconds=self._options.start_timeout_seconds)
             async with aclosing(log.read(follow=follow, from_start=from_start)) as chunks:
                 async for chunk in chunks:
@@ -351,6 +359,11 @@ class Chaincode:
         if await self._process.unseen_end():
             raise self._over()
 
+    async def _is_over(self) -> bool:
+        """Whether no Pod of it will be told of any more."""
+        process = self._process
+        return bool(process.end or (not process.sighting.pod and await process.unseen_end()))
+
     def _over(self) -> Conflict:
         return Conflict(
             f"container {self._name} has ended, and is not started a second time: remove it, "
@@ -370,7 +383,10 @@ class Chaincode:
             return Exit(SIGKILLED, "stopped before its Pod was made")
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                return await pods.until_ended(self._watch, self._process.key, CHAINCODE)
+                return await pods.first(
+                    pods.until_ended(self._watch, self._process.key, CHAINCODE),
+                    pods.until_none(self._kubernetes, label),
+                )
         except TimeoutError:
             raise PeithoError(
                 f"container {self._name} is still running {_STOP_SECONDS:g} s after its Pod was "
@@ -388,11 +404,3 @@ class Chaincode:
             if error.reason == "NotFound":
                 raise NotFound(f"No such container: {self._name}") from error
             raise
-
-
-def _ended_at_once(end: Exit) -> str:
-    """In one line: the code in Docker's words, the cluster's reason, and what the process said."""
-    reason = f" ({end.reason})" if end.reason else ""
-    lines = [line.strip() for line in end.log.splitlines() if line.strip()]
-    said = f"; its last lines: {' | '.join(lines[-_SHOWN_LINES:])}" if lines else ""
-    return f"container exited with {end.code}{reason} at its start{said}"

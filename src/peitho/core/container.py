@@ -1,6 +1,6 @@
 """What a container is to a peer, whichever kind it is, and what is told of it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -56,6 +56,10 @@ class PathStat:
     modified_at: str
 
 
+# What a container says: the stream's number, and bytes.  Whoever reads it closes it.
+Said = AsyncGenerator[tuple[int, bytes], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """A tar of a path in a container, in a file that lives as long as the container."""
@@ -92,7 +96,7 @@ class Container(Protocol):
         """Return once Docker's condition holds: by default, once the process does not run."""
         ...
 
-    def output(self, *, logs: bool, follow: bool) -> AsyncIterator[tuple[int, bytes]]:
+    def output(self, *, logs: bool, follow: bool) -> Said:
         """Stdout (1) and stderr (2); `logs` replays what was said, `follow` goes on to the end."""
         ...
 

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _PAUSE_SECONDS = 2.0
 _REMEMBERED = 10_000
 # Too many requests, and the API server's own trouble.
-_PASSING = (429, 500, 502, 503, 504)
+PASSING = (429, 500, 502, 503, 504)
 
 
 class Endings:
@@ -64,7 +64,7 @@ class Endings:
             try:
                 return await step()
             except KubernetesError as error:
-                if error.code not in _PASSING:
+                if error.code not in PASSING:
                     # Removed meanwhile, or the name has a new owner: nobody asks for this code.
                     log.debug("end not noted", cause=str(error))
                     return False

@@ -12,6 +12,8 @@ from peitho.formats import pods as pod_status
 
 Chunks = AsyncGenerator[bytes, None]
 
+# The Pod went meanwhile, and its log with it.
+_GONE = 404
 # A node that has just begun with a container may have nothing to open yet.
 _TRIES = 10
 _PAUSE_SECONDS = 0.3
@@ -52,12 +54,17 @@ class PodLog:
                     async for chunk in log:
                         said = True
                         yield chunk
-            except KubernetesError:
-                if said or not left:
+            except KubernetesError as error:
+                if error.code == _GONE:
+                    return
+                if said or not left or not follow or self._has_ended():
                     raise
-            if said or not follow or pods.end_of(self.watch.see(self.key), self.container):
+            if said or not follow or self._has_ended():
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _has_ended(self) -> bool:
+        return pods.end_of(self.watch.see(self.key), self.container) is not None
 
     async def _once(self, pod: str, *, follow: bool, from_start: bool) -> Chunks:
         log = self.kubernetes.log(pod, self.container, follow=follow, from_start=from_start)

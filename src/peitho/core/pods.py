@@ -1,14 +1,14 @@
 """Waiting for a Pod: until a container runs, or until it is known why it does not."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
 from peitho.clients.pod_watch import PodWatch, Sighting
 from peitho.errors import StartFailed
-from peitho.formats import pods
+from peitho.formats import pods, records
 from peitho.formats.pods import SIGKILLED, Exit, Trouble
 
 T = TypeVar("T")
@@ -17,6 +17,7 @@ T = TypeVar("T")
 _SIGHTINGS = 3
 # How long a Job may take to make its Pod before we ask what keeps it.
 _POD_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,6 @@ def end_of(sighting: Sighting, container: str) -> Exit | None:
     return end
 
 
-async def until_gone(watch: PodWatch, key: str, container: str) -> None:
-    """Return once the container's process cannot be running any more."""
-    await watch.until(key, lambda sighting: end_of(sighting, container) is not None or None)
-
-
 async def explain_no_pod(kubernetes: Kubernetes, watch: PodWatch, key: str, job: Manifest) -> None:
     """
     Return if a Job's Pod comes soon; otherwise ask why not, for as long as it takes.
@@ -74,10 +70,23 @@ async def explain_no_pod(kubernetes: Kubernetes, watch: PodWatch, key: str, job:
                 await watch.until(key, lambda sighting: bool(sighting.pod) or None)
                 return
         except TimeoutError:
-            await _offer(kubernetes, job)
+            await _offer(kubernetes, job, key)
 
 
-async def _offer(kubernetes: Kubernetes, job: Manifest) -> None:
+async def until_none(kubernetes: Kubernetes, labels: Mapping[str, str]) -> Exit:
+    """
+    Return once the API server has no such Pod, and a watch has had time to tell how it ended.
+
+    For a Pod that a watch has not told of, or which is silent at the moment.
+    """
+    while True:
+        is_there = await kubernetes.find("Pod", labels=labels)
+        await asyncio.sleep(_LOOK_SECONDS)
+        if not is_there:
+            return Exit(SIGKILLED, "the Pod was deleted")
+
+
+async def _offer(kubernetes: Kubernetes, job: Manifest, key: str) -> None:
     template = job["spec"]["template"]
     pod = {
         "apiVersion": "v1",
@@ -88,7 +97,9 @@ async def _offer(kubernetes: Kubernetes, job: Manifest) -> None:
     try:
         await kubernetes.create(pod, dry_run=True)
     except KubernetesError as error:
-        raise StartFailed(str(error)) from error
+        # The Pod itself may have taken the last of a quota, and the watch be silent.
+        if not await kubernetes.find("Pod", labels={records.CONTAINER: key}):
+            raise StartFailed(str(error)) from error
 
 
 async def first(*contenders: Coroutine[Any, Any, T]) -> T:

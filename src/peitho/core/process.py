@@ -5,6 +5,7 @@ Told by its record, its Job and its Pod; the Secret is as it was when it was loo
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 # How often the cluster is asked about what its watch does not tell.
 _LOOK_SECONDS = 1.0
+_SHOWN_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ class Process:
         return await self.kubernetes.get("Job", manifests.job_name(self.secret))
 
     async def unseen_end(self) -> Exit | None:
-        """How it ended, if no watch told of it; the API server is asked."""
-        return await unseen_end(self.kubernetes, await self.job(), self.secret)
+        """How it ended, if it was started and no watch told of it; the API server is asked."""
+        job = await self.job()
+        return await unseen_end(self.kubernetes, job, self.secret) if job else None
 
     async def note(self, end: Exit) -> None:
         """Keep how it ended on the record, where it outlives the Pod."""
@@ -72,38 +75,45 @@ class Process:
             await self._until_removed()
             return _exited(self.end) if self.end else State("created")
         end = records.noted_exit(self.secret)
-        if not end and not self.sighting.pod and await self.job() is None:
-            if condition != "next-exit":
-                return State("created")
-            await pods.first(self._until_ended(), self._until_removed())
-        elif end and condition == "next-exit":
+        is_started = bool(end or self.sighting.pod) or await self.job() is not None
+        if not is_started and condition != "next-exit":
+            return State("created")
+        if end and condition == "next-exit":
             await self._until_removed()  # what has ended never runs again
-        return _exited(end or await self._until_ended())
+        return _exited(end or await self._until_ended(is_started=is_started))
 
-    async def _until_ended(self) -> Exit:
+    async def _until_ended(self, *, is_started: bool) -> Exit:
         ended = pods.until_ended(self.watch, self.key, CHAINCODE)
         if self.sighting.pod:
             return await ended
-        return await pods.first(ended, self._until_job_ends())
+        return await pods.first(ended, self._until_unseen_end(is_started=is_started))
 
-    async def _until_job_ends(self) -> Exit:
+    async def _until_unseen_end(self, *, is_started: bool) -> Exit:
         """A Pod that went while Peitho was not there is not told of, but its Job knows."""
         while True:
-            end = await self.unseen_end()
-            if self.sighting.pod:
-                await asyncio.Event().wait()  # its own end will be told
-            if end:
-                await self.note(end)
-                return end
+            with suppress(PeithoError):  # who waits, waits on while the cluster is away
+                job = await self.job()
+                is_started = is_started or job is not None
+                is_over = is_started or await self._is_removed()
+                end = await unseen_end(self.kubernetes, job, self.secret) if is_over else None
+                if self.sighting.pod:
+                    await asyncio.Event().wait()  # its own end will be told
+                if end:
+                    await self.note(end)
+                    return end
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _until_removed(self) -> None:
-        metadata = self.secret["metadata"]
         while True:
-            found = await self.kubernetes.get("Secret", metadata["name"])
-            if found is None or found["metadata"]["uid"] != metadata["uid"]:
-                return
+            with suppress(PeithoError):
+                if await self._is_removed():
+                    return
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _is_removed(self) -> bool:
+        metadata = self.secret["metadata"]
+        found = await self.kubernetes.get("Secret", metadata["name"])
+        return found is None or found["metadata"]["uid"] != metadata["uid"]
 
 
 def summary(secret: Manifest, watch: PodWatch) -> Summary:
@@ -134,3 +144,11 @@ def _state(noted: Exit | None, sighting: Sighting) -> State:
 
 def _exited(end: Exit) -> State:
     return State("exited", end.code, end.reason, finished_at=end.finished_at, log=end.log)
+
+
+def ended_at_once(end: Exit) -> str:
+    """In one line: the code in Docker's words, the cluster's reason, and what the process said."""
+    reason = f" ({end.reason})" if end.reason else ""
+    lines = [line.strip() for line in end.log.splitlines() if line.strip()]
+    said = f"; its last lines: {' | '.join(lines[-_SHOWN_LINES:])}" if lines else ""
+    return f"container exited with {end.code}{reason} at its start{said}"

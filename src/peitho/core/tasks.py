@@ -34,6 +34,10 @@ class Tasks:
         task.add_done_callback(lambda _: work.close())
         return task
 
+    def finish(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
+        """Run what is done to its end, also while the program ends; it has an end of its own."""
+        return self._group.create_task(_guarded(work, name), name=name)
+
     def cancel(self) -> None:
         """End all that still runs."""
         for task in list(self._tasks):

@@ -8,7 +8,7 @@ import asyncio
 
 import structlog
 
-from peitho.clients.kubernetes import Kubernetes, Manifest
+from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
 from peitho.clients.pod_watch import PodWatch
 from peitho.core import endings
 from peitho.core.tasks import Tasks, until_done
@@ -33,11 +33,13 @@ class Vanished:
         self._labels = records.own_labels(instance) | {records.KIND: CHAINCODE}
         self._tasks = tasks
         self._looking = False
+        self._given_up: set[str] = set()
         watch.after_list(self._begin)
 
     def _begin(self) -> None:
         if not self._looking:
             self._looking = True
+            self._given_up.clear()
             self._tasks.spawn(self._look(), name="vanished Pods")
 
     async def _look(self) -> None:
@@ -51,9 +53,21 @@ class Vanished:
         """Return once no Job is left that has neither a Pod nor an end."""
         while candidates := await self._without_pod():
             for secret, job in candidates:
-                if end := await unseen_end(self._kubernetes, job, secret):
-                    await self._note(secret, job, end)
+                await self._note_end(secret, job)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _note_end(self, secret: Manifest, job: Manifest) -> None:
+        """Note the end of one, if it has ended; what is wrong with it keeps no other from its."""
+        try:
+            if end := await unseen_end(self._kubernetes, job, secret):
+                await self._note(secret, job, end)
+        except KubernetesError as error:
+            if error.code in endings.PASSING:
+                raise
+            # Removed meanwhile, or forbidden: it is looked at again after the next list.
+            self._given_up.add(_key(secret))
+            name = secret["metadata"]["name"]
+            log.warning("end not noted", secret=name, cause=str(error))
 
     async def _note(self, secret: Manifest, job: Manifest, end: Exit) -> None:
         await endings.keep(self._kubernetes, secret, end)
@@ -66,12 +80,18 @@ class Vanished:
         jobs = await self._kubernetes.find("Job", labels=self._labels)
         by_name = {job["metadata"]["name"]: job for job in jobs}
         found = await self._kubernetes.find_metadata("Secret", labels=self._labels)
-        started = ((each, by_name.get(manifests.job_name(each))) for each in found)
-        return [
-            (record, job)
-            for record, job in started
-            if job and not records.noted_exit(record) and not self._watch.see(_key(record)).pod
-        ]
+        open_ = [each for each in found if self._is_open(each)]
+        started = ((each, by_name.get(manifests.job_name(each))) for each in open_)
+        return [(record, job) for record, job in started if job]
+
+    def _is_open(self, record: Manifest) -> bool:
+        """Whether its end is not known, and no Pod of it either; a damaged record is let be."""
+        try:
+            key = _key(record)
+            is_noted = records.noted_exit(record) is not None
+        except (ValueError, KeyError, TypeError):
+            return False
+        return not (is_noted or key in self._given_up or self._watch.see(key).pod)
 
 
 async def unseen_end(kubernetes: Kubernetes, job: Manifest | None, secret: Manifest) -> Exit | None:
@@ -82,6 +102,8 @@ async def unseen_end(kubernetes: Kubernetes, job: Manifest | None, secret: Manif
     # A watch that is silent at the moment does not know of a Pod that is there.
     if await kubernetes.find("Pod", labels={records.CONTAINER: _key(secret)}):
         return None
+    if job and manifests.is_complete(job):
+        return Exit(0, finished_at=at)
     return Exit(SIGKILLED, "the Pod was deleted", at)
 
 

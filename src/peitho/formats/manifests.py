@@ -133,6 +133,12 @@ def job_name(secret: Manifest) -> str:
     return f"{metadata['name']}-{metadata['annotations'][ID][:8]}"
 
 
+def is_complete(job: Manifest) -> bool:
+    """Whether a Job is over because its process exited with 0."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)
+
+
 def finished_at(job: Manifest) -> str:
     """When a Job was over, by its own word, RFC 3339; empty while it is not."""
     for condition in job.get("status", {}).get("conditions") or []:

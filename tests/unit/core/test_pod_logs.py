@@ -107,6 +107,30 @@ async def test_a_log_that_is_refused_for_good_is_told(
         assert 10 == server.count("GET", LOG)
 
 
+@pytest.mark.parametrize(("state", "follow"), [(RUNNING, False), (ENDED, False), (ENDED, True)])
+async def test_what_is_there_or_not_is_asked_for_once(
+    tmp_path: Path, state: Manifest, *, follow: bool
+) -> None:
+    """
+    The cluster's words are told, not an empty log.
+    """
+    async with ApiServer.start() as server:
+        server.script("GET", LOG, always(lambda: refusal(500, "", "dial tcp: timeout")))
+        async with log_of(tmp_path, server, watch(told(1, state))) as log:
+            with pytest.raises(KubernetesError, match="dial tcp: timeout"):
+                await read(log, follow=follow)
+
+
+async def test_a_pod_that_goes_meanwhile_has_no_log(tmp_path: Path) -> None:
+    """
+    Its container was removed, which is no fault.
+    """
+    async with ApiServer.start() as server:
+        server.script("GET", LOG, always(lambda: refusal(404, "NotFound", "no such pod")))
+        async with log_of(tmp_path, server, watch(told(1, RUNNING))) as log:
+            assert b"" == await read(log)
+
+
 @pytest.mark.parametrize(
     "news",
     [[told(1, WAITING)], [told(1, ENDED), told(2, ENDED, "DELETED")]],

@@ -152,7 +152,6 @@ class TestEnding:
         """
         async with watching(tmp_path, *news) as (_, cache):
             assert expected == await pods.until_ended(cache, "a", "main")
-            await pods.until_gone(cache, "a", "main")
 
     async def test_a_pod_that_was_never_seen_has_not_ended(self, tmp_path: Path) -> None:
         """
@@ -199,12 +198,52 @@ class TestWithoutAPod:
         assert 2 == server.count("POST", "pods")
         assert {"dryRun": "All", "fieldValidation": "Strict"} == server.requests[0][2]
 
+    async def test_a_pod_that_is_there_is_not_kept_away(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        It may be what used up the quota, while the watch is silent.
+        """
+        monkeypatch.setattr(pods, "_POD_SECONDS", 0.01)
+        refused = always(lambda: refusal(403, "Forbidden", "exceeded quota: q"))
+        async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+            server.objects["pods/p"] = told(1)["object"] | {
+                "metadata": {"name": "p", "labels": {KEY: "a"}}
+            }
+            server.script("POST", "pods", refused, refused)
+            cache = PodWatch(kubernetes, labels={}, key=KEY)
+            async with asyncio.TaskGroup() as group:
+                explaining = group.create_task(
+                    pods.explain_no_pod(kubernetes, cache, "a", self.JOB)
+                )
+                await server.until_asked("POST", "pods", times=2)
+                assert not explaining.done()
+                explaining.cancel()
+
     async def test_a_pod_that_comes_needs_no_explanation(self, tmp_path: Path) -> None:
         """
         Nothing is asked.
         """
         async with watching(tmp_path, told(1)) as (kubernetes, cache):
             await pods.explain_no_pod(kubernetes, cache, "a", self.JOB)
+
+
+async def test_a_pod_that_no_watch_tells_of_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Until the API server has it no more.
+    """
+    monkeypatch.setattr(pods, "_LOOK_SECONDS", 0.01)
+    async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        server.objects["pods/p"] = {"metadata": {"name": "p", "labels": {KEY: "a"}}}
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(pods.until_none(kubernetes, {KEY: "a"}))
+            await server.until_asked("GET", "pods", times=3)
+            assert not looking.done()
+            del server.objects["pods/p"]
+
+    assert Exit(137, "the Pod was deleted") == looking.result()
 
 
 class TestFirst:

@@ -63,6 +63,26 @@ async def test_cancel_ends_all_that_still_runs() -> None:
         tasks.cancel()
 
 
+async def test_what_has_to_be_finished_outlasts_the_end() -> None:
+    """
+    The group waits for it, and whoever waited for it may have been cancelled.
+    """
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def undo() -> None:
+        await go.wait()
+        done.set()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = Tasks(group)
+        tasks.finish(undo(), name="undo")
+        await asyncio.sleep(0)
+        tasks.cancel()
+        go.set()
+
+    assert done.is_set()
+
+
 async def test_what_cannot_be_done_yet_is_tried_again() -> None:
     """
     Until it is done once, with the cause in the log.

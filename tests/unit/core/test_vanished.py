@@ -160,3 +160,26 @@ async def test_an_end_is_that_of_a_job_that_is_over_and_has_no_pod(
         server.objects |= {f"pods/{each['metadata']['name']}": each for each in pods}
 
         assert expected == await unseen_end(kubernetes, job_, record())
+
+
+async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(tmp_path: Path) -> None:
+    """
+    A record that is damaged, and one that may not be changed.
+    """
+    damaged, forbidden = record(), record()
+    damaged["metadata"]["name"], forbidden["metadata"]["name"] = "cc-a", "cc-b"
+    damaged["metadata"]["annotations"][records.EXIT] = "{"
+    forbidden["metadata"]["annotations"][records.ID] = "b" * 64
+    other = job()
+    other["metadata"] = other["metadata"] | {"name": manifests.job_name(forbidden)}
+    async with ApiServer.start() as server:
+        server.objects |= {"secrets/cc-a": damaged, "secrets/cc-b": forbidden}
+        server.objects |= {f"jobs/{other['metadata']['name']}": other}
+        server.objects |= {SECRET: record(), JOB: job()}
+        server.script("PATCH", "secrets/cc-b", always(lambda: refusal(403, "Forbidden", "no")))
+        async with looking(tmp_path, server):
+            await server.until_asked("PATCH", SECRET)
+            await server.until_asked("GET", "jobs", times=2)
+
+        assert END == noted(server)
+        assert 1 == server.count("PATCH", "secrets/cc-b")
