@@ -253,3 +253,23 @@ async def test_attached_output_is_complete_before_and_after_the_start(
 async def _has_said_all(calls: Calls, name: str) -> bool:
     answer = await calls.call("GET", f"/v1.47/containers/{name}/logs")
     return len(str(answer.body)) >= len(OUTPUT)
+
+
+async def test_a_stop_in_its_first_moments_is_no_failed_start(calls: Calls, peitho: Peitho) -> None:
+    """
+    The peer wants it to end, and its start had been one.
+    """
+    await calls.make_image("image-brief", "while true; do sleep 0.1; done")
+    await calls.create("brief", "image-brief")
+    async with asyncio.TaskGroup() as tasks:
+        start = tasks.create_task(calls.start("brief"))
+        await until(lambda: _runs(calls, "brief"))
+        assert 204 == (await calls.stop("brief")).status
+
+    assert 204 == start.result().status, start.result()
+    assert "chaincode started" in peitho.log.read_text()
+    await calls.remove("brief")
+
+
+async def _runs(calls: Calls, name: str) -> bool:
+    return bool("running" == (await calls.inspect(name))["State"]["Status"])

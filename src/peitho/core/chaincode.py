@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
@@ -23,9 +23,10 @@ from peitho.core import pods
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, Said, State, Summary
 from peitho.core.pod_logs import PodLog
-from peitho.core.process import Process, ended_at_once, summary
+from peitho.core.process import Process, summary
 from peitho.core.publishing import Publisher, get
 from peitho.core.readers import Readers
+from peitho.core.settling import Settling
 from peitho.core.tasks import Tasks
 from peitho.core.tokens import Tokens, blob_scope
 from peitho.errors import (
@@ -90,6 +91,7 @@ class Chaincodes:
         self.options = options
         self.tasks = tasks
         self.waits: Counter[str] = Counter()
+        self.settling = Settling()
         self._tokens = tokens
         self._readers: dict[str, Readers] = {}
 
@@ -255,22 +257,8 @@ class Chaincode:
         seconds = time.monotonic() - began
         metrics.START_SECONDS.labels("started").observe(seconds)
         log.info("chaincode started", name=self._name, duration_seconds=round(seconds, 3))
-        await self._settle()
+        await self._all.settling.watch(self._process, seconds=self._options.settle_seconds)
         return True
-
-    async def _settle(self) -> None:
-        """
-        Watch the new process for a moment: one that ends at once tells why by this call alone.
-
-        Peers go on at the chaincode's REGISTER and not at this answer, and of `wait` they show
-        nothing but the code (Fabric 2.5.16, core/chaincode/runtime_launcher.go).
-        """
-        if not self._options.settle_seconds:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._options.settle_seconds):
-                end = await pods.until_ended(self._watch, self._process.key, CHAINCODE)
-                raise StartFailed(ended_at_once(end))
 
     async def stop(self) -> bool:
         """Return once the process is gone, its exit code on the record; False if none ran."""
@@ -372,6 +360,7 @@ class Chaincode:
 
     async def _end(self) -> Exit:
         """Delete the Job, so that no Pod comes any more, and its Pod; return when it is over."""
+        self._all.settling.stop(self._process)
         pod = self._process.sighting.pod
         await self._kubernetes.delete("Job", manifests.job_name(self._secret))
         label = {records.CONTAINER: self._process.key}

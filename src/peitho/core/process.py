@@ -25,7 +25,6 @@ log = structlog.get_logger()
 
 # How often the cluster is asked about what its watch does not tell.
 _LOOK_SECONDS = 1.0
-_SHOWN_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +143,3 @@ def _state(noted: Exit | None, sighting: Sighting) -> State:
 
 def _exited(end: Exit) -> State:
     return State("exited", end.code, end.reason, finished_at=end.finished_at, log=end.log)
-
-
-def ended_at_once(end: Exit) -> str:
-    """In one line: the code in Docker's words, the cluster's reason, and what the process said."""
-    reason = f" ({end.reason})" if end.reason else ""
-    lines = [line.strip() for line in end.log.splitlines() if line.strip()]
-    said = f"; its last lines: {' | '.join(lines[-_SHOWN_LINES:])}" if lines else ""
-    return f"container exited with {end.code}{reason} at its start{said}"

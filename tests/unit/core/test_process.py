@@ -10,7 +10,7 @@ import pytest
 from peitho.clients.pod_watch import PodWatch
 from peitho.core import process
 from peitho.core.container import State
-from peitho.core.process import Process, ended_at_once
+from peitho.core.process import Process
 from peitho.formats import manifests, records
 from peitho.formats.pods import Exit
 from peitho.formats.records import ContainerSpec
@@ -135,16 +135,3 @@ async def test_a_wait_outlasts_the_cluster(
                 server.objects[JOB] = job("Failed")
 
         assert waiting.done()
-
-
-def test_an_end_at_the_start_is_told_in_one_line() -> None:
-    """
-    With the code, the reason, and the last lines that it said.
-    """
-    end = Exit(3, "OOMKilled", AT, "\n".join([*(f"line {n}" for n in range(30)), " last "]))
-
-    told = ended_at_once(end)
-
-    assert told.startswith("container exited with 3 (OOMKilled) at its start; its last lines: ")
-    assert told.endswith("line 28 | line 29 | last")
-    assert 20 == told.count("|") + 1
