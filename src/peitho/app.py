@@ -76,6 +76,7 @@ async def _run(
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
             log.info("peitho stopping")
+        await services.sweeper.keep_usage()
         tasks.cancel()
         services.builds.runs.close()
 

@@ -83,14 +83,23 @@ class Sweeper:
         """For ever; what goes wrong is logged and tried again at the next sweep."""
         while True:
             self._changed.clear()
+            await self.keep_usage()
             if self._options.enable:
                 await self._try()
             await self._rest()
 
+    async def keep_usage(self) -> None:
+        """Write down which peers use what, swept or not; what goes wrong is logged."""
+        try:
+            await self._usage.save({image.name for image in self._images.list()})
+        except PeithoError as error:
+            log.warning("usage of images not kept", cause=str(error))
+        except Exception:
+            log.exception("usage of images not kept")
+
     async def _try(self) -> None:
         try:
             await self.sweep(dry_run=False)
-            await self._usage.save({image.name for image in self._images.list()})
             if self._runs:  # last: the daemon of builds may be away
                 await self._runs.clear_leftovers()
         except PeithoError as error:

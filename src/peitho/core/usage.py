@@ -20,16 +20,23 @@ from peitho.clients.storage import Storage
 log = structlog.get_logger()
 
 _FILE = "usage.json"
+# Notes that are older are of a Peitho that was away, or could not write: peers may have come since.
+_FRESH_SECONDS = 3600.0
 
 
 class Usage:
-    """Remembers peers and their images; what is not saved yet is lost by a crash, and harmless."""
+    """
+    Remembers peers and their images; what is not saved yet is lost by a crash, and harmless.
+
+    No image counts as unseen for longer than notes have been kept without a gap.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._open: Counter[str] = Counter()
         self._peers: dict[str, float] = {}
         self._images: dict[str, tuple[str, float]] = {}
+        self._kept_since = time.time()
         self._read()
 
     @contextmanager
@@ -56,7 +63,9 @@ class Usage:
     def seen_at(self, image: str, *, default: float) -> float:
         """When the peer that last used an image was last seen."""
         peer, at = self._images.get(image, ("", default))
-        return time.time() if peer in self._open else max(at, self._peers.get(peer, 0.0))
+        if peer in self._open:
+            return time.time()
+        return max(at, self._peers.get(peer, 0.0), self._kept_since)
 
     async def save(self, images: Collection[str]) -> None:
         """Forget all but these images and their peers, and write them down.  Raises StorageFull."""
@@ -65,7 +74,8 @@ class Usage:
             self._peers[peer] = time.time()
         used = {peer for peer, _ in self._images.values()}
         self._peers = {peer: at for peer, at in self._peers.items() if peer in used}
-        content = {"peers": self._peers, "images": self._images}
+        kept = {"since": self._kept_since, "until": time.time()}
+        content = {"kept": kept, "peers": self._peers, "images": self._images}
         # Made here, where nobody changes it meanwhile; only the disk is waited for elsewhere.
         await asyncio.to_thread(self._storage.save_file, _FILE, json.dumps(content).encode())
 
@@ -77,8 +87,12 @@ class Usage:
                 str(name): (str(peer), float(at))
                 for name, (peer, at) in found.get("images", {}).items()
             }
-        except (ValueError, TypeError, AttributeError) as error:
-            # Then all images count as used now: nothing goes too early.
+            kept = found.get("kept", {"since": 0, "until": 0})
+            since, until = float(kept["since"]), float(kept["until"])
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            # Then all images count as seen now: nothing goes too early.
             log.warning("usage of images is damaged and forgotten", cause=str(error))
             return
         self._peers, self._images = peers, images
+        if time.time() - until < _FRESH_SECONDS:
+            self._kept_since = since

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from peitho import options
 from peitho.api.services import Services
 from peitho.clients.build_cache import BuildCache, KeptBuild
 from peitho.core import sweeper
-from peitho.formats import manifests, records
+from peitho.core.usage import Usage
+from peitho.formats import images, manifests, records
 from peitho.formats.pods import Exit
 from peitho.formats.records import ContainerSpec
 from peitho.settings import Settings
@@ -281,13 +283,32 @@ class TestImages:
         async with peitho(tmp_path) as (services, _):
             for name in ("lost", "kept", "new"):
                 await services.images.build(name, chunks(context()))
-            services.storage.save_file("usage.json", json.dumps({"images": used}).encode())
+            noted = {"kept": {"since": 0, "until": time.time()}, "images": used}
+            services.storage.save_file("usage.json", json.dumps(noted).encode())
 
         async with peitho(tmp_path, images={"retention": 100}) as (services, _):
             with services.usage.serving("peer of kept"):
                 swept = await found(services)
 
             assert ["lost"] == [name for _, name, _ in swept]
+
+    @pytest.mark.parametrize("content", [None, b"{", b'{"images": {}}'])
+    async def test_none_goes_whose_use_is_unknown(
+        self, tmp_path: Path, content: bytes | None
+    ) -> None:
+        """
+        However old it is: its peer may have used it each day, as far as is known.
+        """
+        async with peitho(tmp_path) as (services, _):
+            image = (await services.images.build("mycc", chunks(context()))).image
+            old = replace(image, created=LONG_AGO)
+            services.storage.save_image("mycc", images.to_json(old))
+            if content:
+                services.storage.save_file("usage.json", content)
+
+        async with peitho(tmp_path) as (services, _):
+            assert [LONG_AGO] == [each.created for each in services.images.list()]
+            assert [] == await found(services)
 
     async def test_a_store_that_is_nearly_full_is_told(self, tmp_path: Path) -> None:
         """
@@ -345,7 +366,7 @@ class TestTheDataDirectory:
 class TestForEver:
     async def test_a_sweep_that_goes_wrong_is_told_and_tried_again(self, tmp_path: Path) -> None:
         """
-        And the use of the images that there are is written down after each that went well.
+        And the use of the images that there are is written down before each.
         """
         async with peitho(tmp_path, sweeper={"interval": 0.01}) as (services, cluster):
             await created(services, cluster, "forgotten", created=LONG_AGO)
@@ -387,6 +408,24 @@ class TestForEver:
             services.sweeper.follow(options.sweeper(wanted))
             await until(lambda: "forgotten" not in str(cluster.objects))
             task.cancel()
+
+    async def test_while_it_is_off_the_use_of_images_is_kept(self, tmp_path: Path) -> None:
+        """
+        Once it is on again, or for one sweep by hand, no image goes that a peer used meanwhile.
+        """
+        off = {"interval": 0.01, "enable": False}
+        async with (
+            peitho(tmp_path, sweeper=off) as (services, cluster),
+            asyncio.TaskGroup() as group,
+        ):
+            await created(services, cluster, "mycc")
+            services.usage.touch("mycc", "10.0.0.1")
+            task = group.create_task(services.sweeper.run())
+            await until(lambda: services.storage.read_file("usage.json") is not None)
+            task.cancel()
+
+            used = Usage(services.storage).used_at("mycc", default=0)
+            assert services.usage.used_at("mycc", default=0) == used > 0
 
 
 async def warnings(services: Services) -> set[str]:

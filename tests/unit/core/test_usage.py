@@ -21,12 +21,47 @@ def usage(storage: Storage) -> Usage:
     return Usage(storage)
 
 
-def test_an_image_that_nobody_used_is_as_old_as_it_is(usage: Usage) -> None:
+def test_an_image_that_nobody_used_is_as_old_as_it_is(storage: Storage) -> None:
     """
-    One from before there were notes, for instance.
+    One from before there were notes, for instance; its peer may have been seen until they began.
     """
+    before = time.time()
+
+    usage = Usage(storage)
+
     assert 7.0 == usage.used_at("mycc", default=7.0)
-    assert 7.0 == usage.seen_at("mycc", default=7.0)
+    assert before <= usage.seen_at("mycc", default=7.0) <= time.time()
+
+
+@pytest.mark.parametrize(("gap", "is_kept"), [(3500, True), (3700, False)])
+def test_a_gap_in_the_notes_makes_all_images_seen_after_it(
+    storage: Storage, gap: float, *, is_kept: bool
+) -> None:
+    """
+    While Peitho was away no peer could be seen; a restart is no gap.
+    """
+    began = time.time()
+    kept = {"since": 5.0, "until": began - gap}
+    content = {"kept": kept, "peers": {"10.0.0.1": 8.0}, "images": {"mycc": ["10.0.0.1", 6.0]}}
+    storage.save_file("usage.json", json.dumps(content).encode())
+
+    usage = Usage(storage)
+
+    assert 6.0 == usage.used_at("mycc", default=0)
+    assert is_kept == (8.0 == usage.seen_at("mycc", default=0))
+    assert is_kept == (5.0 == usage.seen_at("other", default=0))
+    assert is_kept == (usage.seen_at("mycc", default=0) < began)
+
+
+async def test_notes_are_kept_without_a_gap_over_restarts(storage: Storage) -> None:
+    """
+    An image that nobody used since they began is older at each.
+    """
+    usage = Usage(storage)
+    began = usage.seen_at("mycc", default=0)
+    await usage.save(set())
+
+    assert began == Usage(storage).seen_at("mycc", default=0)
 
 
 async def test_what_was_noted_outlives_a_restart(usage: Usage, storage: Storage) -> None:
@@ -134,6 +169,7 @@ async def test_an_image_that_is_gone_is_forgotten_and_its_peer_with_it(
         b'{"images": {"mycc": 1}}',
         b'{"images": {"mycc": ["10.0.0.1"]}}',
         b'{"images": {"mycc": ["10.0.0.1", null]}}',
+        b'{"kept": {"since": 0}}',
     ],
 )
 async def test_a_damaged_file_is_forgotten_and_told(storage: Storage, content: bytes) -> None:
@@ -141,6 +177,7 @@ async def test_a_damaged_file_is_forgotten_and_told(storage: Storage, content: b
     Nothing goes too early for it, and the next save mends it.
     """
     storage.save_file("usage.json", content)
+    before = time.time()
 
     with structlog.testing.capture_logs() as logs:
         usage = Usage(storage)
@@ -148,7 +185,8 @@ async def test_a_damaged_file_is_forgotten_and_told(storage: Storage, content: b
     assert [("warning", "usage of images is damaged and forgotten")] == [
         (each["log_level"], each["event"]) for each in logs
     ]
-    assert 7.0 == usage.used_at("mycc", default=7.0) == usage.seen_at("mycc", default=7.0)
+    assert 7.0 == usage.used_at("mycc", default=7.0)
+    assert before <= usage.seen_at("mycc", default=7.0)
     usage.touch("mycc", "10.0.0.1")
     await usage.save({"mycc"})
     assert usage.used_at("mycc", default=0) == Usage(storage).used_at("mycc", default=0)
