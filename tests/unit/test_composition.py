@@ -5,6 +5,8 @@ Whole builds and launches after a change are told by tests/journeys.
 """
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -98,6 +100,9 @@ def settings(directory: Path, **keys: object) -> Settings:
 @asynccontextmanager
 async def composer(directory: Path) -> AsyncIterator["Composer"]:
     """Makes the parts, as often as wanted, before a cluster and a daemon that is away."""
+    (directory / "data").mkdir()
+    noted = {"kept": {"since": 0, "until": time.time()}}  # else each make has its own beginning
+    (directory / "data/usage.json").write_text(json.dumps(noted))
     async with (
         ApiServer.start() as cluster,
         cluster.client(directory) as kubernetes,
