@@ -10,11 +10,12 @@ from contextlib import suppress
 
 import structlog
 
-from peitho import composition, live, logs, metrics
+from peitho import composition, live, logs, metrics, options
 from peitho.composition import Composition
 from peitho.core import admission
 from peitho.errors import PeithoError, TemplateRefused
 from peitho.live import Change
+from peitho.settings import Settings
 from peitho.sources import Loaded, SettingsError, Source
 
 log = structlog.get_logger()
@@ -60,9 +61,7 @@ class Reloading:
         try:
             loaded = await asyncio.to_thread(self._source.load)
             change = live.change(self._running, loaded.settings)
-            trials = composition.templates(change.settings)
-            if trials != composition.templates(self._running):
-                await admission.check(parts.kubernetes, trials)
+            await self._check(change.settings, parts)
         except SettingsError as error:
             _refuse(error.problems)
             return True
@@ -75,6 +74,15 @@ class Reloading:
         self._apply(change, parts)
         logs.warn_of_settings(loaded.notes)
         return True
+
+    async def _check(self, wanted: Settings, parts: Composition) -> None:
+        """Ask those who know.  Raises SettingsError, TemplateRefused, Unavailable."""
+        account = options.account(wanted.docker.registry)
+        if problems := parts.account.obstacles(account):
+            raise SettingsError(problems)
+        trials = composition.templates(wanted)
+        if trials != composition.templates(self._running):
+            await admission.check(parts.kubernetes, trials)
 
     def _apply(self, change: Change, parts: Composition) -> None:
         metrics.SETTINGS_REFUSED.set(0)

@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from structlog.typing import EventDict
 
 from peitho import composition, reloading
+from peitho.clients.registry_calls import Credentials
 from peitho.composition import Composition
 from peitho.core.tasks import Tasks
 from peitho.reloading import Reloading
@@ -260,6 +261,24 @@ async def test_a_file_that_a_variable_names_is_looked_at(tmp_path: Path) -> None
         found = it.parts.account.read()
         assert found is not None
         assert "two" == found.password
+
+
+async def test_an_account_in_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """
+    The one in use stays.
+    """
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(f"of {name}")
+    registry = "docker: {registry: {username: u, password-file: %s}}\n"
+    async with scene(tmp_path, registry % (tmp_path / "first")) as (it, _):
+        told = await it.becomes(registry % (tmp_path / "typo"))
+
+        cause = f"{tmp_path / 'typo'} cannot be read: FileNotFoundError"
+        assert [f"docker.registry.password-file: {cause}"] == told["problems"]
+        assert (it.parts.account.read(), refused()) == (Credentials("u", "of first"), 1)
+
+        assert "settings followed" == (await it.becomes(registry % (tmp_path / "second")))["event"]
+        assert (it.parts.account.read(), refused()) == (Credentials("u", "of second"), 0)
 
 
 class Broken(Source):

@@ -23,26 +23,51 @@ class Account:
     username_file: Path | None = None
     password_file: Path | None = None
     _last: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
+    _unread: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def read(self) -> Credentials | None:
-        """As it is now; None if there is none.  A file that cannot be read leaves the last."""
+        """
+        As it is now; None if there is none, or if half of it is in a file that was never read.
+
+        A file that cannot be read leaves what was last in it.
+        """
         username = self._content(self.username_file, self.username)
         password = self._content(self.password_file, self.password)
-        return Credentials(username, password) if username or password else None
+        if username is None or password is None or not (username or password):
+            return None
+        return Credentials(username, password)
+
+    def obstacles(self, other: "Account") -> list[str]:
+        """Why this one cannot become another: each file that it does not have and cannot read."""
+        files = {"username-file": other.username_file, "password-file": other.password_file}
+        found = []
+        for key, file in files.items():
+            if file is None or file in (self.username_file, self.password_file):
+                continue
+            try:
+                self._last[file] = file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                cause = type(error).__name__
+                found.append(f"docker.registry.{key}: {file} cannot be read: {cause}")
+        return found
 
     def become(self, other: "Account") -> None:
         """Be another from now on, for all who have this one."""
         self.username, self.password = other.username, other.password
         self.username_file, self.password_file = other.username_file, other.password_file
 
-    def _content(self, file: Path | None, otherwise: str) -> str:
+    def _content(self, file: Path | None, otherwise: str) -> str | None:
         if file is None:
             return otherwise
         try:
             self._last[file] = file.read_text().strip()
+            self._unread.discard(file)
         except (OSError, UnicodeDecodeError) as error:
-            log.warning("credentials file not read", file=str(file), cause=type(error).__name__)
-        return self._last.get(file, otherwise)
+            if file not in self._unread:  # told once, however often it is used
+                cause = type(error).__name__
+                log.warning("credentials file not read", file=str(file), cause=cause)
+            self._unread.add(file)
+        return self._last.get(file, otherwise or None)
 
 
 class Registries:

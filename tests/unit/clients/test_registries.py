@@ -2,6 +2,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from peitho.clients.registries import Account, Registries
 from peitho.clients.registry_calls import Credentials, Endpoint
@@ -50,6 +51,43 @@ def test_an_account_becomes_another(tmp_path: Path) -> None:
     assert account.read() == Credentials("other", "two")
     account.become(Account())
     assert account.read() is None
+
+
+def test_half_an_account_is_none(tmp_path: Path) -> None:
+    """
+    A password that was never read is not taken for an empty one; that is told once.
+    """
+    password = tmp_path / "password"
+    account = Account("robot", password_file=password)
+    with structlog.testing.capture_logs() as told:
+        assert account.read() is None
+        assert account.read() is None
+    assert ["credentials file not read"] == [each["event"] for each in told]
+
+    password.write_text("one")
+    assert account.read() == Credentials("robot", "one")
+    password.unlink()
+    with structlog.testing.capture_logs() as told:
+        assert account.read() == Credentials("robot", "one")
+    assert 1 == len(told)
+
+
+def test_a_new_file_that_cannot_be_read_is_an_obstacle(tmp_path: Path) -> None:
+    """
+    Its content is told to nobody; one that was named before is none, and one that can is known.
+    """
+    away, odd, good = (tmp_path / name for name in ("away", "odd", "good"))
+    odd.write_bytes(b"secret\xff")
+    good.write_text("one")
+    account = Account("robot", password_file=away)
+
+    assert [] == account.obstacles(Account("other", password_file=away))
+    assert [
+        f"docker.registry.username-file: {odd} cannot be read: UnicodeDecodeError"
+    ] == account.obstacles(Account(username_file=odd, password_file=good))
+    good.unlink()
+    account.become(Account("other", password_file=good))
+    assert account.read() == Credentials("other", "one")
 
 
 async def test_ours_has_the_account_and_others_are_asked_as_nobody() -> None:
