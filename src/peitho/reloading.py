@@ -53,8 +53,15 @@ class Reloading:
         self._told.clear()
         before, self._noticed = self._noticed, await asyncio.to_thread(self._source.digest)
         is_new = self._noticed == before and self._noticed != self._dealt_with
-        if (is_told or is_new) and await self._reload(parts):
+        if not (is_told or is_new):
+            return
+        try:
+            if await self._reload(parts):
+                self._dealt_with = self._noticed
+        except Exception:
             self._dealt_with = self._noticed
+            metrics.SETTINGS_REFUSED.set(1)
+            raise
 
     async def _reload(self, parts: Composition) -> bool:
         """Go by what is there now, unless it is wrong; False if that cannot be told yet."""

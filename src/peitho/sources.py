@@ -29,6 +29,8 @@ Tree = dict[str, Any]
 # More than one of YAML's own signs.
 _QUOTED = re.compile(r"'[^'<]{2,}'")
 _CAPITAL = re.compile(r"([A-Z])")
+# What PyYAML raises for a value that only looks like a date, a number, or what its tag says.
+_ODD_VALUE = (ValueError, LookupError, AttributeError, RecursionError)
 # Keys that are read for the Go project's files, and what is said of them where they are set.
 MEANINGLESS = {
     "log.development": "has no meaning here",
@@ -206,7 +208,7 @@ class _Gathered:
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(f"{name}: {value} cannot be read: {error}")
             return False
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, *_ODD_VALUE) as error:
             self.problems.append(f"{name}: is not YAML: {_place(error)}")
         return True
 
@@ -250,7 +252,7 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read: {error}")
         return {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *_ODD_VALUE) as error:
         problems.append(f"{file}: is not YAML: {_place(error)}")
         return {}
     if tree is None:
@@ -261,8 +263,10 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
     return typing.cast("Tree", tree)
 
 
-def _place(error: yaml.YAMLError) -> str:
+def _place(error: Exception) -> str:
     """Where it is, and what is wrong; not what stands there, which may be a password."""
+    if isinstance(error, _ODD_VALUE):
+        return f"a value is not what it looks like, a date for instance ({type(error).__name__})"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return type(error).__name__
     mark, problem = error.problem_mark, _QUOTED.sub("'...'", error.problem or "")

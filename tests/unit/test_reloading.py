@@ -16,7 +16,7 @@ from peitho.clients.registry_calls import Credentials
 from peitho.composition import Composition
 from peitho.core.tasks import Tasks
 from peitho.reloading import Reloading
-from peitho.sources import Source
+from peitho.sources import Loaded, Source
 from tests.journeys.observe import until
 from tests.unit.double import ApiServer, always, refusal, watch
 
@@ -282,12 +282,17 @@ async def test_an_account_in_a_file_that_is_not_there_is_refused(tmp_path: Path)
 
 
 class Broken(Source):
-    """One that fails in a way that nobody thought of."""
+    """One that fails in ways that nobody thought of."""
 
     def digest(self) -> bytes:
         if self.file and self.file.read_text() == "broken":
             raise ZeroDivisionError
         return super().digest()
+
+    def load(self) -> Loaded:
+        if self.file and self.file.read_text() == "odd":
+            raise ZeroDivisionError
+        return super().load()
 
 
 async def test_a_fault_of_ours_is_told_and_is_not_the_end(tmp_path: Path) -> None:
@@ -298,6 +303,19 @@ async def test_a_fault_of_ours_is_told_and_is_not_the_end(tmp_path: Path) -> Non
         assert "settings not looked at" == (await it.becomes("broken"))["event"]
         it.file.write_text(OTHER)
         await until(lambda: "settings followed" == it.told[-1]["event"])
+
+
+async def test_a_file_that_brings_out_a_fault_of_ours_is_refused(tmp_path: Path) -> None:
+    """
+    Once: it is looked at again when it is another.
+    """
+    async with scene(tmp_path, GOOD, kind=Broken) as (it, _):
+        assert "settings not looked at" == (await it.becomes("odd"))["event"]
+        assert ("a", 1) == (it.team, refused())
+        assert [] == await it.later()
+
+        assert "settings followed" == (await it.becomes(OTHER))["event"]
+        assert ("b", 0) == (it.team, refused())
 
 
 class TestLog:
