@@ -56,8 +56,8 @@ class Reloading:
         if not (is_told or is_new):
             return
         try:
-            if await self._reload(parts):
-                self._dealt_with = self._noticed
+            # What cannot be told yet is dealt with no more, even if it once was.
+            self._dealt_with = self._noticed if await self._reload(parts) else b""
         except Exception:
             self._dealt_with = self._noticed
             metrics.SETTINGS_REFUSED.set(1)

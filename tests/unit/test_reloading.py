@@ -207,6 +207,22 @@ async def test_a_cluster_that_is_away_is_asked_again(tmp_path: Path) -> None:
         assert "b" == it.team
 
 
+async def test_a_file_that_was_refused_is_asked_about_again_at_a_word(tmp_path: Path) -> None:
+    """
+    And again while the cluster is away: it may know the class by now.
+    """
+    async with scene(tmp_path, GOOD) as (it, looks):
+        unknown = always(lambda: refusal(422, "Invalid", "no such class"))
+        it.cluster.script("POST", "pods", unknown)
+        assert "settings refused" == (await it.becomes(OTHER))["event"]
+
+        it.cluster.objects.clear()  # the double has made what it was asked to try
+        it.cluster.script("POST", "pods", watch(dies=True))
+        assert "settings not checked yet" == (await it.told_of(looks.tell))["event"]
+        await it.tells("settings not checked yet", "settings followed")
+        assert ("b", 0) == (it.team, refused())
+
+
 async def test_the_cluster_is_not_asked_about_templates_that_stay(tmp_path: Path) -> None:
     """
     While it is away, all else is followed.
