@@ -132,7 +132,7 @@ class PodWatch:
         self._wake(key)
 
     def _forget(self, key: str) -> None:
-        self._gone[key] = self._pods.pop(key)
+        self._gone[key] = _remembered(self._pods.pop(key))
         if len(self._gone) > _REMEMBERED_GONE:
             self._gone.popitem(last=False)
         self._wake(key)
@@ -159,9 +159,19 @@ class PodWatch:
             listener(key)
 
 
+def _remembered(pod: Manifest) -> Manifest:
+    """What is kept of a Pod that is gone: whose it was and how it ended, not what it was to be."""
+    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+    return {"metadata": metadata, "status": pod.get("status", {})}
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen"."""
+    """
+    A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen".
+
+    Of one that is gone, metadata and status are left.
+    """
 
     pod: Manifest | None
     gone: bool
