@@ -35,8 +35,9 @@ RECORD_KEY = "container.json"
 FILES_KEY = "files.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
 
+# A host name has 253 characters at most; without a bound, a long command would take very long.
 # Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
-_PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]+:\d{1,5})(?!\d)")
+_PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]{1,255}:\d{1,5})(?!\d)")
 # A label's value holds 63 characters, a container's ID has 64.
 _LABEL_CHARACTERS = 32
 

@@ -158,6 +158,9 @@ def test_how_a_container_ended_is_read_as_it_was_noted() -> None:
         ("npm start -- --peer.address [fd00::1]:7052", "[fd00::1]:7052"),
         ("/bin/sh -c 'java -jar cc.jar --peerAddress peer0:7052'", ""),
         ("chaincode -peer.address=peer0:123456", ""),
+        (f"chaincode -peer.address={'p' * 255}:7052", f"{'p' * 255}:7052"),
+        (f"chaincode -peer.address={'p' * 256}:7052", ""),
+        ("-peer.address=" * 75_000, ""),  # nothing that takes long
         ("", ""),
     ],
 )
