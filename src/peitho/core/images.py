@@ -64,7 +64,8 @@ class Images:
         self._storage = storage
         self._provenance = provenance
         self.limits = limits
-        # Builds are put together in threads: no layer is dropped while its image is noted.
+        # Builds are put together in threads: no layer is dropped while its image is noted.  It is
+        # held for as long as the disk takes, so that only threads may wait for it.
         self._noting = threading.Lock()
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> Built:
@@ -107,19 +108,15 @@ class Images:
         """All chaincode images."""
         return [images.from_json(record) for record in self._storage.images()]
 
-    def remove(self, name: str) -> Image:
-        """Drop an image, and its layer if no other image has it."""
-        image = self.forget(name)
+    async def remove(self, name: str) -> Image:
+        """Drop an image, and its layer if no other image has it.  Raises NotFound."""
+        image = await asyncio.to_thread(self._remove, name)
         log.info("image removed", image=image.name)
         return image
 
-    def forget(self, name: str) -> Image:
-        """Drop an image that is elsewhere by now."""
-        with self._noting:
-            image = self.get(name)
-            self._storage.remove_image(image.name)
-            self._drop_layer(image.layer)
-        return image
+    async def forget(self, image: Image) -> None:
+        """Drop an image that is elsewhere by now, unless another has its name meanwhile."""
+        await asyncio.to_thread(self._forget, image)
 
     def _build(self, name: str, archive: Path, directory: Path) -> Built:
         with room(), archive.open("rb") as context:
@@ -151,6 +148,21 @@ class Images:
             architecture=self._provenance.architecture(_digest(added)),
             created=now(),
         )
+
+    def _remove(self, name: str) -> Image:
+        with self._noting:
+            image = self.get(name)
+            self._drop(image)
+        return image
+
+    def _forget(self, image: Image) -> None:
+        with self._noting:
+            if self.find(image.name) == image:
+                self._drop(image)
+
+    def _drop(self, image: Image) -> None:
+        self._storage.remove_image(image.name)
+        self._drop_layer(image.layer)
 
     def _note(self, image: Image) -> bool:
         """Keep an image's record; False if an equal image went, and the layer with it."""

@@ -58,7 +58,7 @@ class Delivery:
 
     async def remove(self, name: str) -> Image:
         """Drop it, and its layer if no other image has it."""
-        return self._images.remove(name)
+        return await self._images.remove(name)
 
 
 async def get(publisher: Publisher, name: str) -> Published:

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -23,7 +23,7 @@ from peitho.clients.registry_uploads import Source, bytes_source, file_source
 from peitho.clients.storage import Storage
 from peitho.core.images import Built, Images
 from peitho.core.publishing import Published, get
-from peitho.errors import InvalidArgument, NotFound, PeithoError, Unavailable, Unsupported
+from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats import oci, references, repositories
 from peitho.formats.images import Image
 from peitho.formats.oci import Appended, Base, Descriptor
@@ -75,7 +75,7 @@ class Pushing:
         self._holders: OrderedDict[str, str] = OrderedDict()
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._in_flight = 0
-        self._pushed: set[str] = set()
+        self._pushed: list[Image] = []
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> Built:
         """
@@ -83,9 +83,8 @@ class Pushing:
 
         Raises what `Images.build` does, RegistryError, Unavailable.
         """
-        with self._in_data_directory():
+        async with self._in_data_directory():
             built = await self._images.build(name, context)
-            self._pushed.discard(built.image.name)
             published = await self._push(built.image)
         return Built(published.image, built.recipe)
 
@@ -146,14 +145,14 @@ class Pushing:
         image = self._images.find(name)
         if image is None:
             return None
-        with self._in_data_directory():
+        async with self._in_data_directory():
             return await self._push(image)
 
-    async def _push(self, image: Image) -> Published:
-        place = self._place(image.name)
+    async def _push(self, kept: Image) -> Published:
+        place = self._place(kept.name)
         registry = await self._registries.own()
-        origin = await self._origin(image)
-        image = oci.normalized(image, architecture=origin.base.architecture)
+        origin = await self._origin(kept)
+        image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
         if await registry.digest(place.repository, place.tag) != appended.digest:
             await self._send(
@@ -161,7 +160,7 @@ class Pushing:
             )
         published = Published(image, self._reference(place, appended.digest))
         _remember(self._known, image.name, published)
-        self._pushed.add(image.name)
+        self._pushed.append(kept)
         log.info("image pushed", image=image.name, reference=published.reference)
         return published
 
@@ -260,8 +259,8 @@ class Pushing:
     def _shared(self) -> str:
         return f"{self._project}/{_SHARED}" if self._project else _SHARED
 
-    @contextmanager
-    def _in_data_directory(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _in_data_directory(self) -> AsyncIterator[None]:
         """While an image is there; with the last of them, all that are pushed are dropped."""
         self._in_flight += 1
         try:
@@ -269,11 +268,8 @@ class Pushing:
         finally:
             self._in_flight -= 1
             # Not before: a layer may be of an image whose record is not written yet.
-            if not self._in_flight:
-                for name in self._pushed:
-                    with suppress(NotFound):
-                        self._images.forget(name)
-                self._pushed.clear()
+            while self._pushed and not self._in_flight:
+                await self._images.forget(self._pushed.pop())
 
 
 @dataclass(frozen=True, slots=True)

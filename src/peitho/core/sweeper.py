@@ -129,7 +129,7 @@ class Sweeper:
                 await self._chaincodes.of(removal.secret).remove()
         named = (self._images.find(_noted(secret, records.IMAGE)) for secret in world.secrets)
         in_use = {image.name for image in named if image}
-        found += self._sweep_images(in_use, dry_run=dry_run)
+        found += await self._sweep_images(in_use, dry_run=dry_run)
         found += self._sweep_builds(dry_run=dry_run)
         for each in found:
             log.info("swept", kind=each.kind, name=each.name, why=each.why, dry_run=dry_run)
@@ -168,7 +168,7 @@ class Sweeper:
         else:
             self._refused_since.pop(peer, None)
 
-    def _sweep_images(self, in_use: set[str], *, dry_run: bool) -> list[Finding]:
+    async def _sweep_images(self, in_use: set[str], *, dry_run: bool) -> list[Finding]:
         stored = [
             StoredImage(
                 name=image.name,
@@ -183,7 +183,7 @@ class Sweeper:
         for image, why in sweeping.images(stored, in_use, time.time(), self._options.policy):
             found.append(Finding("image", image.name, why))
             if not dry_run:
-                self._images.remove(image.name)
+                await self._images.remove(image.name)
         return found
 
     def _sweep_builds(self, *, dry_run: bool) -> list[Finding]:

@@ -219,33 +219,41 @@ async def test_a_shared_layer_stays_until_its_last_image_goes(
     layer = (await images.build("one", chunks(context()))).image.layer
     await images.build("two", chunks(context()))
 
-    images.remove("one")
+    await images.remove("one")
     assert storage.blob(layer) is not None
-    images.remove("two:latest")
+    await images.remove("two:latest")
 
     assert storage.blob(layer) is None
     with pytest.raises(NotFound, match="No such image: one:latest"):
-        images.remove("one")
+        await images.remove("one")
 
 
 class Halting(Storage):
-    """A data directory where a layer may be written, and its build wait for a word to go on."""
+    """A data directory where what was written may wait for a word to go on."""
 
-    halts = False
+    halts = ""
 
     def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
         """Keep what is written; then halt, once."""
         added = super().add_blob(write)
-        if self.halts:
-            self.halts = False
-            self.halted.set()
-            assert self.word.wait(10)
+        self._wait("layer")
         return added
 
-    def halt(self) -> None:
-        """With the next layer."""
+    def save_image(self, name: str, record: bytes) -> None:
+        """Keep a record; then halt, once."""
+        super().save_image(name, record)
+        self._wait("record")
+
+    def halt(self, what: str) -> None:
+        """With the next layer or record."""
         self.halted, self.word = threading.Event(), threading.Event()
-        self.halts = True
+        self.halts = what
+
+    def _wait(self, what: str) -> None:
+        if self.halts == what:
+            self.halts = ""
+            self.halted.set()
+            assert self.word.wait(10)
 
 
 async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_again(
@@ -258,16 +266,56 @@ async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_agai
     storage = Halting(tmp_path)
     images = Images(storage, Provenance(), limits=Limits())
     await images.build("one", chunks(context()))
-    storage.halt()
+    storage.halt("layer")
 
     async with asyncio.TaskGroup() as group:
         building = group.create_task(images.build("two", chunks(context())))
         await asyncio.to_thread(storage.halted.wait)
-        images.remove("one")
+        await images.remove("one")
         storage.word.set()
 
     assert [building.result().image] == images.list()
     assert storage.blob(building.result().image.layer) is not None
+
+
+async def test_a_slow_disk_keeps_only_those_waiting_who_need_it(tmp_path: Path) -> None:
+    """
+    An image goes when the record of another is written, and all else goes on meanwhile.
+    """
+    Storage.open(tmp_path)
+    storage = Halting(tmp_path)
+    images = Images(storage, Provenance(), limits=Limits())
+    removed = (await images.build("removed", chunks(context()))).image
+    forgotten = (await images.build("forgotten", chunks(context()))).image
+    storage.halt("record")
+
+    async with asyncio.TaskGroup() as group:
+        building = group.create_task(images.build("new", chunks(context())))
+        await asyncio.to_thread(storage.halted.wait)
+        removal = group.create_task(images.remove("removed"))
+        group.create_task(images.forget(forgotten))
+        await asyncio.sleep(0.02)
+        storage.word.set()
+
+    assert removed == removal.result()
+    assert [building.result().image] == images.list()
+
+
+async def test_an_image_that_was_built_anew_is_not_forgotten_for_the_earlier(
+    images: Images,
+) -> None:
+    """
+    It may not be elsewhere yet.
+    """
+    first = (await images.build(NAME, chunks(context()))).image
+    second = (await images.build(NAME, chunks(context()))).image
+
+    await images.forget(first)
+    assert [second] == images.list()
+
+    await images.forget(second)
+    await images.forget(second)
+    assert [] == images.list()
 
 
 async def test_images_are_there_after_a_restart(images: Images, storage: Storage) -> None:
