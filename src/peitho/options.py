@@ -75,7 +75,6 @@ def daemon(settings: Settings, namespace: str) -> BuildDaemonOptions:
         place=Place(settings.peitho.instance, namespace, bounds),
         start_timeout_seconds=settings.builder.start_timeout_seconds,
         deadline_seconds=settings.builder.deadline_seconds,
-        result_bytes=settings.limits.archive_bytes,
     )
 
 

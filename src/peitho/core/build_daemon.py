@@ -32,7 +32,6 @@ class BuildDaemonOptions:
     place: Place
     start_timeout_seconds: float
     deadline_seconds: int
-    result_bytes: int
     removal_seconds: float = 15.0
 
 
@@ -115,10 +114,10 @@ class BuildDaemon:
 
     async def _take_result(self, run: Run, architecture: str) -> None:
         """Keep what was made; a daemon that emulates an architecture does so all the way."""
-        name, limit = records.build_name(run.id), self._options.result_bytes
+        name = records.build_name(run.id)
         try:
             async with self._docker.get_archive(name, f"{OUTPUT}/.") as chunks:
-                await run.take_result(chunks, architecture, limit_bytes=limit)
+                await run.take_result(chunks, architecture)
         except PeithoError as error:  # whoever asks for it is told
             run.lack_result(error)
         if run.result:

@@ -75,10 +75,11 @@ class Images:
         Raises InvalidArgument for a context or Dockerfile of another shape, StorageFull.
         """
         references.parse(name)
+        limits = self.limits  # the same to the end
         with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
-            await spool(context, archive, limit_bytes=self.limits.total_bytes)
-            built = await asyncio.to_thread(self._build, name, archive, directory)
+            await spool(context, archive, limit_bytes=limits.total_bytes)
+            built = await asyncio.to_thread(self._build, name, archive, directory, limits)
         log.info("image built", image=name, id=built.image.id, bytes=built.image.layer_bytes)
         return built
 
@@ -118,21 +119,21 @@ class Images:
         """Drop an image that is elsewhere by now, unless another has its name meanwhile."""
         await asyncio.to_thread(self._forget, image)
 
-    def _build(self, name: str, archive: Path, directory: Path) -> Built:
+    def _build(self, name: str, archive: Path, directory: Path, limits: Limits) -> Built:
         with room(), archive.open("rb") as context:
-            recipe, added = _unpack_context(context, directory, self.limits)
-        image = self._put_together(name, recipe, added)
+            recipe, added = _unpack_context(context, directory, limits)
+        image = self._put_together(name, recipe, added, limits)
         while not self._note(image):
-            image = self._put_together(name, recipe, added)
+            image = self._put_together(name, recipe, added, limits)
         return Built(image=image, recipe=recipe)
 
-    def _put_together(self, name: str, recipe: Recipe, added: Path) -> Image:
+    def _put_together(self, name: str, recipe: Recipe, added: Path, limits: Limits) -> Image:
         entries: list[Entry] = []
 
         def write(layer: BinaryIO) -> None:
             with added.open("rb") as content:
                 entries.extend(
-                    layers.write(content, layer, directory=recipe.add_directory, limits=self.limits)
+                    layers.write(content, layer, directory=recipe.add_directory, limits=limits)
                 )
 
         layer, size = self._storage.add_blob(write)

@@ -70,6 +70,7 @@ class Run:
         output: Output,
         uploads: tuple[Upload, ...] = (),
         peer: str = "",
+        result_bytes: int = 0,
     ) -> None:
         self.id = run_id
         self.spec = spec
@@ -77,6 +78,7 @@ class Run:
         self.peer = peer
         self.directory = directory
         self.output = output
+        self._result_bytes = result_bytes
         self.began = time.monotonic()
         self.started_at = ""
         self.state: State | None = None
@@ -120,8 +122,6 @@ class Run:
             raise self._failure
         raise StartFailed("the build was ended before its command ran")
 
-    # What the backend and the helper tell.
-
     def tell_running(self) -> None:
         """The command runs."""
         self.started_at = self.started_at or now()
@@ -143,12 +143,10 @@ class Run:
         await self._told.wait()
         return Exit(self._code)
 
-    async def take_result(
-        self, chunks: AsyncIterator[bytes], architecture: str, *, limit_bytes: int
-    ) -> None:
+    async def take_result(self, chunks: AsyncIterator[bytes], architecture: str) -> None:
         """Keep the tar of the output directory."""
         path = self.directory / RESULT
-        await spool(chunks, path.with_suffix(".part"), limit_bytes=limit_bytes)
+        await spool(chunks, path.with_suffix(".part"), limit_bytes=self._result_bytes)
         path.with_suffix(".part").rename(path)
         digest = await asyncio.to_thread(_sha256, path)
         seconds = time.monotonic() - self.began
@@ -279,7 +277,7 @@ class Runs:
 
     async def take_result(self, run: Run, chunks: AsyncIterator[bytes], architecture: str) -> None:
         """Keep the tar of a run's output directory."""
-        await run.take_result(chunks, architecture, limit_bytes=self.limits.result_bytes)
+        await run.take_result(chunks, architecture)
         if run.result:
             self._provenance.remember(run.result.digest, run.result.architecture)
 
@@ -333,6 +331,7 @@ class Runs:
             output=output,
             uploads=tuple(_moved(upload, directory) for upload in uploads),
             peer=peer,
+            result_bytes=self.limits.result_bytes,
         )
         self._by_id[run.id] = self._by_key[key] = run
         self._open.add(run)

@@ -81,7 +81,6 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
         place=Place("peitho", "ns", Bounds("bridge")),
         start_timeout_seconds=5,
         deadline_seconds=5,
-        result_bytes=10_000,
         removal_seconds=0.1,
     )
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
@@ -89,7 +88,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
         images = DaemonImages(docker, Account(), server="", rewrite={})
         backend = BuildDaemon(docker, images, provenance=provenance, options=options)
         output = Output.create(tmp_path / "log", limit_bytes=10_000)
-        run = Run("f" * 64, SPEC, directory=tmp_path, output=output)
+        run = Run("f" * 64, SPEC, directory=tmp_path, output=output, result_bytes=10_000)
 
         async with asyncio.timeout(3):
             await backend.carry_out(run)

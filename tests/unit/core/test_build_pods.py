@@ -87,7 +87,7 @@ class Scene:
 
     async def make(self) -> None:
         """Let the helper bring the result."""
-        await self.run.take_result(chunks(package()), "amd64", limit_bytes=1_000_000)
+        await self.run.take_result(chunks(package()), "amd64")
 
     def posted(self, kind: str) -> Manifest:
         """The object that was created."""
@@ -112,7 +112,14 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         directory.mkdir()
         output = Output.create(directory / "log", limit_bytes=1_000_000)
         uploads = (Upload("/chaincode/input", tmp_path / "none", "tree"),)
-        run = Run(ID, SPEC, directory=directory, output=output, uploads=uploads)
+        run = Run(
+            ID,
+            SPEC,
+            directory=directory,
+            output=output,
+            uploads=uploads,
+            result_bytes=1_000_000,
+        )
         try:
             yield Scene(cluster, backend, run)
         finally:

@@ -2,7 +2,7 @@ import asyncio
 import hashlib
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -166,6 +166,21 @@ async def test_a_context_past_the_limit_is_refused(storage: Storage) -> None:
     images = Images(storage, Provenance(), limits=Limits(total_bytes=100))
 
     with pytest.raises(InvalidArgument, match="the body is larger than 100 bytes"):
+        await images.build(NAME, chunks(context()))
+
+
+async def test_limits_that_change_meanwhile_are_those_of_later_builds(images: Images) -> None:
+    """
+    One that is under way ends as it began.
+    """
+
+    async def body() -> AsyncIterator[bytes]:
+        yield context()[:100]
+        images.limits = Limits(total_bytes=1)
+        yield context()[100:]
+
+    assert NAME == (await images.build(NAME, body())).image.name
+    with pytest.raises(InvalidArgument, match="the body is larger than 1 bytes"):
         await images.build(NAME, chunks(context()))
 
 
