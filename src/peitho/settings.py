@@ -203,7 +203,7 @@ class SweeperSettings(Section):
     """Seconds between two looks."""
 
     retention: float = Field(default=86400, ge=0)
-    """Seconds for which chaincode that has ended, or was never started, can be looked at."""
+    """Seconds for which ended chaincode can be looked at; never started, it stays 600 at least."""
 
     orphan_after: float = Field(default=600, gt=0)
     """Seconds for which a peer refuses connections until its chaincode is ended."""

@@ -16,6 +16,9 @@ from peitho.formats import manifests, pods, records
 log = structlog.get_logger()
 Manifest = dict[str, Any]
 
+# A peer starts what it has created once it has sent the files; until then nothing else shows it.
+_UNSTARTED_SECONDS = 600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -123,7 +126,8 @@ def _why(
         ended_at = manifests.finished_at(job)  # while it is not over, its Pod may yet come
         return _over(unix_seconds(ended_at), world, policy) if ended_at else ""
     age = world.now - unix_seconds(annotations[records.CREATED])
-    return f"created {age:.0f} s ago and never started" if age > policy.retention_seconds else ""
+    is_due = age > max(policy.retention_seconds, _UNSTARTED_SECONDS)
+    return f"created {age:.0f} s ago and never started" if is_due else ""
 
 
 def _over(ended_at: float, world: World, policy: Policy) -> str:

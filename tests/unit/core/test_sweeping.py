@@ -1,7 +1,7 @@
 """What a sweep removes, in worlds made up by hand, and in a thousand made up by chance."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ Manifest = dict[str, Any]
 
 NOW = 1_800_000_000
 RETENTION = 100
+UNSTARTED = 600
 ORPHAN_AFTER = 60
 POLICY = Policy(
     retention_seconds=RETENTION,
@@ -133,7 +134,9 @@ class Made:
             self.waited.add(name)
         if story == "running":
             return self.refused.get(peer, 0) > ORPHAN_AFTER and not waited
-        return story.startswith(("created", "ended", "failed")) and age > RETENTION
+        if story == "created":
+            return age > UNSTARTED
+        return story.startswith(("ended", "failed")) and age > RETENTION
 
     def disown(self, labels: Manifest) -> None:
         """The container that was added last is none of ours after all."""
@@ -143,7 +146,8 @@ class Made:
             del metadata["labels"], metadata["annotations"]
 
 
-AGES = (0, ORPHAN_AFTER, ORPHAN_AFTER + 1, RETENTION, RETENTION + 1, 10**6)
+LIMITS = (ORPHAN_AFTER, RETENTION, UNSTARTED)
+AGES = (0, *LIMITS, *(limit + 1 for limit in LIMITS), 10**6)
 OBJECTS = tuple(
     itertools.product(STORIES, AGES, (*PEERS, ""), (False, True), (*[OURS] * 4, *NOT_OURS))
 )
@@ -199,11 +203,14 @@ class TestWhatIsOver:
 
     def test_what_was_never_started_goes_as_well(self) -> None:
         """
-        A peer that died between create and start does not come back for it.
+        A peer that died between create and start does not come back; one that lives has its time.
         """
-        secrets = [secret("new", age=99), secret("old", age=101)]
+        secrets = [secret("new", age=599), secret("old", age=601)]
+        world = World(NOW, "mine", secrets)
 
-        assert {"old": "created 101 s ago and never started"} == swept(World(NOW, "mine", secrets))
+        assert {"old": "created 601 s ago and never started"} == swept(world)
+        patient = replace(POLICY, retention_seconds=601)
+        assert [] == list(sweeping.chaincode(world, patient))
 
     def test_an_end_that_is_noted_counts_whatever_became_of_its_pod(self) -> None:
         """
