@@ -44,7 +44,9 @@ class Trust:
         self._marks = marks
         try:
             self._context = self._read()
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:  # an SSLError is one, too
+            if not isinstance(error, ssl.SSLError | FileNotFoundError):
+                self._marks = []  # what is wrong is not the files, and no mark shows its end
             named = ", ".join(str(path) for path in paths)
             if self._context is None:
                 raise Unavailable(f"{self.what} cannot be used ({named}): {error}") from error

@@ -1,3 +1,4 @@
+import resource
 import ssl
 from pathlib import Path
 
@@ -55,6 +56,29 @@ def test_files_that_cannot_be_used_leave_the_last(certificates: Path) -> None:
 
     (one / "ca.crt").write_bytes((two / "ca.crt").read_bytes())
     (one / "admin.crt").write_bytes((two / "admin.crt").read_bytes())
+    assert first is not trust.context()
+
+
+def test_files_that_could_not_be_opened_once_are_read_at_the_next_call(
+    certificates: Path,
+) -> None:
+    """
+    A renewal is not missed as there were too many open files.
+    """
+    one, two = certificates / "ours", certificates / "others"
+    trust = Trust("these", one / "ca.crt")
+    first = trust.context()
+    (one / "ca.crt").write_bytes((two / "ca.crt").read_bytes())
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with structlog.testing.capture_logs() as told:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            assert first is trust.context()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert ["certificates not read"] == [each["event"] for each in told]
     assert first is not trust.context()
 
 
