@@ -1,5 +1,6 @@
 """Builder and runtime images: who pulls them, and what is known of them."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 # What a peer puts on each image that it has built, since 1.0 (core/container/util, Dockerfile).
 _CHAINCODE_LABEL = "org.hyperledger.fabric.chaincode.type"
 _DOCKER_HUB = "docker.io"
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,15 @@ class NodeImages:
     """Nodes pull an image when a Pod first needs it: until then there is only its name."""
 
     def __init__(self) -> None:
-        self._asked: set[str] = set()
+        self._asked: OrderedDict[str, None] = OrderedDict()
 
     async def pull(self, name: str) -> str:
-        """Note the name."""
+        """Note the name; of very many, the last are known."""
         reference = references.parse(name).familiar()
-        self._asked.add(reference)
+        self._asked[reference] = None
+        self._asked.move_to_end(reference)
+        if len(self._asked) > _REMEMBERED:
+            self._asked.popitem(last=False)
         return f"{reference} is pulled by the node that first needs it"
 
     async def find(self, name: str) -> BaseImage | None:

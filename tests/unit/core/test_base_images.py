@@ -41,6 +41,19 @@ async def test_for_nodes_a_pull_is_a_note() -> None:
         await images.pull("Not A Name")
 
 
+async def test_of_very_many_names_the_last_are_known() -> None:
+    """
+    They are callers' words, and cost nobody anything.
+    """
+    images = NodeImages()
+    for number in (*range(1000), 0, 1000):
+        await images.pull(f"image:{number}")
+
+    assert [True, False, True] == [
+        await images.find(f"image:{number}") is not None for number in (0, 1, 2)
+    ]
+
+
 async def test_a_daemon_is_asked_for_its_images(tmp_path: Path) -> None:
     """
     What it does not have is missing in Docker's words, so that tools pull it.
