@@ -1,17 +1,22 @@
 """The registries that images come from and go to, and the account of the one that is ours."""
 
 import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import structlog
 
-from peitho.clients.registry import Registry
+from peitho.clients.registry import Registry, session
 from peitho.clients.registry_calls import Credentials, Endpoint, Patience
 from peitho.formats.repositories import api_host, is_loopback
 
 log = structlog.get_logger()
+
+_REMEMBERED = 100
 
 
 @dataclass(slots=True)
@@ -71,7 +76,7 @@ class Account:
 
 
 class Registries:
-    """Each is connected when it is first needed, and all are closed at the end."""
+    """Ours, and the last others that were asked for: their names are callers' words."""
 
     def __init__(
         self, own: Endpoint, account: Account, *, patience: Patience | None = None
@@ -80,7 +85,9 @@ class Registries:
         self._account = account
         self._patience = patience
         self._stack = AsyncExitStack()
-        self._connected: dict[str, Registry] = {}
+        self._http: aiohttp.ClientSession | None = None
+        self._ours: Registry | None = None
+        self._others: OrderedDict[str, Registry] = OrderedDict()
 
     async def run(self) -> None:
         """Wait for the end, and close all connections then."""
@@ -89,22 +96,33 @@ class Registries:
 
     async def own(self) -> Registry:
         """The one that images are pushed to."""
-        return await self.of(self._own.host)
+        if self._ours is None:
+            own = self._own
+            endpoint = Endpoint(api_host(own.host), own.prefix, own.insecure, own.ca_file)
+            self._ours = await self._made(endpoint, self._account.read)
+        return self._ours
 
     async def of(self, domain: str) -> Registry:
         """The one that a reference names; ours has the account, others are asked as nobody."""
-        found = self._connected.get(domain)
+        if domain == self._own.host:
+            return await self.own()
+        found = self._others.get(domain)
         if found is None:
-            endpoint = Endpoint(
-                api_host(domain), insecure=is_loopback(domain), ca_file=self._own.ca_file
-            )
-            if domain == self._own.host:
-                own = self._own
-                endpoint = Endpoint(api_host(own.host), own.prefix, own.insecure, own.ca_file)
-            credentials = self._account.read if domain == self._own.host else _nobody
-            connecting = Registry.connect(endpoint, credentials, patience=self._patience)
-            found = self._connected[domain] = await self._stack.enter_async_context(connecting)
+            insecure, ca_file = is_loopback(domain), self._own.ca_file
+            endpoint = Endpoint(api_host(domain), insecure=insecure, ca_file=ca_file)
+            found = await self._made(endpoint, _nobody)
+        self._others[domain] = found
+        self._others.move_to_end(domain)
+        if len(self._others) > _REMEMBERED:
+            self._others.popitem(last=False)  # whoever has it may go on with it
         return found
+
+    async def _made(
+        self, endpoint: Endpoint, credentials: Callable[[], Credentials | None]
+    ) -> Registry:
+        if self._http is None:
+            self._http = await self._stack.enter_async_context(session())
+        return Registry.over(self._http, endpoint, credentials, patience=self._patience)
 
 
 def _nobody() -> None:

@@ -51,11 +51,37 @@ class Content:
     body: bytes
 
 
+def session() -> aiohttp.ClientSession:
+    """What any number of registries are asked by; what one of them sets, no other is sent."""
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+    )
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=timeout,
+        headers={"User-Agent": "peitho"},
+        auto_decompress=False,
+    )
+
+
 class Registry:
     """One registry; raises Unavailable and RegistryError, with its own words."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+
+    @classmethod
+    def over(
+        cls,
+        http: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        credentials: Callable[[], Credentials | None],
+        *,
+        patience: Patience | None = None,
+    ) -> Self:
+        """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
+        return cls(Calls(http, endpoint, credentials, patience=patience or Patience()))
 
     @classmethod
     @asynccontextmanager
@@ -66,16 +92,9 @@ class Registry:
         *,
         patience: Patience | None = None,
     ) -> AsyncIterator[Self]:
-        """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
-        )
-        connector = aiohttp.TCPConnector(limit=0)
-        headers = {"User-Agent": "peitho"}
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers=headers, auto_decompress=False
-        ) as http:
-            yield cls(Calls(http, endpoint, credentials, patience=patience or Patience()))
+        """One with connections of its own."""
+        async with session() as http:
+            yield cls.over(http, endpoint, credentials, patience=patience)
 
     @property
     def host(self) -> str:

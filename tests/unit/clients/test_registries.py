@@ -118,6 +118,28 @@ async def test_ours_has_the_account_and_others_are_asked_as_nobody() -> None:
         await own.digest("a", "latest")
 
 
+async def test_of_very_many_others_the_last_are_known() -> None:
+    """
+    One that is in use may be used to its end; ours is always the same.
+    """
+    async with RegistryDouble.start() as other, asyncio.TaskGroup() as group:
+        registries = Registries(Endpoint("x.io"), Account())
+        running = group.create_task(registries.run())
+        await asyncio.sleep(0)
+
+        own = await registries.own()
+        first = await registries.of(other.address)
+        second = await registries.of("0.io")
+        for number in range(1, 100):
+            await registries.of(f"{number}.io")
+
+        assert await first.digest("a", "latest") is None
+        assert first is not await registries.of(other.address)
+        assert second is not await registries.of("0.io")
+        assert own is await registries.of("x.io")
+        running.cancel()
+
+
 async def test_docker_hub_is_asked_where_its_api_is() -> None:
     """
     Under its name in references.
