@@ -68,13 +68,4 @@ class FrameReader:
 
 def stream_message(text: str) -> bytes:
     """A line of progress."""
-    return _message({"stream": text})
-
-
-def error_message(text: str) -> bytes:
-    """An error inside a stream; the newer peers do not read it."""
-    return _message({"errorDetail": {"message": text}, "error": text})
-
-
-def _message(value: object) -> bytes:
-    return json.dumps(value).encode() + b"\r\n"
+    return json.dumps({"stream": text}).encode() + b"\r\n"

@@ -81,12 +81,11 @@ def test_what_is_no_frame_is_refused(stream: int) -> None:
         FrameReader().feed(bytes([stream, 0, 0, 0, 0, 0, 0, 1, 65]))
 
 
-def test_messages_are_a_line_of_json_each() -> None:
+def test_a_message_is_a_line_of_json() -> None:
     """
-    Progress and errors as dockerd streams them.
+    As dockerd streams its progress.
     """
-    progress, error = streams.stream_message("Step 1\n"), streams.error_message("no")
+    progress = streams.stream_message("Step 1\n")
 
     assert progress.endswith(b"\r\n")
     assert {"stream": "Step 1\n"} == json.loads(progress)
-    assert {"errorDetail": {"message": "no"}, "error": "no"} == json.loads(error)
