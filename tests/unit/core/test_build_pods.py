@@ -112,14 +112,7 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         directory.mkdir()
         output = Output.create(directory / "log", limit_bytes=1_000_000)
         uploads = (Upload("/chaincode/input", tmp_path / "none", "tree"),)
-        run = Run(
-            ID,
-            SPEC,
-            directory=directory,
-            output=output,
-            uploads=uploads,
-            result_bytes=1_000_000,
-        )
+        run = Run(ID, SPEC, directory=directory, output=output, uploads=uploads, result_bytes=10**6)
         try:
             yield Scene(cluster, backend, run)
         finally:

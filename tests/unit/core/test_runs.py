@@ -10,8 +10,8 @@ import structlog.testing
 from peitho.api.services import Services
 from peitho.core import build_pods
 from peitho.core.builds import Build
-from peitho.core.runs import Limits, Run
-from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.core.runs import Run
+from peitho.errors import NotFound, PeithoError
 from peitho.formats import records, streams
 from peitho.formats.records import ContainerSpec
 from peitho.formats.streams import STDERR, STDOUT
@@ -115,21 +115,6 @@ async def result(build: Build) -> bytes:
 def spooled(tmp_path: Path) -> list[str]:
     """What builds have on the disk."""
     return sorted(path.name for path in (tmp_path / "data/spool").iterdir())
-
-
-async def test_limits_that_change_meanwhile_are_those_of_later_builds(tmp_path: Path) -> None:
-    """
-    One that is under way may make as much as when it began.
-    """
-    async with scene(tmp_path) as it:
-        build = await it.started()
-        it.runs.limits = Limits(output_bytes=1, result_bytes=1)
-        await it.finish(build)
-        assert (package(), SAID) == (await result(build), await said(build))
-
-        later = await it.started(b"package other")
-        with pytest.raises(InvalidArgument, match="the body is larger than 1 bytes"):
-            await it.finish(later)
 
 
 class TestEqualBuildsAtOnce:

@@ -1,19 +1,23 @@
-"""Ends of builds that meet: of peers that leave, of disks that are full, of both containers."""
+"""Ends of builds that meet: of peers that leave, of full disks, of both containers, of limits."""
 
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from peitho.core.container import State
 from peitho.core.output import Output
-from peitho.core.runs import Run
+from peitho.core.runs import Limits, Run
+from peitho.errors import InvalidArgument
 from peitho.formats import pods as pod_status
 from peitho.formats.manifests import HELPER
 from peitho.formats.pods import Exit
 from peitho.formats.records import BUILD
 from peitho.settings import Settings
+from tests.unit.core.contexts import package
 from tests.unit.core.test_build_pods import done, told
 from tests.unit.core.test_build_pods import scene as pod_scene
-from tests.unit.core.test_runs import SAID, SPEC, Scene, outcome, said, scene
+from tests.unit.core.test_runs import SAID, SPEC, Scene, outcome, result, said, scene
 from tests.unit.double import after, always, answer, refusal
 from tests.unit.running import composed
 
@@ -180,3 +184,18 @@ async def test_a_builder_image_that_is_pinned_anew_is_another_build(tmp_path: Pa
                 await build.remove()
 
     assert 2 == len(keys)
+
+
+async def test_limits_that_change_meanwhile_are_those_of_later_builds(tmp_path: Path) -> None:
+    """
+    One that is under way may make as much as when it began.
+    """
+    async with scene(tmp_path) as it:
+        build = await it.started()
+        it.runs.limits = Limits(output_bytes=1, result_bytes=1)
+        await it.finish(build)
+        assert (package(), SAID) == (await result(build), await said(build))
+
+        later = await it.started(b"package other")
+        with pytest.raises(InvalidArgument, match="the body is larger than 1 bytes"):
+            await it.finish(later)
