@@ -29,6 +29,7 @@ PROJECT = Path(__file__).parents[2]
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _ACCOUNT_SECONDS = 30.0
+_LOG_SHOWN = 20_000
 
 
 class Peitho:
@@ -76,11 +77,16 @@ class Peitho:
     async def start(
         cls, cluster: Cluster, namespace: str, folder: Path, *, port: int = 0, **settings: Any
     ) -> AsyncIterator[Self]:
-        """A Peitho with its files in a folder, ready; stopped at the end."""
-        peitho = cls(cluster, namespace, folder, settings=settings, port=port)
+        """A Peitho with its files in a folder, ready; stopped at the end.  An error has its log."""
+        peitho = await asyncio.to_thread(
+            cls, cluster, namespace, folder, settings=settings, port=port
+        )
         await peitho.begin()
         try:
             yield peitho
+        except BaseException as error:
+            error.add_note(peitho.log.read_text()[-_LOG_SHOWN:])
+            raise
         finally:
             await peitho.end()
 
@@ -167,7 +173,8 @@ async def namespace(cluster: Cluster, *, level: str = "restricted") -> AsyncIter
     try:
         yield name
     finally:
-        cluster.run_kubectl("delete", "namespace", name, "--wait=false")
+        delete = ("delete", "namespace", name, "--wait=false")
+        await asyncio.to_thread(cluster.run_kubectl, *delete)
 
 
 def make_namespace(cluster: Cluster, name: str, *, level: str = "restricted") -> None:
