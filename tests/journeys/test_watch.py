@@ -14,6 +14,7 @@ from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, open_waits, pods, until
 from tests.journeys.wire import Wire, wired
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho
 
@@ -28,6 +29,7 @@ STALE_SECONDS = 35.0
 pytestmark = pytest.mark.timeout(180)
 
 
+@beside
 async def test_a_minute_without_the_api_server(cluster: Cluster, tmp_path: Path) -> None:
     """
     Everything hangs; peers can ping, and what needs the cluster fails; then all is right at once.
@@ -58,6 +60,7 @@ async def test_a_minute_without_the_api_server(cluster: Cluster, tmp_path: Path)
         assert 204 == (await calls.launch("cc", IMAGE)).status
 
 
+@beside
 async def test_connections_that_die_in_silence(cluster: Cluster, tmp_path: Path) -> None:
     """
     Only new ones pass: the watch takes its own for dead in time, and Peitho was ready throughout.
@@ -82,6 +85,7 @@ async def test_connections_that_die_in_silence(cluster: Cluster, tmp_path: Path)
         assert 204 == (await calls.launch("cc", IMAGE)).status
 
 
+@beside
 async def test_news_that_breaks_off_in_its_middle(cluster: Cluster, tmp_path: Path) -> None:
     """
     Half an event is none; it comes whole by the next connection.
@@ -106,22 +110,19 @@ async def test_news_that_breaks_off_in_its_middle(cluster: Cluster, tmp_path: Pa
 async def _running(
     cluster: Cluster, folder: Path, *, seen: bool = False
 ) -> AsyncIterator[tuple[Peitho, Wire, Calls]]:
-    """A Peitho behind a wire, and a chaincode that it runs; its log is shown if a test fails."""
+    """A Peitho behind a wire, and a chaincode that it runs."""
     async with (
         wired(cluster, folder, seen=seen) as (peitho, wire),
         Calls.to(peitho) as calls,
     ):
         await calls.make_image(IMAGE, CHAINCODE)
         assert 204 == (await calls.launch("cc", IMAGE)).status
-        try:
-            yield peitho, wire, calls
-        finally:
-            print(peitho.log.read_text())
+        yield peitho, wire, calls
 
 
 async def _end(peitho: Peitho) -> None:
     """Have the chaincode end by itself, past Peitho; return when the cluster knows it."""
-    (pod,) = alive(peitho, "cc")
+    (pod,) = await asyncio.to_thread(alive, peitho, "cc")
     command = ["exec", pod, "-c", "chaincode", "--", "/bin/sh", "-c", "kill -USR1 1"]
     await asyncio.to_thread(peitho.kubectl, *command)
     await until(lambda: not alive(peitho, "cc"))
