@@ -99,7 +99,7 @@ async def test_a_dry_run_tells_and_removes_nothing(cluster: Cluster, tmp_path: P
 
 
 def _is_noted(peitho: Peitho) -> bool:
-    secrets = peitho.objects("secrets", "-l", "peitho/kind=chaincode")
+    secrets = peitho.objects("secrets", labels="peitho/kind=chaincode")
     return all("peitho/exit" in each["metadata"]["annotations"] for each in secrets)
 
 

@@ -21,6 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from lightkube.config.client_adapter import Client, ConnectionParams
+from lightkube.config.kubeconfig import KubeConfig
 
 from tests.lab import components, pki
 from tests.lab.components import API_PORT, BRIDGE, COMPONENTS, ETCD_URL, HOST_ADDRESS, NODE, RUN
@@ -48,6 +52,18 @@ class Cluster:
     def run_kubectl(self, *words: str, stdin: str | None = None) -> str:
         """What `kubectl WORDS` prints."""
         return run([*self.kubectl, *words], stdin=stdin)
+
+    def find(self, path: str, *, labels: str = "") -> list[dict[str, Any]]:
+        """The objects of a collection, by its path in the API: ten times as fast as kubectl."""
+        config = KubeConfig.from_file(self.kubeconfig).get()
+        if config is None:
+            raise LabError(f"{self.kubeconfig} has no current context")
+        with Client(config, ConnectionParams()) as client:
+            answer = client.get(path, params={"labelSelector": labels})
+        if answer.is_error:
+            raise LabError(f"{path}: {answer.status_code}: {answer.text}")
+        found: list[dict[str, Any]] = answer.json()["items"]
+        return found
 
     def apply(self, *manifests: dict[str, object]) -> None:
         """`kubectl apply` of manifests."""
