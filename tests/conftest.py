@@ -1,7 +1,6 @@
 """What the tests share: one cluster for all, one Peitho for each file of stories."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest_asyncio
 
 from tests.lab import cluster as lab
 from tests.lab import images
-from tests.lab.beside import Story, Told, marked, outcome
+from tests.lab.beside import Story, Told, marked, outcome, wanted
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
@@ -65,10 +64,10 @@ def stories(
         test: (
             story,
             {
-                name: tmp_path_factory.mktemp(story.__name__)
+                name: tmp_path_factory.mktemp("told")
                 if name == "tmp_path"
                 else request.getfixturevalue(name)
-                for name in inspect.signature(story).parameters
+                for name in wanted(story)
             },
         )
         for test, story in marked(request.module, request.session.items).items()

@@ -19,27 +19,50 @@ def beside(story: Story) -> Callable[[Told], Awaitable[None]]:
     A story that is begun with all others of its file that are marked so.
 
     Its own test awaits its end, and fails as it failed.  It is given fixtures of its file and of
-    the session, and a folder of its own as `tmp_path`; names and namespaces are its own too.
+    the session, what it is parametrized with below this mark, and a folder as `tmp_path`.  Names
+    and namespaces are its own.
     """
 
     @functools.wraps(story)
-    async def test(told: Told) -> None:
+    async def test(told: Told, **_: object) -> None:
         if failure := await told:
             raise failure
 
-    told = inspect.Parameter("told", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    vars(test).update(__signature__=inspect.Signature([told]), story=story)
+    vars(test).update(__signature__=_signature(["told", *_parametrized(story)]), story=story)
     return test
+
+
+def _parametrized(story: Story) -> list[str]:
+    """The parameters of a story that are no fixtures."""
+    marks = (each for each in getattr(story, "pytestmark", []) if each.name == "parametrize")
+    names = (mark.args[0] for mark in marks)
+    return [name for each in names for name in ([each] if isinstance(each, str) else each)]
+
+
+def _signature(names: list[str]) -> inspect.Signature:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature([inspect.Parameter(name, kind) for name in names])
 
 
 def marked(module: object, items: list[pytest.Item]) -> dict[str, Story]:
     """The stories of a file that are to be told at once, by the names of their tests."""
-    found = ((item.name, item) for item in items if isinstance(item, pytest.Function))
     return {
-        name: item.obj.story
-        for name, item in found
+        item.name: functools.partial(item.obj.story, **_values(item))
+        for item in items
+        if isinstance(item, pytest.Function)
         if item.module is module and hasattr(item.obj, "story")
     }
+
+
+def _values(item: pytest.Function) -> dict[str, Any]:
+    """The values that this test has for its parameters."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def wanted(story: Story) -> list[str]:
+    """The fixtures of a story."""
+    parameters = inspect.signature(story).parameters.values()
+    return [each.name for each in parameters if each.default is inspect.Parameter.empty]
 
 
 async def outcome(story: Story, given: Mapping[str, Any]) -> BaseException | None:
