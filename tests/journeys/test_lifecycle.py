@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from peitho.formats import records
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, pods, until
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
@@ -75,31 +77,6 @@ async def test_chaincode_that_exits_at_its_start_says_why(calls: Calls, peitho: 
     await calls.remove("at-once")
 
 
-async def test_a_kill_for_memory_is_told(calls: Calls, peitho: Peitho) -> None:
-    """
-    137, and OOMKilled in inspect, log and Event.
-    """
-    await launched(calls, "greedy", "sleep 2; x=x; while true; do x=$x$x; done", Memory=64 << 20)
-
-    assert 137 == await calls.wait("greedy")
-
-    state = (await calls.inspect("greedy"))["State"]
-    assert (True, 137) == (state["OOMKilled"], state["ExitCode"])
-    await until(lambda: any("OOMKilled" in each["message"] for each in events(peitho, "greedy")))
-    assert "OOMKilled" in peitho.log.read_text()
-    await calls.remove("greedy")
-
-
-async def test_a_signal_is_told_as_docker_tells_it(calls: Calls) -> None:
-    """
-    128 and its number.
-    """
-    await launched(calls, "signalled", "sleep 2; sh -c 'kill -USR1 $$'; exit $?")
-
-    assert 128 + 10 == await calls.wait("signalled")
-    await calls.remove("signalled")
-
-
 async def test_a_wait_is_answered_as_soon_as_the_cluster_knows(
     calls: Calls, peitho: Peitho
 ) -> None:
@@ -114,9 +91,11 @@ async def test_a_wait_is_answered_as_soon_as_the_cluster_knows(
     ):
         watch = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
         watching = tasks.create_task(watch.run())
-        late = sorted([await _seconds_late(calls, watch, number) for number in range(7)])
+        async with asyncio.TaskGroup() as stories:
+            told = [stories.create_task(_seconds_late(calls, watch, each)) for each in range(7)]
         watching.cancel()
 
+    late = sorted(each.result() for each in told)
     print("seconds from the news to the answer:", [round(each, 4) for each in late])
     assert late[3] < 0.1
 
@@ -124,8 +103,10 @@ async def test_a_wait_is_answered_as_soon_as_the_cluster_knows(
 async def _seconds_late(calls: Calls, watch: PodWatch, number: int) -> float:
     """How much later than we a peer is told that its chaincode has ended; may be less than 0."""
     name = f"told-{number}"
-    await launched(calls, name, f"sleep 2; exit {number}")
-    key = records.container_label((await calls.inspect(name))["Id"])
+    await launched(calls, name, f"sleep {5 + number / 2}; exit {number}")
+    found = await calls.inspect(name)
+    assert "running" == found["State"]["Status"]
+    key = records.container_label(found["Id"])
 
     async def news() -> float:
         await pod_ends.until_ended(watch, key, records.CHAINCODE)
@@ -141,6 +122,55 @@ async def _seconds_late(calls: Calls, watch: PodWatch, number: int) -> float:
     return told.result() - known.result()
 
 
+@beside
+async def test_a_kill_for_memory_is_told(calls: Calls, peitho: Peitho) -> None:
+    """
+    137, and OOMKilled in inspect, log and Event.
+    """
+    await launched(calls, "greedy", "sleep 2; x=x; while true; do x=$x$x; done", Memory=64 << 20)
+
+    assert 137 == await calls.wait("greedy")
+
+    state = (await calls.inspect("greedy"))["State"]
+    assert (True, 137) == (state["OOMKilled"], state["ExitCode"])
+    await until(lambda: any("OOMKilled" in each["message"] for each in events(peitho, "greedy")))
+    assert "OOMKilled" in peitho.log.read_text()
+    await calls.remove("greedy")
+
+
+@beside
+async def test_a_signal_is_told_as_docker_tells_it(calls: Calls) -> None:
+    """
+    128 and its number.
+    """
+    await launched(calls, "signalled", "sleep 2; sh -c 'kill -USR1 $$'; exit $?")
+
+    assert 128 + 10 == await calls.wait("signalled")
+    await calls.remove("signalled")
+
+
+@beside
+async def test_conditions_of_a_wait_are_dockers(calls: Calls) -> None:
+    """
+    Without one, what does not run is answered at once; `next-exit` and `removed` wait for theirs.
+    """
+    await calls.make_image("image-waited", "sleep 2; exit 5")
+    await calls.create("waited", "image-waited")
+    assert 0 == await calls.wait("waited")
+    async with asyncio.TaskGroup() as tasks:
+        exits = tasks.create_task(calls.wait("waited", condition="next-exit"))
+        removal = tasks.create_task(calls.wait("waited", condition="removed"))
+        await calls.start("waited")
+
+        assert 5 == await exits
+        assert 5 == await calls.wait("waited")
+        assert not removal.done()
+        await calls.remove("waited")
+
+    assert removal.result() in (0, 5)
+
+
+@beside
 @pytest.mark.parametrize("how", ["evicted", "by force"])
 async def test_a_pod_that_is_taken_away_ends_the_wait(
     calls: Calls, peitho: Peitho, how: str
@@ -150,7 +180,7 @@ async def test_a_pod_that_is_taken_away_ends_the_wait(
     """
     name = f"taken-{how.replace(' ', '-')}"
     await launched(calls, name, "while true; do sleep 0.1; done")
-    (pod,) = alive(peitho, name)
+    (pod,) = await asyncio.to_thread(alive, peitho, name)
     async with asyncio.TaskGroup() as tasks:
         code = tasks.create_task(calls.wait(name))
         await asyncio.to_thread(_take_away, peitho, pod, how)
@@ -171,58 +201,6 @@ def _take_away(peitho: Peitho, pod: str, how: str) -> None:
     }
     path = f"/api/v1/namespaces/{peitho.namespace}/pods/{pod}/eviction"
     peitho.cluster.run_kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
-
-
-@pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
-async def test_an_eviction_by_the_kubelet_is_told_in_its_words(
-    calls: Calls, peitho: Peitho
-) -> None:
-    """
-    A chaincode that fills the node's disk past its limit.
-    """
-    limits = [{"type": "Container", "default": {"ephemeral-storage": "20Mi"}}]
-    await asyncio.to_thread(_limit_range, peitho, limits)
-    try:
-        fill = "sleep 2; head -c 60000000 /dev/zero > /tmp/full; while true; do sleep 0.1; done"
-        await launched(calls, "filling", fill)
-        assert await calls.wait("filling") in (137, 143)
-        error = (await calls.inspect("filling"))["State"]["Error"]
-        assert "Evicted" in error
-        assert "ephemeral" in error
-    finally:
-        await asyncio.to_thread(peitho.kubectl, "delete", "limitrange", "disk")
-    await calls.remove("filling")
-
-
-def _limit_range(peitho: Peitho, limits: list[dict[str, Any]]) -> None:
-    peitho.cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "LimitRange",
-            "metadata": {"name": "disk", "namespace": peitho.namespace},
-            "spec": {"limits": limits},
-        }
-    )
-
-
-async def test_conditions_of_a_wait_are_dockers(calls: Calls) -> None:
-    """
-    Without one, what does not run is answered at once; `next-exit` and `removed` wait for theirs.
-    """
-    await calls.make_image("image-waited", "sleep 2; exit 5")
-    await calls.create("waited", "image-waited")
-    assert 0 == await calls.wait("waited")
-    async with asyncio.TaskGroup() as tasks:
-        exits = tasks.create_task(calls.wait("waited", condition="next-exit"))
-        removal = tasks.create_task(calls.wait("waited", condition="removed"))
-        await calls.start("waited")
-
-        assert 5 == await exits
-        assert 5 == await calls.wait("waited")
-        assert not removal.done()
-        await calls.remove("waited")
-
-    assert removal.result() in (0, 5)
 
 
 async def test_attached_output_is_complete_before_and_after_the_start(
@@ -255,6 +233,7 @@ async def _has_said_all(calls: Calls, name: str) -> bool:
     return len(str(answer.body)) >= len(OUTPUT)
 
 
+@beside
 async def test_a_stop_in_its_first_moments_is_no_failed_start(calls: Calls, peitho: Peitho) -> None:
     """
     The peer wants it to end, and its start had been one.
@@ -273,3 +252,37 @@ async def test_a_stop_in_its_first_moments_is_no_failed_start(calls: Calls, peit
 
 async def _runs(calls: Calls, name: str) -> bool:
     return bool("running" == (await calls.inspect(name))["State"]["Status"])
+
+
+@pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
+@beside
+async def test_an_eviction_by_the_kubelet_is_told_in_its_words(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """
+    A chaincode that fills the node's disk past its limit.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        await asyncio.to_thread(_limit_disk, peitho)
+        fill = "sleep 2; head -c 60000000 /dev/zero > /tmp/full; while true; do sleep 0.1; done"
+        await launched(calls, "filling", fill)
+        assert await calls.wait("filling") in (137, 143)
+        error = (await calls.inspect("filling"))["State"]["Error"]
+        assert "Evicted" in error
+        assert "ephemeral" in error
+
+
+def _limit_disk(peitho: Peitho) -> None:
+    limits = [{"type": "Container", "default": {"ephemeral-storage": "20Mi"}}]
+    peitho.cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "LimitRange",
+            "metadata": {"name": "disk", "namespace": peitho.namespace},
+            "spec": {"limits": limits},
+        }
+    )
