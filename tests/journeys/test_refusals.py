@@ -7,11 +7,14 @@ import pytest
 
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
 IMAGE = "image-refused"
-ROOM = {"startTimeoutSeconds": 2, "resources": {"cpuRequest": "1000"}}
+ROOM = {"startTimeoutSeconds": 4, "resources": {"cpuRequest": "1000"}}
+
+pytestmark = pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
 
 
 async def _refusals(calls: Calls) -> list[str]:
@@ -27,6 +30,7 @@ async def _refusals(calls: Calls) -> list[str]:
     return [start.result().message for start in starts]
 
 
+@beside
 async def test_no_node_that_has_room(cluster: Cluster, tmp_path: Path) -> None:
     """
     The scheduler's own reason, once the time to start is over.
@@ -37,10 +41,11 @@ async def test_no_node_that_has_room(cluster: Cluster, tmp_path: Path) -> None:
         Calls.to(peitho) as calls,
     ):
         for message in await _refusals(calls):
-            assert "not started within 2 s: Unschedulable: " in message
+            assert "not started within 4 s: Unschedulable: " in message
             assert "Insufficient cpu" in message
 
 
+@beside
 async def test_pod_security_that_forbids_it(cluster: Cluster, tmp_path: Path) -> None:
     """
     A namespace that was made strict while Peitho runs: at once, with what it wants changed.
@@ -52,12 +57,14 @@ async def test_pod_security_that_forbids_it(cluster: Cluster, tmp_path: Path) ->
         Calls.to(peitho) as calls,
     ):
         enforce = "pod-security.kubernetes.io/enforce=restricted"
-        cluster.run_kubectl("label", "namespace", name, "--overwrite", enforce)
+        label = ("label", "namespace", name, "--overwrite", enforce)
+        await asyncio.to_thread(cluster.run_kubectl, *label)
         for message in await _refusals(calls):
             assert 'violates PodSecurity "restricted' in message
             assert "runAsNonRoot" in message or "runAsUser=0" in message
 
 
+@beside
 async def test_a_quota_that_is_used_up(cluster: Cluster, tmp_path: Path) -> None:
     """
     It is named, with its own words.
@@ -67,12 +74,13 @@ async def test_a_quota_that_is_used_up(cluster: Cluster, tmp_path: Path) -> None
         Peitho.start(cluster, name, tmp_path) as peitho,
         Calls.to(peitho) as calls,
     ):
-        peitho.kubectl("create", "quota", "no-pods", "--hard=pods=0")
+        quota = ("create", "quota", "no-pods", "--hard=pods=0")
+        await asyncio.to_thread(peitho.kubectl, *quota)
         for message in await _refusals(calls):
             assert "exceeded quota: no-pods" in message
 
 
-@pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
+@beside
 async def test_a_build_that_fills_the_nodes_disk(cluster: Cluster, tmp_path: Path) -> None:
     """
     The kubelet ends it, and the output that the peer shows says why.
