@@ -13,6 +13,7 @@ import pytest
 from tests.conformance.recordings import Call, observed, recorded
 from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, Conversation, conversation
 from tests.journeys.observe import until
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peer import Package, PeerError, at_once
 from tests.lab.peitho import Peitho
@@ -45,6 +46,7 @@ def answers(calls: list[Call]) -> list[tuple[str, int | None]]:
     ]
 
 
+@beside
 async def test_a_builder_image_that_cannot_be_pulled_is_told_to_the_operator(
     peitho: Peitho, cluster: Cluster
 ) -> None:
@@ -68,6 +70,7 @@ async def _without_builder(version: str, peitho: Peitho, cluster: Cluster) -> No
     assert [*before, *TOLD_AT_START, *expected[4:]] == answers(found), version
 
 
+@beside
 async def test_a_runtime_image_that_is_not_there_fails_no_build(
     peitho: Peitho, cluster: Cluster
 ) -> None:
