@@ -254,13 +254,16 @@ async def _tried(said: Conversation, label: str) -> None:
     await said.peer.launch(await said.peer.install("broken", label=label))
 
 
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_chaincode_that_exits_at_once_is_answered_as_dockerd_answers_it(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     The peer is told the code, and tries anew at each call.
     """
+    await at_once(FAMILIES, lambda version: _exits_at_once(version, peitho, cluster))
+
+
+async def _exits_at_once(version: str, peitho: Peitho, cluster: Cluster) -> None:
     folder = build_chaincode("tiny", replacing={"exitCode     = 0": "exitCode     = 7"})
     async with conversation(version, peitho, cluster, f"exits-{version}") as said:
         said.begin()
