@@ -14,7 +14,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,9 @@ _READY_SECONDS = 30.0
 _STOP_SECONDS = 20.0
 _ACCOUNT_SECONDS = 30.0
 _LOG_SHOWN = 20_000
+# Ports from 32768 on Linux gives to any connection, while a Peitho is down for a moment.
+_PORTS = range(10_000, 30_000)
+_given_ports: set[int] = set()
 
 
 class Peitho:
@@ -50,7 +53,8 @@ class Peitho:
         self.log = folder / "peitho.log"
         self._config = folder / "peitho.yml"
         host = cluster.host_address
-        ports = range(port, port + 3) if port else _free_ports("127.0.0.1", host, "127.0.0.1")
+        hosts = ("127.0.0.1", host, "127.0.0.1")
+        ports = range(port, port + 3) if port else [_free_port(each) for each in hosts]
         api, delivery, operations = ports
         self.port = api
         self.url = f"tcp://127.0.0.1:{api}"
@@ -212,12 +216,13 @@ def _kubeconfig(cluster: Cluster, name: str, folder: Path) -> Path:
     return path
 
 
-def _free_ports(*hosts: str) -> list[int]:
-    held = [socket.create_server((host, 0)) for host in hosts]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+def _free_port(host: str) -> int:
+    while True:
+        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        with suppress(OSError), socket.create_server((host, port)):
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
 
 
 def answers(url: str) -> bool:
