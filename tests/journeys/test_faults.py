@@ -1,8 +1,10 @@
 """The cluster away, the disk full, Peitho stopped: what peers are told, and what is kept."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,12 @@ import pytest
 from tests.journeys.calls import Calls, archive, context
 from tests.journeys.observe import alive, open_waits, until
 from tests.journeys.wire import wired
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
 
+@beside
 async def test_while_the_cluster_is_away_peers_are_told_so(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -50,35 +54,41 @@ async def _waits(peitho: Peitho, count: int) -> bool:
     return count == await open_waits(peitho)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of sixteen mebibytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of sixteen mebibytes in a folder."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only root may mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@beside
 async def test_a_full_disk_is_told_and_what_is_stored_stays_intact(
-    cluster: Cluster, small_disk: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     """
     Uploads and images past its room get a 500 that says so; images stored before still start.
     """
+    with small_disk(tmp_path) as disk:
+        await _fills(cluster, disk)
+
+
+async def _fills(cluster: Cluster, disk: Path) -> None:
     async with (
         namespace(cluster) as name,
-        Peitho.start(cluster, name, small_disk) as peitho,
+        Peitho.start(cluster, name, disk) as peitho,
         Calls.to(peitho) as calls,
     ):
         await calls.make_image("image-kept")
-        large = archive({"chaincode": (0o755, _noise(24 << 20))})
+        large = await asyncio.to_thread(_large)
         build = await calls.create_build("true")
 
         uploaded = await calls.put(build, large)
-        built = await calls.build("image-large", context(large))
+        built = await calls.build("image-large", await asyncio.to_thread(context, large))
 
         for answer in (uploaded, built):
             assert 500 == answer.status
@@ -90,12 +100,12 @@ async def test_a_full_disk_is_told_and_what_is_stored_stays_intact(
         assert 200 == (await calls.build("image-small", small)).status
 
 
-def _noise(size: int) -> bytes:
-    import random  # noqa: PLC0415
+def _large() -> bytes:
+    """What no compression makes smaller: random bytes."""
+    return archive({"chaincode": (0o755, os.urandom(24 << 20))})
 
-    return random.Random(1).randbytes(size)  # noqa: S311  only incompressible
 
-
+@beside
 async def test_a_stop_of_peitho_leaves_chaincode_alone(cluster: Cluster, tmp_path: Path) -> None:
     """
     Killed or stopped, it finds created and running containers, and images, as they were.
