@@ -1,5 +1,6 @@
 """The operator's part of Pods: templates, overrides, other images, and what the peer allows."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest_asyncio
 
 from tests.journeys.calls import Calls, archive, context
 from tests.journeys.observe import pods
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.machine import LabError
 from tests.lab.peitho import Peitho, namespace
@@ -59,6 +61,7 @@ async def fitted(
         yield running
 
 
+@beside
 async def test_chaincode_is_launched_as_the_templates_have_it(fitted: Peitho) -> None:
     """
     One for all, one for those that it names, and an image from elsewhere.
@@ -90,7 +93,8 @@ async def test_chaincode_is_launched_as_the_templates_have_it(fitted: Peitho) ->
         assert ("500m", "2m") == tuple(
             main["resources"][each]["cpu"] for each in ("limits", "requests")
         )
-        said = fitted.kubectl("logs", plain["metadata"]["name"])
+        logs = ("logs", plain["metadata"]["name"])
+        said = await asyncio.to_thread(fitted.kubectl, *logs)
         assert "TZ is A" in said
         assert " 8192 " in said
         for name in ("plain", "asset"):
@@ -98,6 +102,7 @@ async def test_chaincode_is_launched_as_the_templates_have_it(fitted: Peitho) ->
             assert 204 == (await calls.remove(name)).status
 
 
+@beside
 async def test_a_build_runs_as_its_template_has_it(fitted: Peitho) -> None:
     """
     Nothing else about it is different.
@@ -112,6 +117,7 @@ async def test_a_build_runs_as_its_template_has_it(fitted: Peitho) -> None:
     assert "builds" in teams
 
 
+@beside
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
