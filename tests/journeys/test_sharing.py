@@ -9,6 +9,7 @@ import pytest
 from tests.journeys.attached import attach
 from tests.journeys.calls import Calls, archive
 from tests.journeys.observe import builds, restarts, until
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
@@ -37,6 +38,7 @@ async def install(calls: Calls, peitho: Peitho, script: str) -> tuple[int, bytes
     return code, output.result(), result
 
 
+@beside
 async def test_ten_peers_that_install_one_package_compile_it_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -69,6 +71,7 @@ def _kept(peitho: Peitho) -> int:
     return len(list((peitho.data_dir / "builds").glob("*/about.json")))
 
 
+@beside
 async def test_a_build_that_failed_is_done_anew(cluster: Cluster, tmp_path: Path) -> None:
     """
     Nothing of it is kept.
@@ -85,6 +88,7 @@ async def test_a_build_that_failed_is_done_anew(cluster: Cluster, tmp_path: Path
     assert first[1] != second[1]
 
 
+@beside
 async def test_builds_beyond_the_limit_wait_and_peers_take_turns(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -94,7 +98,7 @@ async def test_builds_beyond_the_limit_wait_and_peers_take_turns(
     ended: list[str] = []
 
     async def built(calls: Calls, peitho: Peitho, who: str) -> bytes:
-        _, output, _ = await install(calls, peitho, f"echo {who}; sleep 1")
+        _, output, _ = await install(calls, peitho, f"echo {who}; sleep 2")
         ended.append(who)
         return output
 
@@ -119,6 +123,7 @@ async def test_builds_beyond_the_limit_wait_and_peers_take_turns(
     assert ["busy 1", "other"] == ended[:2]
 
 
+@beside
 async def test_a_build_killed_for_memory_says_so(cluster: Cluster, tmp_path: Path) -> None:
     """
     In its output, which is what the peer's error shows.
