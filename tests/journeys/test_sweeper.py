@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.journeys.calls import Calls
 from tests.journeys.observe import alive, until
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import PROJECT, Peitho, namespace
 
@@ -27,6 +28,7 @@ def command(port: int) -> list[str]:
     return ["chaincode", f"-peer.address=127.0.0.1:{port}"]
 
 
+@beside
 async def test_what_is_over_goes_and_what_has_its_peer_stays(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -63,7 +65,7 @@ async def _swept(cluster: Cluster, tmp_path: Path, port: int, nobody: int) -> No
 
         await until(lambda: names(peitho) == {"lives"})
         assert 1 == len(alive(peitho, "lives"))
-        peitho.kubectl("get", "secret", "foreign")
+        await asyncio.to_thread(peitho.kubectl, "get", "secret", "foreign")
         # That no container has an image is no reason for it to go.
         assert 200 == (await calls.call("GET", "/images/image-ends/json")).status
 
@@ -73,6 +75,7 @@ async def _started(calls: Calls, name: str, image: str, port: int) -> None:
     assert 204 == (await calls.start(name)).status
 
 
+@beside
 async def test_a_dry_run_tells_and_removes_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """
     `peitho sweep --dry-run` prints what would go and why; without it, it goes.
