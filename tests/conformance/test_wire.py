@@ -17,7 +17,7 @@ from tests.conformance.recordings import Call, observed, recorded
 from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, conversation
 from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
-from tests.lab.peer import PeerError, build_chaincode
+from tests.lab.peer import PeerError, at_once, build_chaincode
 from tests.lab.peitho import Peitho
 from tests.lab.recorder import Exchange
 
@@ -47,13 +47,16 @@ def ending(exchanges: list[Exchange], what: str) -> list[Exchange]:
     return [each for each in exchanges if each.path.endswith(what)]
 
 
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_a_build_is_answered_in_dockerds_order_with_its_headers_and_files(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     The recorded order; an Api-Version that all peers take; codes, stat and archive of the output.
     """
+    await at_once(FAMILIES, lambda version: _built(version, peitho, cluster))
+
+
+async def _built(version: str, peitho: Peitho, cluster: Cluster) -> None:
     async with conversation(version, peitho, cluster, f"wire-{version}") as said:
         # 1.4 builds at its launch, which only what registers brings to an end.
         chaincode = "go" if version.startswith("1.") else "tiny"
@@ -98,14 +101,19 @@ def _is_the_output(download: Exchange) -> None:
     assert "0o755" == modes["./chaincode"]
 
 
-@pytest.mark.parametrize("version", FAMILIES)
 async def test_a_failing_builds_output_comes_in_the_form_that_a_peer_can_read(
-    version: str, peitho: Peitho, cluster: Cluster
+    peitho: Peitho, cluster: Cluster
 ) -> None:
     """
     Frames of 127 bytes at most on bare paths, raw below `/v1.NN`; all of it before the code.
     """
-    lines = "\n".join(f"\tthis does not compile, line {number}" for number in range(20))
+    await at_once(FAMILIES, lambda version: _failed(version, peitho, cluster))
+
+
+async def _failed(version: str, peitho: Peitho, cluster: Cluster) -> None:
+    # Each its own, or they would share one build.
+    failing = "\tthis does not compile, line"
+    lines = "\n".join(f"{failing} {number} of {version}" for number in range(20))
     folder = build_chaincode("broken", replacing={"\tthis does not compile": lines})
     async with conversation(version, peitho, cluster, f"frames-{version}") as said:
         with pytest.raises(PeerError, match="Error returned from build: 1") as failure:
