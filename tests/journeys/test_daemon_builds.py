@@ -17,6 +17,7 @@ from tests.journeys.attached import attach
 from tests.journeys.calls import Calls, archive
 from tests.journeys.observe import until
 from tests.journeys.peers import node_answers
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.daemon import Daemon
 from tests.lab.peer import Peer
@@ -114,6 +115,7 @@ async def test_an_image_that_cannot_be_pulled_is_told_at_its_pull(calls: Calls) 
     assert (200, "amd64") == (found.status, found.body["Architecture"])
 
 
+@beside
 async def test_a_pull_shows_our_account_to_its_own_registry_alone(
     cluster: Cluster, daemon: Daemon, tmp_path: Path
 ) -> None:
@@ -156,6 +158,7 @@ async def _registry() -> AsyncIterator[tuple[str, set[str]]]:
         await runner.cleanup()
 
 
+@beside
 async def test_memory_is_limited_and_its_end_is_told(
     cluster: Cluster, daemon: Daemon, tmp_path: Path
 ) -> None:
@@ -173,6 +176,37 @@ async def test_memory_is_limited_and_its_end_is_told(
             output = tasks.create_task(attach(peitho, build, version="/v1.47"))
             assert 137 == await calls.wait(build)
         assert output.result().endswith(b"peitho: the build ended with 137: OOMKilled\n")
+        await calls.remove(build)
+
+
+@beside
+async def test_a_daemon_is_reached_over_tls(
+    cluster: Cluster, daemon: Daemon, tmp_path: Path
+) -> None:
+    """
+    Each side shows its certificate.
+    """
+    folder = daemon.pki
+    assert folder is not None
+    docker = {
+        "endpoint": daemon.tls_endpoint,
+        "ca-file": str(folder / "ca.crt"),
+        "cert-file": str(folder / "admin.crt"),
+        "key-file": str(folder / "admin.key"),
+    }
+    async with (
+        building(cluster, daemon, tmp_path, docker=docker) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        build = await calls.create_build("head -c 3000000 /chaincode/input/blob")
+        content = random.Random(8).randbytes(3_000_000)  # noqa: S311  only incompressible
+        await calls.put(build, archive({"blob": (0o644, content)}))
+        async with asyncio.TaskGroup() as tasks:
+            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
+            await calls.start(build)
+            assert 0 == await calls.wait(build)
+
+        assert content == output.result()
         await calls.remove(build)
 
 
@@ -270,36 +304,6 @@ def _ready(peitho: Peitho, daemon: Daemon) -> tuple[int, bool]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, daemon.endpoint in error.read().decode()
-
-
-async def test_a_daemon_is_reached_over_tls(
-    cluster: Cluster, daemon: Daemon, tmp_path: Path
-) -> None:
-    """
-    Each side shows its certificate.
-    """
-    folder = daemon.pki
-    assert folder is not None
-    docker = {
-        "endpoint": daemon.tls_endpoint,
-        "ca-file": str(folder / "ca.crt"),
-        "cert-file": str(folder / "admin.crt"),
-        "key-file": str(folder / "admin.key"),
-    }
-    async with (
-        building(cluster, daemon, tmp_path, docker=docker) as peitho,
-        Calls.to(peitho) as calls,
-    ):
-        build = await calls.create_build("head -c 3000000 /chaincode/input/blob")
-        content = random.Random(8).randbytes(3_000_000)  # noqa: S311  only incompressible
-        await calls.put(build, archive({"blob": (0o644, content)}))
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-            await calls.start(build)
-            assert 0 == await calls.wait(build)
-
-        assert content == output.result()
-        await calls.remove(build)
 
 
 async def test_npm_builds_in_a_daemon(peitho: Peitho, cluster: Cluster, daemon: Daemon) -> None:
