@@ -133,28 +133,6 @@ async def test_an_upload_reaches_the_command_unchanged(calls: Calls, peitho: Pei
     await calls.remove(build)
 
 
-@beside
-async def test_a_builder_image_that_cannot_be_pulled_is_told_at_start(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    """
-    The kubelet's own words, and the image's name; nothing is left of it.
-    """
-    async with (
-        namespace(cluster) as name,
-        Peitho.start(cluster, name, tmp_path) as peitho,
-        Calls.to(peitho) as calls,
-    ):
-        build = await calls.create_build("true", image="127.0.0.1:1/hyperledger/fabric-nosuch:9.9")
-        answer = await calls.start(build)
-
-        assert 500 == answer.status
-        assert "fabric-nosuch:9.9" in answer.message
-        assert "ErrImagePull" in answer.message or "ImagePullBackOff" in answer.message
-        await calls.remove(build)
-        await until(lambda: not builds(peitho))
-
-
 @pytest.fixture(autouse=True)
 async def _nothing_left(peitho: Peitho) -> AsyncIterator[None]:
     yield

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.journeys.calls import Answer, Calls, archive, context
+from tests.journeys.calls import Answer, Calls, archive
 from tests.journeys.observe import alive, open_waits, pods, restarts, until
 from tests.lab.peitho import Peitho
 
@@ -23,21 +22,6 @@ pytestmark = pytest.mark.usefixtures("peitho_log")
 async def _image(calls: Calls) -> AsyncIterator[None]:
     await calls.make_image(IMAGE)
     yield
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
-async def start_without_image(calls: Calls) -> AsyncIterator[asyncio.Task[Answer]]:
-    """A start whose runtime image no registry has: most of a minute, beside the other stories."""
-    dockerfile = (
-        "FROM 127.0.0.1:1/hyperledger/fabric-nosuch:9.9\nADD binpackage.tar /usr/local/bin\n"
-    )
-    package = archive({"chaincode": (0o755, b"x")})
-    await calls.build("image-nosuch", context(package, dockerfile))
-    await calls.create("nosuch", "image-nosuch")
-    async with asyncio.TaskGroup() as tasks:
-        start = tasks.create_task(calls.start("nosuch"))
-        yield start
-        start.cancel()
 
 
 async def test_docker_says_what_is_not_there_in_its_own_words(calls: Calls) -> None:
@@ -232,21 +216,6 @@ async def test_a_layer_is_given_to_its_own_token_alone(calls: Calls, peitho: Pei
             async with session.get(url, headers=headers) as response:
                 assert 403 == response.status
     await calls.remove("token")
-
-
-@pytest.mark.timeout(120)  # the kubelet tries again, and waits longer each time
-async def test_a_runtime_image_that_cannot_be_pulled_is_told_at_start(
-    calls: Calls, peitho: Peitho, start_without_image: asyncio.Task[Answer]
-) -> None:
-    """
-    The start says which image and why, and leaves no Job behind that would try on.
-    """
-    answer = await start_without_image
-
-    assert 500 == answer.status
-    assert re.search(r"fabric-nosuch:9\.9.*(ErrImagePull|ImagePullBackOff|pull)", answer.message)
-    await until(lambda: not pods(peitho, "nosuch"))
-    await calls.remove("nosuch")
 
 
 async def _waits(peitho: Peitho, count: int) -> bool:

@@ -1,18 +1,22 @@
-"""A cluster that has no room, no leave or no disk for a Pod: its words reach the peer's error."""
+"""A cluster that has no room, leave, disk or image for a Pod: its words reach the peer's error."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.journeys.attached import attach
-from tests.journeys.calls import Calls
+from tests.journeys.calls import Calls, archive, context
+from tests.journeys.observe import builds, pods, until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
 IMAGE = "image-refused"
 ROOM = {"startTimeoutSeconds": 4, "resources": {"cpuRequest": "1000"}}
+# Of a registry that is none.
+NOWHERE = "127.0.0.1:1/hyperledger/fabric-nosuch:9.9"
 
 pytestmark = pytest.mark.timeout(120)  # the kubelet measures disks every ten seconds
 
@@ -102,3 +106,45 @@ async def test_a_build_that_fills_the_nodes_disk(cluster: Cluster, tmp_path: Pat
     last = output.result().splitlines()[-1]
     assert b"Evicted" in last
     assert b"ephemeral" in last
+
+
+@beside
+async def test_a_builder_image_that_cannot_be_pulled(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    The start says which image and why, once the kubelet is sure; nothing is left of it.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        build = await calls.create_build("true", image=NOWHERE)
+        answer = await calls.start(build)
+
+        assert (500, True) == (answer.status, "fabric-nosuch:9.9" in answer.message)
+        assert re.search("ErrImagePull|ImagePullBackOff", answer.message)
+        await calls.remove(build)
+        await until(lambda: not builds(peitho))
+
+
+@beside
+async def test_a_runtime_image_that_cannot_be_pulled(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    The start says which image and why, and leaves no Job behind that would try on.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        package = archive({"chaincode": (0o755, b"x")})
+        dockerfile = f"FROM {NOWHERE}\nADD binpackage.tar /usr/local/bin\n"
+        await calls.build("image-nosuch", context(package, dockerfile))
+        await calls.create("nosuch", "image-nosuch")
+        answer = await calls.start("nosuch")
+
+        assert (500, True) == (answer.status, "fabric-nosuch:9.9" in answer.message)
+        assert re.search("ErrImagePull|ImagePullBackOff", answer.message)
+        await until(lambda: not pods(peitho, "nosuch"))
+        assert [] == peitho.objects("jobs")
+        await calls.remove("nosuch")
