@@ -13,6 +13,9 @@ from tests.lab.peitho import Peitho
 Story = Callable[..., Coroutine[Any, Any, None]]
 Told = Task[BaseException | None]
 
+# pytest's own are no Exception, nor is a group that has one of them.
+_FAILURES = (Exception, BaseExceptionGroup, pytest.fail.Exception, pytest.skip.Exception)
+
 
 def beside(story: Story) -> Callable[[Told], Awaitable[None]]:
     """
@@ -71,7 +74,7 @@ async def outcome(story: Story, given: Mapping[str, Any]) -> BaseException | Non
     begins = [log.stat().st_size for log in logs]
     try:
         await story(**given)
-    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001
+    except _FAILURES as error:
         for log, begin in zip(logs, begins, strict=True):
             error.add_note(log.read_bytes()[begin:].decode())
         return error

@@ -38,6 +38,11 @@ async def test_a_failure_waits_for_the_storys_own_test() -> None:
         with pytest.raises(ValueError, match="none"):
             pass
 
-    found = [await outcome(each, {}) for each in (fails, raises_nothing)]
+    async def fails_inside() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(raises_nothing())
 
-    assert [AssertionError, pytest.fail.Exception] == [type(each) for each in found]
+    found = [await outcome(each, {}) for each in (fails, raises_nothing, fails_inside)]
+
+    expected = [AssertionError, pytest.fail.Exception, BaseExceptionGroup]
+    assert expected == [type(each) for each in found]
