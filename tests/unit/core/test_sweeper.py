@@ -5,11 +5,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog.testing
@@ -20,75 +17,23 @@ from peitho.api.services import Services
 from peitho.clients.build_cache import BuildCache, KeptBuild
 from peitho.core import sweeper
 from peitho.core.usage import Usage
-from peitho.formats import images, manifests, records
+from peitho.formats import images, records
 from peitho.formats.pods import Exit
-from peitho.formats.records import ContainerSpec
 from peitho.settings import Settings
 from tests.journeys.observe import until
 from tests.unit.core.contexts import chunks, context, package
-from tests.unit.double import ApiServer, Manifest, always, answer, refusal, watch
-from tests.unit.running import composed
-
-LONG_AGO = "2020-01-02T03:04:05Z"
-RUNNING = {"running": {"startedAt": LONG_AGO}}
-FAILED = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": LONG_AGO}]}
-
-
-@asynccontextmanager
-async def peitho(
-    tmp_path: Path, **sections: dict[str, Any]
-) -> AsyncIterator[tuple[Services, ApiServer]]:
-    """All parts, with some settings."""
-    settings = Settings.model_validate({"dataDir": tmp_path / "data"} | sections)
-    async with composed(tmp_path, settings) as (services, cluster):
-        yield services, cluster
-
-
-async def created(
-    services: Services, cluster: ApiServer, name: str, peer: str = "", **annotations: str
-) -> Manifest:
-    """The Secret of a container whose image was built for it."""
-    await services.images.build(name, chunks(context()))
-    command = ("chaincode", f"-peer.address={peer}") if peer else ("chaincode",)
-    spec = ContainerSpec(image=f"{name}:latest", command=command, entrypoint=(), env=())
-    made = await services.containers.create(name, spec)
-    summary = (await made.inspect()).summary
-    secret = cluster.objects[f"secrets/{summary.kubernetes_name}"]
-    for key, value in annotations.items():
-        secret["metadata"]["annotations"][f"peitho/{key}"] = value
-    return secret
-
-
-def started(cluster: ApiServer, secret: Manifest, status: Manifest | None = None) -> None:
-    """Put the container's Job into the cluster."""
-    metadata = {"name": manifests.job_name(secret), "labels": secret["metadata"]["labels"]}
-    cluster.objects[f"jobs/{metadata['name']}"] = {"metadata": metadata, "status": status or {}}
-
-
-def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
-    """Put the container's Pod into the cluster, running."""
-    name = f"{manifests.job_name(secret)}-abcde"
-    cluster.objects[f"pods/{name}"] = {
-        "metadata": {
-            "name": name,
-            "labels": secret["metadata"]["labels"],
-            "annotations": secret["metadata"]["annotations"],
-            "resourceVersion": "1",
-        },
-        "status": {"containerStatuses": [{"name": records.CHAINCODE, "state": RUNNING}]},
-    }
-    return cluster.objects[f"pods/{name}"]
-
-
-async def found(services: Services, *, dry_run: bool = True) -> list[tuple[str, str, str]]:
-    """What one sweep finds."""
-    swept = await services.sweeper.sweep(dry_run=dry_run)
-    return [(each.kind, each.name, each.why) for each in swept]
-
-
-async def orphans(services: Services) -> list[str]:
-    """The chaincode that a sweep would remove."""
-    return [name for kind, name, _ in await found(services) if kind == "chaincode"]
+from tests.unit.core.sweeps import (
+    FAILED,
+    LONG_AGO,
+    created,
+    found,
+    free_port,
+    orphans,
+    peitho,
+    runs,
+    started,
+)
+from tests.unit.double import Manifest, always, answer, refusal, watch
 
 
 class TestChaincode:
@@ -433,13 +378,6 @@ async def warnings(services: Services) -> set[str]:
     with structlog.testing.capture_logs() as logs:
         assert [] == await found(services)
     return {each["event"] for each in logs if each["log_level"] == "warning"}
-
-
-def free_port() -> int:
-    """A port of loopback at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def kept(tmp_path: Path, key: str, *, age: float, used: float = 0) -> None:
