@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.journeys.calls import Answer, Calls, archive
 from tests.journeys.observe import alive, open_waits, pods, restarts, until
+from tests.lab.beside import beside
 from tests.lab.peitho import Peitho
 
 IMAGE = "lab-peer0.org1.lab-script_1-0123456789abcdef"
@@ -81,6 +82,7 @@ async def test_a_container_goes_through_dockers_states(calls: Calls, peitho: Pei
     await until(lambda: not pods(peitho, "states"))
 
 
+@beside
 @pytest.mark.parametrize("code", [0, 1, 255])
 async def test_what_has_ended_stays_ended(calls: Calls, peitho: Peitho, code: int) -> None:
     """
@@ -95,13 +97,14 @@ async def test_what_has_ended_stays_ended(calls: Calls, peitho: Peitho, code: in
 
     assert {0} == restarts(peitho, name)
     (pod,) = pods(peitho, name)
-    peitho.kubectl("delete", "pod", pod["metadata"]["name"])
+    await asyncio.to_thread(peitho.kubectl, "delete", "pod", pod["metadata"]["name"])
     assert code == await calls.wait(name)
     assert [] == pods(peitho, name)
     assert 409 == (await calls.start(name)).status
     await calls.remove(name)
 
 
+@beside
 async def test_a_pod_deleted_by_hand_is_a_process_killed(calls: Calls, peitho: Peitho) -> None:
     """
     The wait ends with what the process ended with, and nothing comes in its place.
