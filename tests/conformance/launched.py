@@ -55,7 +55,8 @@ class Launched:
         async with self.launching() as name, aiohttp.ClientSession(self.peitho.http) as session:
 
             async def said_all() -> bool:
-                async with session.get(f"/containers/{name}/logs") as response:
+                # Without frames, which may cut a line anywhere.
+                async with session.get(f"/v1.47/containers/{name}/logs") as response:
                     said = await response.read()
                 # The first on stdout, the last on stderr: their order in a Pod's log is not fixed.
                 return b"tinycc starting" in said and b"tinycc ready" in said
