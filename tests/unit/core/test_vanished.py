@@ -162,10 +162,13 @@ async def test_an_end_is_that_of_a_job_that_is_over_and_has_no_pod(
         assert expected == await unseen_end(kubernetes, job_, record())
 
 
-async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(tmp_path: Path) -> None:
+async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     A record that is damaged, and one that may not be changed.
     """
+    monkeypatch.setattr(vanished, "_LOOK_SECONDS", 0.01)
     damaged, forbidden = record(), record()
     damaged["metadata"]["name"], forbidden["metadata"]["name"] = "cc-a", "cc-b"
     damaged["metadata"]["annotations"][records.EXIT] = "{"
@@ -176,6 +179,7 @@ async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(tmp_path: Path
         server.objects |= {"secrets/cc-a": damaged, "secrets/cc-b": forbidden}
         server.objects |= {f"jobs/{other['metadata']['name']}": other}
         server.objects |= {SECRET: record(), JOB: job()}
+        server.script("POST", "events", always(lambda: answer({}, status=201)))
         server.script("PATCH", "secrets/cc-b", always(lambda: refusal(403, "Forbidden", "no")))
         async with looking(tmp_path, server):
             await server.until_asked("PATCH", SECRET)
