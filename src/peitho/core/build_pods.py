@@ -75,7 +75,7 @@ class BuildPods:
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""
-        labels = records.own_labels(self._settings.instance) | {records.KIND: BUILD}
+        labels = records.kind_labels(self._settings.instance, BUILD)
         for secret in await self._kubernetes.find_metadata("Secret", labels=labels):
             if secret["metadata"]["annotations"].get(records.ID) not in known:
                 name = secret["metadata"]["name"]

@@ -181,7 +181,7 @@ class Chaincodes:
         )
 
     def _labels(self) -> dict[str, str]:
-        return records.own_labels(self.settings.instance) | {records.KIND: CHAINCODE}
+        return records.kind_labels(self.settings.instance, CHAINCODE)
 
 
 class Chaincode:

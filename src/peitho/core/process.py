@@ -38,7 +38,7 @@ class Process:
     @property
     def key(self) -> str:
         """The label's value by which its Pod is known."""
-        return records.container_label(self.secret["metadata"]["annotations"][records.ID])
+        return records.label_of(self.secret)
 
     @property
     def sighting(self) -> Sighting:
@@ -119,7 +119,7 @@ def summary(secret: Manifest, watch: PodWatch) -> Summary:
     """A chaincode container in a list, from its Secret's metadata and its Pod."""
     metadata = secret["metadata"]
     annotations = metadata["annotations"]
-    sighting = watch.see(records.container_label(annotations[records.ID]))
+    sighting = watch.see(records.label_of(secret))
     return Summary(
         id=annotations[records.ID],
         name=annotations[records.NAME],

@@ -136,8 +136,8 @@ class Sweeper:
         return found
 
     async def _look(self) -> World:
-        own = records.own_labels(self._chaincodes.settings.instance)
-        labels = own | {records.KIND: records.CHAINCODE}
+        instance = self._chaincodes.settings.instance
+        labels = records.kind_labels(instance, records.CHAINCODE)
         # Secrets first: what is started meanwhile is then missing, and not taken for unstarted.
         secrets = await self._kubernetes.find_metadata("Secret", labels=labels)
         jobs = await self._kubernetes.find("Job", labels=labels)
@@ -145,7 +145,7 @@ class Sweeper:
         await self._probe({_noted(secret, records.PEER) for secret in secrets} - {""})
         return World(
             now=time.time(),
-            instance=self._chaincodes.settings.instance,
+            instance=instance,
             secrets=secrets,
             pods=pods,
             jobs=jobs,

@@ -69,7 +69,7 @@ class StoredImage:
 
 def chaincode(world: World, policy: Policy) -> Iterator[Removal]:
     """The chaincode containers that go."""
-    wanted = records.own_labels(world.instance) | {records.KIND: records.CHAINCODE}
+    wanted = records.kind_labels(world.instance, records.CHAINCODE)
     running = {_container(pod): pod for pod in world.pods}
     jobs = {_container(job): job for job in world.jobs}
     for secret in world.secrets:

@@ -30,7 +30,7 @@ class Vanished:
     ) -> None:
         self._kubernetes = kubernetes
         self._watch = watch
-        self._labels = records.own_labels(instance) | {records.KIND: CHAINCODE}
+        self._labels = records.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
         self._looking = False
         self._given_up: set[str] = set()
@@ -65,7 +65,7 @@ class Vanished:
             if error.code in endings.PASSING:
                 raise
             # Removed meanwhile, or forbidden: it is looked at again after the next list.
-            self._given_up.add(_key(secret))
+            self._given_up.add(records.label_of(secret))
             name = secret["metadata"]["name"]
             log.warning("end not noted", secret=name, cause=str(error))
 
@@ -87,7 +87,7 @@ class Vanished:
     def _is_open(self, record: Manifest) -> bool:
         """Whether its end is not known, and no Pod of it either; a damaged record is let be."""
         try:
-            key = _key(record)
+            key = records.label_of(record)
             is_noted = records.noted_exit(record) is not None
         except (ValueError, KeyError, TypeError):
             return False
@@ -100,12 +100,8 @@ async def unseen_end(kubernetes: Kubernetes, job: Manifest | None, secret: Manif
     if job and not at:
         return None
     # A watch that is silent at the moment does not know of a Pod that is there.
-    if await kubernetes.find("Pod", labels={records.CONTAINER: _key(secret)}):
+    if await kubernetes.find("Pod", labels={records.CONTAINER: records.label_of(secret)}):
         return None
     if job and manifests.is_complete(job):
         return Exit(0, finished_at=at)
     return Exit(SIGKILLED, "the Pod was deleted", at)
-
-
-def _key(secret: Manifest) -> str:
-    return records.container_label(secret["metadata"]["annotations"][records.ID])

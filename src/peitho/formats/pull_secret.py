@@ -3,7 +3,7 @@
 import base64
 import json
 
-from peitho.formats.records import KIND, Manifest, own_labels
+from peitho.formats.records import Manifest, kind_labels, own_labels
 
 _DATA_KEY = ".dockerconfigjson"
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
@@ -28,7 +28,7 @@ def manifest(instance: str, *, host: str, username: str, password: str, email: s
         "kind": "Secret",
         "metadata": {
             "name": name(instance),
-            "labels": own_labels(instance) | {KIND: "pull-secret"},
+            "labels": kind_labels(instance, "pull-secret"),
         },
         "type": "kubernetes.io/dockerconfigjson",
         "data": {_DATA_KEY: base64.b64encode(content).decode()},

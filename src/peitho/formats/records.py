@@ -59,6 +59,11 @@ def container_label(container_id: str) -> str:
     return container_id[:_LABEL_CHARACTERS]
 
 
+def label_of(record: Manifest) -> str:
+    """The same, of the container that a record is."""
+    return container_label(record["metadata"]["annotations"][ID])
+
+
 def own_labels(instance: str) -> dict[str, str]:
     """The labels of everything that is ours, and of nothing else."""
     return {
@@ -67,9 +72,14 @@ def own_labels(instance: str) -> dict[str, str]:
     }
 
 
+def kind_labels(instance: str, kind: str) -> dict[str, str]:
+    """The labels of everything of ours that is of one kind."""
+    return own_labels(instance) | {KIND: kind}
+
+
 def labels(instance: str, kind: str, container_id: str) -> dict[str, str]:
     """Our labels, and those of one container."""
-    return own_labels(instance) | {KIND: kind, CONTAINER: container_label(container_id)}
+    return kind_labels(instance, kind) | {CONTAINER: container_label(container_id)}
 
 
 def chaincode_record(  # noqa: PLR0913  a record is these six things
