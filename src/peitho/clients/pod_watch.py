@@ -6,7 +6,6 @@ What it has not heard of is never taken for gone.
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +15,7 @@ import structlog
 from peitho import metrics
 from peitho.clients.kubernetes import Kubernetes, KubernetesError, Manifest
 from peitho.errors import PeithoError
+from peitho.formats.remembered import Remembered
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ class PodWatch:
         self._labels = dict(labels)
         self._key = key
         self._pods: dict[str, Manifest] = {}
-        self._gone: OrderedDict[str, Manifest] = OrderedDict()
+        self._gone: Remembered[str, Manifest] = Remembered(_REMEMBERED_GONE)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
@@ -133,8 +133,6 @@ class PodWatch:
 
     def _forget(self, key: str) -> None:
         self._gone[key] = _remembered(self._pods.pop(key))
-        if len(self._gone) > _REMEMBERED_GONE:
-            self._gone.popitem(last=False)
         self._wake(key)
 
     def _key_of(self, pod: Manifest) -> str:

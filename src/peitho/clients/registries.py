@@ -1,7 +1,6 @@
 """The registries that images come from and go to, and the account of the one that is ours."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import structlog
 
 from peitho.clients.registry import Registry, session
 from peitho.clients.registry_calls import Credentials, Endpoint, Patience
+from peitho.formats.remembered import Remembered
 from peitho.formats.repositories import api_host, is_loopback
 
 log = structlog.get_logger()
@@ -87,7 +87,7 @@ class Registries:
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession | None = None
         self._ours: Registry | None = None
-        self._others: OrderedDict[str, Registry] = OrderedDict()
+        self._others: Remembered[str, Registry] = Remembered(_REMEMBERED)
 
     async def run(self) -> None:
         """Wait for the end, and close all connections then."""
@@ -111,10 +111,7 @@ class Registries:
             insecure, ca_file = is_loopback(domain), self._own.ca_file
             endpoint = Endpoint(api_host(domain), insecure=insecure, ca_file=ca_file)
             found = await self._made(endpoint, _nobody)
-        self._others[domain] = found
-        self._others.move_to_end(domain)
-        if len(self._others) > _REMEMBERED:
-            self._others.popitem(last=False)  # whoever has it may go on with it
+        self._others[domain] = found  # whoever has one that goes for it may go on with that
         return found
 
     async def _made(

@@ -8,7 +8,6 @@ and no log has them.
 import asyncio
 import base64
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from peitho.clients.trust import Trust
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats import challenges
 from peitho.formats.challenges import Challenge, Token
+from peitho.formats.remembered import Remembered
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _AGAIN = (408, 429, 500, 502, 503, 504)
@@ -131,7 +131,9 @@ class Calls:
         )
         self._credentials = credentials
         self._challenge: Challenge | None = None
-        self._tokens: OrderedDict[tuple[str, ...], tuple[Token, float]] = OrderedDict()
+        self._tokens: Remembered[tuple[str, ...], tuple[Token, float]] = Remembered(
+            _REMEMBERED_TOKENS
+        )
 
     async def send(self, call: Call) -> aiohttp.ClientResponse:
         """
@@ -259,8 +261,6 @@ class Calls:
             token = await self._fetch_token(challenge, scopes)
             margin = min(_MARGIN_SECONDS, token.seconds / 4)
             self._tokens[scopes] = (token, time.monotonic() + token.seconds - margin)
-            if len(self._tokens) > _REMEMBERED_TOKENS:
-                self._tokens.popitem(last=False)
         return {"Authorization": f"Bearer {token.text}"}
 
     async def _fetch_token(self, challenge: Challenge, scopes: tuple[str, ...]) -> Token:

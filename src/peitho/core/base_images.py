@@ -1,6 +1,5 @@
 """Builder and runtime images: who pulls them, and what is known of them."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +11,7 @@ from peitho.clients.registries import Account
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats import dockerd, references
 from peitho.formats.references import Reference
+from peitho.formats.remembered import Remembered
 
 log = structlog.get_logger()
 
@@ -56,15 +56,12 @@ class NodeImages:
     """Nodes pull an image when a Pod first needs it: until then there is only its name."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[str, None] = OrderedDict()
+        self._asked: Remembered[str, None] = Remembered(_REMEMBERED)
 
     async def pull(self, name: str) -> str:
         """Note the name; of very many, the last are known."""
         reference = references.parse(name).familiar()
         self._asked[reference] = None
-        self._asked.move_to_end(reference)
-        if len(self._asked) > _REMEMBERED:
-            self._asked.popitem(last=False)
         return f"{reference} is pulled by the node that first needs it"
 
     async def find(self, name: str) -> BaseImage | None:

@@ -6,7 +6,6 @@ for either: a peer's `wait` is answered as soon as the Pod's status says that th
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from peitho.errors import Unavailable
 from peitho.formats import manifests, names, records
 from peitho.formats.pods import Exit
 from peitho.formats.records import CHAINCODE
+from peitho.formats.remembered import Remembered
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ class Endings:
         self._kubernetes = kubernetes
         self._watch = watch
         self._tasks = tasks
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: Remembered[str, None] = Remembered(_REMEMBERED)
         watch.listen(self._look)
 
     def _look(self, key: str) -> None:
@@ -49,8 +49,6 @@ class Endings:
         if end is None or key in self._seen:
             return
         self._seen[key] = None
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
         self._tasks.spawn(self._note(pod, end), name=f"end of {key[:12]}")
 
     async def _note(self, pod: Manifest, end: Exit) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import shutil
 import threading
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from peitho.errors import InvalidArgument, NotFound
 from peitho.formats import dockerfile, images, layers, references, tar
 from peitho.formats.dockerfile import Recipe
 from peitho.formats.images import Image
+from peitho.formats.remembered import Remembered
 from peitho.formats.tar import Entry, Limits
 
 log = structlog.get_logger()
@@ -36,13 +36,11 @@ class Provenance:
     """On which architecture a build's result was made, by the result's sha256, in this run."""
 
     def __init__(self) -> None:
-        self._architectures: OrderedDict[str, str] = OrderedDict()
+        self._architectures: Remembered[str, str] = Remembered(_REMEMBERED_RESULTS)
 
     def remember(self, digest: str, architecture: str) -> None:
         """Note where a result was made."""
         self._architectures[digest] = architecture
-        if len(self._architectures) > _REMEMBERED_RESULTS:
-            self._architectures.popitem(last=False)
 
     def architecture(self, digest: str) -> str:
         """Go's name of the architecture, or empty if the result is not one of ours."""

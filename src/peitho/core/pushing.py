@@ -7,11 +7,9 @@ directory has an image only until it is pushed.
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
@@ -28,6 +26,7 @@ from peitho.formats import oci, references, repositories
 from peitho.formats.images import Image
 from peitho.formats.oci import Appended, Base, Descriptor
 from peitho.formats.references import Reference
+from peitho.formats.remembered import Remembered
 from peitho.formats.repositories import Place
 
 log = structlog.get_logger()
@@ -70,9 +69,9 @@ class Pushing:
         self.target = target
         self._host, path = repositories.split_server(target.server)
         self._project = "/".join(part for part in (path, target.project) if part)
-        self._known: OrderedDict[str, Published] = OrderedDict()
-        self._bases: OrderedDict[tuple[str, str], tuple[str, Base]] = OrderedDict()
-        self._holders: OrderedDict[str, str] = OrderedDict()
+        self._known: Remembered[str, Published] = Remembered(_REMEMBERED)
+        self._bases: Remembered[tuple[str, str], tuple[str, Base]] = Remembered(_REMEMBERED)
+        self._holders: Remembered[str, str] = Remembered(_REMEMBERED)
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._in_flight = 0
         self._pushed: list[Image] = []
@@ -159,7 +158,7 @@ class Pushing:
                 registry, place, tuple(self._layers(image, origin, registry)), appended
             )
         published = Published(image, self._reference(place, appended.digest))
-        _remember(self._known, image.name, published)
+        self._known[image.name] = published
         self._pushed.append(kept)
         log.info("image pushed", image=image.name, reference=published.reference)
         return published
@@ -190,7 +189,7 @@ class Pushing:
             outcome = await registry.upload(
                 repository, blob.descriptor, blob.source, holders=holders
             )
-            _remember(self._holders, digest, repository)
+            self._holders[digest] = repository
         if outcome == "sent":
             with suppress(Unavailable):
                 await registry.mount(self._shared, digest, repository)
@@ -216,7 +215,7 @@ class Pushing:
         key = (reference.full(), architecture)
         try:
             known = await _read_base(registry, reference, architecture, self._bases.get(key))
-            _remember(self._bases, key, known)
+            self._bases[key] = known
         except (Unavailable, RegistryError) as error:
             if key not in self._bases:
                 raise
@@ -238,7 +237,7 @@ class Pushing:
             log.warning("image in the registry is not one of ours", image=name, digest=digest)
             return None
         published = Published(image, self._reference(place, digest))
-        _remember(self._known, name, published)
+        self._known[name] = published
         return published
 
     def _by_id(self, name: str) -> Published | None:
@@ -313,14 +312,3 @@ async def _read_base(
     if base.architecture not in ("", architecture):
         raise PeithoError(f"it is for {base.architecture}, what was built is for {architecture}")
     return digest, base
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
-    known[key] = value
-    known.move_to_end(key)
-    if len(known) > _REMEMBERED:
-        known.popitem(last=False)
