@@ -170,6 +170,12 @@ async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -
     return size
 
 
+def sha256(path: Path) -> str:
+    """The digest of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sync_directory(path: Path) -> None:
     """Make sure that the names in a directory outlive a crash of the machine."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

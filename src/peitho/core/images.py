@@ -5,7 +5,6 @@ The layer is deterministic (no time, no owner, sorted): equal packages share one
 """
 
 import asyncio
-import hashlib
 import shutil
 import threading
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from typing import IO, BinaryIO
 
 import structlog
 
-from peitho.clients.storage import Storage, room, spool
+from peitho.clients.storage import Storage, room, sha256, spool
 from peitho.core.clock import now
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats import dockerfile, images, layers, references, tar
@@ -144,7 +143,7 @@ class Images:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._provenance.architecture(_digest(added)),
+            architecture=self._provenance.architecture(sha256(added)),
             created=now(),
         )
 
@@ -204,11 +203,6 @@ def _copy(source: IO[bytes], path: Path) -> Path:
     with path.open("wb") as target:
         shutil.copyfileobj(source, target, _COPY_BYTES)
     return path
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_level(entries: list[Entry], directory: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ A run lasts for as long as a peer needs it: when the last has gone, it is ended.
 """
 
 import asyncio
-import hashlib
 import secrets
 import shutil
 import time
@@ -21,7 +20,7 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.build_cache import LOG, RESULT, BuildCache, KeptBuild
-from peitho.clients.storage import Storage, spool
+from peitho.clients.storage import Storage, sha256, spool
 from peitho.core.clock import now
 from peitho.core.container import State
 from peitho.core.images import Provenance
@@ -148,7 +147,7 @@ class Run:
         path = self.directory / RESULT
         await spool(chunks, path.with_suffix(".part"), limit_bytes=self._result_bytes)
         path.with_suffix(".part").rename(path)
-        digest = await asyncio.to_thread(_sha256, path)
+        digest = await asyncio.to_thread(sha256, path)
         seconds = time.monotonic() - self.began
         self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
         self._made.set()
@@ -391,8 +390,3 @@ def _moved(upload: Upload, directory: Path) -> Upload:
     archive = directory / f"upload-{secrets.token_hex(4)}"
     upload.archive.rename(archive)
     return Upload(upload.path, archive, upload.tree)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
