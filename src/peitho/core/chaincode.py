@@ -29,6 +29,7 @@ from peitho.core.readers import Readers
 from peitho.core.settling import Settling
 from peitho.core.tasks import Tasks
 from peitho.core.tokens import Tokens, blob_scope
+from peitho.core.vanished import unseen_end
 from peitho.errors import (
     Conflict,
     InvalidArgument,
@@ -265,9 +266,10 @@ class Chaincode:
         if self._process.end:
             return False
         if not self._process.sighting.pod:
-            if await self._process.job() is None:
+            job = await self._process.job()
+            if job is None:
                 return False
-            if end := await self._process.unseen_end():
+            if end := await unseen_end(self._kubernetes, job, self._secret):
                 await self._process.note(end)
                 return False
         end = await self._end()
