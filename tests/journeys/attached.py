@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.journeys.calls import Calls
 from tests.lab.peitho import Peitho
 
 
@@ -17,3 +18,12 @@ async def attach(peitho: Peitho, container: str, *, version: str = "") -> bytes:
         return await reader.read()
     finally:
         writer.close()
+
+
+async def built(calls: Calls, build: str) -> tuple[int, bytes]:
+    """A build, started and carried out to its end: its exit code, and all that it said."""
+    async with asyncio.TaskGroup() as tasks:
+        output = tasks.create_task(attach(calls.peitho, build, version="/v1.47"))
+        assert 204 == (await calls.start(build)).status
+        code = await calls.wait(build)
+    return code, output.result()

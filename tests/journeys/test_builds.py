@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.attached import attach
+from tests.journeys.attached import attach, built
 from tests.journeys.calls import Calls, archive
 from tests.journeys.observe import builds, until
 from tests.lab.beside import beside
@@ -49,12 +49,10 @@ async def test_a_build_past_its_deadline_is_ended(cluster: Cluster, tmp_path: Pa
         Calls.to(peitho) as calls,
     ):
         build = await calls.create_build("sleep 100")
-        await calls.start(build)
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-            assert 137 == await calls.wait(build)
+        code, output = await built(calls, build)
 
-        assert b"DeadlineExceeded" in output.result()
+        assert 137 == code
+        assert b"DeadlineExceeded" in output
         await calls.remove(build)
         await until(lambda: not builds(peitho))
 

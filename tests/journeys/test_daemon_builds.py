@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import encode_basic_auth, web
 
-from tests.journeys.attached import attach
+from tests.journeys.attached import attach, built
 from tests.journeys.calls import Calls, archive
 from tests.journeys.observe import until
 from tests.journeys.peers import node_answers
@@ -171,11 +171,9 @@ async def test_memory_is_limited_and_its_end_is_told(
         Calls.to(peitho) as calls,
     ):
         build = await calls.create_build("head -c 300M /dev/zero | tail -c 200M; exit $?")
-        await calls.start(build)
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-            assert 137 == await calls.wait(build)
-        assert output.result().endswith(b"peitho: the build ended with 137: OOMKilled\n")
+        code, output = await built(calls, build)
+        assert 137 == code
+        assert output.endswith(b"peitho: the build ended with 137: OOMKilled\n")
         await calls.remove(build)
 
 
@@ -201,12 +199,10 @@ async def test_a_daemon_is_reached_over_tls(
         build = await calls.create_build("head -c 3000000 /chaincode/input/blob")
         content = random.Random(8).randbytes(3_000_000)  # noqa: S311  only incompressible
         await calls.put(build, archive({"blob": (0o644, content)}))
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-            await calls.start(build)
-            assert 0 == await calls.wait(build)
+        code, output = await built(calls, build)
 
-        assert content == output.result()
+        assert 0 == code
+        assert content == output
         await calls.remove(build)
 
 

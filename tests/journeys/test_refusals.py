@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.attached import attach
+from tests.journeys.attached import built
 from tests.journeys.calls import Calls, archive, context
 from tests.journeys.observe import builds, pods, until
 from tests.lab.beside import beside
@@ -97,13 +97,11 @@ async def test_a_build_that_fills_the_nodes_disk(cluster: Cluster, tmp_path: Pat
         Calls.to(peitho) as calls,
     ):
         build = await calls.create_build("head -c 60000000 /dev/zero > /tmp/full; sleep 100")
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-            await calls.start(build)
-            assert await calls.wait(build) in (137, 143)
+        code, output = await built(calls, build)
         await calls.remove(build)
 
-    last = output.result().splitlines()[-1]
+    assert code in (137, 143)
+    last = output.splitlines()[-1]
     assert b"Evicted" in last
     assert b"ephemeral" in last
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.journeys.attached import attach
+from tests.journeys.attached import built
 from tests.journeys.calls import Calls, archive
 from tests.journeys.observe import builds, restarts, until
 from tests.lab.beside import beside
@@ -24,10 +24,7 @@ async def install(calls: Calls, peitho: Peitho, script: str) -> tuple[int, bytes
     """A peer's build, from create to remove: exit code, output and result."""
     build = await calls.create_build(script)
     assert 200 == (await calls.put(build, SOURCE)).status
-    async with asyncio.TaskGroup() as tasks:
-        output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-        assert 204 == (await calls.start(build)).status
-        code = await calls.wait(build)
+    code, output = await built(calls, build)
     url = f"{peitho.http}/containers/{build}/archive"
     async with (
         aiohttp.ClientSession() as session,
@@ -35,7 +32,7 @@ async def install(calls: Calls, peitho: Peitho, script: str) -> tuple[int, bytes
     ):
         result = await response.read()
     await calls.remove(build)
-    return code, output.result(), result
+    return code, output, result
 
 
 @beside
@@ -135,13 +132,11 @@ async def test_a_build_killed_for_memory_says_so(cluster: Cluster, tmp_path: Pat
         Calls.to(peitho) as calls,
     ):
         build = await calls.create_build("tail /dev/zero; exit $?")
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(attach(peitho, build, version="/v1.47"))
-            await calls.start(build)
-            assert 137 == await calls.wait(build)
+        code, output = await built(calls, build)
         await calls.remove(build)
 
-    assert b"OOMKilled" in output.result()
+    assert 137 == code
+    assert b"OOMKilled" in output
 
 
 @pytest.mark.timeout(400)
