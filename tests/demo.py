@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from tests.journeys.observe import until
 from tests.lab import cluster as lab
 from tests.lab import images, peer
 from tests.lab.cluster import Cluster
 from tests.lab.machine import LabError
 from tests.lab.peer import Event, Package, Peer, PeerError
 from tests.lab.peitho import answers, deployment, make_namespace
+from tests.support.observe import until
 
 NAMESPACE = "peitho-demo"
 VERSION = "2.5.16"

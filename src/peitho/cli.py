@@ -11,8 +11,8 @@ import click
 
 from peitho import __version__
 from peitho.errors import PeithoError, TemplateRefused, Unavailable
-from peitho.settings import Settings
-from peitho.sources import Loaded, SettingsError, Source
+from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
+from peitho.settings.models import Settings
 
 _HELP = ("-h", "--help")
 _CONFIG = click.option(
@@ -129,7 +129,8 @@ def serve(config: Path | None, **flags: Any) -> None:
     """Answer peers until SIGTERM; SIGHUP reads the settings anew, as their change does."""
     source = _source(config, flags)
     loaded = _load(source)
-    from peitho import app, logs  # noqa: PLC0415  `peitho version` need not load them
+    from peitho import logs  # noqa: PLC0415  `peitho version` need not load them
+    from peitho.program import app  # noqa: PLC0415
 
     logs.configure(loaded.settings.log)
     logs.warn_of_settings(loaded.notes)
@@ -167,7 +168,7 @@ def adopt(config: Path | None, *, dry_run: bool, yes: bool, **flags: Any) -> Non
 
 
 async def _adopt(effective: Settings, *, dry_run: bool) -> None:
-    from peitho import app  # noqa: PLC0415  see serve
+    from peitho.program import app  # noqa: PLC0415  see serve
 
     count = 0
     async for found in app.adopt(effective, dry_run=dry_run):
@@ -187,7 +188,8 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     whether a peer stays away shows only in time.
     """
     effective = _load(_source(config, flags)).settings
-    from peitho import app, logs  # noqa: PLC0415  see serve
+    from peitho import logs  # noqa: PLC0415  see serve
+    from peitho.program import app  # noqa: PLC0415
 
     logs.configure(effective.log)
     try:
@@ -206,11 +208,11 @@ def version() -> None:
     click.echo(f"peitho {__version__}")
 
 
-def _source(config: Path | None, flags: Mapping[str, Any]) -> Source:
-    return Source(config, {flag.key: flag.value(flags[flag.parameter]) for flag in FLAGS})
+def _source(config: Path | None, flags: Mapping[str, Any]) -> SettingsSource:
+    return SettingsSource(config, {flag.key: flag.value(flags[flag.parameter]) for flag in FLAGS})
 
 
-def _load(source: Source) -> Loaded:
+def _load(source: SettingsSource) -> LoadedSettings:
     try:
         return source.load()
     except SettingsError as error:

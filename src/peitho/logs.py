@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from peitho.settings import LogSettings
+from peitho.settings.models import LogSettings
 
 _LEVELS = {
     "debug": logging.DEBUG,

@@ -12,8 +12,6 @@ import aiohttp
 from tests.bench.install import new_source
 from tests.bench.place import BenchError, Place, Stopwatch, folder, running, say
 from tests.bench.report import Row
-from tests.journeys.attached import attach
-from tests.journeys.calls import Calls, context
 from tests.lab import daemon as lab_daemon
 from tests.lab import images, pairs
 from tests.lab import registry as lab
@@ -21,6 +19,8 @@ from tests.lab.daemon import Daemon
 from tests.lab.pairs import PAIRS
 from tests.lab.peer import Event, Peer
 from tests.lab.peitho import Peitho
+from tests.support.attached import attach
+from tests.support.docker_calls import Calls, context
 
 MOST_SECONDS = 1.0
 HOW = (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.bench.place import BenchError, Place, Stopwatch, folder, running, say
 from tests.bench.report import Row
-from tests.journeys.calls import Calls
-from tests.journeys.observe import open_waits, until
 from tests.lab.peitho import Peitho
+from tests.support.docker_calls import Calls
+from tests.support.observe import open_waits, until
 
 UPLOAD_BYTES = 300_000_000
 CHAINCODES = 100

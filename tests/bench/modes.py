@@ -2,15 +2,15 @@
 
 import secrets
 
-from peitho.clients.kubernetes import Kubernetes
+from peitho.clients.kubernetes.api import Kubernetes
 from tests.bench.place import Place, folder, running, say
 from tests.bench.report import Row
 from tests.bench.starts import any_moment, launch, make_image
-from tests.journeys.calls import Calls
 from tests.lab import pairs
 from tests.lab import registry as lab
 from tests.lab.pairs import DELIVERY, PODS, REGISTRY, Pair
 from tests.lab.peitho import Peitho
+from tests.support.docker_calls import Calls
 
 RUNS_FACTOR = 2
 HOW = (

@@ -6,19 +6,19 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from peitho.clients.registries import Account, Registries
-from peitho.clients.storage import Storage
-from peitho.core.images import Images, Provenance
-from peitho.core.publishing import get
-from peitho.core.pushing import Pushing, Target
-from peitho.formats.tar import Limits
+from peitho.clients.disk.storage import Storage
+from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.core.images.publisher import get
+from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
+from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.formats.tar import ArchiveLimits
 from tests.bench.place import Place, Stopwatch, folder, say
 from tests.bench.report import Row
-from tests.journeys.calls import archive, context
 from tests.lab import images, layers
 from tests.lab import registry as lab
 from tests.lab.daemon import daemon
 from tests.lab.machine import go, run
+from tests.support.docker_calls import archive, context
 
 MOST_SECONDS = 1.5
 HOW = (
@@ -44,16 +44,19 @@ async def measure(place: Place) -> list[Row]:
         lab.registry(path / "registry") as running,
         daemon("bench-registry") as client,
     ):
-        registries = Registries(running.endpoint, Account())
+        registries = Registries(running.endpoint, RegistryAccount())
         async with asyncio.TaskGroup() as group:
             closing = group.create_task(registries.run())
             baseos = images.find(f"docker.io/{_BASE}:2.5")
             await lab.push(await registries.own(), baseos, _BASE, "2.5")
             storage = Storage.open(path / "data")
-            local = Images(storage, Provenance(), limits=Limits())
+            local = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
             rewrite = {"hyperledger/*": f"{running.address}/hyperledger/*"}
-            pushing = Pushing(
-                local, storage, registries, Target(running.address, "ours", "amd64", rewrite)
+            pushing = RegistryPublisher(
+                local,
+                storage,
+                registries,
+                RegistryPublisherOptions(running.address, "ours", "amd64", rewrite),
             )
             await asyncio.to_thread(_import_base, client)
             for number in range(place.runs + 1):
@@ -79,7 +82,7 @@ async def measure(place: Place) -> list[Row]:
     ]
 
 
-async def _ours(local: Images, pushing: Pushing, name: str, program: bytes) -> float:
+async def _ours(local: ImageStore, pushing: RegistryPublisher, name: str, program: bytes) -> float:
     package = archive({"chaincode": (0o755, program)})
     await local.build(name, _chunks(context(package)))
     watch = Stopwatch()

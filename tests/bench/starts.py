@@ -5,13 +5,13 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from peitho.clients.kubernetes import Kubernetes
-from peitho.formats import records
-from peitho.formats.pods import started_at
+from peitho.clients.kubernetes.api import Kubernetes
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.pod_status import started_at
 from tests.bench.place import BenchError, Place, Stopwatch, running, say
 from tests.bench.report import Row
-from tests.journeys.calls import Calls, archive, context
 from tests.lab.peitho import Peitho
+from tests.support.docker_calls import Calls, archive, context
 
 MOST_SECONDS = 1.5
 # A start lasts up to a second more or less, by the kubelet's clock: a few tell little.

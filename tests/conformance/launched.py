@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
-from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
 from tests.lab.peer import Package, Peer, PeerError
 from tests.lab.peitho import Peitho
+from tests.support.observe import until
 
 # The code that `tiny` ends with when it is asked to.
 TERMINATED = 143

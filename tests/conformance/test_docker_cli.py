@@ -9,8 +9,8 @@ import pytest
 
 from peitho import __version__
 from tests.conformance.launched import TERMINATED, Launched
-from tests.journeys.observe import alive
 from tests.lab.peitho import Peitho
+from tests.support.observe import alive
 
 REFUSED = "is not part of what Peitho does"
 

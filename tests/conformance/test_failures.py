@@ -12,11 +12,11 @@ import pytest
 
 from tests.conformance.recordings import Call, observed, recorded
 from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, Conversation, conversation
-from tests.journeys.observe import until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peer import Package, PeerError, at_once
 from tests.lab.peitho import Peitho
+from tests.support.observe import until
 
 PULL_FAILED = re.compile(r"fabric-nosuch:.*(ErrImagePull|ImagePullBackOff|pull)", re.DOTALL)
 REMOVED = ("DELETE /containers/ID", 204)

@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 
 from tests.conformance.recordings import Call, observed, recorded
-from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
 from tests.lab.peer import Package, Peer, PeerError, at_once, build_chaincode
 from tests.lab.peitho import Peitho
 from tests.lab.recorder import Exchange, Recorder
+from tests.support.observe import until
 
 # Sent once in a process or an operation, at a moment that differs from run to run.
 GREETINGS = ("HEAD /_ping", "GET /version")

@@ -11,29 +11,34 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from peitho.clients.registries import Account, Registries
-from peitho.clients.registry import Registry
-from peitho.clients.registry_calls import Credentials, Endpoint, Patience, RegistryError
-from peitho.clients.registry_uploads import bytes_source
-from peitho.clients.storage import Storage
-from peitho.core.images import Images, Provenance
-from peitho.core.publishing import get
-from peitho.core.pushing import Pushing, Target
+from peitho.clients.disk.storage import Storage
+from peitho.clients.registry.api import Registry
+from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.registry.transport import (
+    RegistryCredentials,
+    RegistryEndpoint,
+    RegistryError,
+    RetryOptions,
+)
+from peitho.clients.registry.uploads import bytes_source
+from peitho.core.images.publisher import get
+from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
+from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.errors import Unavailable
-from peitho.formats import oci
-from peitho.formats.oci import Descriptor
-from peitho.formats.tar import Limits
-from tests.journeys.calls import archive, context
+from peitho.formats.images import oci
+from peitho.formats.images.oci import Descriptor
+from peitho.formats.tar import ArchiveLimits
 from tests.lab import images
 from tests.lab import registry as lab
 from tests.lab.daemon import daemon
 from tests.lab.machine import run
 from tests.lab.registry import ACCOUNT, Running, TokenServer
-from tests.unit.core.contexts import chunks
+from tests.support.contexts import chunks
+from tests.support.docker_calls import archive, context
 
 BASE = "hyperledger/fabric-baseos"
 NAME = "chaincode/net-peer0.org1-mycc_1-0be83049"
-QUICK = Patience(attempts=4, first_seconds=0.02, longest_seconds=2)
+QUICK = RetryOptions(attempts=4, first_seconds=0.02, longest_seconds=2)
 LARGE = secrets.token_bytes(1 << 20) * 40
 KINDS = ("anonymous", "password", "tls", "prefix", "token")
 
@@ -84,7 +89,7 @@ def registry(
 
 @asynccontextmanager
 async def client(
-    endpoint: Endpoint, account: Credentials | None = ACCOUNT
+    endpoint: RegistryEndpoint, account: RegistryCredentials | None = ACCOUNT
 ) -> AsyncIterator[Registry]:
     """Peitho's client."""
     async with Registry.connect(endpoint, lambda: account, patience=QUICK) as made:
@@ -173,7 +178,7 @@ async def test_who_may_not_is_told_in_the_registrys_words(registry: Running) -> 
     """
     With the registry and the repository, and without the password.
     """
-    for account in (None, Credentials("robot", "not-the-password")):
+    for account in (None, RegistryCredentials("robot", "not-the-password")):
         async with client(registry.endpoint, account) as ours:
             with pytest.raises(RegistryError) as raised:
                 await ours.upload(NAME, blob(b"a"), bytes_source(b"a"))
@@ -220,7 +225,7 @@ async def test_a_cut_in_the_middle_of_a_blob_is_mended(anonymous: Running, cut_b
     name = f"cut/after-{cut_bytes}"
     async with (
         cutting(anonymous.address, after_bytes=cut_bytes, times=2) as (address, cuts),
-        client(Endpoint(address, insecure=True)) as ours,
+        client(RegistryEndpoint(address, insecure=True)) as ours,
     ):
         assert "sent" == await ours.upload(name, blob(content), bytes_source(content))
 
@@ -238,7 +243,7 @@ async def test_a_line_that_always_breaks_is_told_and_leaves_no_half_image(
     content = secrets.token_bytes(1 << 20) * 40
     async with (
         cutting(anonymous.address, after_bytes=1 << 20, times=999) as (address, _),
-        client(Endpoint(address, insecure=True)) as ours,
+        client(RegistryEndpoint(address, insecure=True)) as ours,
     ):
         with pytest.raises(Unavailable, match="cannot be reached: sending"):
             await push(ours, "cut/always", content)
@@ -257,13 +262,13 @@ async def test_a_daemon_runs_what_peitho_put_together(anonymous: Running, tmp_pa
     async with client(anonymous.endpoint, None) as ours:
         await lab.push(ours, images.find(f"docker.io/{BASE}:2.5"), BASE, "2.5")
     storage = Storage.open(tmp_path)
-    registries = Registries(anonymous.endpoint, Account())
+    registries = Registries(anonymous.endpoint, RegistryAccount())
     rewrite = {"hyperledger/*": f"{anonymous.address}/hyperledger/*"}
-    local = Images(storage, Provenance(), limits=Limits())
-    target = Target(anonymous.address, "chaincode", "amd64", rewrite)
+    local = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    target = RegistryPublisherOptions(anonymous.address, "chaincode", "amd64", rewrite)
     async with asyncio.TaskGroup() as group:
         closing = group.create_task(registries.run())
-        pushing = Pushing(local, storage, registries, target)
+        pushing = RegistryPublisher(local, storage, registries, target)
         await pushing.build("mycc", chunks(context(package)))
         reference = (await get(pushing, "mycc")).reference
         closing.cancel()

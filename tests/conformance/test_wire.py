@@ -15,11 +15,11 @@ import pytest
 
 from tests.conformance.recordings import Call, observed, recorded
 from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, conversation
-from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
 from tests.lab.peer import PeerError, at_once, build_chaincode
 from tests.lab.peitho import Peitho
 from tests.lab.recorder import Exchange
+from tests.support.observe import until
 
 # At no fixed place: open while others are answered, or sent at the same moment as another.
 UNORDERED = ("POST /build", "POST /containers/ID/attach")

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 
-from tests.journeys.attached import attach
-from tests.journeys.calls import Calls, archive, context
-from tests.journeys.observe import open_waits, until
 from tests.journeys.wire import Wire
 from tests.lab.peitho import Peitho
+from tests.support.attached import attach
+from tests.support.docker_calls import Calls, archive, context
+from tests.support.observe import open_waits, until
 
 T = TypeVar("T")
 

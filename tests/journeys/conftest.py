@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.journeys.calls import Calls
 from tests.lab import images, pki
 from tests.lab.daemon import Daemon, running
 from tests.lab.peitho import Peitho
+from tests.support.docker_calls import Calls
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.journeys.observe import restarts
 from tests.lab.peer import Package, Peer, PeerError
 from tests.lab.peitho import Peitho
+from tests.support.observe import restarts
 
 
 def label(name: str, version: str) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.journeys.calls import Answer, Calls, archive, context
-from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.docker_calls import Answer, Calls, archive, context
+from tests.support.observe import until
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
 

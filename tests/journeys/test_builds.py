@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.attached import attach, built
-from tests.journeys.calls import Calls, archive
-from tests.journeys.observe import builds, until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.attached import attach, built
+from tests.support.docker_calls import Calls, archive
+from tests.support.observe import builds, until
 
 pytestmark = pytest.mark.usefixtures("peitho_log", "begun")
 

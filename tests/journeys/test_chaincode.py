@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.journeys.calls import Answer, Calls, archive
-from tests.journeys.observe import alive, open_waits, pods, restarts, until
 from tests.lab.beside import beside
 from tests.lab.peitho import Peitho
+from tests.support.docker_calls import Answer, Calls, archive
+from tests.support.observe import alive, open_waits, pods, restarts, until
 
 IMAGE = "lab-peer0.org1.lab-script_1-0123456789abcdef"
 UNKNOWN = "nobody"

@@ -13,15 +13,15 @@ import pytest
 import pytest_asyncio
 from aiohttp import encode_basic_auth, web
 
-from tests.journeys.attached import attach, built
-from tests.journeys.calls import Calls, archive
-from tests.journeys.observe import until
 from tests.journeys.peers import node_answers
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.daemon import Daemon
 from tests.lab.peer import Peer
 from tests.lab.peitho import Peitho, namespace
+from tests.support.attached import attach, built
+from tests.support.docker_calls import Calls, archive
+from tests.support.observe import until
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
 

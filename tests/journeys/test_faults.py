@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.calls import Calls, archive, context
-from tests.journeys.observe import alive, open_waits, until
 from tests.journeys.wire import wired
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.docker_calls import Calls, archive, context
+from tests.support.observe import alive, open_waits, until
 
 
 @beside

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.journeys.calls import Calls, archive, context
-from tests.journeys.observe import until
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.docker_calls import Calls, archive, context
+from tests.support.observe import until
 
 BUILDER = "hyperledger/fabric-javaenv:2.5"
 DOCKERFILE = f"""FROM {BUILDER}

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from peitho.clients.kubernetes import Kubernetes
-from peitho.clients.pod_watch import PodWatch
-from peitho.core import pods as pod_ends
-from peitho.formats import records
-from tests.journeys.attached import attach
-from tests.journeys.calls import Calls
-from tests.journeys.observe import alive, pods, until
+from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.pods import waiting as pod_ends
+from peitho.formats.kubernetes import records
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.attached import attach
+from tests.support.docker_calls import Calls
+from tests.support.observe import alive, pods, until
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
 

@@ -14,10 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from peitho.formats.streams import FrameReader
-from tests.journeys.attached import attach
-from tests.journeys.calls import Calls, archive
-from tests.journeys.observe import alive, builds, pods, until
+from peitho.formats.docker.streams import FrameReader
 from tests.journeys.peers import does_not_compile, lives_and_comes_back
 from tests.lab import pairs
 from tests.lab import registry as lab
@@ -27,6 +24,9 @@ from tests.lab.pairs import DAEMON, DELIVERY, PAIRS, PODS, REGISTRY, Pair
 from tests.lab.peer import Package, Peer
 from tests.lab.peitho import Peitho, namespace
 from tests.lab.registry import Running
+from tests.support.attached import attach
+from tests.support.docker_calls import Calls, archive
+from tests.support.observe import alive, builds, pods, until
 
 # Whose chaincode lives, and whose does not compile: old and new libraries meet both builders, and
 # both modes.

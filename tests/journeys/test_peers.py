@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.journeys.observe import alive
 from tests.journeys.peers import label, lives_and_comes_back, node_answers
 from tests.lab.cluster import Cluster
 from tests.lab.peer import Peer, at_once
 from tests.lab.peitho import Peitho
+from tests.support.observe import alive
 
 # 2.5.16 is in test_pairs.py.
 RELEASES = ("1.4.12", "2.2.15", "3.1.5")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.attached import built
-from tests.journeys.calls import Calls, archive, context
-from tests.journeys.observe import builds, pods, until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.attached import built
+from tests.support.docker_calls import Calls, archive, context
+from tests.support.observe import builds, pods, until
 
 IMAGE = "image-refused"
 ROOM = {"startTimeoutSeconds": 4, "resources": {"cpuRequest": "1000"}}

@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from tests.journeys.calls import Calls
-from tests.journeys.observe import pods, until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, answers, namespace
+from tests.support.docker_calls import Calls
+from tests.support.observe import pods, until
 
 
 def settings(team: str, **spec: Any) -> dict[str, Any]:

@@ -27,12 +27,12 @@ from tests.journeys.broken_off import (
     unanswered,
     waits,
 )
-from tests.journeys.calls import Calls, archive
-from tests.journeys.observe import alive, builds, pods, until
 from tests.journeys.wire import Wire, wired
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, answers
+from tests.support.docker_calls import Calls, archive
+from tests.support.observe import alive, builds, pods, until
 
 # Step by step, with the request to the cluster whose answer Peitho does not live to see.
 INSTALL = (

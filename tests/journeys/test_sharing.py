@@ -6,12 +6,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.journeys.attached import built
-from tests.journeys.calls import Calls, archive
-from tests.journeys.observe import builds, restarts, until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.support.attached import built
+from tests.support.docker_calls import Calls, archive
+from tests.support.observe import builds, restarts, until
 
 SOURCE = archive({"src/main.go": (0o644, b"package main\n")})
 # Says and makes something that no second run would.

@@ -6,11 +6,11 @@ import socket
 import sys
 from pathlib import Path
 
-from tests.journeys.calls import Calls
-from tests.journeys.observe import alive, until
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import PROJECT, Peitho, namespace
+from tests.support.docker_calls import Calls
+from tests.support.observe import alive, until
 
 QUICK = {"interval": 0.5, "retention": 0, "orphanAfter": 4}
 # A start is answered when the process runs.

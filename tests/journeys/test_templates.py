@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.journeys.calls import Calls, archive, context
-from tests.journeys.observe import pods
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.machine import LabError
 from tests.lab.peitho import Peitho, namespace
+from tests.support.docker_calls import Calls, archive, context
+from tests.support.observe import pods
 
 SIDECAR = {
     "name": "sidecar",

@@ -10,13 +10,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.journeys.attached import attach
-from tests.journeys.calls import Calls
-from tests.journeys.observe import alive, open_waits, pods, until
 from tests.journeys.wire import Wire, wired
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho
+from tests.support.attached import attach
+from tests.support.docker_calls import Calls
+from tests.support.observe import alive, open_waits, pods, until
 
 IMAGE = "image-watch"
 CHAINCODE = "trap 'exit 5' USR1; while true; do sleep 0.1; done"

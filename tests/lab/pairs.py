@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from peitho.clients.registry import Registry
+from peitho.clients.registry.api import Registry
 from tests.lab import images
 from tests.lab import registry as lab
 from tests.lab.registry import ACCOUNT, Running

@@ -22,16 +22,16 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from peitho.clients.registry import Registry
-from peitho.clients.registry_calls import Credentials, Endpoint
-from peitho.clients.registry_uploads import bytes_source, file_source
-from peitho.formats import oci
-from peitho.formats.oci import Descriptor
+from peitho.clients.registry.api import Registry
+from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint
+from peitho.clients.registry.uploads import bytes_source, file_source
+from peitho.formats.images import oci
+from peitho.formats.images.oci import Descriptor
 from tests.lab import images, layers
-from tests.lab.loopback import on_loopback
 from tests.lab.machine import LabError, install, run
+from tests.support.loopback import on_loopback
 
-ACCOUNT = Credentials("robot", "Harbor12345")
+ACCOUNT = RegistryCredentials("robot", "Harbor12345")
 
 # Of the password above, by bcrypt: docker-registry takes no other kind.
 _HTPASSWD = "robot:$2y$05$abcdefghijklmnopqrstuuAFz2fdmea8f4ujmLtdp.W/Zl8sXsADy\n"
@@ -50,9 +50,9 @@ class Running:
     ca_file: Path | None
 
     @property
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> RegistryEndpoint:
         """As Peitho is told of it."""
-        return Endpoint(
+        return RegistryEndpoint(
             self.address, self.prefix, insecure=self.ca_file is None, ca_file=self.ca_file
         )
 

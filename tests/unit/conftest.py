@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from peitho.clients import pod_watch
+from peitho.clients.kubernetes import pod_watch
 
 hypothesis.settings.register_profile(
     "unit",

@@ -17,8 +17,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from peitho import cli, live, settings, sources
-from peitho.setting_values import (
+from peitho import cli
+from peitho.settings import changes, loading, models
+from peitho.settings.models import OverrideSettings, Settings
+from peitho.settings.values import (
     Address,
     Endpoint,
     Format,
@@ -30,7 +32,6 @@ from peitho.setting_values import (
     UserId,
     Words,
 )
-from peitho.settings import OverrideSettings, Settings
 
 _COLUMNS = 100
 _HEAD = """\
@@ -132,7 +133,7 @@ def _entries(
                 allowed=_allowed(hints[name]) + bounds,
                 default=_default(field.get_default(call_default_factory=True)),
                 meaning=meaning or f"{model.__doc__}",
-                note="; *needs a restart*" if key in live.NEED_RESTART else "",
+                note="; *needs a restart*" if key in changes.NEED_RESTART else "",
             ),
         )
 
@@ -178,7 +179,7 @@ def _wrapped(text: str) -> str:
 def _meanings() -> dict[str, dict[str, str]]:
     """The docstring below each attribute, by class and name."""
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(Path(str(settings.__file__)).read_text()).body:
+    for node in ast.parse(Path(str(models.__file__)).read_text()).body:
         if not isinstance(node, ast.ClassDef):
             continue
         below = found.setdefault(node.name, {})
@@ -195,7 +196,7 @@ def _meanings() -> dict[str, dict[str, str]]:
 
 
 def _variables() -> dict[tuple[str, ...], str]:
-    return {leaf.keys: leaf.variable for leaf in sources.leaves()}
+    return {leaf.keys: leaf.variable for leaf in loading.setting_keys()}
 
 
 def _flags() -> dict[str, tuple[str, ...]]:

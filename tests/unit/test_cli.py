@@ -8,11 +8,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from peitho import __version__, cli
-from peitho.clients.build_cache import BuildCache
-from peitho.clients.storage import Storage
-from peitho.formats import records
-from peitho.formats.records import ContainerSpec
-from tests.unit.double import ApiServer
+from peitho.clients.disk.build_cache import BuildCache
+from peitho.clients.disk.storage import Storage
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.kubernetes_double import ApiServer
 
 
 def run(*arguments: str, **environment: str) -> Result:

@@ -9,13 +9,14 @@ TESTS = ROOT / "tests/unit"
 
 TESTED_ELSEWHERE = {
     "__main__.py": "one call of the command line",
-    "app.py": "as a process, by tests/journeys",
-    "options.py": "each key of the settings, by test_composition.py",
+    "program/app.py": "as a process, by tests/journeys",
+    "program/options.py": "each key of the settings, by test_composition.py",
     "metrics.py": "names alone; what is counted is read in api/test_health.py",
     "api/services.py": "a record of parts, which every test of api goes through",
+    "core/images/delivery.py": "with the publisher, by test_publisher.py",
     "core/container.py": "records, and a protocol that has no code",
-    "core/builds.py": "whole builds on a real cluster, by tests/journeys",
-    "core/chaincode.py": "whole launches on a real cluster, by tests/journeys",
+    "core/builds/container.py": "whole builds on a real cluster, by tests/journeys",
+    "core/chaincode/container.py": "whole launches on a real cluster, by tests/journeys",
 }
 
 MODULES = sorted(

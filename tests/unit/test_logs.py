@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from peitho import logs
-from peitho.settings import LogSettings
+from peitho.settings.models import LogSettings
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,7 @@ from peitho.api.connection import Connection, Taken
 from peitho.api.middleware import HEADERS, error_response
 from peitho.api.services import services
 from peitho.errors import PeithoError
-from peitho.formats import streams
+from peitho.formats.docker import streams
 
 _RAW = "application/vnd.docker.raw-stream"
 _FRAMED = "application/vnd.docker.multiplexed-stream"

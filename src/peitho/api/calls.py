@@ -12,7 +12,7 @@ from peitho.errors import Unavailable
 _STOPPING = "Peitho is stopping, and takes no more calls"
 
 
-class Calls:
+class OpenCalls:
     """Counts the calls under way, but for those that last as long as a container does."""
 
     def __init__(self, long: Collection[object]) -> None:

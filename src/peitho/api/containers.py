@@ -13,7 +13,7 @@ from peitho.api.services import services
 from peitho.core.clock import unix_seconds
 from peitho.core.container import Container, State, Summary
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError
-from peitho.formats import streams
+from peitho.formats.docker import streams
 
 _CREATE_BYTES = 1024 * 1024
 _CONDITIONS = ("", "not-running", "next-exit", "removed")

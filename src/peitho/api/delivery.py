@@ -9,8 +9,8 @@ from aiohttp import web
 from peitho.api.archives import CHUNK_BYTES, body
 from peitho.api.middleware import answer, json_response
 from peitho.api.services import SERVICES, Services, services
-from peitho.core.runs import OUTPUT, Run
-from peitho.core.tokens import blob_scope, build_scope
+from peitho.core.builds.pool import OUTPUT_DIRECTORY, Build
+from peitho.core.pods.tokens import blob_scope, build_scope
 from peitho.errors import InvalidArgument, NotFound
 
 _EXIT_BYTES = 16
@@ -39,7 +39,7 @@ async def build(request: web.Request) -> web.Response:
     found = _build(request)
     uploads = [{"number": n, "path": each.path} for n, each in enumerate(found.uploads)]
 
-    return json_response({"uploads": uploads, "output": OUTPUT})
+    return json_response({"uploads": uploads, "output": OUTPUT_DIRECTORY})
 
 
 async def upload(request: web.Request) -> web.StreamResponse:
@@ -97,7 +97,7 @@ def application(everything: Services) -> web.Application:
     return app
 
 
-def _build(request: web.Request) -> Run:
+def _build(request: web.Request) -> Build:
     build_id = request.match_info["id"]
     _check(request, build_scope(build_id))
     return services(request).builds.runs.get(build_id)

@@ -8,9 +8,9 @@ from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.api.system import architecture
 from peitho.core.clock import unix_seconds
-from peitho.core.images import Built, tagged
+from peitho.core.images.store import BuiltImage, tagged
 from peitho.errors import InvalidArgument, NotFound
-from peitho.formats import streams
+from peitho.formats.docker import streams
 
 
 async def build(request: web.Request) -> web.Response:
@@ -87,7 +87,7 @@ def _messages(texts: list[str]) -> web.Response:
     )
 
 
-def _steps(built: Built) -> list[str]:
+def _steps(built: BuiltImage) -> list[str]:
     recipe, image = built.recipe, built.image
     labels = " ".join(f'{key}="{value}"' for key, value in recipe.labels.items())
     env = " ".join(f"{key}={value}" for key, value in recipe.env.items())

@@ -8,7 +8,7 @@ from functools import partial
 
 from aiohttp import web
 
-from peitho.api.calls import Calls
+from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
 
 # The cluster gives a Pod that is told to end 30 seconds.
@@ -23,7 +23,7 @@ class Listener:
 
     application: web.Application
     address: str
-    calls: Calls | None = None
+    calls: OpenCalls | None = None
 
 
 @asynccontextmanager

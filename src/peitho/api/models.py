@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from peitho.core.base_images import BaseImage
 from peitho.core.container import Details, PathStat, State, Summary
+from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument
-from peitho.formats.images import Image
-from peitho.formats.records import ContainerSpec
-from peitho.formats.resources import HostConfig
+from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.kubernetes.resources import HostConfig
 
 Json = dict[str, Any]
 

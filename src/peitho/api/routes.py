@@ -7,7 +7,7 @@ Every path is there twice, bare and below `/v1.NN`, for the three generations of
 from aiohttp import web
 
 from peitho.api import archives, attach, containers, images, system
-from peitho.api.calls import Calls
+from peitho.api.calls import OpenCalls
 from peitho.api.middleware import add_headers, answer, seen
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
@@ -93,7 +93,7 @@ async def not_implemented(request: web.Request) -> web.Response:
     )
 
 
-def application(everything: Services, calls: Calls) -> web.Application:
+def application(everything: Services, calls: OpenCalls) -> web.Application:
     """The Docker API's application."""
     app = web.Application(middlewares=[answer, calls.count, seen])
     app[SERVICES] = everything

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from peitho.clients.disk.storage import Storage
 from peitho.clients.docker import Docker
-from peitho.clients.pod_watch import PodWatch
-from peitho.clients.storage import Storage
-from peitho.core.base_images import BaseImages
-from peitho.core.builds import Builds
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.builds.container import BuildContainers
 from peitho.core.containers import Containers
-from peitho.core.images import Images
-from peitho.core.publishing import Publisher
-from peitho.core.sweeper import Sweeper
-from peitho.core.tokens import Tokens
-from peitho.core.usage import Usage
+from peitho.core.images.base import BaseImages
+from peitho.core.images.publisher import Publisher
+from peitho.core.images.store import ImageStore
+from peitho.core.images.usage import ImageUsage
+from peitho.core.pods.tokens import DeliveryTokens
+from peitho.core.sweeping.sweeper import Sweeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class Services:
     """Everything that a handler may call; the last is there if builds run in a daemon."""
 
     containers: Containers
-    builds: Builds
-    images: Images
+    builds: BuildContainers
+    images: ImageStore
     publisher: Publisher
     storage: Storage
-    tokens: Tokens
+    tokens: DeliveryTokens
     watch: PodWatch
-    usage: Usage
+    usage: ImageUsage
     sweeper: Sweeper
     base_images: BaseImages
     docker: Docker | None = None

@@ -20,10 +20,10 @@ from aiohttp import ClientResponse, ClientTimeout
 from aiohttp.http_exceptions import LineTooLong
 
 from peitho import __version__
-from peitho.clients.trust import Trust
+from peitho.clients.tls import CertificateFiles
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
-from peitho.formats import dockerd, endpoints
-from peitho.formats.endpoints import Endpoint
+from peitho.formats.docker import daemon, endpoints
+from peitho.formats.docker.endpoints import DaemonEndpoint
 
 Json = dict[str, Any]
 
@@ -46,25 +46,27 @@ class DockerError(PeithoError):
 
 
 @dataclass(frozen=True, slots=True)
-class TlsFiles:
+class DaemonTlsFiles:
     """PEM files: the CA of the daemon's certificate, and what we show it; any may be absent."""
 
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
 
-    def trust(self) -> Trust | None:
+    def trust(self) -> CertificateFiles | None:
         """What connections are made with; None without any file."""
         if not (self.ca or self.certificate or self.key):
             return None
         named = "The TLS files of the Docker daemon"
-        return Trust(named, self.ca, self.certificate, self.key)
+        return CertificateFiles(named, self.ca, self.certificate, self.key)
 
 
 class Docker:
     """One daemon."""
 
-    def __init__(self, http: aiohttp.ClientSession, endpoint: Endpoint, tls: TlsFiles) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, endpoint: DaemonEndpoint, tls: DaemonTlsFiles
+    ) -> None:
         self._http = http
         self._endpoint = endpoint
         self._trust = tls.trust() if endpoint.address else None
@@ -72,7 +74,7 @@ class Docker:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, endpoint: str, *, tls: TlsFiles) -> AsyncIterator[Self]:
+    async def connect(cls, endpoint: str, *, tls: DaemonTlsFiles) -> AsyncIterator[Self]:
         """
         A client of the daemon at `unix:///PATH` or `tcp://HOST:PORT`; nothing is sent yet.
 
@@ -195,7 +197,7 @@ class Docker:
         ) as response:
             try:
                 async for line in response.content:
-                    if problem := line.strip() and dockerd.pull_error(line):
+                    if problem := line.strip() and daemon.pull_error(line):
                         raise DockerError(problem)
             except LineTooLong as error:
                 raise DockerError(f"the progress of a pull cannot be read: {error}") from error

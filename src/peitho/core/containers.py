@@ -4,19 +4,21 @@ All containers as peers see them: one with a name is chaincode, one without is a
 This is the only place that knows the difference; whoever holds a `Container` need not.
 """
 
-from peitho.core.base_images import BaseImages
-from peitho.core.builds import Builds
-from peitho.core.chaincode import Chaincodes
+from peitho.core.builds.container import BuildContainers
+from peitho.core.chaincode.container import ChaincodeContainers
 from peitho.core.container import Container, Summary
+from peitho.core.images.base import BaseImages
 from peitho.errors import NotFound
-from peitho.formats import names
-from peitho.formats.records import ContainerSpec
+from peitho.formats.kubernetes import names
+from peitho.formats.kubernetes.records import ContainerSpec
 
 
 class Containers:
     """All containers, by name or ID."""
 
-    def __init__(self, chaincodes: Chaincodes, builds: Builds, base_images: BaseImages) -> None:
+    def __init__(
+        self, chaincodes: ChaincodeContainers, builds: BuildContainers, base_images: BaseImages
+    ) -> None:
         self._chaincodes = chaincodes
         self._builds = builds
         self._base_images = base_images

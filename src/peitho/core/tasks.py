@@ -13,7 +13,7 @@ log = structlog.get_logger()
 _AGAIN_SECONDS = 5.0
 
 
-class Tasks:
+class BackgroundTasks:
     """Starts named tasks in a group, and cancels those that are left at the end."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:

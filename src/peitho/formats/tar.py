@@ -37,7 +37,7 @@ _MODE = 0o7777
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArchiveLimits:
     """How much one archive may hold; sizes are unpacked."""
 
     entries: int = 200_000
@@ -46,11 +46,11 @@ class Limits:
 
 
 # For archives that have been checked before: Peitho's own, on their way to a Pod.
-CHECKED = Limits(entries=sys.maxsize, total_bytes=sys.maxsize)
+CHECKED = ArchiveLimits(entries=sys.maxsize, total_bytes=sys.maxsize)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TarEntry:
     """One entry; `name` is relative and normalized, empty for the root; `link` as it was given."""
 
     name: str
@@ -61,7 +61,7 @@ class Entry:
     sha256: str = ""
 
 
-def scan(archive: BinaryIO, *, limits: Limits, digests: bool = False) -> list[Entry]:
+def scan(archive: BinaryIO, *, limits: ArchiveLimits, digests: bool = False) -> list[TarEntry]:
     """
     Read an archive to its end, and check all of it; with `digests`, the contents' sha256 too.
 
@@ -71,11 +71,13 @@ def scan(archive: BinaryIO, *, limits: Limits, digests: bool = False) -> list[En
     with whole():
         for entry, content in read(archive, limits=limits):
             digest = _sha256(content) if content and digests else ""
-            found.append(Entry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest))
+            found.append(
+                TarEntry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest)
+            )
     return found
 
 
-def unpack(archive: BinaryIO, target: Path, *, limits: Limits) -> list[Entry]:
+def unpack(archive: BinaryIO, target: Path, *, limits: ArchiveLimits) -> list[TarEntry]:
     """
     Write an archive's entries below a directory; owners and times are the writer's own.
 
@@ -89,7 +91,7 @@ def unpack(archive: BinaryIO, target: Path, *, limits: Limits) -> list[Entry]:
     return found
 
 
-def read_files(archive: BinaryIO, *, limits: Limits) -> dict[str, bytes]:
+def read_files(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, bytes]:
     """
     The regular files of a small archive: absolute path to content.
 
@@ -116,7 +118,9 @@ def _without_owner_names(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return member
 
 
-def read(archive: BinaryIO, *, limits: Limits) -> Iterator[tuple[Entry, IO[bytes] | None]]:
+def read(
+    archive: BinaryIO, *, limits: ArchiveLimits
+) -> Iterator[tuple[TarEntry, IO[bytes] | None]]:
     """
     The entries of an archive, each checked, and the content of files; to be used within `whole()`.
 
@@ -178,7 +182,7 @@ def _unpacked(archive: BinaryIO) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", plain)
 
 
-def _drain(plain: IO[bytes], *, limits: Limits) -> None:
+def _drain(plain: IO[bytes], *, limits: ArchiveLimits) -> None:
     """Read what follows the end of the archive, to see that its compression ends as it should."""
     left = limits.total_bytes
     while left > 0 and (chunk := plain.read(_COPY_BYTES)):
@@ -193,7 +197,7 @@ class _Leaves:
     def __init__(self) -> None:
         self._kinds: dict[str, Kind] = {}
 
-    def check(self, entry: Entry) -> None:
+    def check(self, entry: TarEntry) -> None:
         for parent in PurePosixPath(entry.name).parents:
             if kind := self._kinds.get(str(parent)):
                 word = "link" if kind == "symlink" else "file"
@@ -206,24 +210,24 @@ class _Leaves:
             self._kinds[entry.name] = entry.kind
 
 
-def _entry(member: tarfile.TarInfo, limits: Limits) -> Entry:
+def _entry(member: tarfile.TarInfo, limits: ArchiveLimits) -> TarEntry:
     name = name_of(member, limits)
     mode = member.mode & _MODE
     if member.isreg() and name and not member.issparse():
-        return Entry(name, "file", mode, member.size)
+        return TarEntry(name, "file", mode, member.size)
     if member.isdir():
-        return Entry(name, "dir", mode, 0)
+        return TarEntry(name, "dir", mode, 0)
     if member.issym():
         _stay_inside(PurePosixPath(name).parent, member)
-        return Entry(name, "symlink", mode, 0, member.linkname)
+        return TarEntry(name, "symlink", mode, 0, member.linkname)
     if member.islnk():
-        return Entry(name, "hardlink", mode, 0, _inside(member.linkname, member))
+        return TarEntry(name, "hardlink", mode, 0, _inside(member.linkname, member))
     raise InvalidArgument(
         f"the entry {_shown(member.name)} is neither a file, a directory nor a link"
     )
 
 
-def name_of(member: tarfile.TarInfo, limits: Limits) -> str:
+def name_of(member: tarfile.TarInfo, limits: ArchiveLimits) -> str:
     """The name of a member as its `Entry` has it.  Raises InvalidArgument."""
     if len(os.fsencode(member.name)) > limits.path_bytes:
         raise InvalidArgument(f"the name of the entry {_shown(member.name)} is too long")
@@ -251,7 +255,7 @@ def _stay_inside(directory: PurePosixPath, member: tarfile.TarInfo) -> None:
         )
 
 
-def _write(entry: Entry, content: IO[bytes] | None, target: Path) -> None:
+def _write(entry: TarEntry, content: IO[bytes] | None, target: Path) -> None:
     path = target / entry.name
     _make_parents(path, target)
     if entry.kind == "dir":
@@ -284,7 +288,7 @@ def _make_parents(path: Path, target: Path) -> None:
         below.mkdir(exist_ok=True)
 
 
-def _link(entry: Entry, path: Path, target: Path) -> None:
+def _link(entry: TarEntry, path: Path, target: Path) -> None:
     linked = target / entry.link
     _make_parents(linked, target)
     if linked.is_symlink() or not linked.is_file():
@@ -292,7 +296,7 @@ def _link(entry: Entry, path: Path, target: Path) -> None:
     path.hardlink_to(linked)
 
 
-def no_file(entry: Entry) -> InvalidArgument:
+def no_file(entry: TarEntry) -> InvalidArgument:
     """The refusal of a hard link to what is no file."""
     return InvalidArgument(
         f"the entry {_shown(entry.name)} is a link to {_shown(entry.link)}, which is no file"

@@ -26,7 +26,7 @@ class CallError(Exception):
         self.status = status
 
 
-class Peitho:
+class PeithoClient:
     """Peitho as a Pod sees it: an address, and a token for one thing."""
 
     def __init__(self, url: str, token: str) -> None:
@@ -37,7 +37,7 @@ class Peitho:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     @classmethod
-    def from_environment(cls) -> "Peitho":
+    def from_environment(cls) -> "PeithoClient":
         """From `PEITHO_URL` and `PEITHO_TOKEN`."""
         return cls(os.environ["PEITHO_URL"], os.environ["PEITHO_TOKEN"])  # noqa: TID251  its own process
 

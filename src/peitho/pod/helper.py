@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from peitho.errors import PeithoError
-from peitho.formats import streams, tar, wrapper
-from peitho.pod.calls import CallError, Peitho, tell
+from peitho.formats import tar
+from peitho.formats.docker import streams
+from peitho.formats.kubernetes import build_wrapper
+from peitho.pod.calls import CallError, PeithoClient, tell
 
 _COPY_BYTES = 256 * 1024
 _POLL_SECONDS = 0.02
@@ -31,11 +33,11 @@ _GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _GONE = (403, 404)
 
 
-def fetch(peitho: Peitho, build: str) -> Path:
+def fetch(peitho: PeithoClient, build: str) -> Path:
     """Fetch and unpack all uploads; the directory whose content will be the result."""
     about: dict[str, Any] = peitho.get(f"/builds/{build}", json.load)
     for upload in about["uploads"]:
-        with tempfile.TemporaryFile(dir=wrapper.CONTROL) as archive:
+        with tempfile.TemporaryFile(dir=build_wrapper.CONTROL) as archive:
 
             def save(response: http.client.HTTPResponse, archive: IO[bytes] = archive) -> None:
                 archive.seek(0)
@@ -50,9 +52,12 @@ def fetch(peitho: Peitho, build: str) -> Path:
 
 def output() -> Iterator[bytes]:
     """What the command says, as frames, until it is done and all is said."""
-    with Path(wrapper.STDOUT).open("rb") as stdout, Path(wrapper.STDERR).open("rb") as stderr:
+    with (
+        Path(build_wrapper.STDOUT).open("rb") as stdout,
+        Path(build_wrapper.STDERR).open("rb") as stderr,
+    ):
         while True:
-            done = Path(wrapper.DONE).exists()  # before the last look at the files
+            done = Path(build_wrapper.DONE).exists()  # before the last look at the files
             said = b"".join(
                 streams.frame(stream, data)
                 for stream, file in ((streams.STDOUT, stdout), (streams.STDERR, stderr))
@@ -89,14 +94,14 @@ def packed(directory: Path) -> Iterator[bytes]:
         yield chunk
 
 
-def help_build(peitho: Peitho, build: str) -> None:
+def help_build(peitho: PeithoClient, build: str) -> None:
     """All of it, in order."""
     result = fetch(peitho, build)
-    Path(wrapper.GO).touch()
-    while not Path(wrapper.STARTED).exists():
+    Path(build_wrapper.GO).touch()
+    while not Path(build_wrapper.STARTED).exists():
         time.sleep(_POLL_SECONDS)
     peitho.send("POST", f"/builds/{build}/log", output())
-    peitho.send("PUT", f"/builds/{build}/exit", [Path(wrapper.EXIT).read_bytes().strip()])
+    peitho.send("PUT", f"/builds/{build}/exit", [Path(build_wrapper.EXIT).read_bytes().strip()])
     machine = platform.machine()
     architecture = _GO_ARCHITECTURES.get(machine, machine)
     peitho.send("PUT", f"/builds/{build}/result?architecture={architecture}", packed(result))
@@ -106,7 +111,7 @@ def main() -> int:
     """Help; 0, also if the build was removed, or 1 with the reason in the termination message."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     try:
-        help_build(Peitho.from_environment(), os.environ["PEITHO_BUILD"])  # noqa: TID251  see puller
+        help_build(PeithoClient.from_environment(), os.environ["PEITHO_BUILD"])  # noqa: TID251  see puller
     except CallError as error:
         if error.status in _GONE:
             return 0

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from peitho.errors import PeithoError
 from peitho.formats import tar
-from peitho.pod.calls import CallError, Peitho, tell
+from peitho.pod.calls import CallError, PeithoClient, tell
 
 _COPY_BYTES = 1024 * 1024
 
 
-def pull(peitho: Peitho, digest: str, target: Path) -> None:
+def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
     """
     Fetch a blob, check it, unpack it into a directory.
 
@@ -50,7 +50,7 @@ def main() -> int:
     environment = os.environ  # noqa: TID251  a process of its own, without settings
     digest, target = environment["PEITHO_BLOB"], Path(environment["PEITHO_TARGET"])
     try:
-        pull(Peitho.from_environment(), digest, target)
+        pull(PeithoClient.from_environment(), digest, target)
     except (PeithoError, CallError, OSError, http.client.HTTPException) as error:
         tell(f"the chaincode's layer could not be fetched from Peitho: {error}")
         return 1

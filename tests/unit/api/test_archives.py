@@ -4,25 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from peitho.core.builds import Build
-from peitho.formats.pods import Exit
-from peitho.formats.records import ContainerSpec
-from tests.unit.api.peers import wire
-from tests.unit.core.contexts import chunks, package
-from tests.unit.formats.archives import archive_bytes, file
-from tests.unit.running import Running, running
+from peitho.core.builds.container import BuildContainer
+from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.archives import archive_bytes, file
+from tests.support.contexts import chunks, package
+from tests.support.in_process import Running, running
+from tests.support.wire import wire
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
 OUTPUT = "?path=%2Fchaincode%2Foutput%2F."
 
 
-def build(peitho: Running) -> Build:
+def build(peitho: Running) -> BuildContainer:
     """A build that was created."""
     return peitho.services.builds.create(SPEC)
 
 
-async def put(peitho: Running, container: Build, query: str, body: bytes) -> tuple[int, str]:
+async def put(
+    peitho: Running, container: BuildContainer, query: str, body: bytes
+) -> tuple[int, str]:
     """Upload an archive; status and message."""
     status, answer, _ = await peitho.ask(
         "PUT", f"/containers/{container.id}/archive{query}", body=body

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from peitho.core.builds import Build
-from peitho.core.runs import Run
-from peitho.formats import streams
-from peitho.formats.pods import Exit
-from peitho.formats.records import ContainerSpec
-from peitho.formats.streams import STDERR, STDOUT
-from tests.unit.api.peers import Wire, wire
-from tests.unit.core.contexts import chunks
-from tests.unit.running import Running, running
+from peitho.core.builds.container import BuildContainer
+from peitho.core.builds.pool import Build
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import STDERR, STDOUT
+from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.contexts import chunks
+from tests.support.in_process import Running, running
+from tests.support.wire import Wire, wire
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 UPGRADE = "Content-Length: 0\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
@@ -20,12 +20,12 @@ QUERY = "logs=1&stderr=1&stdout=1&stream=1"
 ERROR = b"# mycc\nundefined: x\n" * 20
 
 
-def build(peitho: Running) -> Build:
+def build(peitho: Running) -> BuildContainer:
     """A build that was created."""
     return peitho.services.builds.create(SPEC)
 
 
-async def say(run: Run, stream: int, data: bytes) -> None:
+async def say(run: Build, stream: int, data: bytes) -> None:
     """What the helper tells of the command's output."""
     await run.take_output(chunks(streams.frame(stream, data)))
 

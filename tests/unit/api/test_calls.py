@@ -7,16 +7,16 @@ import pytest
 from aiohttp import web
 
 from peitho.api import middleware
-from peitho.api.calls import Calls
-from tests.unit.api.peers import Wire, wire
-from tests.unit.running import listening
+from peitho.api.calls import OpenCalls
+from tests.support.in_process import listening
+from tests.support.wire import Wire, wire
 
 
 class Stage:
     """A short and a long call, both of which last until they are told to end."""
 
     def __init__(self) -> None:
-        self.calls = Calls([self.long])
+        self.calls = OpenCalls([self.long])
         self.arrived = asyncio.Event()
         self.end = asyncio.Event()
 

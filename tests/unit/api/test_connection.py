@@ -6,8 +6,8 @@ from aiohttp import web
 from peitho.api import middleware
 from peitho.api.connection import Connection, Taken
 from peitho.api.middleware import Handler
-from tests.unit.api.peers import wire
-from tests.unit.running import listening
+from tests.support.in_process import listening
+from tests.support.wire import wire
 
 SAID = b"".join(b"\x01\0\0\0\0\0\0\x05line\n" for _ in range(50))
 

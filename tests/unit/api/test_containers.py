@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from peitho.core.builds import Build
-from peitho.formats import streams
-from peitho.formats.pods import Exit
-from peitho.formats.streams import STDERR, STDOUT
-from tests.unit.core.contexts import chunks, context
-from tests.unit.running import Running, running
+from peitho.core.builds.container import BuildContainer
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import STDERR, STDOUT
+from peitho.formats.kubernetes.pod_status import Exit
+from tests.support.contexts import chunks, context
+from tests.support.in_process import Running, running
 
 PROBE = b'{"Image": "hyperledger/fabric-ccenv:2.5", "Cmd": ["go", "version"], "Env": null}'
 CHAINCODE = b'{"Image": "mycc", "Cmd": ["chaincode"], "HostConfig": {"Memory": 2147483648}}'
@@ -24,7 +24,7 @@ async def ask(
     return status, json.loads(answer) if answer else None
 
 
-async def create_build(peitho: Running) -> Build:
+async def create_build(peitho: Running) -> BuildContainer:
     """A build, created over HTTP."""
     status, answer = await ask(peitho, "POST", "/containers/create", PROBE)
     assert 201 == status

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from peitho.core.builds import Build
-from peitho.core.tokens import blob_scope, build_scope
-from peitho.formats import streams
-from peitho.formats.records import ContainerSpec
-from peitho.formats.streams import STDOUT
-from tests.unit.core.contexts import chunks, context, package
-from tests.unit.formats.archives import archive_bytes, file
-from tests.unit.running import Running, running
+from peitho.core.builds.container import BuildContainer
+from peitho.core.pods.tokens import blob_scope, build_scope
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import STDOUT
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.archives import archive_bytes, file
+from tests.support.contexts import chunks, context, package
+from tests.support.in_process import Running, running
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
@@ -28,7 +28,7 @@ async def call(
         return response.status, await response.read()
 
 
-async def build(peitho: Running) -> Build:
+async def build(peitho: Running) -> BuildContainer:
     """A build that has an upload, and was started."""
     made = peitho.services.builds.create(SPEC)
     await made.put_archive("/chaincode/input", chunks(SOURCE))

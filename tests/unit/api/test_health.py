@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from peitho.clients.docker import Docker, TlsFiles
-from tests.unit.dockerd import Dockerd
-from tests.unit.running import Running, running
+from peitho.clients.docker import DaemonTlsFiles, Docker
+from tests.support.docker_double import Dockerd
+from tests.support.in_process import Running, running
 
 
 async def get(peitho: Running, path: str) -> tuple[int, str]:
@@ -46,7 +46,7 @@ async def test_with_a_daemon_peitho_is_ready_while_it_answers(tmp_path: Path) ->
         assert (200, "ok\n") == await get(peitho, "/readyz")
 
     async with (
-        Docker.connect(daemon.endpoint, tls=TlsFiles()) as docker,
+        Docker.connect(daemon.endpoint, tls=DaemonTlsFiles()) as docker,
         running(tmp_path, daemon=docker) as peitho,
     ):
         await peitho.services.watch.synced.wait()

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from peitho.formats import oci
-from tests.unit.api.peers import wire
-from tests.unit.core.contexts import DOCKERFILE, context
-from tests.unit.core.test_pushing import fabric
-from tests.unit.dockerd import Dockerd, always, refusal
-from tests.unit.registry import USER, RegistryDouble
-from tests.unit.running import Running, running
+from peitho.formats.images import oci
+from tests.support.contexts import DOCKERFILE, context
+from tests.support.docker_double import Dockerd, always, refusal
+from tests.support.in_process import Running, running
+from tests.support.registry_double import USER, RegistryDouble
+from tests.support.wire import wire
+from tests.unit.core.images.test_registry import fabric
 
 TYPE = 'org.hyperledger.fabric.chaincode.type="GOLANG"'
 VERSION = 'org.hyperledger.fabric.version="2.5.16"'

@@ -3,9 +3,9 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from peitho.api.calls import Calls
+from peitho.api.calls import OpenCalls
 from peitho.api.listeners import Listener, listening
-from tests.unit.api.peers import wire
+from tests.support.wire import wire
 
 _HEADERS = "Content-Length: 8\r\n"
 
@@ -14,7 +14,7 @@ class Stopping:
     """An application on loopback with a short and a long call, and a stop that can be begun."""
 
     def __init__(self) -> None:
-        self.calls = Calls([self.long])
+        self.calls = OpenCalls([self.long])
         self.arrived = asyncio.Event()
         self.stop = asyncio.Event()
         self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

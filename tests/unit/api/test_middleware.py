@@ -20,7 +20,7 @@ from peitho.errors import (
     Unavailable,
     Unsupported,
 )
-from tests.unit.running import listening
+from tests.support.in_process import listening
 
 
 class _TeapotError(PeithoError):

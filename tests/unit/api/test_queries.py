@@ -2,7 +2,7 @@ import pytest
 
 from peitho.api import queries
 from peitho.errors import InvalidArgument
-from tests.unit.api.requests import request
+from tests.support.requests import request
 
 
 @pytest.mark.parametrize(

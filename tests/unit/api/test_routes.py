@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from peitho.api import routes
-from peitho.api.calls import Calls
+from peitho.api.calls import OpenCalls
 from peitho.api.routes import NOT_IMPLEMENTED, ROUTES
-from peitho.settings import Settings
-from tests.unit.api.requests import request
-from tests.unit.running import composed, running
+from peitho.settings.models import Settings
+from tests.support.in_process import composed, running
+from tests.support.requests import request
 
 PREFIXES = ("", "/v1.25", "/v1.51")
 ENTRIES = [tuple(entry.split(" ")) for entry in NOT_IMPLEMENTED]
@@ -26,7 +26,7 @@ async def test_every_endpoint_is_there_bare_and_below_a_version(tmp_path: Path) 
     For the three generations of clients; a GET answers HEAD too.
     """
     async with composed(tmp_path, Settings(data_dir=tmp_path / "data")) as (services, _):
-        router = routes.application(services, Calls(routes.LONG)).router
+        router = routes.application(services, OpenCalls(routes.LONG)).router
         for method, path, handler in ROUTES:
             for each in (method, "HEAD") if method == "GET" else (method,):
                 for prefix in PREFIXES:

@@ -5,7 +5,7 @@ import pytest
 
 from peitho import __version__
 from peitho.api import system
-from tests.unit.running import running
+from tests.support.in_process import running
 
 
 @pytest.mark.parametrize("path", ["/_ping", "/v1.51/_ping"])

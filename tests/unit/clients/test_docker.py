@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from peitho.clients.docker import Docker, DockerError, TlsFiles
+from peitho.clients.docker import DaemonTlsFiles, Docker, DockerError
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
-from peitho.formats.streams import FrameReader
-from tests.lab.loopback import on_loopback
-from tests.unit.dockerd import Dockerd, always, breaks, refusal
+from peitho.formats.docker.streams import FrameReader
+from tests.support.docker_double import Dockerd, always, breaks, refusal
+from tests.support.loopback import on_loopback
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -82,7 +82,7 @@ class TestAway:
         """
         Whatever was asked.
         """
-        async with Docker.connect(f"unix://{tmp_path}/none", tls=TlsFiles()) as docker:
+        async with Docker.connect(f"unix://{tmp_path}/none", tls=DaemonTlsFiles()) as docker:
             message = f"The Docker daemon at unix://{tmp_path}/none cannot be reached: "
             with pytest.raises(Unavailable, match=message):
                 await docker.ping()
@@ -133,7 +133,7 @@ class TestAway:
         Before anything is opened.
         """
         with pytest.raises(InvalidArgument):
-            async with Docker.connect("ssh://host:22", tls=TlsFiles()):
+            async with Docker.connect("ssh://host:22", tls=DaemonTlsFiles()):
                 pass
 
 
@@ -248,10 +248,10 @@ class TestTls:
         """
         folder = certificates / "ours"
         async with listening_with_tls(folder) as endpoint:
-            ours = TlsFiles(folder / "ca.crt", folder / "admin.crt", folder / "admin.key")
+            ours = DaemonTlsFiles(folder / "ca.crt", folder / "admin.crt", folder / "admin.key")
             async with Docker.connect(endpoint, tls=ours) as docker:
                 await docker.ping()
-            async with Docker.connect(endpoint, tls=TlsFiles(ca=folder / "ca.crt")) as docker:
+            async with Docker.connect(endpoint, tls=DaemonTlsFiles(ca=folder / "ca.crt")) as docker:
                 with pytest.raises(Unavailable, match="cannot be reached"):
                     await docker.ping()
 
@@ -260,7 +260,7 @@ class TestTls:
         Nothing is said to whoever shows it.
         """
         async with listening_with_tls(certificates / "others") as endpoint:
-            files = TlsFiles(ca=certificates / "ours" / "ca.crt")
+            files = DaemonTlsFiles(ca=certificates / "ours" / "ca.crt")
             async with Docker.connect(endpoint, tls=files) as docker:
                 with pytest.raises(Unavailable, match="certificate verify failed"):
                     await docker.ping()
@@ -274,7 +274,7 @@ class TestTls:
         ca = tmp_path / "ca.crt"
         async with (
             listening_with_tls(certificates / "ours", client=ssl.CERT_NONE) as endpoint,
-            Docker.connect(endpoint, tls=TlsFiles(ca=ca)) as docker,
+            Docker.connect(endpoint, tls=DaemonTlsFiles(ca=ca)) as docker,
         ):
             with pytest.raises(Unavailable, match=f"TLS files .*{ca}"):
                 await docker.ping()
@@ -292,7 +292,7 @@ class TestTls:
         With its key, at the next call: that of another authority is refused until then.
         """
         ours, others = certificates / "ours", certificates / "others"
-        shown = TlsFiles(ours / "ca.crt", tmp_path / "cert", tmp_path / "key")
+        shown = DaemonTlsFiles(ours / "ca.crt", tmp_path / "cert", tmp_path / "key")
         _copy(others, tmp_path)
         async with (
             listening_with_tls(ours) as endpoint,

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from peitho.core.builds import Build
-from peitho.core.chaincode import Chaincode
+from peitho.core.builds.container import BuildContainer
+from peitho.core.chaincode.container import ChaincodeContainer
 from peitho.errors import Conflict, InvalidArgument, NotFound
-from peitho.formats.records import ContainerSpec
-from tests.unit.core.contexts import chunks, context
-from tests.unit.running import Running, running
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.contexts import chunks, context
+from tests.support.in_process import Running, running
 
 SPEC = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
 
@@ -26,7 +26,7 @@ async def test_without_a_name_it_is_a_build(tmp_path: Path) -> None:
     async with running(tmp_path) as peitho:
         container = await peitho.services.containers.create("", SPEC)
 
-        assert isinstance(container, Build)
+        assert isinstance(container, BuildContainer)
         assert container is await peitho.services.containers.get(container.id)
         assert container is await peitho.services.containers.get(container.id[:12])
         assert {} == peitho.cluster.objects
@@ -38,7 +38,7 @@ async def test_with_a_name_it_is_chaincode(tmp_path: Path) -> None:
     """
     async with running(tmp_path) as peitho:
         container = await created(peitho, "/dev-peer0-mycc-1.0")
-        assert isinstance(container, Chaincode)
+        assert isinstance(container, ChaincodeContainer)
 
         for reference in ("dev-peer0-mycc-1.0", "/dev-peer0-mycc-1.0", container.id):
             assert container.id == (await peitho.services.containers.get(reference)).id

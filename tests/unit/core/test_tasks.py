@@ -3,7 +3,7 @@ import asyncio
 import pytest
 import structlog.testing
 
-from peitho.core.tasks import Tasks, to_its_end, until_done
+from peitho.core.tasks import BackgroundTasks, to_its_end, until_done
 from peitho.errors import Unavailable
 
 
@@ -24,7 +24,7 @@ async def test_one_job_that_fails_is_logged_and_the_others_go_on() -> None:
 
     with structlog.testing.capture_logs() as logs:
         async with asyncio.TaskGroup() as group:
-            tasks = Tasks(group)
+            tasks = BackgroundTasks(group)
             tasks.spawn(fail(), name="bad")
             tasks.spawn(work(), name="good")
 
@@ -41,7 +41,7 @@ async def test_what_the_program_cannot_do_without_ends_it() -> None:
 
     async def program() -> None:
         async with asyncio.TaskGroup() as group:
-            tasks = Tasks(group)
+            tasks = BackgroundTasks(group)
             tasks.spawn(asyncio.Event().wait(), name="waits")
             tasks.run(fail(), name="watch")
 
@@ -56,7 +56,7 @@ async def test_cancel_ends_all_that_still_runs() -> None:
     So that the program can stop.
     """
     async with asyncio.TaskGroup() as group:
-        tasks = Tasks(group)
+        tasks = BackgroundTasks(group)
         for name in ("a", "b"):
             tasks.spawn(asyncio.Event().wait(), name=name)
         await asyncio.sleep(0)
@@ -74,7 +74,7 @@ async def test_what_has_to_be_finished_outlasts_the_end() -> None:
         done.set()
 
     async with asyncio.TaskGroup() as group:
-        tasks = Tasks(group)
+        tasks = BackgroundTasks(group)
         tasks.finish(undo(), name="undo")
         await asyncio.sleep(0)
         tasks.cancel()

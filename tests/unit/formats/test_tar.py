@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
-from peitho.formats import layers, tar
-from peitho.formats.tar import Entry, Limits
-from tests.unit.formats.archives import archive, archive_bytes, directory, file, hardlink, symlink
+from peitho.formats import tar
+from peitho.formats.images import layers
+from peitho.formats.tar import ArchiveLimits, TarEntry
+from tests.support.archives import archive, archive_bytes, directory, file, hardlink, symlink
 
-LIMITS = Limits(entries=100, total_bytes=100_000)
+LIMITS = ArchiveLimits(entries=100, total_bytes=100_000)
 GZIP_HEADER_BYTES = 10
 
 NAMES = st.text("ab-.é", min_size=1, max_size=5).filter(lambda name: name not in (".", ".."))
@@ -100,10 +101,10 @@ def test_scan_tells_of_each_entry() -> None:
 
     digest = hashlib.sha256(content).hexdigest()
     assert [
-        Entry("src", "dir", 0o755, 0),
-        Entry("src/main.go", "file", 0o755, 12, sha256=digest),
-        Entry("src/link", "symlink", 0o644, 0, link="main.go"),
-        Entry("src/same", "hardlink", 0o644, 0, link="src/main.go"),
+        TarEntry("src", "dir", 0o755, 0),
+        TarEntry("src/main.go", "file", 0o755, 12, sha256=digest),
+        TarEntry("src/link", "symlink", 0o644, 0, link="main.go"),
+        TarEntry("src/same", "hardlink", 0o644, 0, link="src/main.go"),
     ] == tar.scan(packed, limits=LIMITS, digests=True)
 
 

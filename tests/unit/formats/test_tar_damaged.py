@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from peitho.errors import InvalidArgument
-from peitho.formats import layers, tar
-from peitho.formats.tar import Limits
-from tests.unit.formats.archives import archive, archive_bytes, directory, file, hardlink, special
+from peitho.formats import tar
+from peitho.formats.images import layers
+from peitho.formats.tar import ArchiveLimits
+from tests.support.archives import archive, archive_bytes, directory, file, hardlink, special
 
-LIMITS = Limits(entries=100, total_bytes=100_000)
+LIMITS = ArchiveLimits(entries=100, total_bytes=100_000)
 MEMBERS = (directory("src"), file("src/a", b"a" * 600), file("b", b"b"))
 
 

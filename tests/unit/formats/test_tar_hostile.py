@@ -11,19 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
-from peitho.formats import layers, tar
-from peitho.formats.tar import Limits
-from tests.unit.formats.archives import (
-    Member,
-    archive,
-    directory,
-    file,
-    hardlink,
-    special,
-    symlink,
-)
+from peitho.formats import tar
+from peitho.formats.images import layers
+from peitho.formats.tar import ArchiveLimits
+from tests.support.archives import Member, archive, directory, file, hardlink, special, symlink
 
-LIMITS = Limits(entries=10, total_bytes=10_000, path_bytes=300)
+LIMITS = ArchiveLimits(entries=10, total_bytes=10_000, path_bytes=300)
 
 OUTSIDE = b"not yours"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from peitho.pod import calls
-from peitho.pod.calls import CallError, Peitho
-from tests.unit.pod.serving import hang_up, serving
+from peitho.pod.calls import CallError, PeithoClient
+from tests.support.serving import hang_up, serving
 
 
 def read(response: http.client.HTTPResponse) -> bytes:
@@ -18,7 +18,7 @@ def test_a_call_carries_its_token_and_gives_the_answer() -> None:
     Below the path of the URL, as a bearer.
     """
     with serving({"/base/blobs/a": [(200, b"layer")]}) as server:
-        assert b"layer" == Peitho(f"{server.url}/base/", "secret").get("/blobs/a", read)
+        assert b"layer" == PeithoClient(f"{server.url}/base/", "secret").get("/blobs/a", read)
 
     assert [("GET", "/base/blobs/a", "Bearer secret", b"")] == server.requests
 
@@ -29,7 +29,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     A server that is starting, and a connection that was lost.
     """
     with serving({"/a": [(status, b"not yet"), hang_up, (200, b"now")]}) as server:
-        assert b"now" == Peitho(server.url, "t").get("/a", read)
+        assert b"now" == PeithoClient(server.url, "t").get("/a", read)
 
     assert 3 == len(server.requests)
 
@@ -43,7 +43,7 @@ def test_a_refusal_is_final(status: int) -> None:
         serving({"/a": [(status, b"this token does not open this\n")]}) as server,
         pytest.raises(CallError, match=f"GET /a: {status} this token does not") as raised,
     ):
-        Peitho(server.url, "t").get("/a", read)
+        PeithoClient(server.url, "t").get("/a", read)
 
     assert status == raised.value.status
     assert 1 == len(server.requests)
@@ -59,7 +59,7 @@ def test_trying_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         serving({"/a": [(503, b"still not")]}) as server,
         pytest.raises(CallError, match="503 still not"),
     ):
-        Peitho(server.url, "t").get("/a", read)
+        PeithoClient(server.url, "t").get("/a", read)
 
     assert 2 == len(server.requests)
 
@@ -73,7 +73,7 @@ def test_nobody_listening_is_an_error_of_the_network(monkeypatch: pytest.MonkeyP
         pass
 
     with pytest.raises(ConnectionRefusedError):
-        Peitho(server.url, "t").get("/a", read)
+        PeithoClient(server.url, "t").get("/a", read)
 
 
 def test_a_body_is_sent_in_chunks_as_it_comes() -> None:
@@ -81,7 +81,7 @@ def test_a_body_is_sent_in_chunks_as_it_comes() -> None:
     An empty piece is no end of it.
     """
     with serving({"/log": [(200, b"")]}) as server:
-        Peitho(server.url, "t").send("POST", "/log", [b"one ", b"", b"two"])
+        PeithoClient(server.url, "t").send("POST", "/log", [b"one ", b"", b"two"])
 
     assert [("POST", "/log", "Bearer t", b"one two")] == server.requests
 
@@ -91,7 +91,7 @@ def test_a_body_is_sent_once() -> None:
     Half of it may have arrived.
     """
     with serving({"/log": [(500, b"no")]}) as server, pytest.raises(CallError, match="500 no"):
-        Peitho(server.url, "t").send("POST", "/log", [b"x"])
+        PeithoClient(server.url, "t").send("POST", "/log", [b"x"])
 
     assert 1 == len(server.requests)
 
@@ -103,7 +103,7 @@ def test_address_and_token_come_from_the_environment(monkeypatch: pytest.MonkeyP
     with serving({"/a": [(200, b"ok")]}) as server:
         monkeypatch.setenv("PEITHO_URL", server.url)
         monkeypatch.setenv("PEITHO_TOKEN", "from-env")
-        assert b"ok" == Peitho.from_environment().get("/a", read)
+        assert b"ok" == PeithoClient.from_environment().get("/a", read)
 
     assert "Bearer from-env" == server.requests[0][2]
 

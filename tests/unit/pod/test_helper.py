@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from peitho.formats import streams, tar, wrapper
-from peitho.formats.streams import FrameReader
-from peitho.formats.tar import Limits
+from peitho.formats import tar
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import FrameReader
+from peitho.formats.kubernetes import build_wrapper
+from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, helper
-from peitho.pod.calls import CallError, Peitho
-from tests.unit.formats.archives import archive_bytes, file
-from tests.unit.pod.serving import Answer, Serving, cut_chunks, serving
+from peitho.pod.calls import CallError, PeithoClient
+from tests.support.archives import archive_bytes, file
+from tests.support.serving import Answer, Serving, cut_chunks, serving
 
 OK: Answer = (200, b"")
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
@@ -46,11 +48,11 @@ class Pod:
 
     def run(self, server: Serving, command: str) -> None:
         """Run a command in the builder and the helper beside it, to the end of both."""
-        script = wrapper.WRAPPER.replace("/peitho", str(self.control))
+        script = build_wrapper.WRAPPER.replace("/peitho", str(self.control))
         arguments = ["/bin/sh", "-c", script, "peitho", "/bin/sh", "-c", command]
         with subprocess.Popen(arguments) as builder:
             try:
-                helper.help_build(Peitho(server.url, "t"), "b")
+                helper.help_build(PeithoClient(server.url, "t"), "b")
                 builder.wait(timeout=20)
             finally:
                 builder.kill()
@@ -62,15 +64,15 @@ def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
     with tempfile.TemporaryDirectory() as root:
         found = Pod(Path(root))
         for name in ("CONTROL", "GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE"):
-            path = getattr(wrapper, name).replace("/peitho", str(found.control))
-            monkeypatch.setattr(wrapper, name, path)
+            path = getattr(build_wrapper, name).replace("/peitho", str(found.control))
+            monkeypatch.setattr(build_wrapper, name, path)
         yield found
 
 
 def result_of(server: Serving) -> dict[str, bytes]:
     """The files that the helper sent at the end."""
     (body,) = [body for _, path, _, body in server.requests if "/result?" in path]
-    return tar.read_files(io.BytesIO(body), limits=Limits())
+    return tar.read_files(io.BytesIO(body), limits=ArchiveLimits())
 
 
 def test_a_build_from_upload_to_result(pod: Pod) -> None:
@@ -111,7 +113,7 @@ def test_a_later_upload_lies_over_an_earlier_one(pod: Pod) -> None:
     """
     second = archive_bytes([file("src/main.go", b"second"), file("more", b"more")])
     with serving(pod.answers(SOURCE, second)) as server:
-        result = helper.fetch(Peitho(server.url, "t"), "b")
+        result = helper.fetch(PeithoClient(server.url, "t"), "b")
 
     assert pod.output == result
     assert b"second" == (pod.input / "src/main.go").read_bytes()
@@ -126,7 +128,7 @@ def test_a_fetch_that_failed_begins_anew(pod: Pod) -> None:
     answers = pod.answers(SOURCE)
     answers["/builds/b/uploads/0"].insert(0, cut_chunks(b"x" * 300_000))
     with serving(answers) as server:
-        helper.fetch(Peitho(server.url, "t"), "b")
+        helper.fetch(PeithoClient(server.url, "t"), "b")
 
     assert b"package main" == (pod.input / "src/main.go").read_bytes()
 
@@ -138,9 +140,9 @@ def test_the_word_to_go_is_not_given_when_an_upload_cannot_be_had(pod: Pod) -> N
     answers = pod.answers(SOURCE)
     answers["/builds/b/uploads/0"] = [(404, b"No such upload: 0")]
     with serving(answers) as server, pytest.raises(CallError, match="No such upload"):
-        helper.help_build(Peitho(server.url, "t"), "b")
+        helper.help_build(PeithoClient(server.url, "t"), "b")
 
-    assert not Path(wrapper.GO).exists()
+    assert not Path(build_wrapper.GO).exists()
 
 
 def test_what_goes_wrong_while_packing_is_raised(tmp_path: Path) -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from peitho.errors import InvalidArgument, PeithoError
-from peitho.formats import layers
-from peitho.formats.tar import Limits
+from peitho.formats.images import layers
+from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, puller
-from peitho.pod.calls import CallError, Peitho
-from tests.unit.formats.archives import archive, archive_bytes, file
-from tests.unit.pod.serving import Answer, cut, hang_up, serving
+from peitho.pod.calls import CallError, PeithoClient
+from tests.support.archives import archive, archive_bytes, file
+from tests.support.serving import Answer, cut, hang_up, serving
 
 
 def layer() -> bytes:
     """A chaincode's layer."""
     out = io.BytesIO()
     chaincode = archive(file("chaincode", b"elf" * 1000, mode=0o755))
-    layers.write(chaincode, out, directory="/usr/local/bin", limits=Limits())
+    layers.write(chaincode, out, directory="/usr/local/bin", limits=ArchiveLimits())
     return out.getvalue()
 
 
@@ -30,7 +30,7 @@ DIGEST = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
 def pull(target: Path, *answers: Answer, digest: str = DIGEST) -> None:
     """Pull a blob from a server that gives these answers."""
     with serving({f"/blobs/{digest}": list(answers)}) as server:
-        puller.pull(Peitho(server.url, "t"), digest, target)
+        puller.pull(PeithoClient(server.url, "t"), digest, target)
 
 
 def test_a_layer_is_fetched_and_unpacked(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The data directory: blobs, image records, kept builds, files in flight."""

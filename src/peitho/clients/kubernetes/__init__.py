@@ -1,0 +1,1 @@
+"""The Kubernetes API: requests, and the watch of our Pods."""

@@ -1,0 +1,175 @@
+"""
+Our Pods as the API server last told of them: a cache that is kept up by one list and watch.
+
+What it has not heard of is never taken for gone.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from peitho import metrics
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.errors import PeithoError
+from peitho.formats.bounded_dict import BoundedDict
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+_GONE = 410
+_PAUSE_SECONDS = 1.0
+_REMEMBERED_GONE = 10_000
+
+
+class PodWatch:
+    """
+    Our Pods as the API server last told of them, each known by its container label.
+
+    List, then watch; a watch that ends is taken up where it was, and one that is told `410 Gone`
+    starts with a list again, from which it also learns what has vanished meanwhile.
+    """
+
+    def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str], key: str) -> None:
+        self._kubernetes = kubernetes
+        self._labels = dict(labels)
+        self._key = key
+        self._pods: dict[str, Manifest] = {}
+        self._gone: BoundedDict[str, Manifest] = BoundedDict(_REMEMBERED_GONE)
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+        self._list_listeners: list[Callable[[], None]] = []
+        self._heard_at = 0.0
+        self.synced = asyncio.Event()
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since the API server was last heard; infinite before the first list."""
+        return time.monotonic() - self._heard_at if self._heard_at else float("inf")
+
+    def see(self, key: str) -> "Sighting":
+        """What is known of the Pod of a container, now."""
+        if pod := self._pods.get(key):
+            return Sighting(pod=pod, gone=False)
+        return Sighting(pod=self._gone.get(key), gone=key in self._gone)
+
+    async def until(self, key: str, answer: Callable[["Sighting"], T | None]) -> T:
+        """Wait for news of a container's Pod until `answer` has one; the present counts as news."""
+        while (result := answer(self.see(key))) is None:
+            await self._changed(key)
+        return result
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Have a function called with the key of each container whose Pod is told of."""
+        self._listeners.append(listener)
+
+    def after_list(self, listener: Callable[[], None]) -> None:
+        """Have a function called after each list: what went before it is not told of."""
+        self._list_listeners.append(listener)
+
+    async def run(self) -> None:
+        """List and watch for ever; what goes wrong is logged and tried again after a second."""
+        while True:
+            try:
+                await self._list_and_watch()
+            except (PeithoError, ValueError, KeyError) as error:
+                log.warning("watch interrupted", cause=str(error) or type(error).__name__)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _list_and_watch(self) -> None:
+        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
+        self._replace(pods)
+        self.synced.set()
+        for listener in self._list_listeners:
+            listener()
+        try:
+            while True:
+                began = time.monotonic()
+                async for event in self._kubernetes.watch(
+                    "Pod", labels=self._labels, version=version
+                ):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._heard()
+                    self._take(event)
+                self._heard()
+                if time.monotonic() - began < _PAUSE_SECONDS:
+                    await asyncio.sleep(_PAUSE_SECONDS)  # ended at once: do not ask all day
+        except KubernetesError as error:
+            if error.code != _GONE:
+                raise
+            log.info("watch too old, listing again")
+
+    def _heard(self) -> None:
+        self._heard_at = time.monotonic()
+        metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
+
+    def _replace(self, pods: list[Manifest]) -> None:
+        self._heard()
+        found = {key: pod for pod in pods if (key := self._key_of(pod))}
+        for key in [key for key in self._pods if key not in found]:
+            self._forget(key)
+        for key, pod in found.items():
+            self._know(key, pod)
+
+    def _take(self, event: Manifest) -> None:
+        pod = event["object"]
+        key = self._key_of(pod)
+        if event["type"] == "BOOKMARK" or not key:
+            return
+        if event["type"] == "DELETED":
+            self._pods[key] = pod  # its last state may tell an exit code
+            self._forget(key)
+        else:
+            self._know(key, pod)
+
+    def _know(self, key: str, pod: Manifest) -> None:
+        pod["metadata"].pop("managedFields", None)
+        self._pods[key] = pod
+        self._gone.pop(key, None)
+        self._wake(key)
+
+    def _forget(self, key: str) -> None:
+        self._gone[key] = _remembered(self._pods.pop(key))
+        self._wake(key)
+
+    def _key_of(self, pod: Manifest) -> str:
+        return str(pod["metadata"].get("labels", {}).get(self._key, ""))
+
+    async def _changed(self, key: str) -> None:
+        future = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(future)
+        try:
+            await future
+        finally:
+            waiters.discard(future)
+            if not waiters and self._waiters.get(key) is waiters:
+                del self._waiters[key]
+
+    def _wake(self, key: str) -> None:
+        for future in self._waiters.pop(key, ()):
+            if not future.done():
+                future.set_result(None)
+        for listener in self._listeners:
+            listener(key)
+
+
+def _remembered(pod: Manifest) -> Manifest:
+    """What is kept of a Pod that is gone: whose it was and how it ended, not what it was to be."""
+    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+    return {"metadata": metadata, "status": pod.get("status", {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """
+    A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen".
+
+    Of one that is gone, metadata and status are left.
+    """
+
+    pod: Manifest | None
+    gone: bool

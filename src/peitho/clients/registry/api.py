@@ -1,0 +1,296 @@
+"""
+An OCI registry: manifests and blobs, by the distribution specification, version 2 of the API.
+
+No blob is ever whole in memory, and what is there is not sent again
+(docs/decisions/0009-registry-client.md says why this is our own).
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import aiohttp
+from yarl import URL
+
+from peitho.clients.registry.transport import (
+    Call,
+    Calls,
+    Method,
+    RegistryCredentials,
+    RegistryEndpoint,
+    RegistryError,
+    RetryOptions,
+    read_limited,
+)
+from peitho.clients.registry.uploads import BlobSource, Upload
+from peitho.errors import PeithoError
+from peitho.formats.images import oci
+from peitho.formats.images.oci import Descriptor
+
+# The specification lets a registry refuse larger manifests; no configuration comes near it.
+_SMALL_BYTES = 4 * 1024 * 1024
+_CONNECT_SECONDS = 10.0
+# A registry may take its time to check a large blob before it answers.
+_SILENCE_SECONDS = 120.0
+_NOT_FOUND = 404
+_CREATED = 201
+_ACCEPTED = 202
+_PARTIAL = 206
+_CHUNK_BYTES = 256 * 1024
+
+Outcome = Literal["present", "mounted", "sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A manifest as it is on the wire."""
+
+    media_type: str
+    digest: str
+    body: bytes
+
+
+def session() -> aiohttp.ClientSession:
+    """What any number of registries are asked by; what one of them sets, no other is sent."""
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+    )
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=timeout,
+        headers={"User-Agent": "peitho"},
+        auto_decompress=False,
+    )
+
+
+class Registry:
+    """One registry; raises Unavailable and RegistryError, with its own words."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    @classmethod
+    def over(
+        cls,
+        http: aiohttp.ClientSession,
+        endpoint: RegistryEndpoint,
+        credentials: Callable[[], RegistryCredentials | None],
+        *,
+        patience: RetryOptions | None = None,
+    ) -> Self:
+        """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
+        return cls(Calls(http, endpoint, credentials, patience=patience or RetryOptions()))
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        endpoint: RegistryEndpoint,
+        credentials: Callable[[], RegistryCredentials | None],
+        *,
+        patience: RetryOptions | None = None,
+    ) -> AsyncIterator[Self]:
+        """One with connections of its own."""
+        async with session() as http:
+            yield cls.over(http, endpoint, credentials, patience=patience)
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return self._calls.endpoint.host
+
+    async def digest(self, repository: str, reference: str) -> str | None:
+        """The digest that a tag leads to; None if there is none."""
+        response = await self._calls.send(self._manifest_call("HEAD", repository, reference))
+        response.release()
+        if response.status == _NOT_FOUND:
+            return None
+        found = response.headers.get("Docker-Content-Digest", "")
+        if response.ok and oci.is_digest(found):
+            return found
+        # It may be left out, or be of another algorithm; and a no has no words in it.
+        content = await self.manifest(repository, reference)
+        return content.digest if content else None
+
+    async def manifest(self, repository: str, reference: str) -> Content | None:
+        """A manifest or an index, by tag or digest; None if it is not there."""
+        call = self._manifest_call("GET", repository, reference)
+        response = await self._calls.send(call)
+        if response.status == _NOT_FOUND:
+            response.release()
+            return None
+        await self._expect(call, response)
+        body = await self._body(call, response)
+        digest = oci.digest_of(body)
+        if oci.is_digest(reference) and digest != reference:
+            raise PeithoError(f"registry {self.host}: {call.what}: another content than asked for")
+        return Content(response.headers.get("Content-Type", ""), digest, body)
+
+    async def put_manifest(
+        self, repository: str, tag: str, *, media_type: str, body: bytes
+    ) -> None:
+        """Put a manifest, all of whose blobs are there, under a tag."""
+        call = Call(
+            "PUT",
+            self._url(repository, "manifests", tag),
+            f"putting the manifest {repository}:{tag}",
+            _scopes(repository, "pull,push"),
+            {"Content-Type": media_type},
+            body,
+        )
+        response = await self._calls.send(call)
+        await self._expect(call, response)
+        found = response.headers.get("Docker-Content-Digest", "")
+        response.release()
+        if oci.is_digest(found) and found != oci.digest_of(body):
+            raise PeithoError(f"registry {self.host}: {call.what}: it kept another content")
+
+    async def delete_manifest(self, repository: str, digest: str) -> bool:
+        """Delete a manifest with all its tags; False if it was not there."""
+        call = Call(
+            "DELETE",
+            self._url(repository, "manifests", digest),
+            f"deleting {repository}@{digest}",
+            _scopes(repository, "delete"),
+        )
+        response = await self._calls.send(call)
+        if response.status == _NOT_FOUND:
+            response.release()
+            return False
+        await self._expect(call, response)
+        response.release()
+        return True
+
+    async def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a repository has a blob; if that is not told, an upload will tell why."""
+        call = self._blob_call("HEAD", repository, digest, actions="pull,push")
+        response = await self._calls.send(call)
+        response.release()
+        return response.ok
+
+    async def small_blob(self, repository: str, blob: Descriptor) -> bytes:
+        """A blob that is small, such as a configuration, checked by its digest."""
+        call = self._blob_call("GET", repository, blob.digest)
+        response = await self._calls.send(call)
+        await self._expect(call, response)
+        body = await self._body(call, response)
+        if oci.digest_of(body) != blob.digest:
+            raise PeithoError(f"registry {self.host}: {call.what}: another content than asked for")
+        return body
+
+    def source(self, repository: str, blob: Descriptor) -> BlobSource:
+        """A blob to be copied to another registry, which checks its digest."""
+
+        async def read(offset: int) -> AsyncGenerator[bytes, None]:
+            headers = {"Range": f"bytes={offset}-"} if offset else {}
+            call = self._blob_call("GET", repository, blob.digest, headers=headers)
+            response = await self._calls.send(call)
+            await self._expect(call, response)
+            skip = 0 if response.status == _PARTIAL else offset
+            try:
+                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                    kept = chunk[skip:]
+                    skip -= len(chunk) - len(kept)
+                    if kept:
+                        yield kept
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise self._calls.unreachable(call, error) from error
+            finally:
+                response.close()
+
+        return read
+
+    async def upload(
+        self,
+        repository: str,
+        blob: Descriptor,
+        source: BlobSource,
+        *,
+        holders: tuple[str, ...] = (),
+    ) -> Outcome:
+        """
+        Have a blob in a repository: it is there, in another that has it, or is sent.
+
+        `holders` are repositories of this registry that may have it.
+        """
+        if await self.has_blob(repository, blob.digest):
+            return "present"
+        upload = Upload(self._calls, repository, blob, source)
+        for holder in holders:
+            if holder != repository and await self.mount(repository, blob.digest, holder, upload):
+                return "mounted"
+        await upload.run()
+        return "sent"
+
+    async def mount(
+        self, repository: str, digest: str, holder: str, upload: Upload | None = None
+    ) -> bool:
+        """
+        Have a blob of another repository in this one as well; False if the registry does not.
+
+        It then begins an upload instead, which `upload` takes over.
+        """
+        call = Call(
+            "POST",
+            self._url(repository, "blobs", "uploads", "").with_query(
+                mount=digest, **{"from": holder}
+            ),
+            f"mounting {digest} of {holder} in {repository}",
+            (*_scopes(repository, "pull,push"), *_scopes(holder, "pull")),
+        )
+        try:
+            response = await self._calls.send(call)
+        except RegistryError:
+            return False
+        location = response.headers.get("Location", "")
+        response.release()
+        if upload and response.status == _ACCEPTED and location:
+            upload.take_over(location)
+        return response.status == _CREATED
+
+    async def _body(self, call: Call, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            return await read_limited(response, limit_bytes=_SMALL_BYTES)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._calls.unreachable(call, error) from error
+
+    async def _expect(self, call: Call, response: aiohttp.ClientResponse) -> None:
+        """Raise RegistryError unless the answer is a yes."""
+        if not response.ok or response.status in (301, 302, 303, 307, 308):
+            raise await self._calls.refusal(call, response)
+
+    def _manifest_call(self, method: Method, repository: str, reference: str) -> Call:
+        separator = "@" if oci.is_digest(reference) else ":"
+        return Call(
+            method,
+            self._url(repository, "manifests", reference),
+            f"reading {repository}{separator}{reference}",
+            _scopes(repository, "pull"),
+            {"Accept": ", ".join(oci.MANIFESTS)},
+        )
+
+    def _blob_call(
+        self,
+        method: Method,
+        repository: str,
+        digest: str,
+        *,
+        actions: str = "pull",
+        headers: dict[str, str] | None = None,
+    ) -> Call:
+        return Call(
+            method,
+            self._url(repository, "blobs", digest),
+            f"reading {digest} of {repository}",
+            _scopes(repository, actions),
+            headers or {},
+        )
+
+    def _url(self, *parts: str) -> URL:
+        return self._calls.endpoint.url.join(URL("/".join(parts)))
+
+
+def _scopes(repository: str, actions: str) -> tuple[str, ...]:
+    return (f"repository:{repository}:{actions}",)

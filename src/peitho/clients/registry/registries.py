@@ -1,0 +1,130 @@
+"""The registries that images come from and go to, and the account of the one that is ours."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from peitho.clients.registry.api import Registry, session
+from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint, RetryOptions
+from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.images.repositories import api_host, is_loopback
+
+log = structlog.get_logger()
+
+_REMEMBERED = 100
+
+
+@dataclass(slots=True)
+class RegistryAccount:
+    """An account whose name and password may be in files; those are read anew at each use."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    username_file: Path | None = None
+    password_file: Path | None = None
+    _last: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
+    _unread: set[Path] = field(default_factory=set, repr=False, compare=False)
+
+    def read(self) -> RegistryCredentials | None:
+        """
+        As it is now; None if there is none, or if half of it is in a file that was never read.
+
+        A file that cannot be read leaves what was last in it.
+        """
+        username = self._content(self.username_file, self.username)
+        password = self._content(self.password_file, self.password)
+        if username is None or password is None or not (username or password):
+            return None
+        return RegistryCredentials(username, password)
+
+    def obstacles(self, other: "RegistryAccount") -> list[str]:
+        """Why this one cannot become another: each file that it does not have and cannot read."""
+        files = {"username-file": other.username_file, "password-file": other.password_file}
+        found = []
+        for key, file in files.items():
+            if file is None or file in (self.username_file, self.password_file):
+                continue
+            try:
+                self._last[file] = file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                cause = type(error).__name__
+                found.append(f"docker.registry.{key}: {file} cannot be read: {cause}")
+        return found
+
+    def become(self, other: "RegistryAccount") -> None:
+        """Be another from now on, for all who have this one."""
+        self.username, self.password = other.username, other.password
+        self.username_file, self.password_file = other.username_file, other.password_file
+
+    def _content(self, file: Path | None, otherwise: str) -> str | None:
+        if file is None:
+            return otherwise
+        try:
+            self._last[file] = file.read_text().strip()
+            self._unread.discard(file)
+        except (OSError, UnicodeDecodeError) as error:
+            if file not in self._unread:  # told once, however often it is used
+                cause = type(error).__name__
+                log.warning("credentials file not read", file=str(file), cause=cause)
+            self._unread.add(file)
+        return self._last.get(file, otherwise or None)
+
+
+class Registries:
+    """Ours, and the last others that were asked for: their names are callers' words."""
+
+    def __init__(
+        self,
+        own: RegistryEndpoint,
+        account: RegistryAccount,
+        *,
+        patience: RetryOptions | None = None,
+    ) -> None:
+        self._own = own
+        self._account = account
+        self._patience = patience
+        self._stack = AsyncExitStack()
+        self._http: aiohttp.ClientSession | None = None
+        self._ours: Registry | None = None
+        self._others: BoundedDict[str, Registry] = BoundedDict(_REMEMBERED)
+
+    async def run(self) -> None:
+        """Wait for the end, and close all connections then."""
+        async with self._stack:
+            await asyncio.Event().wait()
+
+    async def own(self) -> Registry:
+        """The one that images are pushed to."""
+        if self._ours is None:
+            own = self._own
+            endpoint = RegistryEndpoint(api_host(own.host), own.prefix, own.insecure, own.ca_file)
+            self._ours = await self._made(endpoint, self._account.read)
+        return self._ours
+
+    async def of(self, domain: str) -> Registry:
+        """The one that a reference names; ours has the account, others are asked as nobody."""
+        if domain == self._own.host:
+            return await self.own()
+        found = self._others.get(domain)
+        if found is None:
+            insecure, ca_file = is_loopback(domain), self._own.ca_file
+            endpoint = RegistryEndpoint(api_host(domain), insecure=insecure, ca_file=ca_file)
+            found = await self._made(endpoint, _nobody)
+        self._others[domain] = found  # whoever has one that goes for it may go on with that
+        return found
+
+    async def _made(
+        self, endpoint: RegistryEndpoint, credentials: Callable[[], RegistryCredentials | None]
+    ) -> Registry:
+        if self._http is None:
+            self._http = await self._stack.enter_async_context(session())
+        return Registry.over(self._http, endpoint, credentials, patience=self._patience)
+
+
+def _nobody() -> None:
+    return None

@@ -1,0 +1,339 @@
+"""
+Calls to a registry: who we are, coming again when it asks for it, and errors in its own words.
+
+Credentials go to the registry and to the token server that it names, and to nobody else; no error
+and no log has them.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import aiohttp
+from yarl import URL
+
+from peitho.clients.tls import CertificateFiles
+from peitho.errors import PeithoError, Unavailable
+from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.images import auth_challenges
+from peitho.formats.images.auth_challenges import Challenge, Token
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_AGAIN = (408, 429, 500, 502, 503, 504)
+_UNAUTHORIZED = 401
+_ERROR_BYTES = 4096
+_TOKEN_BYTES = 1024 * 1024
+_MOST_REDIRECTS = 4
+_REMEMBERED_TOKENS = 1000
+# A token is not used in the last seconds of its life: the call has to arrive within it.
+_MARGIN_SECONDS = 10.0
+
+Method = Literal["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RegistryCredentials:
+    """An account of a registry."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEndpoint:
+    """Where a registry's API is: host and port, and the path before `/v2/` where it has one."""
+
+    host: str
+    prefix: str = ""
+    insecure: bool = False
+    ca_file: Path | None = None
+
+    @property
+    def url(self) -> URL:
+        """Of the API's root."""
+        scheme = "http" if self.insecure else "https"
+        prefix = f"/{self.prefix.strip('/')}".rstrip("/")
+        return URL(f"{scheme}://{self.host}{prefix}/v2/")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryOptions:
+    """How often a call is made, and how long the pauses between are; both have an end."""
+
+    attempts: int = 5
+    first_seconds: float = 0.5
+    longest_seconds: float = 30.0
+
+    def pause(self, attempt: int, again: "Again") -> float:
+        """
+        Seconds to wait after an attempt, the first being 1.
+
+        Raises the reason if there is to be no other.
+        """
+        if attempt >= self.attempts or again.after_seconds > self.longest_seconds:
+            raise again.reason
+        own = self.first_seconds * 2.0 ** (attempt - 1)
+        return min(max(own, again.after_seconds), self.longest_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call; `what` is what errors name, `body` gives the body anew each time."""
+
+    method: Method
+    url: URL
+    what: str
+    scopes: tuple[str, ...]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Callable[[], AsyncIterator[bytes]] | bytes | None = None
+
+
+class RegistryError(PeithoError):
+    """The registry said no; `code` is its HTTP status."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Again(Exception):  # noqa: N818  not an error yet
+    """A call that may succeed if it is made again; `reason` is the error if it does not."""
+
+    def __init__(self, reason: PeithoError, *, after_seconds: float = 0.0) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.after_seconds = after_seconds
+
+
+class Calls:
+    """Calls to one registry."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        endpoint: RegistryEndpoint,
+        credentials: Callable[[], RegistryCredentials | None],
+        *,
+        patience: RetryOptions,
+    ) -> None:
+        self.endpoint = endpoint
+        self.patience = patience
+        self._http = http
+        self._trust = (
+            CertificateFiles("docker.registry.ca-file", endpoint.ca_file, beside_system=True)
+            if endpoint.ca_file
+            else None  # those of the system, as they are loaded already
+        )
+        self._credentials = credentials
+        self._challenge: Challenge | None = None
+        self._tokens: BoundedDict[tuple[str, ...], tuple[Token, float]] = BoundedDict(
+            _REMEMBERED_TOKENS
+        )
+
+    async def send(self, call: Call) -> aiohttp.ClientResponse:
+        """
+        The answer to a call, made again where that may help; its user releases it.
+
+        Raises Unavailable, RegistryError if it is still asked to come again.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self.attempt(call)
+            except Again as again:
+                await asyncio.sleep(self.patience.pause(attempt, again))
+
+    async def attempt(self, call: Call) -> aiohttp.ClientResponse:
+        """
+        The answer to a call, made once, but for a 401 and redirects of what only reads.
+
+        Raises Again for what may be otherwise the next time, Unavailable.
+        """
+        response, sent = await self._authorized(call)
+        if response.status in _REDIRECTS and call.method in ("GET", "HEAD"):
+            response = await self._followed(call, response, sent)
+        if response.status in _AGAIN:
+            error = await self.refusal(call, response)
+            header = response.headers.get("Retry-After", "")
+            after = auth_challenges.retry_after(header, now=datetime.now(UTC))
+            raise Again(error, after_seconds=after)
+        return response
+
+    async def refusal(self, call: Call, response: aiohttp.ClientResponse) -> RegistryError:
+        """The error of an answer, in the registry's own words; the answer is released."""
+        words = ""
+        if _origin(response.url) == _origin(self.endpoint.url):
+            try:
+                content = await response.content.read(_ERROR_BYTES)
+                words = auth_challenges.refusal(content, secrets=self._secrets())
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+        else:
+            words = f"from {response.url.host}"
+        response.close()
+        said = f"{response.status} {words}".strip()
+        return RegistryError(
+            f"registry {self.endpoint.host}: {call.what}: {said}", code=response.status
+        )
+
+    def unreachable(self, call: Call, error: BaseException) -> Unavailable:
+        """The error of a call that got no answer."""
+        cause = auth_challenges.refusal(
+            (str(error) or type(error).__name__).encode(), secrets=self._secrets()
+        )
+        return Unavailable(
+            f"The registry {self.endpoint.host} cannot be reached: {call.what}: {cause}"
+        )
+
+    async def _authorized(self, call: Call) -> tuple[aiohttp.ClientResponse, dict[str, str]]:
+        """The answer to a call, and what was said of who we are: what the registry asks for."""
+        sent = await self._authorization(call.scopes)
+        response = await self._once(call, call.url, sent)
+        if response.status != _UNAUTHORIZED:
+            return response, sent
+        asked = response.headers.getall("WWW-Authenticate", [])
+        self._tokens.pop(call.scopes, None)
+        self._challenge = auth_challenges.read_challenge(asked)
+        try:
+            fresh = await self._authorization(call.scopes)
+        except BaseException:
+            response.close()
+            raise
+        if fresh == sent:
+            return response, sent
+        response.release()
+        return await self._once(call, call.url, fresh), fresh
+
+    async def _once(
+        self, call: Call, url: URL, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        body = call.body() if callable(call.body) else call.body
+        try:
+            return await self._http.request(
+                call.method,
+                url,
+                headers={**call.headers, **headers},
+                data=body,
+                allow_redirects=False,
+                ssl=self._trust.context() if self._trust else True,
+            )
+        except aiohttp.ClientSSLError as error:
+            raise self.unreachable(call, error) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Again(self.unreachable(call, error)) from error
+
+    async def _followed(
+        self, call: Call, response: aiohttp.ClientResponse, sent: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """What redirects lead to, such as a bucket; our credentials stay here."""
+        for _ in range(_MOST_REDIRECTS):
+            if response.status not in _REDIRECTS:
+                return response
+            try:
+                target = response.url.join(URL(response.headers["Location"], encoded=True))
+            except (KeyError, ValueError):
+                raise await self.refusal(call, response) from None
+            response.release()
+            if not self._may_be_asked(target):
+                raise RegistryError(
+                    f"registry {self.endpoint.host}: {call.what}: leads to no https address",
+                    code=response.status,
+                )
+            ours = _origin(target) == _origin(self.endpoint.url)
+            response = await self._once(call, target, sent if ours else {})
+        raise await self.refusal(call, response)
+
+    async def _authorization(self, scopes: tuple[str, ...]) -> dict[str, str]:
+        challenge = self._challenge
+        if challenge is None:
+            return {}
+        if challenge.scheme == "basic":
+            found = self._credentials()
+            return {"Authorization": f"Basic {_basic(found)}"} if found else {}
+        token, ends = self._tokens.get(scopes, (None, 0.0))
+        if token is None or ends < time.monotonic():
+            token = await self._fetch_token(challenge, scopes)
+            margin = min(_MARGIN_SECONDS, token.seconds / 4)
+            self._tokens[scopes] = (token, time.monotonic() + token.seconds - margin)
+        return {"Authorization": f"Bearer {token.text}"}
+
+    async def _fetch_token(self, challenge: Challenge, scopes: tuple[str, ...]) -> Token:
+        try:
+            realm = URL(challenge.realm)
+        except ValueError:
+            realm = URL()
+        call = Call("GET", realm, "asking its token server", scopes)
+        if not self._may_be_asked(realm):
+            raise RegistryError(
+                f"registry {self.endpoint.host}: its token server is no https address",
+                code=_UNAUTHORIZED,
+            )
+        query = [("service", challenge.service)] if challenge.service else []
+        url = realm.update_query([*query, *(("scope", scope) for scope in scopes)])
+        found = self._credentials()
+        headers = {"Authorization": f"Basic {_basic(found)}"} if found else {}
+        response = await self._once(call, url, headers)
+        if response.status in _AGAIN:
+            raise Again(await self._token_refusal(response))
+        if not response.ok:
+            raise await self._token_refusal(response)
+        try:
+            return auth_challenges.read_token(
+                await read_limited(response, limit_bytes=_TOKEN_BYTES)
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Again(self.unreachable(call, error)) from error
+        except PeithoError as error:
+            raise PeithoError(f"registry {self.endpoint.host}: {error}") from error
+
+    def _may_be_asked(self, url: URL) -> bool:
+        """Whether an address that the registry names is as safe as its own."""
+        return bool(url.host) and (
+            url.scheme == "https" or (url.scheme == "http" and self.endpoint.insecure)
+        )
+
+    async def _token_refusal(self, response: aiohttp.ClientResponse) -> RegistryError:
+        try:
+            content = await response.content.read(_ERROR_BYTES)
+        except (aiohttp.ClientError, TimeoutError):
+            content = b""
+        response.close()
+        words = auth_challenges.refusal(content, secrets=self._secrets())
+        said = f"its token server answered {response.status} {words}".strip()
+        return RegistryError(f"registry {self.endpoint.host}: {said}", code=response.status)
+
+    def _secrets(self) -> list[str]:
+        found = self._credentials()
+        own = [_basic(found), found.password] if found else []
+        return [*own, *(token.text for token, _ in self._tokens.values())]
+
+
+async def read_limited(response: aiohttp.ClientResponse, *, limit_bytes: int) -> bytes:
+    """
+    A body that is known to be small; the answer is released.
+
+    Raises PeithoError if it is not.
+    """
+    try:
+        body = b""
+        while len(body) <= limit_bytes and (chunk := await response.content.read(limit_bytes)):
+            body += chunk
+    finally:
+        response.close() if not response.content.at_eof() else response.release()
+    if len(body) > limit_bytes:
+        raise PeithoError(f"an answer is larger than {limit_bytes} bytes")
+    return body
+
+
+def _basic(credentials: RegistryCredentials) -> str:
+    return base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.host, url.port

@@ -1,0 +1,71 @@
+"""Certificates in files: they are renewed while Peitho runs, and new connections have these."""
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from peitho.errors import Unavailable
+
+log = structlog.get_logger()
+
+_Mark = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class CertificateFiles:
+    """
+    PEM files as what TLS connections are made with; any of them may be absent.
+
+    `what` is what errors name.  The authorities of `ca` are trusted alone, or `beside_system`.
+    """
+
+    what: str
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    beside_system: bool = False
+    _marks: list[_Mark | None] = field(default_factory=list)
+    _context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """
+        As the files are now, and the same object for as long as they are.
+
+        Files that cannot be used leave the last that could, as while a Secret is changed; without
+        such, Unavailable is raised.  Both name the files, not what is in them.
+        """
+        paths = [each for each in (self.ca, self.certificate, self.key) if each]
+        # Before they are read: what changes meanwhile is read again at the next call.
+        marks = [_mark(path) for path in paths]
+        if self._context and marks == self._marks:
+            return self._context
+        self._marks = marks
+        try:
+            self._context = self._read()
+        except OSError as error:  # an SSLError is one, too
+            if not isinstance(error, ssl.SSLError | FileNotFoundError):
+                self._marks = []  # what is wrong is not the files, and no mark shows its end
+            named = ", ".join(str(path) for path in paths)
+            if self._context is None:
+                raise Unavailable(f"{self.what} cannot be used ({named}): {error}") from error
+            log.warning("certificates not read", what=self.what, files=named, cause=str(error))
+        return self._context
+
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=None if self.beside_system else self.ca)
+        if self.beside_system and self.ca:
+            context.load_verify_locations(self.ca)
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def _mark(path: Path) -> _Mark | None:
+    """What changes with a file, also where a link leads to another one; None if it is away."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

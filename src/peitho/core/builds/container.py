@@ -1,0 +1,284 @@
+"""
+Build containers as peers see them; what they lead to is in `runs`, once for all equal ones.
+
+What a peer uploads is kept in spool files, found whole and harmless before it is used.
+"""
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from peitho.clients.disk.storage import Storage, spool
+from peitho.core.builds.pool import OUTPUT_DIRECTORY, Build, BuildPool, BuildUpload
+from peitho.core.clock import now
+from peitho.core.container import Archive, Details, PathStat, Said, State, Summary
+from peitho.core.readers import Readers
+from peitho.core.tasks import BackgroundTasks
+from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.formats import tar
+from peitho.formats.docker import build_key
+from peitho.formats.docker.streams import STDERR
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.pod_status import SIGKILLED
+from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.tar import ArchiveLimits
+
+log = structlog.get_logger()
+
+_RESULT_SECONDS = 60.0
+_DRAIN_SECONDS = 10.0
+# Go's FileMode of a directory, 0755 (os.ModeDir is its top bit).
+_DIRECTORY_MODE = 1 << 31 | 0o755
+_SHORTEST_BEGINNING = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContainerOptions:
+    """What the operator decided about build containers."""
+
+    abandoned_after_seconds: float
+
+
+class BuildContainers:
+    """
+    The build containers of this Peitho; a restart ends them, and peers try again.
+
+    Options and limits may be replaced.
+    """
+
+    def __init__(
+        self,
+        runs: BuildPool,
+        *,
+        storage: Storage,
+        options: BuildContainerOptions,
+        limits: ArchiveLimits,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self.runs = runs
+        self.storage = storage
+        self.options = options
+        self.limits = limits
+        self.tasks = tasks
+        self._builds: dict[str, BuildContainer] = {}
+
+    def create(self, spec: ContainerSpec, *, peer: str = "") -> "BuildContainer":
+        """Create a build container for the peer at an address; nothing is in the cluster yet."""
+        build = BuildContainer(self, secrets.token_hex(32), spec, peer=peer)
+        self._builds[build.id] = build
+        log.info("build created", build=build.id[:12], image=spec.image)
+        return build
+
+    def find(self, reference: str) -> "BuildContainer | None":
+        """The build of that ID, or unique beginning of one."""
+        if build := self._builds.get(reference):
+            return build
+        if len(reference) < _SHORTEST_BEGINNING:
+            return None
+        matching = [each for each in self._builds if each.startswith(reference)]
+        return self._builds[matching[0]] if len(matching) == 1 else None
+
+    def list(self) -> list[Summary]:
+        """All of them."""
+        return [each.summary() for each in self._builds.values()]
+
+    def forget(self, build: "BuildContainer") -> None:
+        """Drop a build that was removed."""
+        self._builds.pop(build.id, None)
+
+
+class BuildContainer:
+    """One build container."""
+
+    def __init__(
+        self, builds: BuildContainers, build_id: str, spec: ContainerSpec, *, peer: str
+    ) -> None:
+        self._all = builds
+        self.id = build_id
+        self.spec = spec
+        self._peer = peer
+        self._directory = builds.storage.make_spool_directory("build-")
+        self._uploads: list[BuildUpload] = []
+        self._created = now()
+        self._run: Build | None = None
+        self._note = ""
+        self._state: State | None = None
+        self._readers = Readers()
+        self._begun = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._removed = asyncio.Event()
+        self._waiting = 0
+
+    async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
+        """
+        Keep an archive for the build, once it has been read and found whole and harmless.
+
+        Raises InvalidArgument, Conflict after the start, StorageFull.
+        """
+        if self._run:
+            raise Conflict("a build takes no archives after its start")
+        directory = _absolute(path)
+        archive = self._directory / f"upload-{secrets.token_hex(4)}"
+        limits = self._all.limits
+        try:
+            size = await spool(chunks, archive, limit_bytes=limits.total_bytes)
+            tree, entries = await asyncio.to_thread(_scan, archive, limits)
+        except BaseException:
+            archive.unlink(missing_ok=True)
+            raise
+        self._uploads.append(BuildUpload(directory, archive, tree))
+        log.info("archive uploaded", build=self.id[:12], bytes=size, entries=entries)
+
+    async def get_archive(self, path: str) -> Archive:
+        """
+        The tar that the command's output directory became.
+
+        Raises NotFound for another path, Conflict before the end.
+        """
+        asked = path.removesuffix("/.").rstrip("/")
+        if asked != OUTPUT_DIRECTORY:
+            raise NotFound(f"Could not find the file {path} in container {self.id}")
+        if self._run is None or not self._ended.is_set():
+            raise Conflict(f"container {self.id} has not ended: its output is not complete")
+        file = await self._run.until_made(_RESULT_SECONDS)
+        name = "." if path.endswith("/.") else "output"
+        stat = PathStat(name, size_bytes=4096, mode=_DIRECTORY_MODE, modified_at=now())
+        return Archive(stat, file)
+
+    async def start(self) -> bool:
+        """
+        Return once the command runs, or an equal one ran before; False if started before.
+
+        Raises StartFailed with the cluster's words; the Pod is then gone.
+        """
+        if self._run or self._removed.is_set():
+            return False
+        self._run, self._note = self._all.runs.join(
+            self.id, self.spec, self._uploads, peer=self._peer
+        )
+        self._run.add_user(self.id, self._end)
+        self._begun.set()
+        try:
+            await self._run.until_started()
+        except asyncio.CancelledError:  # the peer hung up
+            self._all.tasks.spawn(self._abandon(), name=f"abandon {self.id[:12]}")
+            raise
+        return True
+
+    async def stop(self) -> bool:
+        """End the build for this peer, and its Pod if no other wants it; False if it had ended."""
+        if not self._run or self._ended.is_set():
+            return False
+        self._end(_killed("stopped", self._run.started_at))
+        await self._all.runs.release(self._run, self.id)
+        return True
+
+    async def wait(self, condition: str = "") -> State:
+        """
+        Return once the command has ended and all its output has been read; the code is its own.
+
+        A build that nobody waits for any more, since its peer hung up, is removed after a while.
+        """
+        self._waiting += 1
+        try:
+            await self._ended.wait()
+        finally:
+            self._waiting -= 1
+            if not self._ended.is_set():
+                self._all.tasks.spawn(self._abandon(), name=f"abandon {self.id[:12]}")
+        await self._readers.drained(_DRAIN_SECONDS)
+        if condition == "removed":
+            await self._removed.wait()
+        return self._state or State("exited")
+
+    async def output(self, *, logs: bool, follow: bool) -> Said:
+        """What the command says, byte for byte."""
+        with self._readers.reading():
+            from_start = logs or self._run is None
+            if follow:
+                await self._begun.wait()
+            if self._run is None:
+                return
+            # The probe's answer must be the compiler's alone; there is nothing to say of it.
+            if self._note and self.uploads:
+                yield STDERR, f"{self._note}\n".encode()
+            async for message in self._run.output.read(
+                follow=follow, from_start=from_start, stopped=self._is_over
+            ):
+                yield message
+
+    async def remove(self) -> None:
+        """Drop the container and its files, and the Pod if no other peer waits for it."""
+        self._all.forget(self)
+        self._removed.set()
+        self._end(_killed("removed", self._run.started_at if self._run else ""))
+        self._begun.set()
+        try:
+            if self._run:
+                await self._all.runs.release(self._run, self.id)
+        finally:  # the peer may hang up before the run has ended
+            shutil.rmtree(self._directory, ignore_errors=True)
+            log.info("build removed", build=self.id[:12])
+
+    async def inspect(self) -> Details:
+        """All that is told of it."""
+        return Details(summary=self.summary(), spec=self.spec)
+
+    def summary(self) -> Summary:
+        """The build in a list."""
+        began = self._run.started_at if self._run else ""
+        running = State("running", started_at=began)
+        state = self._state or (running if began else State("created"))
+        return Summary(
+            id=self.id,
+            name=records.build_name(self.id),
+            image=self.spec.image,
+            command=" ".join(self.spec.command),
+            created=self._created,
+            state=state,
+            kubernetes_name=records.build_name(self._run.id if self._run else self.id),
+        )
+
+    @property
+    def uploads(self) -> list[BuildUpload]:
+        """What the peer has uploaded so far."""
+        return self._uploads
+
+    def _end(self, state: State) -> None:
+        if not self._state:
+            self._state = state
+            self._ended.set()
+            if self._run:
+                self._run.output.wake()
+
+    def _is_over(self) -> bool:
+        """Whether this container has ended, though what it stands for may go on for others."""
+        return self._ended.is_set()
+
+    async def _abandon(self) -> None:
+        await asyncio.sleep(self._all.options.abandoned_after_seconds)
+        if not self._waiting and not self._removed.is_set():
+            log.warning("build abandoned by its peer", build=self.id[:12])
+            await self.remove()
+
+
+def _killed(reason: str, started_at: str) -> State:
+    return State("exited", SIGKILLED, reason, started_at, now())
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise InvalidArgument(f"the path {path!r} must be absolute, without `..`")
+    return path.rstrip("/") or "/"
+
+
+def _scan(path: Path, limits: ArchiveLimits) -> tuple[str, int]:
+    """The digest of an archive's files, and how many entries it has."""
+    with path.open("rb") as archive:
+        entries = tar.scan(archive, limits=limits, digests=True)
+    return build_key.tree(entries), len(entries)

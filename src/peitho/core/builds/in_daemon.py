@@ -1,0 +1,145 @@
+"""
+Builds in a Docker daemon: a container each, by the daemon's own calls, with nothing beside it.
+
+What the command says comes by `attach`, which is there before the start and ends with the process
+or with the daemon; `wait` tells which it was.
+"""
+
+import asyncio
+from asyncio import Timeout
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import structlog
+
+from peitho.clients.docker import Docker
+from peitho.core.builds.pool import OUTPUT_DIRECTORY, Build
+from peitho.core.images.base import BaseImage, BaseImages
+from peitho.core.images.store import ResultArchitectures
+from peitho.core.tasks import to_its_end
+from peitho.errors import NotFound, PeithoError, StartFailed, Unavailable
+from peitho.formats.docker import daemon
+from peitho.formats.docker.daemon import DaemonBuildOwner
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.pod_status import SIGKILLED, Exit
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonBackendOptions:
+    """What the operator decided about builds in a daemon."""
+
+    place: DaemonBuildOwner
+    start_timeout_seconds: float
+    deadline_seconds: int
+    removal_seconds: float = 15.0
+
+
+class DaemonBackend:
+    """Carries builds out in a daemon."""
+
+    def __init__(
+        self,
+        docker: Docker,
+        images: BaseImages,
+        *,
+        provenance: ResultArchitectures,
+        options: DaemonBackendOptions,
+    ) -> None:
+        self._docker = docker
+        self._images = images
+        self._provenance = provenance
+        self._options = options
+
+    async def carry_out(self, run: Build) -> None:
+        """From the container's creation to its removal.  Raises StartFailed, Unavailable."""
+        try:
+            async with asyncio.timeout(self._options.start_timeout_seconds) as patience:
+                await self._live(run, patience)
+        except TimeoutError:
+            self._end_late(run)
+        except Unavailable:
+            raise
+        except PeithoError as error:
+            if run.started_at:
+                raise
+            raise StartFailed(f"the build's container cannot run: {error}") from error
+        finally:
+            await to_its_end(self._drop(run))
+
+    async def clear_leftovers(self, known: Collection[str]) -> None:
+        """Drop the containers that an earlier run left, or this one could not remove."""
+        for each in await self._docker.find(self._options.place.labels()):
+            if (each.get("Labels") or {}).get(records.ID) not in known:
+                await self._docker.remove(str(each["Id"]))
+                log.info("leftover build removed", container=str(each["Id"])[:12])
+
+    async def _live(self, run: Build, patience: Timeout) -> None:
+        """Until the result is here; once the command runs, patience lasts for its deadline."""
+        name = records.build_name(run.id)
+        image = await self._create(run)
+        for upload in run.uploads:
+            await self._docker.put_archive(name, upload.path, upload.archive)
+        async with self._docker.attach(name) as chunks:
+            await self._docker.start(name)
+            run.tell_running()
+            now = asyncio.get_running_loop().time()
+            patience.reschedule(now + self._options.deadline_seconds)
+            async for chunk in chunks:
+                run.output.write(chunk)
+        code = await self._docker.wait(name)
+        run.end(Exit(code, await self._reason(name) if code else ""))
+        await self._take_result(run, image.architecture)
+
+    async def _create(self, run: Build) -> BaseImage:
+        """The image that the container is of, by its ID: its name may become another one's."""
+        image = await self._images.find(run.spec.image)
+        if image is None:
+            raise NotFound(f"No such image: {run.spec.image}")
+        container = daemon.build_container(
+            replace(run.spec, image=image.id),
+            labels=self._options.place.labels() | {records.ID: run.id},
+            bounds=self._options.place.bounds,
+        )
+        # Broken off, the daemon would go on, and make what nobody removes.
+        await to_its_end(self._docker.create(records.build_name(run.id), container))
+        return image
+
+    async def _reason(self, name: str) -> str:
+        try:
+            state = (await self._docker.inspect(name)).get("State") or {}
+        except PeithoError:
+            return ""
+        return "OOMKilled" if state.get("OOMKilled") else str(state.get("Error") or "")
+
+    async def _take_result(self, run: Build, architecture: str) -> None:
+        """Keep what was made; a daemon that emulates an architecture does so all the way."""
+        name = records.build_name(run.id)
+        try:
+            async with self._docker.get_archive(name, f"{OUTPUT_DIRECTORY}/.") as chunks:
+                await run.take_result(chunks, architecture)
+        except PeithoError as error:  # whoever asks for it is told
+            run.lack_result(error)
+        if run.result:
+            self._provenance.remember(run.result.digest, run.result.architecture)
+
+    def _end_late(self, run: Build) -> None:
+        if not run.started_at:
+            seconds = self._options.start_timeout_seconds
+            raise StartFailed(f"the build's container did not run within {seconds:g} s")
+        why = f"DeadlineExceeded: it took more than {self._options.deadline_seconds} s"
+        run.end(Exit(SIGKILLED, why))
+        run.lack_result(PeithoError(why))
+
+    async def _drop(self, run: Build) -> None:
+        """Remove the container; one that is left, as the daemon takes too long, is swept later."""
+        name, seconds = records.build_name(run.id), self._options.removal_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._docker.remove(name)
+        except TimeoutError:
+            cause = f"the daemon has not answered for {seconds:g} s"
+            log.warning("build container not removed", container=name, cause=cause)
+        except PeithoError as error:
+            log.warning("build container not removed", container=name, cause=str(error))

@@ -1,0 +1,176 @@
+"""
+Builds in Pods: the builder image with the peer's command, and Peitho's helper beside it.
+
+What the command says and makes comes from the helper.  Where the helper can say nothing (a kill
+for memory, an eviction, an image that cannot be pulled), the Pod's status says it: whichever news
+is first is taken.
+"""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from peitho.clients.kubernetes.api import Kubernetes, Manifest
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.builds.pool import NEVER_RAN, OUTPUT_DIRECTORY, Build
+from peitho.core.clock import now
+from peitho.core.pods import waiting
+from peitho.core.pods.tokens import DeliveryTokens, build_scope
+from peitho.core.tasks import to_its_end
+from peitho.errors import PeithoError, StartFailed, Unavailable
+from peitho.formats.kubernetes import manifests, pod_status, records
+from peitho.formats.kubernetes.manifests import HELPER, PodOptions
+from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes.records import BUILD
+
+log = structlog.get_logger()
+
+# The helper's own news is nearly always first; the Pod's status waits this long for it.
+_HELPER_SECONDS = 5.0
+# A failed command may have been killed for memory: the kubelet says so within a second or two.
+_REASON_SECONDS = 3.0
+_RESULT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PodBackendOptions:
+    """What the operator decided about the Pods of builds."""
+
+    start_timeout_seconds: float
+    deadline_seconds: int
+
+
+class PodBackend:
+    """Carries builds out in Pods."""
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        watch: PodWatch,
+        *,
+        tokens: DeliveryTokens,
+        settings: PodOptions,
+        options: PodBackendOptions,
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._watch = watch
+        self._tokens = tokens
+        self._settings = settings
+        self._options = options
+
+    async def carry_out(self, run: Build) -> None:
+        """From the Pod's creation to its removal.  Raises StartFailed with the cluster's words."""
+        try:
+            await self._make_pod(run)
+            await self._until_running(run)
+            run.tell_running()
+            run.end(await waiting.first(self._helpers_word(run), self._pods_word(run)))
+            await waiting.first(_result(run), self._until_helper_ends(run))
+        finally:
+            await to_its_end(self._drop_pod(run))
+
+    async def clear_leftovers(self, known: Collection[str]) -> None:
+        """Drop the Pods of builds that an earlier run left in the cluster."""
+        labels = records.kind_labels(self._settings.instance, BUILD)
+        for secret in await self._kubernetes.find_metadata("Secret", labels=labels):
+            if secret["metadata"]["annotations"].get(records.ID) not in known:
+                name = secret["metadata"]["name"]
+                await self._kubernetes.delete("Secret", name)
+                await self._kubernetes.delete("Pod", name, grace_seconds=1)
+                log.info("leftover build removed", secret=name)
+
+    async def _make_pod(self, run: Build) -> None:
+        record = records.build_record(
+            instance=self._settings.instance,
+            container_id=run.id,
+            spec=run.spec,
+            token=self._tokens.issue(build_scope(run.id)),
+            created=now(),
+        )
+        try:
+            secret = await self._kubernetes.create(record)
+            await self._kubernetes.create(self._pod(run, secret))
+        except Unavailable:
+            raise
+        except PeithoError as error:
+            raise StartFailed(f"the build's Pod was refused: {error}") from error
+
+    def _pod(self, run: Build, secret: Manifest) -> Manifest:
+        return manifests.build_pod(
+            secret,
+            run.spec,
+            settings=self._settings,
+            uploads=sorted({upload.path for upload in run.uploads}),
+            output=OUTPUT_DIRECTORY,
+            deadline_seconds=self._options.deadline_seconds,
+        )
+
+    async def _until_running(self, run: Build) -> None:
+        try:
+            await waiting.first(run.until_started(), self._until_pod_runs(run))
+        except StartFailed:
+            if not run.started_at:  # else the helper had told of it in the same moment
+                raise
+
+    async def _until_pod_runs(self, run: Build) -> None:
+        seconds = self._options.start_timeout_seconds
+        try:
+            for container in (BUILD, HELPER):
+                await waiting.until_started(self._watch, _key(run), container, seconds=seconds)
+        except StartFailed as error:
+            raise StartFailed(f"the build's Pod cannot run: {error}") from error
+
+    async def _helpers_word(self, run: Build) -> Exit:
+        """The command's own code; if it failed, what the Pod's status has to add."""
+        told = await run.told_exit()
+        if told.code:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REASON_SECONDS):
+                    return replace(told, reason=(await self._until_build_ends(run)).reason)
+        return told
+
+    async def _pods_word(self, run: Build) -> Exit:
+        """How the Pod says that it ended, unless the helper has the command's code after all."""
+        end = await self._until_pod_ends(run)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HELPER_SECONDS):
+                return replace(await run.told_exit(), reason=end.reason)
+        return end
+
+    async def _until_build_ends(self, run: Build) -> Exit:
+        return await waiting.until_ended(self._watch, _key(run), BUILD)
+
+    async def _until_pod_ends(self, run: Build) -> Exit:
+        return await waiting.first(self._until_build_ends(run), self._until_helper_fails(run))
+
+    async def _until_helper_fails(self, run: Build) -> Exit:
+        end = await self._until_helper_ends(run)
+        if end.code == 0:
+            return await self._until_build_ends(run)
+        pod = self._watch.see(_key(run)).pod
+        said = pod_status.last_words(pod, HELPER) if pod else ""
+        return Exit(NEVER_RAN, f"the helper beside the build failed: {said or end.reason}")
+
+    async def _until_helper_ends(self, run: Build) -> Exit:
+        return await waiting.until_ended(self._watch, _key(run), HELPER)
+
+    async def _drop_pod(self, run: Build) -> None:
+        name = records.build_name(run.id)
+        try:
+            await self._kubernetes.delete("Pod", name, grace_seconds=1)
+            await self._kubernetes.delete("Secret", name)
+        except PeithoError as error:
+            log.warning("build pod not removed", pod=name, cause=str(error))
+
+
+async def _result(run: Build) -> None:
+    """Return once the result has come; for that of a failed build nobody asks."""
+    with suppress(PeithoError):  # whoever asks for it is told
+        await run.until_made(_REASON_SECONDS if run.has_failed else _RESULT_SECONDS)
+
+
+def _key(run: Build) -> str:
+    return records.container_label(run.id)

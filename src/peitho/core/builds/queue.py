@@ -1,0 +1,88 @@
+"""Turns: at most so many at once, and those that wait are served peer by peer."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from peitho import metrics
+
+
+class FairQueue:
+    """
+    Lets `most` work at once; 0 is no limit.
+
+    A turn goes to the waiting peer that has the fewest at work, and among such to the one that has
+    waited longest: one that sends fifty builds does not keep another's single one for long.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._working: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def working(self) -> int:
+        """How many have their turn now."""
+        return self._working.total()
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether the next one has to wait."""
+        return bool(self.most) and self.working >= self.most
+
+    def allow(self, most: int) -> None:
+        """Let another number work at once; those that are too many by it go on to their end."""
+        self.most = most
+        self._fill()
+
+    @asynccontextmanager
+    async def turn(self, peer: str) -> AsyncIterator[None]:
+        """A turn, once there is one."""
+        if self.are_taken:
+            await self._wait(peer)
+        else:
+            self._working[peer] += 1
+        try:
+            yield
+        finally:
+            self._pass_on(peer)
+
+    async def _wait(self, peer: str) -> None:
+        ours: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(peer, deque()).append(ours)
+        try:
+            with metrics.BUILDS_WAITING.track_inprogress():
+                await ours
+        except asyncio.CancelledError:
+            if ours.done() and not ours.cancelled():
+                self._pass_on(peer)  # it had come, and nobody is there to take it
+            elif ours in (line := self._waiting.get(peer, deque())):
+                line.remove(ours)
+            raise
+
+    def _pass_on(self, peer: str) -> None:
+        self._working[peer] -= 1
+        if not self._working[peer]:
+            del self._working[peer]
+        if peer in self._waiting:
+            self._waiting[peer] = self._waiting.pop(peer)
+        self._fill()
+
+    def _fill(self) -> None:
+        while not self.are_taken and (following := self._next()):
+            self._working[following] += 1
+
+    def _next(self) -> str:
+        """Wake the one whose turn it is; its peer, or empty if nobody waits."""
+        for peer in sorted(self._waiting, key=lambda each: self._working[each]):
+            line = self._waiting[peer]
+            while line:
+                first = line.popleft()
+                if not first.done():  # else it was cancelled, and has not woken to leave
+                    # Behind the peers that wait with as many at work.
+                    self._waiting[peer] = self._waiting.pop(peer)
+                    first.set_result(None)
+                    return peer
+            del self._waiting[peer]
+        return ""

@@ -1,0 +1,1 @@
+"""Chaincode containers (created with a name): their process, its log and its exit."""

@@ -1,0 +1,87 @@
+"""The log of a container in a Pod, from the moment when there is one until all of it has come."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
+from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
+from peitho.core.pods import waiting
+from peitho.formats.kubernetes import pod_status
+
+Chunks = AsyncGenerator[bytes, None]
+
+# The Pod went meanwhile, and its log with it.
+_GONE = 404
+# A node that has just begun with a container may have nothing to open yet.
+_TRIES = 10
+_PAUSE_SECONDS = 0.3
+# The log of an ended container follows its end within a second or two, as the kubelet looks once
+# a second.  What is silent for longer is a connection that died without a word.
+_SILENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PodLog:
+    """The log of one container, whose Pod is known by its label's value."""
+
+    kubernetes: Kubernetes
+    watch: PodWatch
+    key: str
+    container: str
+
+    async def until_there(self, *, within_seconds: float) -> None:
+        """Return once it is known whether there will be a log, or when it should have been."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self.watch.until(self.key, self._is_there)
+
+    async def read(self, *, follow: bool, from_start: bool) -> Chunks:
+        """
+        What is there now, or with `follow` what comes until the container has ended.
+
+        Raises KubernetesError, Unavailable.
+        """
+        sighting = self.watch.see(self.key)
+        if sighting.pod is None or not self._is_there(sighting):
+            return
+        name = sighting.pod["metadata"]["name"]
+        for left in reversed(range(_TRIES)):
+            said = False
+            try:
+                async with aclosing(self._once(name, follow=follow, from_start=from_start)) as log:
+                    async for chunk in log:
+                        said = True
+                        yield chunk
+            except KubernetesError as error:
+                if error.code == _GONE:
+                    return
+                if said or not left or not follow or self._has_ended():
+                    raise
+            if said or not follow or self._has_ended():
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _has_ended(self) -> bool:
+        return waiting.end_of(self.watch.see(self.key), self.container) is not None
+
+    async def _once(self, pod: str, *, follow: bool, from_start: bool) -> Chunks:
+        log = self.kubernetes.log(pod, self.container, follow=follow, from_start=from_start)
+        async with aclosing(log):
+            while chunk := await waiting.first(anext(log, b""), self._over()):
+                yield chunk
+
+    async def _over(self) -> bytes:
+        """Nothing, once the container has ended, and has been silent for a while."""
+        await waiting.until_ended(self.watch, self.key, self.container)
+        await asyncio.sleep(_SILENCE_SECONDS)
+        return b""
+
+    def _is_there(self, sighting: Sighting) -> bool | None:
+        """Whether there is a log to read; None while it may yet come."""
+        if sighting.gone or sighting.pod is None:
+            return False if sighting.gone else None
+        if pod_status.started_at(sighting.pod, self.container):
+            return True
+        return False if pod_status.ended(sighting.pod, self.container) else None

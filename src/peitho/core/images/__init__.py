@@ -1,0 +1,1 @@
+"""Chaincode images and base images: put together, published, used, removed."""

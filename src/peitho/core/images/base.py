@@ -1,0 +1,153 @@
+"""Builder and runtime images: who pulls them, and what is known of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from peitho.clients.docker import Docker
+from peitho.clients.registry.registries import RegistryAccount
+from peitho.errors import InvalidArgument, NotFound
+from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.docker import daemon
+from peitho.formats.images import references
+from peitho.formats.images.references import Reference
+
+log = structlog.get_logger()
+
+# What a peer puts on each image that it has built, since 1.0 (core/container/util, Dockerfile).
+_CHAINCODE_LABEL = "org.hyperledger.fabric.chaincode.type"
+_DOCKER_HUB = "docker.io"
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """An image that others have built; empty is what is not known."""
+
+    reference: str
+    id: str = ""
+    architecture: str = ""
+    created: str = ""
+    size_bytes: int = 0
+
+
+class BaseImages(Protocol):
+    """The images of others, as far as peers ask for them."""
+
+    async def pull(self, name: str) -> str:
+        """
+        Have an image pulled, or note that it will be; what became of it, in a line.
+
+        Raises InvalidArgument if it is no reference, and whatever the pull fails by.
+        """
+        ...
+
+    async def find(self, name: str) -> BaseImage | None:
+        """The image of that name or ID, or None."""
+        ...
+
+    async def require(self, name: str) -> None:
+        """Raise NotFound, in Docker's words, for an image that has to be pulled first."""
+        ...
+
+
+class NodeImages:
+    """Nodes pull an image when a Pod first needs it: until then there is only its name."""
+
+    def __init__(self) -> None:
+        self._asked: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
+
+    async def pull(self, name: str) -> str:
+        """Note the name; of very many, the last are known."""
+        reference = references.parse(name).familiar()
+        self._asked[reference] = None
+        return f"{reference} is pulled by the node that first needs it"
+
+    async def find(self, name: str) -> BaseImage | None:
+        """An image of that name, if a peer asked to pull it."""
+        reference = _parsed(name)
+        if reference is None or reference.familiar() not in self._asked:
+            return None
+        return BaseImage(reference.familiar())
+
+    async def require(self, name: str) -> None:
+        """Nothing: a node that lacks the image pulls it."""
+
+
+class DaemonImages:
+    """
+    The images of the daemon that builds run in.
+
+    The account is of one registry, `server`; `rewrite` has other images than peers name, and may be
+    replaced.
+    """
+
+    def __init__(
+        self, docker: Docker, account: RegistryAccount, *, server: str, rewrite: Mapping[str, str]
+    ) -> None:
+        self._docker = docker
+        self._account = account
+        self._server = server
+        self.rewrite = rewrite
+
+    async def pull(self, name: str) -> str:
+        """Return once the image is there; our account is shown to its own registry alone."""
+        asked = references.parse(name).familiar()
+        reference = references.parse(references.rewritten(name, self.rewrite))
+        await self._docker.pull(
+            f"{reference.domain}/{reference.repository}",
+            reference.digest or reference.tag or "latest",
+            auth=self._auth_for(reference),
+        )
+        log.info("image pulled", image=reference.familiar())
+        return f"{asked} is there"
+
+    async def find(self, name: str) -> BaseImage | None:
+        """
+        The image of that name or ID.
+
+        Chaincode images are left out: a peer that used this daemon before has left some there,
+        and would think that it need not build them.
+        """
+        reference = _parsed(name)
+        if reference is None:
+            return None
+        try:
+            found = await self._docker.inspect_image(references.rewritten(name, self.rewrite))
+        except NotFound:
+            return None
+        if _CHAINCODE_LABEL in ((found.get("Config") or {}).get("Labels") or {}):
+            return None
+        return BaseImage(
+            reference.familiar(),
+            id=str(found.get("Id", "")),
+            architecture=str(found.get("Architecture", "")),
+            created=str(found.get("Created", "")),
+            size_bytes=int(found.get("Size") or 0),
+        )
+
+    async def require(self, name: str) -> None:
+        """Raise NotFound if the daemon does not have the image."""
+        if await self.find(name) is None:
+            raise NotFound(f"No such image: {references.parse(name).familiar()}")
+
+    def _auth_for(self, reference: Reference) -> str:
+        """The value of `X-Registry-Auth` for a pull; empty at any registry but our own."""
+        host = self._server.partition("://")[2] or self._server
+        host = host.partition("/")[0]
+        if host == _DOCKER_HUB or host.endswith(f".{_DOCKER_HUB}"):
+            host = _DOCKER_HUB
+        if reference.domain != host or not (account := self._account.read()):
+            return ""
+        return daemon.registry_auth(
+            username=account.username, password=account.password, address=self._server
+        )
+
+
+def _parsed(name: str) -> Reference | None:
+    try:
+        return references.parse(name)
+    except InvalidArgument:
+        return None

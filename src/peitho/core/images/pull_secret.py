@@ -1,0 +1,81 @@
+"""Keeps the Secret with which nodes pull from the registry, as the account is at the moment."""
+
+import asyncio
+
+import structlog
+
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.clients.registry.registries import RegistryAccount
+from peitho.errors import Conflict, PeithoError
+from peitho.formats.kubernetes import pull_secret
+
+log = structlog.get_logger()
+
+_PAUSE_SECONDS = 5.0
+
+
+class PullSecret:
+    """One Secret of one namespace; whether it is wanted, and the address in it, may change."""
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        account: RegistryAccount,
+        *,
+        instance: str,
+        host: str,
+        email: str,
+    ) -> None:
+        self.is_wanted = True
+        self.email = email
+        self._kubernetes = kubernetes
+        self._account = account
+        self._instance = instance
+        self._host = host
+        self._put: Manifest | None = None
+
+    async def run(self) -> None:
+        """Make it at the start, and make it anew when the account has changed."""
+        while True:
+            try:
+                await self.put()
+            except PeithoError as error:
+                log.warning("pull secret not made yet", cause=str(error))
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def put(self) -> None:
+        """
+        Have it in the cluster, as the account is; nothing is done if it is there.
+
+        Raises Conflict if a Secret of that name is not Peitho's, KubernetesError, Unavailable.
+        """
+        account = self._account.read() if self.is_wanted else None
+        if account is None:
+            return
+        wanted = pull_secret.manifest(
+            self._instance,
+            host=self._host,
+            username=account.username,
+            password=account.password,
+            email=self.email,
+        )
+        if wanted == self._put:
+            return
+        name = wanted["metadata"]["name"]
+        try:
+            await self._kubernetes.create(wanted)
+        except KubernetesError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await self._change(name, wanted)
+        self._put = wanted
+        log.info("pull secret made", secret=name, registry=self._host)
+
+    async def _change(self, name: str, wanted: Manifest) -> None:
+        found = await self._kubernetes.get("Secret", name)
+        if found is not None and not pull_secret.is_own(found, self._instance):
+            raise Conflict(
+                f"the Secret {name} is not Peitho's: name it in docker.registry.pull-secret, or "
+                "give it another name"
+            )
+        await self._kubernetes.patch("Secret", name, {"data": wanted["data"]})

@@ -1,0 +1,322 @@
+"""
+Images in a registry: a layer on the runtime image's, pushed, and run by digest.
+
+The registry is the store: what it has is known after a restart, and on every replica.  The data
+directory has an image only until it is pushed.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import structlog
+
+from peitho.clients.disk.storage import Storage
+from peitho.clients.registry.api import Registry
+from peitho.clients.registry.registries import Registries
+from peitho.clients.registry.transport import RegistryError
+from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
+from peitho.core.images.publisher import PublishedImage, get
+from peitho.core.images.store import BuiltImage, ImageStore
+from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
+from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.images import oci, references, repositories
+from peitho.formats.images.image_record import Image
+from peitho.formats.images.oci import Appended, Base, Descriptor
+from peitho.formats.images.references import Reference
+from peitho.formats.images.repositories import ImageLocation
+
+log = structlog.get_logger()
+
+# Has the blobs that were sent once, so that other repositories need but mount them.
+_SHARED = "peitho-shared"
+_ID = re.compile(r"(sha256:)?([0-9a-f]{12,64})")
+_REMEMBERED = 1000
+_NOT_ALLOWED = 405
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryPublisherOptions:
+    """
+    Where images go, and what they are put on.
+
+    `server` is as nodes read it; `architecture` is that of images whose build's is not known;
+    `rewrite` has other runtime images than peers name.
+    """
+
+    server: str
+    project: str
+    architecture: str
+    rewrite: Mapping[str, str]
+
+
+class RegistryPublisher:
+    """
+    Publishes images by pushing them to a registry.
+
+    `target` may be replaced by one that has another `rewrite`.
+    """
+
+    def __init__(
+        self,
+        images: ImageStore,
+        storage: Storage,
+        registries: Registries,
+        target: RegistryPublisherOptions,
+    ) -> None:
+        self._images = images
+        self._storage = storage
+        self._registries = registries
+        self.target = target
+        self._host, path = repositories.split_server(target.server)
+        self._project = "/".join(part for part in (path, target.project) if part)
+        self._known: BoundedDict[str, PublishedImage] = BoundedDict(_REMEMBERED)
+        self._bases: BoundedDict[tuple[str, str], tuple[str, Base]] = BoundedDict(_REMEMBERED)
+        self._holders: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
+        self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._in_flight = 0
+        self._pushed: list[Image] = []
+
+    async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
+        """
+        Put an image together and push it.
+
+        Raises what `Images.build` does, RegistryError, Unavailable.
+        """
+        async with self._in_data_directory():
+            built = await self._images.build(name, context)
+            published = await self._push(built.image)
+        return BuiltImage(published.image, built.recipe)
+
+    async def find(self, name: str) -> PublishedImage | None:
+        """
+        The image of that name in the registry, whoever pushed it; of an ID, if it is known.
+
+        Where the registry is away, what is known has to do: nodes may have it.
+        """
+        name = name.removesuffix(":latest")
+        if found := self._by_id(name):
+            return found
+        try:
+            place = self._place(name)
+        except InvalidArgument:
+            return None
+        registry = await self._registries.own()
+        try:
+            digest = await registry.digest(place.repository, place.tag)
+        except Unavailable as error:
+            if known := self._known.get(name):
+                log.warning("registry not asked", image=name, cause=str(error))
+                return known
+            raise
+        if digest is None:
+            self._known.pop(name, None)
+            return await self._push_kept(name)
+        known = self._known.get(name)
+        if known and known.reference == self._reference(place, digest):
+            return known
+        return await self._read(registry, place, name, digest)
+
+    def list(self) -> list[Image]:
+        """Those that were pushed or asked for in this run: a registry lists only what it likes."""
+        return [each.image for each in self._known.values()]
+
+    async def remove(self, name: str) -> Image:
+        """
+        Delete an image in the registry.
+
+        Raises NotFound, Unsupported where the registry does not delete.
+        """
+        found = await get(self, name)
+        place = self._place(found.image.name)
+        registry = await self._registries.own()
+        try:
+            await registry.delete_manifest(place.repository, found.reference.rpartition("@")[2])
+        except RegistryError as error:
+            if error.code == _NOT_ALLOWED:
+                raise Unsupported(f"the registry does not delete images: {error}") from error
+            raise
+        self._known.pop(found.image.name, None)
+        log.info("image deleted", image=found.image.name, reference=found.reference)
+        return found.image
+
+    async def _push_kept(self, name: str) -> PublishedImage | None:
+        """Push what the data directory has: of a push that failed, or of delivery mode before."""
+        image = self._images.find(name)
+        if image is None:
+            return None
+        async with self._in_data_directory():
+            return await self._push(image)
+
+    async def _push(self, kept: Image) -> PublishedImage:
+        place = self._place(kept.name)
+        registry = await self._registries.own()
+        origin = await self._origin(kept)
+        image = oci.normalized(kept, architecture=origin.base.architecture)
+        appended = oci.append(origin.base, image)
+        if await registry.digest(place.repository, place.tag) != appended.digest:
+            await self._send(
+                registry, place, tuple(self._layers(image, origin, registry)), appended
+            )
+        published = PublishedImage(image, self._reference(place, appended.digest))
+        self._known[image.name] = published
+        self._pushed.append(kept)
+        log.info("image pushed", image=image.name, reference=published.reference)
+        return published
+
+    async def _send(
+        self,
+        registry: Registry,
+        place: ImageLocation,
+        layers: "tuple[_Blob, ...]",
+        appended: Appended,
+    ) -> None:
+        """All blobs, and then the manifest: what is cut is no image."""
+        content = appended.config
+        config = Descriptor(oci.OCI_CONFIG, oci.digest_of(content), len(content))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in layers:
+                    group.create_task(self._have(registry, place.repository, each))
+                group.create_task(registry.upload(place.repository, config, bytes_source(content)))
+        except ExceptionGroup as raised:
+            raise raised.exceptions[0] from raised
+        await registry.put_manifest(
+            place.repository, place.tag, media_type=appended.media_type, body=appended.manifest
+        )
+
+    async def _have(self, registry: Registry, repository: str, blob: "_Blob") -> None:
+        """Have a layer in a repository; two that want the same do not both send it."""
+        digest = blob.descriptor.digest
+        async with self._sending.setdefault(digest, asyncio.Lock()):
+            known = self._holders.get(digest)
+            holders = (*blob.holders, *([known] if known else []), self._shared)
+            outcome = await registry.upload(
+                repository, blob.descriptor, blob.source, holders=holders
+            )
+            self._holders[digest] = repository
+        if outcome == "sent":
+            with suppress(Unavailable):
+                await registry.mount(self._shared, digest, repository)
+
+    def _layers(self, image: Image, origin: "_Origin", registry: Registry) -> "Iterator[_Blob]":
+        holders = (origin.repository,) if origin.registry is registry else ()
+        for layer in origin.base.manifest.layers:
+            if not layer.is_foreign:
+                source = origin.registry.source(origin.repository, layer)
+                yield _Blob(layer, source, holders)
+        path = self._storage.blob(image.layer)
+        if path is None:
+            raise PeithoError(f"the layer of {image.name} is not in the data directory any more")
+        own = Descriptor(oci.OCI_LAYER, image.layer, image.layer_bytes)
+        yield _Blob(own, file_source(path), ())
+
+    async def _origin(self, image: Image) -> "_Origin":
+        """The runtime image, as its tag is now; or as it was, while its registry is away."""
+        name = references.rewritten(image.runtime, self.target.rewrite)
+        reference = references.parse(name)
+        architecture = image.architecture or self.target.architecture
+        registry = await self._registries.of(reference.domain)
+        key = (reference.full(), architecture)
+        try:
+            known = await _read_base(registry, reference, architecture, self._bases.get(key))
+            self._bases[key] = known
+        except (Unavailable, RegistryError) as error:
+            if key not in self._bases:
+                raise
+            log.warning("runtime image not asked for", image=name, cause=str(error))
+        except PeithoError as error:
+            raise PeithoError(f"cannot put a layer on {name}: {error}") from error
+        return _Origin(registry, reference.repository, self._bases[key][1])
+
+    async def _read(
+        self, registry: Registry, place: ImageLocation, name: str, digest: str
+    ) -> PublishedImage | None:
+        content = await registry.manifest(place.repository, digest)
+        if content is None:
+            return None
+        manifest = oci.read_manifest(content.media_type, content.body)
+        config = await registry.small_blob(place.repository, manifest.config)
+        image = oci.read_image(name, manifest, config)
+        if image is None:
+            log.warning("image in the registry is not one of ours", image=name, digest=digest)
+            return None
+        published = PublishedImage(image, self._reference(place, digest))
+        self._known[name] = published
+        return published
+
+    def _by_id(self, name: str) -> PublishedImage | None:
+        asked = _ID.fullmatch(name)
+        if asked is None or name in self._known:
+            return None
+        beginning = f"sha256:{asked[2]}"
+        found = (each for each in self._known.values() if each.image.id.startswith(beginning))
+        return next(found, None)
+
+    def _place(self, name: str) -> ImageLocation:
+        return repositories.location(name, server=self._host, project=self._project)
+
+    def _reference(self, place: ImageLocation, digest: str) -> str:
+        return f"{self._host}/{place.repository}@{digest}"
+
+    @property
+    def _shared(self) -> str:
+        return f"{self._project}/{_SHARED}" if self._project else _SHARED
+
+    @asynccontextmanager
+    async def _in_data_directory(self) -> AsyncIterator[None]:
+        """While an image is there; with the last of them, all that are pushed are dropped."""
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            # Not before: a layer may be of an image whose record is not written yet.
+            while self._pushed and not self._in_flight:
+                await self._images.forget(self._pushed.pop())
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """A runtime image, and where it is."""
+
+    registry: Registry
+    repository: str
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """A layer, where it comes from, and repositories of the target that may have it."""
+
+    descriptor: Descriptor
+    source: BlobSource
+    holders: tuple[str, ...]
+
+
+async def _read_base(
+    registry: Registry, reference: Reference, architecture: str, known: tuple[str, Base] | None
+) -> tuple[str, Base]:
+    """A runtime image with the digest that its tag has; read anew only if that has changed."""
+    repository = reference.repository
+    digest = await registry.digest(repository, reference.digest or reference.tag or "latest")
+    if digest is None:
+        raise PeithoError(f"there is no such image in {registry.host}")
+    if known and known[0] == digest:
+        return known
+    content = await registry.manifest(repository, digest)
+    if content is None:
+        raise PeithoError("it is gone from the registry")
+    chosen = oci.choose(content.media_type, content.body, architecture=architecture)
+    if chosen:
+        content = await registry.manifest(repository, chosen.digest)
+        if content is None:
+            raise PeithoError("its index names what is not in the registry")
+    manifest = oci.read_manifest(content.media_type, content.body)
+    base = oci.read_base(manifest, await registry.small_blob(repository, manifest.config))
+    if base.architecture not in ("", architecture):
+        raise PeithoError(f"it is for {base.architecture}, what was built is for {architecture}")
+    return digest, base

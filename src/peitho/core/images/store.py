@@ -1,0 +1,227 @@
+"""
+Chaincode images, put together from what a peer sends to `/build`; never by a daemon.
+
+The layer is deterministic (no time, no owner, sorted): equal packages share one blob.
+"""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import structlog
+
+from peitho.clients.disk.storage import Storage, room, sha256, spool
+from peitho.core.clock import now
+from peitho.errors import InvalidArgument, NotFound
+from peitho.formats import tar
+from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.docker import dockerfile
+from peitho.formats.docker.dockerfile import Dockerfile
+from peitho.formats.images import image_record, layers, references
+from peitho.formats.images.image_record import Image
+from peitho.formats.tar import ArchiveLimits, TarEntry
+
+log = structlog.get_logger()
+
+_DOCKERFILE_BYTES = 64 * 1024
+_COPY_BYTES = 1024 * 1024
+_REMEMBERED_RESULTS = 1000
+_SHORTEST_ID = 12
+
+
+class ResultArchitectures:
+    """On which architecture a build's result was made, by the result's sha256, in this run."""
+
+    def __init__(self) -> None:
+        self._architectures: BoundedDict[str, str] = BoundedDict(_REMEMBERED_RESULTS)
+
+    def remember(self, digest: str, architecture: str) -> None:
+        """Note where a result was made."""
+        self._architectures[digest] = architecture
+
+    def architecture(self, digest: str) -> str:
+        """Go's name of the architecture, or empty if the result is not one of ours."""
+        return self._architectures.get(digest, "")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image, and the Dockerfile's steps it came from."""
+
+    image: Image
+    recipe: Dockerfile
+
+
+class ImageStore:
+    """The chaincode images of the data directory; the limits may be replaced."""
+
+    def __init__(
+        self, storage: Storage, provenance: ResultArchitectures, *, limits: ArchiveLimits
+    ) -> None:
+        self._storage = storage
+        self._provenance = provenance
+        self.limits = limits
+        # Builds are put together in threads: no layer is dropped while its image is noted.  It is
+        # held for as long as the disk takes, so that only threads may wait for it.
+        self._noting = threading.Lock()
+
+    async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
+        """
+        Put an image together from a build context (a tar of a Dockerfile and what it adds).
+
+        Raises InvalidArgument for a context or Dockerfile of another shape, StorageFull.
+        """
+        references.parse(name)
+        limits = self.limits  # the same to the end
+        with self._storage.spool_directory("context-") as directory:
+            archive = directory / "context"
+            await spool(context, archive, limit_bytes=limits.total_bytes)
+            built = await asyncio.to_thread(self._build, name, archive, directory, limits)
+        log.info("image built", image=name, id=built.image.id, bytes=built.image.layer_bytes)
+        return built
+
+    def get(self, name: str) -> Image:
+        """
+        The image of that name or ID.
+
+        Raises NotFound with the text that peers match by case.
+        """
+        image = self.find(name)
+        if image is None:
+            raise NotFound(f"No such image: {tagged(name)}")
+        return image
+
+    def find(self, name: str) -> Image | None:
+        """The image of that name, with or without its tag, or of that ID or its beginning."""
+        bare = name.removesuffix(":latest")
+        if record := self._storage.image(bare):
+            return image_record.from_json(record)
+        digits = name.removeprefix("sha256:")
+        if len(digits) < _SHORTEST_ID or not set(digits) <= set("0123456789abcdef"):
+            return None
+        matching = [each for each in self.list() if each.id.startswith(f"sha256:{digits}")]
+        return matching[0] if matching else None
+
+    def list(self) -> list[Image]:
+        """All chaincode images."""
+        return [image_record.from_json(record) for record in self._storage.images()]
+
+    async def remove(self, name: str) -> Image:
+        """Drop an image, and its layer if no other image has it.  Raises NotFound."""
+        image = await asyncio.to_thread(self._remove, name)
+        log.info("image removed", image=image.name)
+        return image
+
+    async def forget(self, image: Image) -> None:
+        """Drop an image that is elsewhere by now, unless another has its name meanwhile."""
+        await asyncio.to_thread(self._forget, image)
+
+    def _build(
+        self, name: str, archive: Path, directory: Path, limits: ArchiveLimits
+    ) -> BuiltImage:
+        with room(), archive.open("rb") as context:
+            recipe, added = _unpack_context(context, directory, limits)
+        image = self._put_together(name, recipe, added, limits)
+        while not self._note(image):
+            image = self._put_together(name, recipe, added, limits)
+        return BuiltImage(image=image, recipe=recipe)
+
+    def _put_together(
+        self, name: str, recipe: Dockerfile, added: Path, limits: ArchiveLimits
+    ) -> Image:
+        entries: list[TarEntry] = []
+
+        def write(layer: BinaryIO) -> None:
+            with added.open("rb") as content:
+                entries.extend(
+                    layers.write(content, layer, directory=recipe.add_directory, limits=limits)
+                )
+
+        layer, size = self._storage.add_blob(write)
+        return Image(
+            name=name.removesuffix(":latest"),
+            runtime=recipe.base,
+            layer=layer,
+            layer_bytes=size,
+            directory=recipe.add_directory,
+            entries=_first_level(entries, recipe.add_directory),
+            labels=recipe.labels,
+            env=recipe.env,
+            architecture=self._provenance.architecture(sha256(added)),
+            created=now(),
+        )
+
+    def _remove(self, name: str) -> Image:
+        with self._noting:
+            image = self.get(name)
+            self._drop(image)
+        return image
+
+    def _forget(self, image: Image) -> None:
+        with self._noting:
+            if self.find(image.name) == image:
+                self._drop(image)
+
+    def _drop(self, image: Image) -> None:
+        self._storage.remove_image(image.name)
+        self._drop_layer(image.layer)
+
+    def _note(self, image: Image) -> bool:
+        """Keep an image's record; False if an equal image went, and the layer with it."""
+        with self._noting:
+            if self._storage.blob(image.layer) is None:
+                return False
+            replaced = self.find(image.name)
+            self._storage.save_image(image.name, image_record.to_json(image))
+            if replaced:
+                self._drop_layer(replaced.layer)
+            return True
+
+    def _drop_layer(self, layer: str) -> None:
+        """Drop a layer, unless an image has it."""
+        if all(other.layer != layer for other in self.list()):
+            self._storage.remove_blob(layer)
+
+
+def _unpack_context(
+    context: BinaryIO, directory: Path, limits: ArchiveLimits
+) -> tuple[Dockerfile, Path]:
+    """The Dockerfile, parsed, and the file that it adds, as a file of its own."""
+    text = ""
+    files: dict[str, Path] = {}
+    with tar.whole():
+        for entry, content in tar.read(context, limits=limits):
+            if content is None:
+                continue
+            if entry.name == "Dockerfile":
+                text = content.read(_DOCKERFILE_BYTES).decode()
+            else:
+                files[entry.name] = _copy(content, directory / f"file-{len(files)}")
+    if not text:
+        raise InvalidArgument("Cannot locate specified Dockerfile: Dockerfile")
+    recipe = dockerfile.parse(text)
+    if recipe.add_source not in files:
+        raise InvalidArgument(f"ADD failed: {recipe.add_source} is not in the build context")
+    return recipe, files[recipe.add_source]
+
+
+def _copy(source: IO[bytes], path: Path) -> Path:
+    with path.open("wb") as target:
+        shutil.copyfileobj(source, target, _COPY_BYTES)
+    return path
+
+
+def _first_level(entries: list[TarEntry], directory: str) -> tuple[str, ...]:
+    prefix = f"{directory.strip('/')}/".lstrip("/")
+    below = (entry.name.removeprefix(prefix) for entry in entries if entry.name.startswith(prefix))
+    return tuple(sorted({name.partition("/")[0] for name in below if name}))
+
+
+def tagged(name: str) -> str:
+    """`NAME:latest`, as dockerd answers for a name without tag or digest."""
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"

@@ -1,0 +1,98 @@
+"""
+Which peer last used which image, and when each peer was last seen; kept in the data directory.
+
+A peer is the address that it calls from.  One that restarts with another address asks for all its
+installed packages at once (Fabric 2.x), and so its images are its new address's.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from peitho.clients.disk.storage import Storage
+
+log = structlog.get_logger()
+
+_FILE = "usage.json"
+# Notes that are older are of a Peitho that was away, or could not write: peers may have come since.
+_FRESH_SECONDS = 3600.0
+
+
+class ImageUsage:
+    """
+    Remembers peers and their images; what is not saved yet is lost by a crash, and harmless.
+
+    No image counts as unseen for longer than notes have been kept without a gap.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._open: Counter[str] = Counter()
+        self._peers: dict[str, float] = {}
+        self._images: dict[str, tuple[str, float]] = {}
+        self._kept_since = time.time()
+        self._read()
+
+    @contextmanager
+    def serving(self, peer: str) -> Iterator[None]:
+        """While a peer's request is open, the peer is there."""
+        self._open[peer] += 1
+        self._peers[peer] = time.time()
+        try:
+            yield
+        finally:
+            self._peers[peer] = time.time()
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]
+
+    def touch(self, image: str, peer: str) -> None:
+        """A peer built an image, asked for it, or launches it."""
+        self._images[image] = (peer, time.time())
+
+    def used_at(self, image: str, *, default: float) -> float:
+        """When an image was last used."""
+        return self._images.get(image, ("", default))[1]
+
+    def seen_at(self, image: str, *, default: float) -> float:
+        """When the peer that last used an image was last seen."""
+        peer, at = self._images.get(image, ("", default))
+        if peer in self._open:
+            return time.time()
+        return max(at, self._peers.get(peer, 0.0), self._kept_since)
+
+    async def save(self, images: Collection[str]) -> None:
+        """Forget all but these images and their peers, and write them down.  Raises StorageFull."""
+        self._images = {name: use for name, use in self._images.items() if name in images}
+        for peer in self._open:
+            self._peers[peer] = time.time()
+        used = {peer for peer, _ in self._images.values()}
+        self._peers = {peer: at for peer, at in self._peers.items() if peer in used}
+        kept = {"since": self._kept_since, "until": time.time()}
+        content = {"kept": kept, "peers": self._peers, "images": self._images}
+        # Made here, where nobody changes it meanwhile; only the disk is waited for elsewhere.
+        await asyncio.to_thread(self._storage.save_file, _FILE, json.dumps(content).encode())
+
+    def _read(self) -> None:
+        try:
+            found: dict[str, Any] = json.loads(self._storage.read_file(_FILE) or b"{}")
+            peers = {str(peer): float(at) for peer, at in found.get("peers", {}).items()}
+            images = {
+                str(name): (str(peer), float(at))
+                for name, (peer, at) in found.get("images", {}).items()
+            }
+            kept = found.get("kept", {"since": 0, "until": 0})
+            since, until = float(kept["since"]), float(kept["until"])
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            # Then all images count as seen now: nothing goes too early.
+            log.warning("usage of images is damaged and forgotten", cause=str(error))
+            return
+        self._peers, self._images = peers, images
+        if time.time() - until < _FRESH_SECONDS:
+            self._kept_since = since

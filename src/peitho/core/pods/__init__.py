@@ -1,0 +1,1 @@
+"""What builds and chaincode share about Pods: waiting for them, templates, tokens."""

@@ -1,0 +1,136 @@
+"""Whether the cluster would take Pods with the operator's templates: asked before peers are."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.core.clock import now
+from peitho.errors import TemplateRefused
+from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes import manifests, records
+from peitho.formats.kubernetes.manifests import PodOptions
+from peitho.formats.kubernetes.records import ContainerSpec
+
+log = structlog.get_logger()
+
+_NAME = "peitho-template"
+_ID = "0" * 64
+_IMAGE = Image(
+    name=_NAME,
+    runtime="docker.io/hyperledger/fabric-baseos:2.5",
+    layer=f"sha256:{'0' * 64}",
+    layer_bytes=0,
+    directory="/usr/local/bin",
+    entries=("chaincode",),
+    labels={},
+    env={},
+    architecture="",
+    created="",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCheck:
+    """A template to be tried: its key in the settings, and the Pod that it is for."""
+
+    key: str
+    make: Callable[[PodOptions], Manifest]
+    settings: PodOptions
+
+    def pod(self) -> Manifest:
+        """With the template; raises TemplateRefused for one that breaks what we rely on."""
+        return self.make(self.settings)
+
+    def plain(self) -> Manifest:
+        """Without it."""
+        return self.make(replace(self.settings, template={}, overrides=()))
+
+
+def template_checks(*, builder: PodOptions, chaincode: PodOptions) -> list[TemplateCheck]:
+    """What there is to try: each template by itself, each override with what it goes over."""
+    found = []
+    if builder.template:
+        found.append(TemplateCheck("builder.template", _build, builder))
+    if chaincode.template:
+        found.append(
+            TemplateCheck("chaincode.template", _chaincode, replace(chaincode, overrides=()))
+        )
+    for number, override in enumerate(chaincode.overrides):
+        everyone = replace(override, msp_id="*", label="*")
+        alone = replace(chaincode, overrides=(everyone,))
+        found.append(TemplateCheck(f"chaincode.overrides.{number}.template", _chaincode, alone))
+    return found
+
+
+async def check(kubernetes: Kubernetes, checks: Sequence[TemplateCheck]) -> None:
+    """
+    Ask the API server to create a Pod of each kind, without doing so.
+
+    Raises TemplateRefused with all that it says, a line for each key; Unavailable.
+    """
+    problems = [problem for one in checks if (problem := await _problem(kubernetes, one))]
+    if problems:
+        raise TemplateRefused("\n".join(problems))
+
+
+async def _problem(kubernetes: Kubernetes, trial: TemplateCheck) -> str:
+    try:
+        await kubernetes.create(trial.pod(), dry_run=True)
+    except TemplateRefused as error:
+        return f"{trial.key}: {error}"
+    except KubernetesError as error:
+        if cause := await _refusal(kubernetes, trial.plain()):
+            # A quota that is used up, or an admission of the namespace: not the template's fault.
+            log.warning("template not checked", key=trial.key, cause=cause)
+            return ""
+        return f"{trial.key}: {error}"
+    return ""
+
+
+async def _refusal(kubernetes: Kubernetes, pod: Manifest) -> str:
+    try:
+        await kubernetes.create(pod, dry_run=True)
+    except KubernetesError as error:
+        return str(error)
+    return ""
+
+
+def _build(settings: PodOptions) -> Manifest:
+    spec = ContainerSpec("docker.io/hyperledger/fabric-ccenv:2.5", ("/bin/sh",), (), ())
+    secret = records.build_record(
+        instance=settings.instance, container_id=_ID, spec=spec, token="", created=now()
+    )
+    secret["metadata"]["uid"] = ""
+    return _alone(
+        manifests.build_pod(
+            secret,
+            spec,
+            settings=settings,
+            uploads=("/chaincode/input",),
+            output="/chaincode/output",
+            deadline_seconds=1,
+        )
+    )
+
+
+def _chaincode(settings: PodOptions) -> Manifest:
+    spec = ContainerSpec(_NAME, ("chaincode",), (), ())
+    secret = records.chaincode_record(
+        instance=settings.instance,
+        container_id=_ID,
+        name=_NAME,
+        spec=spec,
+        token="",
+        created=now(),
+    )
+    secret["metadata"] |= {"uid": "", "resourceVersion": ""}
+    job = manifests.chaincode_job(secret, _IMAGE, settings=settings)
+    return _alone({"apiVersion": "v1", "kind": "Pod", **job["spec"]["template"]})
+
+
+def _alone(pod: Manifest) -> Manifest:
+    """The Pod under a name of its own, and owned by nothing."""
+    kept = {key: value for key, value in pod["metadata"].items() if key != "ownerReferences"}
+    return pod | {"metadata": kept | {"name": _NAME}}

@@ -1,0 +1,1 @@
+"""The sweeper: which objects and files are removed, and when."""

@@ -1,0 +1,156 @@
+"""
+What a sweep would remove, and why: decided from what was seen, and from nothing else.
+
+Only what has our own labels is looked at, and what is starting is never touched.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from peitho.core.clock import unix_seconds
+from peitho.formats.kubernetes import manifests, pod_status, records
+
+log = structlog.get_logger()
+Manifest = dict[str, Any]
+
+# A peer starts what it has created once it has sent the files; until then nothing else shows it.
+_UNSTARTED_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionOptions:
+    """What the operator decided; 0 of `images_limit_bytes` is no limit."""
+
+    retention_seconds: float
+    orphan_after_seconds: float
+    images_retention_seconds: float
+    images_limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    What there is: Secrets (metadata), Pods and Jobs of a namespace; times are Unix seconds.
+
+    `refused_since` tells for peers' addresses since when they have refused every connection;
+    `waited` are the IDs of containers that a peer waits for.
+    """
+
+    now: float
+    instance: str
+    secrets: Sequence[Manifest] = ()
+    pods: Sequence[Manifest] = ()
+    jobs: Sequence[Manifest] = ()
+    refused_since: Mapping[str, float] = field(default_factory=dict)
+    waited: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One thing that goes: its name in the cluster, its name for the peer, and why."""
+
+    secret: Manifest
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image as the sweep sees it; times are Unix seconds, `seen_at` of the peer that has it."""
+
+    name: str
+    bytes: int
+    used_at: float
+    seen_at: float
+
+
+def chaincode(world: Snapshot, policy: RetentionOptions) -> Iterator[Removal]:
+    """The chaincode containers that go."""
+    wanted = records.kind_labels(world.instance, records.CHAINCODE)
+    running = {_container(pod): pod for pod in world.pods}
+    jobs = {_container(job): job for job in world.jobs}
+    for secret in world.secrets:
+        if wanted.items() <= secret["metadata"].get("labels", {}).items():
+            key = _container(secret)
+            try:
+                why = _why(secret, running.get(key), jobs.get(key), world, policy)
+                name = secret["metadata"]["annotations"][records.NAME]
+            except (ValueError, KeyError, TypeError) as error:
+                # Somebody else has written on it: it is for that somebody to remove.
+                log.warning("damaged record is left alone", cause=repr(error))
+                continue
+            if why:
+                yield Removal(secret, name, why)
+
+
+def images(
+    stored: Sequence[StoredImage], in_use: Collection[str], now: float, policy: RetentionOptions
+) -> Iterator[tuple[StoredImage, str]]:
+    """
+    The images that go, and why.
+
+    That no container has an image is no reason: an installed package that was never launched has
+    none, and a running peer will not build it again.
+    """
+    left = []
+    for image in stored:
+        unseen = now - max(image.seen_at, image.used_at)
+        if image.name not in in_use and unseen > policy.images_retention_seconds:
+            yield image, f"its peer has not been seen for {unseen / 86400:.0f} days"
+        else:
+            left.append(image)
+    total = sum(image.bytes for image in left)
+    for image in sorted(left, key=lambda each: each.used_at):
+        if not policy.images_limit_bytes or total <= policy.images_limit_bytes:
+            return
+        if image.name not in in_use:
+            total -= image.bytes
+            yield image, f"the store holds more than {policy.images_limit_bytes} bytes"
+
+
+def _why(
+    secret: Manifest,
+    pod: Manifest | None,
+    job: Manifest | None,
+    world: Snapshot,
+    policy: RetentionOptions,
+) -> str:
+    annotations = secret["metadata"]["annotations"]
+    if end := records.noted_exit(secret):
+        return _over(unix_seconds(end.finished_at), world, policy)
+    if pod is not None:
+        if not pod_status.running(pod, records.CHAINCODE):
+            return ""  # it is starting, or its end is about to be noted
+        began = unix_seconds(pod_status.started_at(pod, records.CHAINCODE))
+        return _orphaned(annotations, began, world, policy)
+    if job is not None:
+        ended_at = manifests.finished_at(job)  # while it is not over, its Pod may yet come
+        return _over(unix_seconds(ended_at), world, policy) if ended_at else ""
+    age = world.now - unix_seconds(annotations[records.CREATED])
+    is_due = age > max(policy.retention_seconds, _UNSTARTED_SECONDS)
+    return f"created {age:.0f} s ago and never started" if is_due else ""
+
+
+def _over(ended_at: float, world: Snapshot, policy: RetentionOptions) -> str:
+    if world.now - ended_at <= policy.retention_seconds:
+        return ""
+    return f"over for {world.now - ended_at:.0f} s"
+
+
+def _orphaned(
+    annotations: Mapping[str, str], began: float, world: Snapshot, policy: RetentionOptions
+) -> str:
+    peer = annotations.get(records.PEER, "")
+    if peer not in world.refused_since or annotations[records.ID] in world.waited:
+        return ""
+    since = max(began, world.refused_since[peer])  # a young process is still starting
+    if world.now - since <= policy.orphan_after_seconds:
+        return ""
+    return f"its peer at {peer} has refused connections for {world.now - since:.0f} s"
+
+
+def _container(manifest: Manifest) -> str:
+    return str(manifest["metadata"].get("labels", {}).get(records.CONTAINER, ""))

@@ -1,0 +1,217 @@
+"""
+Removes what has been over for long, what no peer is left for, and what an earlier run left behind.
+
+What goes is decided by `sweeping`; here it is looked up, removed, and told in the log.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from peitho.clients.disk.build_cache import BuildCache
+from peitho.clients.disk.storage import Storage
+from peitho.clients.kubernetes.api import Kubernetes, Manifest
+from peitho.clients.probe import is_refused
+from peitho.core.builds.pool import BuildPool
+from peitho.core.chaincode.container import ChaincodeContainers
+from peitho.core.clock import unix_seconds
+from peitho.core.images.store import ImageStore
+from peitho.core.images.usage import ImageUsage
+from peitho.core.sweeping import rules
+from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage
+from peitho.errors import PeithoError
+from peitho.formats.kubernetes import records
+
+log = structlog.get_logger()
+
+# The store, or its volume, is told to be nearly full from this part on.
+_NEARLY_FULL = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class SweeperOptions:
+    """What the operator decided: how often, what goes, and the hosts that the DNS lacks."""
+
+    enable: bool
+    interval_seconds: float
+    policy: RetentionOptions
+    cache_limit_bytes: int
+    cache_age_seconds: float
+    hosts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a sweep removes, in words."""
+
+    kind: str
+    name: str
+    why: str
+
+
+class Sweeper:
+    """Sweeps now and then."""
+
+    def __init__(  # noqa: PLR0913  what there is to sweep, given once by the composition root
+        self,
+        kubernetes: Kubernetes,
+        *,
+        chaincodes: ChaincodeContainers,
+        runs: BuildPool | None,
+        images: ImageStore,
+        usage: ImageUsage,
+        storage: Storage,
+        cache: BuildCache,
+        options: SweeperOptions,
+    ) -> None:
+        self._kubernetes = kubernetes
+        self._chaincodes = chaincodes
+        self._runs = runs
+        self._images = images
+        self._usage = usage
+        self._storage = storage
+        self._cache = cache
+        self._options = options
+        self._refused_since: dict[str, float] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """For ever; what goes wrong is logged and tried again at the next sweep."""
+        while True:
+            self._changed.clear()
+            await self.keep_usage()
+            if self._options.enable:
+                await self._try()
+            await self._rest()
+
+    async def keep_usage(self) -> None:
+        """Write down which peers use what, swept or not; what goes wrong is logged."""
+        try:
+            await self._usage.save({image.name for image in self._images.list()})
+        except PeithoError as error:
+            log.warning("usage of images not kept", cause=str(error))
+        except Exception:
+            log.exception("usage of images not kept")
+
+    async def _try(self) -> None:
+        try:
+            await self.sweep(dry_run=False)
+            if self._runs:  # last: the daemon of builds may be away
+                await self._runs.clear_leftovers()
+        except PeithoError as error:
+            log.warning("sweep interrupted", cause=str(error))
+        except Exception:
+            log.exception("sweep failed")
+
+    async def _rest(self) -> None:
+        """Until the next sweep is due, or is to be another."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.interval_seconds):
+                await self._changed.wait()
+
+    def follow(self, options: SweeperOptions) -> None:
+        """Go by other options; if they are others, from a sweep on that is made at once."""
+        if options != self._options:
+            self._options = options
+            self._changed.set()
+
+    async def sweep(self, *, dry_run: bool) -> list[Finding]:
+        """Remove what is due, or only tell it.  Raises KubernetesError, Unavailable."""
+        world = await self._look()
+        found = []
+        for removal in rules.chaincode(world, self._options.policy):
+            found.append(Finding("chaincode", removal.name, removal.why))
+            if not dry_run:
+                await self._chaincodes.of(removal.secret).remove()
+        named = (self._images.find(_noted(secret, records.IMAGE)) for secret in world.secrets)
+        in_use = {image.name for image in named if image}
+        found += await self._sweep_images(in_use, dry_run=dry_run)
+        found += self._sweep_builds(dry_run=dry_run)
+        for each in found:
+            log.info("swept", kind=each.kind, name=each.name, why=each.why, dry_run=dry_run)
+        return found
+
+    async def _look(self) -> Snapshot:
+        instance = self._chaincodes.settings.instance
+        labels = records.kind_labels(instance, records.CHAINCODE)
+        # Secrets first: what is started meanwhile is then missing, and not taken for unstarted.
+        secrets = await self._kubernetes.find_metadata("Secret", labels=labels)
+        jobs = await self._kubernetes.find("Job", labels=labels)
+        pods = await self._kubernetes.find("Pod", labels=labels)
+        await self._probe({_noted(secret, records.PEER) for secret in secrets} - {""})
+        return Snapshot(
+            now=time.time(),
+            instance=instance,
+            secrets=secrets,
+            pods=pods,
+            jobs=jobs,
+            refused_since=dict(self._refused_since),
+            waited=set(self._chaincodes.waits),
+        )
+
+    async def _probe(self, peers: set[str]) -> None:
+        for peer in set(self._refused_since) - peers:
+            del self._refused_since[peer]
+        async with asyncio.TaskGroup() as group:
+            for peer in peers:
+                group.create_task(self._probe_one(peer), name=f"probe {peer}")
+
+    async def _probe_one(self, peer: str) -> None:
+        host, _, port = peer.rpartition(":")
+        host = self._options.hosts.get(host, host)
+        if await is_refused(host.strip("[]"), int(port)):
+            self._refused_since.setdefault(peer, time.time())
+        else:
+            self._refused_since.pop(peer, None)
+
+    async def _sweep_images(self, in_use: set[str], *, dry_run: bool) -> list[Finding]:
+        stored = [
+            StoredImage(
+                name=image.name,
+                bytes=image.layer_bytes,
+                used_at=self._usage.used_at(image.name, default=unix_seconds(image.created)),
+                seen_at=self._usage.seen_at(image.name, default=unix_seconds(image.created)),
+            )
+            for image in self._images.list()
+        ]
+        self._warn(sum(image.bytes for image in stored))
+        found = []
+        for image, why in rules.images(stored, in_use, time.time(), self._options.policy):
+            found.append(Finding("image", image.name, why))
+            if not dry_run:
+                await self._images.remove(image.name)
+        return found
+
+    def _sweep_builds(self, *, dry_run: bool) -> list[Finding]:
+        entries = sorted(self._cache.entries(), key=lambda each: each.used_at)
+        total = sum(each.bytes for each in entries)
+        found = []
+        for entry in entries:
+            age = time.time() - entry.kept_at
+            if age > self._options.cache_age_seconds:
+                why = f"kept for {age:.0f} s"
+            elif total > self._options.cache_limit_bytes:
+                why = f"the cache holds more than {self._options.cache_limit_bytes} bytes"
+            else:
+                continue
+            total -= entry.bytes
+            found.append(Finding("kept build", entry.key[:12], why))
+            if not dry_run:
+                self._cache.drop(entry.key)
+        return found
+
+    def _warn(self, stored_bytes: int) -> None:
+        limit = self._options.policy.images_limit_bytes
+        if limit and stored_bytes > _NEARLY_FULL * limit:
+            log.warning("images are near their limit", bytes=stored_bytes, limit_bytes=limit)
+        used, total = self._storage.volume()
+        if used > _NEARLY_FULL * total:
+            log.warning("data directory is nearly full", used_bytes=used, total_bytes=total)
+
+
+def _noted(secret: Manifest, key: str) -> str:
+    return str(secret["metadata"].get("annotations", {}).get(key, ""))

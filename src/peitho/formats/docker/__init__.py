@@ -1,0 +1,1 @@
+"""Docker's formats: frames, Dockerfiles, names, and the JSON that a daemon reads."""

@@ -1,0 +1,100 @@
+"""What is said to a Docker daemon: the container of a build, a pull's credentials and messages."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.quantities import number
+from peitho.formats.kubernetes.records import ContainerSpec
+
+Json = dict[str, Any]
+
+# What package managers need that run as root (nodeenv's npm, apt): to give files and themselves to
+# another user.  The rest of Docker's default set is for servers, or for what reaches past a build.
+_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
+_PROCESSES = 4096
+# Which of the namespaces that share a daemon a container belongs to.
+_NAMESPACE = "peitho/namespace"
+_CPU_PERIOD_MICROSECONDS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonBuildLimits:
+    """What the operator decided about a build's container; quantities are Kubernetes'."""
+
+    network: str
+    memory_limit: str = ""
+    cpu_limit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonBuildOwner:
+    """Whose builds these are, among all that a daemon may run, and what they may use."""
+
+    instance: str
+    namespace: str
+    bounds: DaemonBuildLimits
+
+    def labels(self) -> dict[str, str]:
+        """Of all our builds in the daemon, and of nothing else."""
+        own = records.own_labels(self.instance)
+        return own | {records.KIND: records.BUILD, _NAMESPACE: self.namespace}
+
+
+def build_container(
+    spec: ContainerSpec, *, labels: Mapping[str, str], bounds: DaemonBuildLimits
+) -> Json:
+    """
+    The body that creates a build's container.
+
+    Of what the peer asked for there are image, command, variables, working directory, and how
+    much memory and CPU: no mounts, devices, privilege or namespaces can come from it.
+    """
+    return {
+        "Image": spec.image,
+        "Cmd": list(spec.command),
+        "Entrypoint": list(spec.entrypoint) or None,
+        "Env": list(spec.env),
+        "WorkingDir": spec.working_directory,
+        "Labels": dict(labels),
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": _limits(spec, bounds)
+        | {
+            "NetworkMode": bounds.network,
+            "CapDrop": ["ALL"],
+            "CapAdd": _CAPABILITIES,
+            "SecurityOpt": ["no-new-privileges"],
+            "PidsLimit": _PROCESSES,
+            # What it says is kept by Peitho, and read by nobody there.
+            "LogConfig": {"Type": "none", "Config": {}},
+        },
+    }
+
+
+def _limits(spec: ContainerSpec, bounds: DaemonBuildLimits) -> Json:
+    limits = {"Memory": int(number(bounds.memory_limit)) or max(spec.host.memory_bytes, 0)}
+    if cpus := number(bounds.cpu_limit) or Decimal(spec.host.cpu_limit_millis) / 1000:
+        # NanoCpus would do, from API 1.25 on.
+        limits["CpuPeriod"] = _CPU_PERIOD_MICROSECONDS
+        limits["CpuQuota"] = int(cpus * _CPU_PERIOD_MICROSECONDS)
+    return limits
+
+
+def registry_auth(*, username: str, password: str, address: str) -> str:
+    """The value of `X-Registry-Auth`."""
+    account = {"username": username, "password": password, "serveraddress": address}
+    return base64.urlsafe_b64encode(json.dumps(account).encode()).decode()
+
+
+def pull_error(line: bytes) -> str:
+    """What went wrong, by a line of a pull's progress; empty if it is only progress."""
+    try:
+        message = json.loads(line)
+        return str(message.get("error") or "")
+    except (ValueError, AttributeError):
+        return f"not a line of progress: {line[:200]!r}"

@@ -1,0 +1,71 @@
+"""
+Where in a registry the image of a name goes: readable, always valid, never the same for two.
+
+What Docker takes for a name may be longer than a registry's, or begin with a registry's own name.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from peitho.formats.images import references
+
+# distribution/reference: of a whole name, the registry's address included.
+LONGEST_CHARACTERS = 255
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_HASH_CHARACTERS = 10
+_MAPPED = re.compile(r"-[0-9a-f]{10}$")
+_SHORTEST_CHARACTERS = 2 * _HASH_CHARACTERS
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLocation:
+    """A repository, and the tag in it."""
+
+    repository: str
+    tag: str
+
+
+def location(name: str, *, server: str, project: str) -> ImageLocation:
+    """
+    The repository and tag of an image, below a project of a registry.
+
+    A name that cannot be a repository's becomes one with a hash behind; so does one that looks
+    like such a name, so two names never meet.
+    """
+    bare, tag = _without_tag(name)
+    above = f"{project}/" if project else ""
+    room = LONGEST_CHARACTERS - len(f"{server}/{above}")
+    room = max(room, _SHORTEST_CHARACTERS)
+    if len(bare) <= room and _COMPONENT.fullmatch(bare) and not _MAPPED.search(bare):
+        return ImageLocation(f"{above}{bare}", tag)
+    digest = hashlib.sha256(bare.encode()).hexdigest()[:_HASH_CHARACTERS]
+    slug = re.sub(r"[^a-z0-9]+", "-", bare.lower())[: room - _HASH_CHARACTERS - 1].strip("-")
+    return ImageLocation(f"{above}{slug}-{digest}" if slug else f"{above}image-{digest}", tag)
+
+
+def split_server(address: str) -> tuple[str, str]:
+    """A registry's address: its host with the port, and the path below which its projects are."""
+    host, _, path = address.strip("/").partition("/")
+    return host, path
+
+
+def api_host(domain: str) -> str:
+    """Where the API of a registry is; Docker Hub's is elsewhere than its name."""
+    return "registry-1.docker.io" if domain in ("docker.io", "index.docker.io") else domain
+
+
+def is_loopback(domain: str) -> bool:
+    """Whether a registry is on the machine that asks; Docker and containerd use plain HTTP then."""
+    host = domain.rpartition(":")[0] or domain
+    return host == "localhost" or host.startswith("127.") or host == "[::1]"
+
+
+def _without_tag(name: str) -> tuple[str, str]:
+    """
+    The name as it was given, and its tag.
+
+    Raises InvalidArgument with Docker's words.
+    """
+    tag = references.parse(name).tag
+    return (name.removesuffix(f":{tag}"), tag) if tag else (name, "latest")

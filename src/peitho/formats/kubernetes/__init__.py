@@ -1,0 +1,1 @@
+"""Kubernetes objects: the manifests that Peitho writes, and the status that it reads."""

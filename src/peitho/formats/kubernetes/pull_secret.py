@@ -1,0 +1,41 @@
+"""The Secret with which nodes pull from the registry that Peitho pushes to."""
+
+import base64
+import json
+
+from peitho.formats.kubernetes.records import Manifest, kind_labels, own_labels
+
+_DATA_KEY = ".dockerconfigjson"
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+
+def name(instance: str) -> str:
+    """Its name, which Pods refer to."""
+    return f"{instance}-registry"
+
+
+def manifest(instance: str, *, host: str, username: str, password: str, email: str) -> Manifest:
+    """The Secret, of the type that the kubelet reads."""
+    # Docker Hub goes by an older name in there.
+    key = "https://index.docker.io/v1/" if host in _DOCKER_HUB else host
+    account = {"username": username, "password": password}
+    account["auth"] = base64.b64encode(f"{username}:{password}".encode()).decode()
+    if email:
+        account["email"] = email
+    content = json.dumps({"auths": {key: account}}, sort_keys=True).encode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name(instance),
+            "labels": kind_labels(instance, "pull-secret"),
+        },
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {_DATA_KEY: base64.b64encode(content).decode()},
+    }
+
+
+def is_own(secret: Manifest, instance: str) -> bool:
+    """Whether a Secret of that name was made by Peitho, and may be changed."""
+    labels = secret["metadata"].get("labels") or {}
+    return own_labels(instance).items() <= labels.items()

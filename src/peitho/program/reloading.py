@@ -1,0 +1,109 @@
+"""
+Has a running Peitho follow its settings file, and the files that variables name.
+
+The content is looked at now and then: in a mounted ConfigMap no file is written to, a link is
+turned to another folder.
+"""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from peitho import logs, metrics
+from peitho.core.pods import template_check
+from peitho.errors import PeithoError, TemplateRefused
+from peitho.program import composition, options
+from peitho.program.composition import Composition
+from peitho.settings import changes
+from peitho.settings.changes import SettingsChange
+from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
+from peitho.settings.models import Settings
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 2.0
+
+
+class Reloading:
+    """Looks for other settings, and has all parts go by them; bad ones change nothing."""
+
+    def __init__(self, source: SettingsSource, loaded: LoadedSettings) -> None:
+        self._source = source
+        self._running = loaded.settings
+        self._dealt_with = self._noticed = loaded.digest
+        self._told = asyncio.Event()
+
+    def tell(self) -> None:
+        """Read all anew at once."""
+        self._told.set()
+
+    async def run(self, parts: Composition) -> None:
+        """For ever; what goes wrong is logged, and the settings stay."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._told.wait()
+            try:
+                await self.look(parts)
+            except Exception:
+                log.exception("settings not looked at")
+
+    async def look(self, parts: Composition) -> None:
+        """Once; what is new counts if it is the same at two looks, else it may be half written."""
+        is_told = self._told.is_set()
+        self._told.clear()
+        before, self._noticed = self._noticed, await asyncio.to_thread(self._source.digest)
+        is_new = self._noticed == before and self._noticed != self._dealt_with
+        if not (is_told or is_new):
+            return
+        try:
+            # What cannot be told yet is dealt with no more, even if it once was.
+            self._dealt_with = self._noticed if await self._reload(parts) else b""
+        except Exception:
+            self._dealt_with = self._noticed
+            metrics.SETTINGS_REFUSED.set(1)
+            raise
+
+    async def _reload(self, parts: Composition) -> bool:
+        """Go by what is there now, unless it is wrong; False if that cannot be told yet."""
+        try:
+            loaded = await asyncio.to_thread(self._source.load)
+            change = changes.change(self._running, loaded.settings)
+            await self._check(change.settings, parts)
+        except SettingsError as error:
+            _refuse(error.problems)
+            return True
+        except TemplateRefused as error:
+            _refuse(str(error).splitlines())
+            return True
+        except PeithoError as error:
+            log.warning("settings not checked yet", cause=str(error))
+            return False
+        self._apply(change, parts)
+        logs.warn_of_settings(loaded.notes)
+        return True
+
+    async def _check(self, wanted: Settings, parts: Composition) -> None:
+        """Ask those who know.  Raises SettingsError, TemplateRefused, Unavailable."""
+        account = options.account(wanted.docker.registry)
+        if problems := parts.account.obstacles(account):
+            raise SettingsError(problems)
+        trials = composition.templates(wanted)
+        if trials != composition.templates(self._running):
+            await template_check.check(parts.kubernetes, trials)
+
+    def _apply(self, change: SettingsChange, parts: Composition) -> None:
+        metrics.SETTINGS_REFUSED.set(0)
+        parts.follow(change.settings)
+        if any(key.startswith("log.") for key in change.followed):
+            logs.configure(change.settings.log)
+        self._running = change.settings
+        log.info("settings followed", changed=change.followed)
+        if change.waiting:
+            log.warning("settings need a restart", keys=change.waiting)
+
+
+def _refuse(problems: list[str]) -> None:
+    metrics.SETTINGS_REFUSED.set(1)
+    log.error("settings refused", problems=problems)

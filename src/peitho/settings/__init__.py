@@ -1,0 +1,1 @@
+"""What the operator decides: models of the settings, how they are loaded, changed and shown."""

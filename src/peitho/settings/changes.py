@@ -1,0 +1,97 @@
+"""Which settings a running Peitho follows when they change, and which need a restart."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from peitho.settings.loading import MEANINGLESS
+from peitho.settings.models import Section, Settings
+
+# What is opened, named or mounted by them at the start stays so.  All other keys are followed;
+# tests/unit/program/test_composition.py holds each against what the parts take from it.
+NEED_RESTART = frozenset(
+    {
+        "dataDir",
+        "server.api",
+        "server.delivery",
+        "server.operations",
+        "peitho.imageMode",
+        "peitho.instance",
+        "k8s.namespace",
+        "k8s.kubeconfig",
+        "docker.endpoint",
+        "docker.ca-file",
+        "docker.cert-file",
+        "docker.key-file",
+        "docker.registry.server-address",
+        "docker.registry.project",
+        "docker.registry.insecure",
+        "docker.registry.ca-file",
+        "docker.registry.api-prefix",
+        "builder.cache.enable",
+        "log.name",
+    }
+)
+_REGISTRY = "docker.registry."
+
+S = TypeVar("S", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """The settings to go by from now on, the keys that differ in them, and those that wait."""
+
+    settings: Settings
+    followed: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+def change(running: Settings, wanted: Settings) -> SettingsChange:
+    """
+    What becomes of other settings while Peitho runs.
+
+    An account is its registry's: it waits with it, so that no other registry is shown it.
+    """
+    now = dict(_values(running))
+    differing = [
+        key
+        for key, value in _values(wanted)
+        if not _same(value, now[key]) and key not in MEANINGLESS
+    ]
+    waiting = [key for key in differing if key in NEED_RESTART]
+    if any(key.startswith(_REGISTRY) for key in waiting):
+        waiting = [key for key in differing if key in waiting or key.startswith(_REGISTRY)]
+    return SettingsChange(
+        _merged(running, wanted, frozenset(waiting)),
+        followed=tuple(key for key in differing if key not in waiting),
+        waiting=tuple(waiting),
+    )
+
+
+def _values(section: Section, above: str = "") -> Iterator[tuple[str, Any]]:
+    """All settings, by their keys."""
+    for name, field in type(section).model_fields.items():
+        key, value = f"{above}{field.alias or name}", getattr(section, name)
+        if isinstance(value, Section):
+            yield from _values(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _merged(running: S, wanted: S, waiting: frozenset[str], above: str = "") -> S:
+    """The wanted section, but for the keys that wait."""
+    changes: dict[str, Any] = {}
+    for name, field in type(wanted).model_fields.items():
+        key, value = f"{above}{field.alias or name}", getattr(running, name)
+        if isinstance(value, Section):
+            changes[name] = _merged(value, getattr(wanted, name), waiting, f"{key}.")
+        elif key in waiting:
+            changes[name] = value
+    return wanted.model_copy(update=changes)
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether they mean the same; of a table such as `images.rewrite`, the first match counts."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one.items()) == list(other.items())
+    return one == other

@@ -1,0 +1,399 @@
+"""
+What the operator decides, as frozen models: a class for each section of the settings file.
+
+The keys are those of the Go project of the same name where it had them (`k8s.dns`,
+`peitho.imageMode`, ...).  `sources` reads the file, the variables and the flags.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic.alias_generators import to_camel
+
+from peitho.errors import InvalidArgument
+from peitho.formats.images import references
+from peitho.settings.values import (
+    Address,
+    Endpoint,
+    Format,
+    HostAliases,
+    Level,
+    Quantity,
+    Rewrites,
+    Template,
+    Trimmed,
+    UserId,
+    Words,
+)
+
+__all__ = [
+    "BuildCacheSettings",
+    "BuilderSettings",
+    "ChaincodeSettings",
+    "DockerSettings",
+    "ImageSettings",
+    "KubernetesSettings",
+    "LimitSettings",
+    "LogSettings",
+    "MatchSettings",
+    "OverrideSettings",
+    "PeithoSettings",
+    "RegistrySettings",
+    "Resources",
+    "Section",
+    "ServerSettings",
+    "Settings",
+    "SweeperSettings",
+]
+
+
+class Section(BaseModel):
+    """A part of the file: keys in camel case, frozen once read, unknown keys are an error."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        alias_generator=to_camel,
+        coerce_numbers_to_str=True,
+    )
+
+
+class KebabSection(Section):
+    """A section whose keys have dashes, as the Go project has them: `server-address`."""
+
+    model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
+
+
+class ServerSettings(Section):
+    """Where Peitho listens; three listeners, so that a NetworkPolicy can tell them apart."""
+
+    api: Address = ":8080"
+    """The Docker API: what `CORE_VM_ENDPOINT` of the peers points to."""
+
+    delivery: Address = ":8081"
+    """Downloads and uploads of Pods, each with a token for exactly one thing."""
+
+    operations: Address = ":9090"
+    """`/metrics`, `/healthz` and `/readyz`."""
+
+
+class PeithoSettings(Section):
+    """Images, and how Pods reach Peitho."""
+
+    image_mode: Literal["delivery", "registry"] = "delivery"
+    """How nodes get a chaincode image: from Peitho itself, or from `docker.registry`."""
+
+    puller_access_address: str = "peitho:8081"
+    """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address."""
+
+    puller_image: str = "docker.io/peitho/peitho:dev"
+    """Peitho's own image, which runs beside builds and before chaincode."""
+
+    instance: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")] = "peitho"
+    """Tells the objects of several Peithos in one namespace apart."""
+
+
+class ImageSettings(Section):
+    """Images that peers name, and chaincode images, which are data: peers build each once."""
+
+    rewrite: Rewrites = Field(default_factory=dict)
+    """What is pulled instead: `{"hyperledger/*": "mirror.local/hyperledger/*"}`, or a digest; one
+    `*` on each side at most.  The first match counts, so write the most specific first.  A pattern
+    without a tag matches any; a target without a tag or digest keeps the image's."""
+
+    retention: float = Field(default=30 * 86400, gt=0)
+    """Seconds for which the peer of a chaincode image has not been seen until the image goes."""
+
+    limit_bytes: int = Field(default=0, ge=0)
+    """Past this the least recently used go that no container has.  0: no limit."""
+
+
+class KubernetesSettings(Section):
+    """The cluster."""
+
+    namespace: str = ""
+    """Where builds and chaincode run; empty: the kubeconfig's, or Peitho's own in a Pod."""
+
+    kubeconfig: Path | None = None
+    """A kubeconfig file; absent: the Pod's own service account."""
+
+    dns: HostAliases = ()
+    """`IP:host` entries for the hosts file of chaincode: peers that the cluster's DNS lacks."""
+
+
+class RegistrySettings(KebabSection):
+    """The registry of `peitho.imageMode: registry`."""
+
+    server_address: Trimmed = ""
+    """HOST, HOST:PORT or either with a path, as nodes read it: images are pushed to
+    `server-address/project/NAME`."""
+
+    project: Trimmed = ""
+    """What comes between the address and an image's name: a project of Harbor, which has to be
+    there."""
+
+    email: str = ""
+    """The account's address; registries do not ask for it any more."""
+
+    username: str = ""
+    """The account; without it, the registry is spoken to as nobody in particular."""
+
+    username_file: Path | None = None
+    """A file with the account, in place of `username`; read again at each use."""
+
+    password: SecretStr = SecretStr("")
+    """Its password or token."""
+
+    password_file: Path | None = None
+    """A file with the password, in place of `password`; read again at each use."""
+
+    insecure: bool = False
+    """Plain HTTP in place of HTTPS; nodes have to be told as well."""
+
+    ca_file: Path | None = None
+    """Certificates of authorities to trust, in PEM, beside those of the system; nodes have to be
+    told as well."""
+
+    api_prefix: Trimmed = ""
+    """The path before `/v2/` where the API is below one, such as docker-registry's `http.prefix`;
+    nodes have to be told as well."""
+
+    pull_secret: str | None = None
+    """The Secret that Pods pull with, of type `kubernetes.io/dockerconfigjson`; null: Peitho makes
+    one of the account; empty: none, since nodes have what they need."""
+
+
+class DockerSettings(KebabSection):
+    """A Docker daemon for builds, and a registry for images; neither is needed."""
+
+    endpoint: Endpoint = ""
+    """The daemon that builds run in, `unix:///PATH` or `tcp://HOST:PORT`; empty: in Pods."""
+
+    ca_file: Path | None = None
+    """PEM file of the CA that the daemon's certificate is from; with any of the three: TLS."""
+
+    cert_file: Path | None = None
+    """PEM file of the certificate that is shown to the daemon."""
+
+    key_file: Path | None = None
+    """PEM file of its key."""
+
+    network: Annotated[str, Field(min_length=1)] = "default"
+    """The daemon's network for builds; `none` if they download nothing."""
+
+    registry: RegistrySettings = RegistrySettings()
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert-file and key-file go together")
+        return self
+
+
+class SweeperSettings(Section):
+    """What removes chaincode that is over, and the chaincode of peers that are gone."""
+
+    enable: bool = True
+    """Whether anything is removed at all."""
+
+    interval: float = Field(default=30, gt=0)
+    """Seconds between two looks."""
+
+    retention: float = Field(default=86400, ge=0)
+    """Seconds for which ended chaincode can be looked at; never started, it stays 600 at least."""
+
+    orphan_after: float = Field(default=600, gt=0)
+    """Seconds for which a peer refuses connections until its chaincode is ended."""
+
+
+class Resources(Section):
+    """Kubernetes quantities for one container; empty: not set."""
+
+    cpu_request: Quantity = ""
+    cpu_limit: Quantity = ""
+    memory_request: Quantity = ""
+    memory_limit: Quantity = ""
+
+
+class BuildCacheSettings(Section):
+    """Builds that succeeded, kept so that an equal one need not be carried out again."""
+
+    enable: bool = True
+    """Whether equal builds are carried out once."""
+
+    limit_bytes: int = Field(default=4 * 1024**3, gt=0)
+    """Past this the least recently used go."""
+
+    max_age_seconds: float = Field(default=7 * 86400, gt=0)
+    """After this a build is carried out anew; a moved tag of a builder image counts until then."""
+
+
+class BuilderSettings(Section):
+    """Build containers, which become Pods."""
+
+    user: UserId | None = 500
+    """Numeric user of build Pods: Fabric's ccenv has 500.  Null: the number OpenShift gives."""
+
+    users: Mapping[str, UserId | None] = Field(default_factory=dict)
+    """Other users by builder image, with `*`: `{"*fabric-javaenv*": 0}`, where root may run."""
+
+    start_timeout_seconds: float = Field(default=240, gt=0)
+    """How long a build Pod may take to run before the build fails; peers allow 300 in all."""
+
+    deadline_seconds: int = Field(default=1800, gt=0)
+    """How long a build may take; the cluster ends it then."""
+
+    abandoned_after_seconds: float = Field(default=2, gt=0)
+    """A build nobody waits for any more, since its peer hung up, is ended after this long."""
+
+    max_parallel: int = Field(default=8, ge=0)
+    """How many builds run at once; the others wait, and peers take turns.  0: no limit."""
+
+    cache: BuildCacheSettings = BuildCacheSettings()
+
+    resources: Resources = Resources()
+    """What the build container asks for and may use."""
+
+    template: Template = Field(default_factory=dict)
+    """Any part of a Pod template, merged into that of builds as `kubectl patch` would."""
+
+
+class MatchSettings(Section):
+    """Which chaincodes an override is for; patterns with `*`."""
+
+    msp_id: str = "*"
+    """The MSP ID of the peer."""
+
+    label: str = "*"
+    """The label of the package, or the name of a 1.4 peer's chaincode."""
+
+
+class OverrideSettings(Section):
+    """A Pod template for some chaincodes."""
+
+    match: MatchSettings = MatchSettings()
+    """Which they are."""
+
+    template: Template
+    """What is merged over the template for all."""
+
+
+class ChaincodeSettings(Section):
+    """Chaincode containers, which become Jobs."""
+
+    user: UserId | None = 500
+    """Numeric user of chaincode Pods.  Null: the number OpenShift gives."""
+
+    users: Mapping[str, UserId | None] = Field(default_factory=dict)
+    """Other users by runtime image, with `*`."""
+
+    start_timeout_seconds: float = Field(default=300, gt=0, lt=600)
+    """How long a chaincode Pod may take to run.  Its TLS certificate is good for 600."""
+
+    settle_seconds: float = Field(default=1.5, ge=0, lt=60)
+    """A chaincode that ends within this fails its start, so that its last lines reach the peer."""
+
+    resources: Resources = Resources()
+    """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""
+
+    template: Template = Field(default_factory=dict)
+    """Any part of a Pod template, merged into that of chaincode as `kubectl patch` would."""
+
+    overrides: tuple[OverrideSettings, ...] = ()
+    """Templates for some chaincodes, each merged over the one for all: `[{match: {mspId: Org1MSP,
+    label: "asset*"}, template: {...}}]`, with `*` in both; what is left out matches any."""
+
+
+class LimitSettings(Section):
+    """What an upload may be; more is refused with 400."""
+
+    archive_entries: int = Field(default=200_000, gt=0)
+    """Files, directories and links in one archive."""
+
+    archive_bytes: int = Field(default=4 * 1024**3, gt=0)
+    """Bytes of one archive, unpacked."""
+
+    output_bytes: int = Field(default=256 * 1024**2, gt=0)
+    """Bytes of what one build says; the rest is left out, and that is said."""
+
+
+class LogSettings(KebabSection):
+    """The log, with the Go project's keys."""
+
+    name: str = "peitho"
+    """Shown as `logger` in each line."""
+
+    level: Level = "info"
+    """The least severe that is written; the Go project's `dpanic`, `panic`, `fatal` are `error`."""
+
+    format: Format = "auto"
+    """`auto`: console on a terminal, JSON elsewhere."""
+
+    enable_color: bool = True
+    """Colors on a terminal."""
+
+    development: bool = False
+    """Accepted for the Go project's files; has no meaning here."""
+
+    disable_caller: bool = False
+    """Accepted for the Go project's files; has no meaning here."""
+
+    disable_stacktrace: bool = False
+    """Accepted for the Go project's files; has no meaning here."""
+
+    output_paths: Words = ()
+    """Accepted for the Go project's files; the log goes to stderr."""
+
+    error_output_paths: Words = ()
+    """Accepted for the Go project's files; the log goes to stderr."""
+
+
+class Settings(Section):
+    """All settings."""
+
+    data_dir: Path = Path("/var/lib/peitho")
+    """Images and builds in flight.  Data, not a cache: it belongs on a PersistentVolume."""
+
+    server: ServerSettings = ServerSettings()
+    peitho: PeithoSettings = PeithoSettings()
+    kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), alias="k8s")
+    images: ImageSettings = ImageSettings()
+    docker: DockerSettings = DockerSettings()
+    sweeper: SweeperSettings = SweeperSettings()
+    builder: BuilderSettings = BuilderSettings()
+    chaincode: ChaincodeSettings = ChaincodeSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _has_what_its_mode_needs(self) -> Self:
+        if self.peitho.image_mode == "registry":
+            _check_place(self.docker.registry.server_address, self.docker.registry.project)
+        return self
+
+
+def _check_place(address: str, project: str) -> None:
+    """Raise ValueError unless nodes find images there."""
+    if not address:
+        raise ValueError(
+            "docker.registry.server-address: is needed where peitho.imageMode is registry"
+        )
+    try:
+        # Without a dot, a port or `localhost` in front, it would be a name on Docker Hub.
+        found = references.parse(f"{address}/name").domain == address.partition("/")[0]
+    except InvalidArgument:
+        found = False
+    if not found:
+        raise ValueError(
+            "docker.registry.server-address: must be HOST[:PORT][/PATH], with a dot or a port and "
+            f"without https:// (is {address!r})"
+        )
+    try:
+        references.parse("/".join(part for part in (address, project, "name") if part))
+    except InvalidArgument:
+        raise ValueError(
+            f"docker.registry.project: must be names in lower case (is {project!r})"
+        ) from None

@@ -1,0 +1,93 @@
+"""What the value of a setting may be: types that check what an operator writes."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+
+from peitho.errors import InvalidArgument
+from peitho.formats.docker import endpoints
+from peitho.formats.images import references
+from peitho.formats.kubernetes import templates
+
+_QUANTITY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
+# Those of the Go project's logger that are more severe than all that is written here.
+_SEVEREST = frozenset({"dpanic", "panic", "fatal"})
+
+
+def _listen_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) <= 65535:  # noqa: PLR2004  the range of TCP ports
+        raise ValueError("must be HOST:PORT or :PORT")
+    if host:
+        ipaddress.ip_address(host.strip("[]"))
+    return value
+
+
+def _host_alias(value: str) -> str:
+    address, _, host = value.rpartition(":")
+    if not address or not host:
+        raise ValueError("must be IP:HOST")
+    ipaddress.ip_address(address.strip("[]"))
+    return value
+
+
+def _endpoint(value: str) -> str:
+    try:
+        return str(endpoints.parse(value)) if value else ""
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
+
+
+def _quantity(value: str) -> str:
+    if value and not _QUANTITY.fullmatch(value):
+        raise ValueError("must be a Kubernetes quantity such as 500m or 1Gi, or empty")
+    return value
+
+
+def _listed(value: object) -> object:
+    """A list as the Go project's flags and variables have it: `a,b`."""
+    return [each for each in value.split(",") if each] if isinstance(value, str) else value
+
+
+def _level(value: object) -> object:
+    """The Go project's levels, in any case."""
+    lower = value.lower() if isinstance(value, str) else value
+    return "error" if lower in _SEVEREST else lower
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _trimmed(value: str) -> str:
+    return value.strip("/")
+
+
+def _rewrites(table: Mapping[str, str]) -> Mapping[str, str]:
+    for pattern, target in table.items():
+        if problem := references.rewrite_problem(pattern, target):
+            raise ValueError(f"{pattern}: {target}: {problem}")
+    return table
+
+
+def _template(value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if problems := templates.problems(value):
+        raise ValueError("; ".join(problems))
+    return value
+
+
+Address = Annotated[str, AfterValidator(_listen_address)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+HostAlias = Annotated[str, AfterValidator(_host_alias)]
+HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
+Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
+Trimmed = Annotated[str, AfterValidator(_trimmed)]
+Rewrites = Annotated[Mapping[str, str], AfterValidator(_rewrites)]
+Template = Annotated[Mapping[str, JsonValue], AfterValidator(_template)]
+UserId = Annotated[int, Field(ge=0, lt=2**31)]
+Quantity = Annotated[str, AfterValidator(_quantity)]

@@ -1,0 +1,103 @@
+"""Peitho's own parts, put together as in the program, before a double of the API server."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from peitho.api import delivery, health, listeners, routes
+from peitho.api.calls import OpenCalls
+from peitho.api.listeners import Listener
+from peitho.api.services import Services
+from peitho.clients.docker import Docker
+from peitho.core.builds.container import BuildContainer
+from peitho.core.builds.pool import Build
+from peitho.core.tasks import BackgroundTasks
+from peitho.program import composition
+from peitho.settings.models import Settings
+from tests.support.kubernetes_double import ApiServer, always, refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A Peitho on loopback: its parts, its three addresses, and the cluster before it."""
+
+    services: Services
+    cluster: ApiServer
+    http: aiohttp.ClientSession
+    api: str
+    delivery: str
+    operations: str
+
+    async def ask(
+        self, method: str, path: str, *, body: bytes | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers of one call of the Docker API."""
+        sent = None if body is None else io.BytesIO(body)
+        async with self.http.request(method, self.api + path, data=sent) as response:
+            return response.status, await response.read(), dict(response.headers)
+
+    async def begun(self, build: BuildContainer) -> Build:
+        """The run of a build that is started, as if its helper had told that the command runs."""
+        builds = self.services.builds
+        builds.tasks.spawn(build.start(), name="start")
+        await asyncio.sleep(0)
+        run = builds.runs.get(build.id)
+        run.tell_running()
+        return run
+
+
+@asynccontextmanager
+async def composed(
+    directory: Path, settings: Settings, *, refused: bool = False, docker: Docker | None = None
+) -> AsyncIterator[tuple[Services, ApiServer]]:
+    """All parts, with the Pod watch running; its first list may be refused."""
+    async with (
+        ApiServer.start() as cluster,
+        cluster.client(directory) as kubernetes,
+        asyncio.TaskGroup() as group,
+    ):
+        if refused:
+            cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
+        tasks = BackgroundTasks(group)
+        services = composition.compose(settings, kubernetes, tasks, docker=docker).services
+        tasks.run(services.watch.run(), name="pod watch")
+        try:
+            yield services, cluster
+        finally:
+            tasks.cancel()
+            services.builds.runs.close()
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, *, refused: bool = False, daemon: Docker | None = None, **settings_of: Any
+) -> AsyncIterator[Running]:
+    """A Peitho, while it runs; its cluster may refuse to be asked at first."""
+    settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
+    async with (
+        composed(directory, settings, refused=refused, docker=daemon) as (services, cluster),
+        AsyncExitStack() as stack,
+    ):
+        api = routes.application(services, OpenCalls(routes.LONG))
+        yield Running(
+            services=services,
+            cluster=cluster,
+            http=await stack.enter_async_context(aiohttp.ClientSession()),
+            api=await stack.enter_async_context(listening(api)),
+            delivery=await stack.enter_async_context(listening(delivery.application(services))),
+            operations=await stack.enter_async_context(listening(health.application(services))),
+        )
+
+
+@asynccontextmanager
+async def listening(application: web.Application) -> AsyncIterator[str]:
+    """The address of an application that is served as Peitho serves it."""
+    async with listeners.listening(Listener(application, "127.0.0.1:0")) as (address,):
+        yield f"http://{address}"

@@ -1,0 +1,284 @@
+"""
+The client against a double of the API server: faults that a real one cannot be made to do.
+
+Everything else is tested on a real cluster, by tests/journeys.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from peitho.clients.kubernetes import api
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
+from peitho.errors import Unavailable
+from tests.support.kubernetes_double import (
+    ApiServer,
+    Manifest,
+    Script,
+    always,
+    answer,
+    refusal,
+    watch,
+)
+
+
+@asynccontextmanager
+async def connected(tmp_path: Path) -> AsyncIterator[tuple[ApiServer, Kubernetes]]:
+    """A double of the API server, and the client of it."""
+    async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        yield server, kubernetes
+
+
+def secret(name: str) -> Manifest:
+    """The least of a Secret."""
+    return {"kind": "Secret", "metadata": {"name": name}}
+
+
+def stream(*parts: bytes, dies: bool = False) -> Script:
+    """A log of these bytes."""
+    return watch(*parts, dies=dies)
+
+
+class TestErrors:
+    async def test_a_refusal_has_the_clusters_words(self, tmp_path: Path) -> None:
+        """
+        Code, reason and message are those of the Status.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script(
+                "POST", "secrets", always(lambda: refusal(403, "Forbidden", "exceeded quota: q"))
+            )
+            with pytest.raises(KubernetesError, match=r"^exceeded quota: q$") as raised:
+                await kubernetes.create(secret("a"))
+
+        assert (403, "Forbidden") == (raised.value.code, raised.value.reason)
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            (b"<html>bad gateway</html>", "answered 502: <html>bad gateway</html>"),
+            (b"", "answered 502: $"),
+            (b'{"kind": "Other"}', 'answered 502: {"kind": "Other"}'),
+            (b'{"code": "x"}', "answered 502: "),
+            (b"\xff" * 5000, "answered 502: "),
+        ],
+        ids=["html", "empty", "no status", "odd code", "binary"],
+    )
+    async def test_what_a_proxy_answers_is_told_in_part(
+        self, tmp_path: Path, body: bytes, message: str
+    ) -> None:
+        """
+        An error that is no Status still has its code, and a beginning of its body.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", "secrets", always(lambda: web.Response(status=502, body=body)))
+            with pytest.raises(KubernetesError, match=message) as raised:
+                await kubernetes.find("Secret")
+
+        assert 502 == raised.value.code
+        assert len(str(raised.value)) < 300
+
+    async def test_a_status_without_a_message_has_its_reason(self, tmp_path: Path) -> None:
+        """
+        Something is always said.
+        """
+        status = {"code": 422, "reason": "Invalid"}
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", "secrets", always(lambda: answer(status, status=422)))
+            with pytest.raises(KubernetesError, match=r"^Invalid$"):
+                await kubernetes.find("Secret")
+
+    async def test_a_server_that_is_not_there_is_unavailable(self, tmp_path: Path) -> None:
+        """
+        The same call may succeed later.
+        """
+        async with ApiServer.start() as server:
+            kubeconfig = server.kubeconfig(tmp_path)
+        async with Kubernetes.connect(kubeconfig=kubeconfig, namespace="") as kubernetes:
+            for call in (kubernetes.find("Pod"), kubernetes.create(secret("a"))):
+                with pytest.raises(Unavailable, match=r"^The Kubernetes API cannot be reached: "):
+                    await call
+            with pytest.raises(Unavailable):
+                [_ async for _ in kubernetes.log("p", "c", follow=True)]
+
+    async def test_a_connection_that_is_lost_in_an_answer_is_unavailable(
+        self, tmp_path: Path
+    ) -> None:
+        """
+        Half an answer is none.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", "secrets", watch(b'{"items": [', dies=True))
+            with pytest.raises(Unavailable):
+                await kubernetes.find("Secret")
+
+    async def test_a_kubeconfig_without_a_context_is_told(self, tmp_path: Path) -> None:
+        """
+        Before anything is sent.
+        """
+        path = tmp_path / "kubeconfig"
+        path.write_text("apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\n")
+
+        with pytest.raises(Unavailable, match="No Kubernetes"):
+            async with Kubernetes.connect(kubeconfig=path, namespace=""):
+                pass
+
+
+class TestVerbs:
+    async def test_an_object_from_create_to_delete(self, tmp_path: Path) -> None:
+        """
+        What is not there is None or False, not an error.
+        """
+        async with connected(tmp_path) as (_, kubernetes):
+            await kubernetes.create(secret("a"))
+            await kubernetes.patch("Secret", "a", {"metadata": {"labels": {"x": "y"}}})
+            found = await kubernetes.get("Secret", "a")
+            with pytest.raises(KubernetesError) as raised:
+                await kubernetes.create(secret("a"))
+
+            assert found is not None
+            assert {"x": "y"} == found["metadata"]["labels"]
+            assert "AlreadyExists" == raised.value.reason
+            assert await kubernetes.delete("Secret", "a")
+            assert not await kubernetes.delete("Secret", "a")
+            assert await kubernetes.get("Secret", "a") is None
+
+    async def test_the_namespace_is_the_given_one_or_the_contexts(self, tmp_path: Path) -> None:
+        """
+        An empty setting leaves it to the kubeconfig.
+        """
+        async with ApiServer.start() as server:
+            path = server.kubeconfig(tmp_path)
+            async with Kubernetes.connect(kubeconfig=path, namespace="") as left:
+                assert "ns" == left.namespace
+            async with Kubernetes.connect(kubeconfig=path, namespace="other") as given:
+                assert "other" == given.namespace
+
+    async def test_what_is_asked_of_the_server(self, tmp_path: Path) -> None:
+        """
+        Selectors, dry run, grace and precondition as Kubernetes spells them.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            await kubernetes.find("Pod", labels={"a/b": "c", "d": "e"}, fields="x=y")
+            await kubernetes.create(secret("a"), dry_run=True)
+            await kubernetes.delete("Secret", "a", grace_seconds=1, uid="u")
+
+        find, create, delete = server.requests
+        assert {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"} == find[2]
+        assert {"dryRun": "All", "fieldValidation": "Strict"} == create[2]
+        assert {
+            "propagationPolicy": "Background",
+            "gracePeriodSeconds": 1,
+            "preconditions": {"uid": "u"},
+        } == json.loads(delete[3])
+
+    async def test_a_name_that_has_a_new_owner_is_not_deleted(self, tmp_path: Path) -> None:
+        """
+        A precondition that does not hold is "it was not there".
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("DELETE", "secrets/a", always(lambda: refusal(409, "Conflict", "uid")))
+
+            assert not await kubernetes.delete("Secret", "a", uid="old")
+
+    async def test_no_items_may_be_null(self, tmp_path: Path) -> None:
+        """
+        An empty list is written so by some servers.
+        """
+        body = {"items": None, "metadata": {"resourceVersion": "5"}}
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", "pods", *[always(lambda: answer(body))] * 2)
+
+            assert [] == await kubernetes.find("Pod")
+            assert ([], "5") == await kubernetes.find_with_version("Pod", labels={})
+
+
+class TestLogs:
+    PATH = "pods/p/log"
+
+    async def test_a_log_is_kept_byte_for_byte(self, tmp_path: Path) -> None:
+        r"""
+        `\r`, U+2028, NUL and bytes that are no UTF-8 arrive as they are.
+        """
+        said = "50 %\r100 %\r\n\u2028\u0085\0".encode() + b"\xff\xfe no end"
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", self.PATH, stream(said[:9], said[9:]))
+            found = [chunk async for chunk in kubernetes.log("p", "c", follow=True)]
+
+        assert said == b"".join(found)
+        assert {"container": "c", "follow": "true"} == server.requests[0][2]
+
+    async def test_a_log_that_is_refused_is_told(self, tmp_path: Path) -> None:
+        """
+        A container that waits has none.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script(
+                "GET", self.PATH, always(lambda: refusal(400, "BadRequest", "is waiting"))
+            )
+            with pytest.raises(KubernetesError, match="is waiting"):
+                [_ async for _ in kubernetes.log("p", "c", follow=False)]
+
+    async def test_a_log_that_breaks_off_is_told_after_what_came(self, tmp_path: Path) -> None:
+        """
+        Its reader has what was said, and knows that it is not all.
+        """
+        found = []
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", self.PATH, stream(b"half", dies=True))
+            log = kubernetes.log("p", "c", follow=True)
+            found.append(await anext(log))
+            with pytest.raises(Unavailable):
+                found += [chunk async for chunk in log]
+
+        assert b"half" == b"".join(found)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"'])
+async def test_a_proxys_json_is_told(tmp_path: Path, body: bytes) -> None:
+    """
+    JSON that is not the API server's is an error with its status.
+    """
+    async with connected(tmp_path) as (server, kubernetes):
+        server.script("GET", "secrets", always(lambda: web.Response(status=502, body=body)))
+        with pytest.raises(KubernetesError, match="502"):
+            await kubernetes.find("Secret")
+
+
+async def test_a_kubeconfig_without_a_user_is_taken(tmp_path: Path) -> None:
+    """
+    A proxy on loopback asks for no credentials.
+    """
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        "current-context: d\ncontexts: [{name: d, context: {cluster: d}}]\n"
+        "clusters: [{name: d, cluster: {server: 'http://127.0.0.1:1'}}]\n"
+    )
+
+    async with Kubernetes.connect(kubeconfig=path, namespace="ns") as kubernetes:
+        assert "ns" == kubernetes.namespace
+
+
+async def test_an_overloaded_api_server_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    When it says, and not for ever.
+    """
+    monkeypatch.setattr(api, "_LONGEST_PAUSE_SECONDS", 0.001)
+
+    def busy() -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "7"}, text="Too many requests")
+
+    async with ApiServer.start() as server, server.client(tmp_path) as client:
+        server.script("GET", "secrets/a", always(busy), always(busy))
+        assert await client.get("Secret", "a") is None
+        server.script("GET", "secrets/b", *[always(busy)] * 10)
+        with pytest.raises(KubernetesError, match="429"):
+            await client.get("Secret", "b")
+
+    assert (3, 6) == (server.count("GET", "secrets/a"), server.count("GET", "secrets/b"))

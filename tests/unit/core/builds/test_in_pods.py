@@ -1,0 +1,407 @@
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+from aiohttp import web
+
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.builds import in_pods
+from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
+from peitho.core.builds.output import BuildOutput
+from peitho.core.builds.pool import NEVER_RAN, Build, BuildUpload
+from peitho.core.pods.tokens import DeliveryTokens, build_scope
+from peitho.errors import PeithoError, StartFailed, Unavailable
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import STDOUT
+from peitho.formats.kubernetes import manifests, records
+from peitho.formats.kubernetes.manifests import PodOptions
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.contexts import chunks, package
+from tests.support.kubernetes_double import (
+    ApiServer,
+    Manifest,
+    Script,
+    after,
+    always,
+    refusal,
+    watch,
+)
+
+ID = "ab" * 32
+NAME = "build-abababababab"
+POD, SECRET = f"pods/{NAME}", f"secrets/{NAME}"
+SPEC = ContainerSpec(image="ccenv:2.5", command=("make",), entrypoint=(), env=("A=1",))
+SETTINGS = PodOptions(
+    instance="peitho",
+    peitho_image="peitho:1",
+    peitho_url="http://peitho:1",
+    user=500,
+    users={},
+    requests={},
+    limits={},
+)
+TOKENS = DeliveryTokens(b"k" * 32)
+AT = "2026-01-02T03:04:05Z"
+RUNNING = {"running": {"startedAt": AT}}
+OOM_KILLED = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": AT}}
+
+
+def done(code: int, **more: str) -> Manifest:
+    """A container that ran and has ended."""
+    reason = "Error" if code else "Completed"
+    return {"terminated": {"exitCode": code, "reason": reason, "startedAt": AT} | more}
+
+
+def told(
+    build: Manifest = RUNNING, helper: Manifest = RUNNING, kind: str = "MODIFIED", **more: Any
+) -> Script:
+    """A watch that tells of the build's Pod once."""
+    states = {records.BUILD: build, manifests.HELPER: helper}
+    statuses = [{"name": name, "image": "i:1", "state": state} for name, state in states.items()]
+    metadata = {
+        "name": NAME,
+        "labels": {records.CONTAINER: records.container_label(ID)},
+        "resourceVersion": "7",
+    }
+    body = {"metadata": metadata, "status": {"containerStatuses": statuses} | more}
+    return watch({"type": kind, "object": body})
+
+
+class Scene:
+    """A build in a Pod: the cluster, the run, and what carries it out."""
+
+    def __init__(self, cluster: ApiServer, backend: PodBackend, run: Build) -> None:
+        self.cluster = cluster
+        self.backend = backend
+        self.run = run
+
+    async def carry_out(self) -> tuple[int, str]:
+        """From start to end; the run's exit code and reason."""
+        await self.backend.carry_out(self.run)
+        state = self.run.state
+        assert state is not None
+        return state.exit_code, state.reason
+
+    async def said(self) -> bytes:
+        """All that the run says."""
+        return b"".join(
+            [data async for _, data in self.run.output.read(follow=True, from_start=True)]
+        )
+
+    async def make(self) -> None:
+        """Let the helper bring the result."""
+        await self.run.take_result(chunks(package()), "amd64")
+
+    def posted(self, kind: str) -> Manifest:
+        """The object that was created."""
+        (body,) = [each[3] for each in self.cluster.requests if each[:2] == ("POST", kind)]
+        return dict(json.loads(body))
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIterator[Scene]:
+    """All that a build needs; the watch of Pods tells these news one by one, and then nothing."""
+    async with (
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+        asyncio.TaskGroup() as group,
+    ):
+        cluster.script("WATCH", "pods", *news)
+        pods = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
+        task = group.create_task(pods.run())
+        options = PodBackendOptions(start_timeout_seconds=seconds, deadline_seconds=900)
+        backend = PodBackend(kubernetes, pods, tokens=TOKENS, settings=SETTINGS, options=options)
+        directory = tmp_path / "run"
+        directory.mkdir()
+        output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)
+        uploads = (BuildUpload("/chaincode/input", tmp_path / "none", "tree"),)
+        run = Build(
+            ID, SPEC, directory=directory, output=output, uploads=uploads, result_bytes=10**6
+        )
+        try:
+            yield Scene(cluster, backend, run)
+        finally:
+            task.cancel()
+            run.discard()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is silent here stays silent: do not wait seconds for it."""
+    monkeypatch.setattr(in_pods, "_HELPER_SECONDS", 0.05)
+    monkeypatch.setattr(in_pods, "_REASON_SECONDS", 0.05)
+
+
+async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
+    """
+    With the token of its helper in a Secret of its own; both are gone when its result is there.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        task = group.create_task(it.carry_out())
+        await it.cluster.until_asked("POST", "pods")
+        await it.run.take_output(chunks(streams.frame(STDOUT, b"compiled\n")))
+        await it.run.until_started()
+        it.run.take_exit(0)
+        await it.make()
+
+        assert (0, "") == await task
+        assert b"compiled\n" == await it.said()
+        assert {} == it.cluster.objects
+
+    token = base64.b64decode(it.posted("secrets")["data"][records.TOKEN_KEY]).decode()
+    assert TOKENS.opens(token, build_scope(ID))
+    pod = it.posted("pods")
+    assert 900 == pod["spec"]["activeDeadlineSeconds"]
+    assert token not in json.dumps(pod)
+    assert "/chaincode/input" in json.dumps(pod)
+
+
+async def test_the_pod_stays_until_the_result_is_there(tmp_path: Path) -> None:
+    """
+    The exit code is told at once, the result may be large.
+    """
+    async with scene(tmp_path, told()) as it, asyncio.TaskGroup() as group:
+        task = group.create_task(it.carry_out())
+        it.run.take_exit(0)
+        ended = asyncio.Event()
+        it.run.add_user("a", lambda _: ended.set())
+        await ended.wait()
+        assert not task.done()
+        assert {POD, SECRET} == set(it.cluster.objects)
+
+        await it.make()
+        await task
+        assert {} == it.cluster.objects
+
+
+async def test_a_result_that_cannot_come_is_not_waited_for(tmp_path: Path) -> None:
+    """
+    The helper has ended, in whatever way.
+    """
+    async with scene(tmp_path, told(done(0), done(0))) as it:
+        it.run.take_exit(0)
+
+        assert (0, "") == await it.carry_out()
+        with pytest.raises(PeithoError, match="the build's output did not arrive"):
+            await it.run.until_made(0)
+
+
+class TestTheHelpersWord:
+    async def test_it_is_enough(self, tmp_path: Path) -> None:
+        """
+        A watch that is silent holds up nobody: neither the start nor the end.
+        """
+        async with scene(tmp_path) as it:
+            it.run.tell_running()
+            it.run.take_exit(0)
+            await it.make()
+
+            assert (0, "") == await it.carry_out()
+
+    async def test_it_is_waited_for_when_the_pod_is_first(self, tmp_path: Path) -> None:
+        """
+        The command's code is the helper's: behind it, all of the output has been taken.
+        """
+        async with scene(tmp_path, told(done(0))) as it, asyncio.TaskGroup() as group:
+            task = group.create_task(it.carry_out())
+            await it.run.until_started()
+            await it.run.take_output(chunks(streams.frame(STDOUT, b"last words")))
+            it.run.take_exit(0)
+            await it.make()
+
+            assert (0, "") == await task
+            assert b"last words" == await it.said()
+
+    async def test_a_failure_has_the_pods_reason_behind_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The kubelet says it a little later, and peers read it as the last line.
+        """
+        monkeypatch.setattr(in_pods, "_REASON_SECONDS", 10)
+        word = asyncio.Event()
+        news = (told(), after(word, told(OOM_KILLED, done(0))))
+        async with scene(tmp_path, *news) as it, asyncio.TaskGroup() as group:
+            task = group.create_task(it.carry_out())
+            await it.run.take_output(chunks(streams.frame(STDOUT, b"linking\n")))
+            it.run.take_exit(2)
+            word.set()
+
+            assert (2, "OOMKilled") == await task
+            assert b"linking\npeitho: the build ended with 2: OOMKilled\n" == await it.said()
+
+    @pytest.mark.parametrize("news", [(), (told(done(1)),)], ids=["silent", "no reason"])
+    async def test_a_failure_of_the_command_alone_needs_no_reason(
+        self, tmp_path: Path, news: tuple[Script, ...]
+    ) -> None:
+        """
+        A compiler's error is said by the compiler.
+        """
+        async with scene(tmp_path, *news) as it:
+            it.run.tell_running()
+            it.run.take_exit(1)
+            await it.make()
+
+            assert (1, "") == await it.carry_out()
+            assert b"" == await it.said()
+
+
+class TestThePodsWord:
+    @pytest.mark.parametrize(
+        ("news", "expected"),
+        [
+            ([told(OOM_KILLED)], (137, "OOMKilled")),
+            (
+                [told(phase="Failed", reason="DeadlineExceeded", message="too long")],
+                (137, "DeadlineExceeded: too long"),
+            ),
+            ([told(), told(kind="DELETED")], (137, "the Pod was deleted")),
+            (
+                [told(helper=done(1, message="peitho cannot be reached\n"))],
+                (NEVER_RAN, "the helper beside the build failed: peitho cannot be reached"),
+            ),
+            (
+                [told(helper=OOM_KILLED)],
+                (NEVER_RAN, "the helper beside the build failed: OOMKilled"),
+            ),
+        ],
+        ids=["memory", "deadline", "deleted", "helper failed", "helper killed"],
+    )
+    async def test_it_is_taken_when_the_helper_is_silent(
+        self, tmp_path: Path, news: list[Script], expected: tuple[int, str]
+    ) -> None:
+        """
+        In the cluster's words, which peers read as the last line.
+        """
+        word = asyncio.Event()
+        async with scene(tmp_path, *news, after(word, told(done(0), done(0)))) as it:
+            it.run.add_user("a", lambda _: word.set())
+            assert expected == await it.carry_out()
+
+            code, reason = expected
+            assert f"peitho: the build ended with {code}: {reason}\n".encode() == await it.said()
+            assert {} == it.cluster.objects
+
+    async def test_a_pod_that_cannot_run_is_no_start(self, tmp_path: Path) -> None:
+        """
+        The peer is told what the kubelet says, and nothing is left.
+        """
+        bad = {"waiting": {"reason": "InvalidImageName", "message": "no"}}
+        async with scene(tmp_path, told(bad)) as it:
+            with pytest.raises(StartFailed, match=r"^the build's Pod cannot run: InvalidImageName"):
+                await it.carry_out()
+
+            assert {} == it.cluster.objects
+
+    async def test_a_pod_that_does_not_come_is_no_start(self, tmp_path: Path) -> None:
+        """
+        After the time that the operator gives it.
+        """
+        async with scene(tmp_path, seconds=0.05) as it:
+            with pytest.raises(StartFailed, match=r"not started within 0\.05 s: Timeout"):
+                await it.carry_out()
+
+            assert {} == it.cluster.objects
+
+
+class TestRefusals:
+    async def test_a_quota_is_told_in_its_words(self, tmp_path: Path) -> None:
+        """
+        The Secret that was made before is gone again.
+        """
+        async with scene(tmp_path) as it:
+            over = always(lambda: refusal(403, "Forbidden", "exceeded quota: q"))
+            it.cluster.script("POST", "pods", over)
+            with pytest.raises(
+                StartFailed, match=r"^the build's Pod was refused: exceeded quota: q$"
+            ):
+                await it.carry_out()
+
+            assert {} == it.cluster.objects
+
+    async def test_a_cluster_that_is_away_is_told_as_such(self, tmp_path: Path) -> None:
+        """
+        The peer may try again.
+        """
+
+        async def hang_up(request: web.Request) -> web.StreamResponse:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+
+        async with scene(tmp_path) as it:
+            it.cluster.script("POST", "pods", hang_up)
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await it.carry_out()
+
+            assert {} == it.cluster.objects
+
+    async def test_a_pod_that_cannot_be_removed_is_logged(self, tmp_path: Path) -> None:
+        """
+        The build's outcome is what it is; the next start clears what is left.
+        """
+        async with scene(tmp_path) as it:
+            it.cluster.script("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
+            it.run.tell_running()
+            it.run.take_exit(0)
+            await it.make()
+
+            with structlog.testing.capture_logs() as logs:
+                assert (0, "") == await it.carry_out()
+
+        assert {"event": "build pod not removed", "pod": NAME, "cause": "no right"}.items() <= (
+            logs[-1].items()
+        )
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_build_that_is_cancelled_leaves_nothing(tmp_path: Path, *, started: bool) -> None:
+    """
+    Before its Pod runs, and while it does; it is not given long to end.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        task = group.create_task(it.carry_out())
+        await it.cluster.until_asked("POST", "pods")
+        if started:
+            it.run.tell_running()
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+        assert {} == it.cluster.objects
+
+    (body,) = [each[3] for each in it.cluster.requests if each[:2] == ("DELETE", POD)]
+    assert 1 == json.loads(body)["gracePeriodSeconds"]
+
+
+async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
+    """
+    Not the builds of this run, nor another Peitho's, nor anything else of ours.
+    """
+    async with scene(tmp_path) as it:
+        left, known, foreign = ("1" * 64, "2" * 64, "3" * 64)
+        for instance, container_id in (("peitho", left), ("peitho", known), ("other", foreign)):
+            record = records.build_record(
+                instance=instance,
+                container_id=container_id,
+                spec=SPEC,
+                token=ID,
+                created=AT,
+            )
+            name = record["metadata"]["name"]
+            it.cluster.objects[f"secrets/{name}"] = record
+            it.cluster.objects[f"pods/{name}"] = {"metadata": {"name": name}}
+        chaincode = {"metadata": {"name": "cc", "labels": records.labels("peitho", "x", "4")}}
+        it.cluster.objects["secrets/cc"] = chaincode
+
+        await it.backend.clear_leftovers({known})
+
+        kept = {f"{kind}/build-{each * 12}" for kind in ("pods", "secrets") for each in "23"}
+        assert kept | {"secrets/cc"} == set(it.cluster.objects)

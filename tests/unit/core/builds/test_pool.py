@@ -1,0 +1,403 @@
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from peitho.api.services import Services
+from peitho.core.builds import in_pods
+from peitho.core.builds.container import BuildContainer
+from peitho.core.builds.pool import Build
+from peitho.errors import NotFound, PeithoError
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import STDERR, STDOUT
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.settings.models import Settings
+from tests.support.archives import archive_bytes, file
+from tests.support.contexts import chunks, package
+from tests.support.in_process import composed
+from tests.support.kubernetes_double import ApiServer, always, refusal
+
+SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
+SAID = [(STDOUT, b"compiled\n")]
+CACHED = (STDERR, b" ---> Using cache\n")
+
+
+class Scene:
+    """Peers that build, before a cluster that only remembers what it was asked."""
+
+    def __init__(self, services: Services, cluster: ApiServer) -> None:
+        self.builds, self.runs = services.builds, services.builds.runs
+        self.cluster = cluster
+        self.made: list[BuildContainer] = []
+
+    async def create(
+        self, source: bytes | None = b"package main", peer: str = "a"
+    ) -> BuildContainer:
+        """A peer's build container, with its source; the probe has none."""
+        build = self.builds.create(SPEC, peer=peer)
+        self.made.append(build)
+        if source is not None:
+            archive = archive_bytes([file("main.go", source)], compression="gz")
+            await build.put_archive("/chaincode/input", chunks(archive))
+        return build
+
+    async def begin(self, build: BuildContainer) -> None:
+        """Start it, and go on before its command runs."""
+        self.builds.tasks.spawn(outcome(build.start()), name="start")
+        await asyncio.sleep(0)
+
+    async def started(
+        self, source: bytes | None = b"package main", peer: str = "a"
+    ) -> BuildContainer:
+        """Create and start one."""
+        build = await self.create(source, peer)
+        await self.begin(build)
+        return build
+
+    async def finish(self, build: BuildContainer, code: int = 0) -> None:
+        """Tell what the helper of a build's own Pod tells."""
+        run = self.runs.get(build.id)
+        await run.take_output(chunks(streams.frame(*SAID[0])))
+        run.take_exit(code)
+        if code == 0:
+            await self.runs.take_result(run, chunks(package()), "arm64")
+            await run.over.wait()
+
+    async def done(self, source: bytes | None = b"package main") -> BuildContainer:
+        """A build from its creation to its good end."""
+        build = await self.started(source)
+        await self.finish(build)
+        return build
+
+    @property
+    def pods(self) -> int:
+        """How many Pods were created so far."""
+        return self.cluster.count("POST", "pods")
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, **builder: Any) -> AsyncIterator[Scene]:
+    """All parts, with these settings of `builder`; all builds are removed in the end."""
+    settings = Settings.model_validate({"data_dir": tmp_path / "data", "builder": builder})
+    async with composed(tmp_path, settings) as (services, cluster):
+        it = Scene(services, cluster)
+        yield it
+        for build in it.made:
+            await build.remove()
+        assert {} == cluster.objects
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Pod here has a reason to add to a failed command's code."""
+    monkeypatch.setattr(in_pods, "_REASON_SECONDS", 0.01)
+
+
+async def outcome(call: Coroutine[Any, Any, bool]) -> str:
+    """What a peer is told: nothing, or why not."""
+    try:
+        await call
+    except PeithoError as error:
+        return str(error)
+    return ""
+
+
+async def said(build: BuildContainer) -> list[tuple[int, bytes]]:
+    """All that a peer that is attached is told."""
+    return [each async for each in build.output(logs=True, follow=True)]
+
+
+async def result(build: BuildContainer) -> bytes:
+    """The archive that a peer fetches in the end."""
+    return (await build.get_archive("/chaincode/output/.")).file.read_bytes()
+
+
+def spooled(tmp_path: Path) -> list[str]:
+    """What builds have on the disk."""
+    return sorted(path.name for path in (tmp_path / "data/spool").iterdir())
+
+
+class TestEqualBuildsAtOnce:
+    async def test_they_are_carried_out_once(self, tmp_path: Path) -> None:
+        """
+        Both peers are told all of it, and the second where it comes from.
+        """
+        async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+            first, second = await it.started(peer="a"), await it.started(peer="b")
+            reader = group.create_task(said(second))
+            await it.finish(first)
+
+            assert [0, 0] == [(await each.wait()).exit_code for each in (first, second)]
+            assert SAID == await said(first)
+            note = f"peitho: this build is under way for another peer, as {first.id[:12]}\n"
+            assert [(STDERR, note.encode()), *SAID] == await reader
+            assert package() == await result(first) == await result(second)
+            assert 1 == it.pods
+            assert first.summary().kubernetes_name == second.summary().kubernetes_name
+            await first.remove()
+            assert package() == await result(second)
+            await second.remove()
+            assert [] == spooled(tmp_path)
+
+    @pytest.mark.parametrize("gone", [0, 1], ids=["the first", "the second"])
+    @pytest.mark.parametrize("how", [BuildContainer.remove, BuildContainer.stop])
+    async def test_it_goes_on_when_one_peer_leaves(
+        self, tmp_path: Path, gone: int, how: Any
+    ) -> None:
+        """
+        Whichever it is: its container has ended as if it were killed.
+        """
+        async with scene(tmp_path) as it:
+            builds = [await it.started(), await it.started()]
+            await it.cluster.until_asked("POST", "pods")
+            leaving, staying = builds[gone], builds[1 - gone]
+
+            await how(leaving)
+
+            assert 137 == (await leaving.wait()).exit_code
+            assert 2 == len(it.cluster.objects)
+            await it.finish(builds[0])
+            assert 0 == (await staying.wait()).exit_code
+            assert package() == await result(staying)
+            assert 1 == it.pods
+
+    async def test_it_ends_when_all_have_left(self, tmp_path: Path) -> None:
+        """
+        Its Pod is gone once the last call has returned, and so are its files.
+        """
+        async with scene(tmp_path) as it:
+            first, second = await it.started(), await it.started()
+            await it.cluster.until_asked("POST", "pods")
+
+            assert await first.stop()
+            assert not await first.stop()
+            assert 2 == len(it.cluster.objects)
+            await second.remove()
+
+            assert {} == it.cluster.objects
+            await first.remove()
+            with pytest.raises(NotFound):
+                it.runs.get(first.id)
+            assert [] == spooled(tmp_path)
+
+    async def test_a_refusal_is_told_to_all(self, tmp_path: Path) -> None:
+        """
+        In the cluster's words; the next equal build tries anew.
+        """
+        async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+            over = always(lambda: refusal(403, "Forbidden", "exceeded quota: q"))
+            it.cluster.script("POST", "pods", over)
+            first, second = await it.create(), await it.create()
+            told = [group.create_task(outcome(each.start())) for each in (first, second)]
+
+            why = "the build's Pod was refused: exceeded quota: q"
+            assert [why, why] == [await each for each in told]
+            assert (
+                f"peitho: the build ended with 125: {why}\n".encode() == (await said(first))[0][1]
+            )
+            assert 0 == (await (await it.done()).wait()).exit_code
+
+    async def test_another_source_is_another_build(self, tmp_path: Path) -> None:
+        """
+        It has a Pod of its own.
+        """
+        async with scene(tmp_path) as it:
+            await it.started(b"package main")
+            await it.started(b"package other")
+            await it.cluster.until_asked("POST", "pods", times=2)
+
+            assert 4 == len(it.cluster.objects)
+
+
+class TestEqualBuildsLater:
+    async def test_they_are_answered_from_the_cache(self, tmp_path: Path) -> None:
+        """
+        With the same log and result, and without any Pod; also when the first is long gone.
+        """
+        async with scene(tmp_path) as it:
+            await (await it.done()).remove()
+            build = await it.create()
+
+            assert await build.start()
+            assert (0, "exited") == ((await build.wait()).exit_code, build.summary().state.status)
+            assert [CACHED, *SAID] == await said(build)
+            assert package() == await result(build)
+            assert 1 == it.pods
+            await build.remove()
+            assert [] == spooled(tmp_path)
+
+    async def test_a_restart_keeps_them(self, tmp_path: Path) -> None:
+        """
+        And the architecture for which they were built.
+        """
+        async with scene(tmp_path) as it:
+            await it.done()
+        async with scene(tmp_path) as it:
+            build = await it.create()
+            await build.start()
+
+            assert [CACHED, *SAID] == await said(build)
+            assert package() == await result(build)
+            assert 0 == it.pods
+
+    async def test_the_probe_is_told_the_compilers_words_alone(self, tmp_path: Path) -> None:
+        """
+        The peer reads its answer, so there is no line of ours.
+        """
+        async with scene(tmp_path) as it:
+            await it.done(source=None)
+            build = await it.create(source=None)
+            await build.start()
+
+            assert SAID == await said(build)
+            assert 1 == it.pods
+
+    async def test_a_failed_build_is_done_anew(self, tmp_path: Path) -> None:
+        """
+        It is not kept, nor joined while its Pod is still there.
+        """
+        async with scene(tmp_path) as it:
+            first = await it.started()
+            await it.finish(first, code=1)
+            assert 1 == (await first.wait()).exit_code
+            second = await it.started()
+            await it.finish(second)
+            await first.remove()
+
+            assert 0 == (await second.wait()).exit_code
+            assert SAID == await said(second)
+            assert 2 == it.pods
+            assert {} == it.cluster.objects
+
+    async def test_without_the_cache_each_build_is_carried_out(self, tmp_path: Path) -> None:
+        """
+        Also two at once, and nothing is kept.
+        """
+        async with scene(tmp_path, cache={"enable": False}) as it:
+            first, second = await it.started(), await it.started()
+            await it.cluster.until_asked("POST", "pods", times=2)
+            await it.finish(first)
+            await it.finish(second)
+            third = await it.done()
+
+            assert [SAID] * 3 == [await said(each) for each in (first, second, third)]
+            assert 3 == it.pods
+
+        assert [] == list((tmp_path / "data/builds").rglob("log"))
+
+    async def test_a_build_that_cannot_be_kept_is_no_failure(self, tmp_path: Path) -> None:
+        """
+        It is said in the log.
+        """
+        async with scene(tmp_path) as it:
+            (tmp_path / "data/builds/.aside").rmdir()
+            with structlog.testing.capture_logs() as logs:
+                build = await it.done()
+
+            assert "build not kept" in [each["event"] for each in logs]
+            assert package() == await result(build)
+
+
+class TestTurns:
+    async def test_a_build_that_waits_says_so(self, tmp_path: Path) -> None:
+        """
+        Its Pod is created when another's is gone.
+        """
+        async with scene(tmp_path, maxParallel=1) as it:
+            first, second = await it.started(b"1"), await it.started(b"2", peer="b")
+            reader = second.output(logs=True, follow=True)
+            stream, line = await anext(reader)
+            assert STDERR == stream
+            assert line.startswith(
+                b"peitho: as many builds are running as builder.maxParallel allows, 1; "
+            )
+            assert "created" == second.summary().state.status
+
+            await it.finish(first)
+            await it.cluster.until_asked("POST", "pods", times=2)
+            await it.finish(second)
+            assert SAID == [each async for each in reader]
+
+    async def test_a_build_removed_while_it_waits_is_never_made(self, tmp_path: Path) -> None:
+        """
+        The turn is the next one's.
+        """
+        async with scene(tmp_path, maxParallel=1) as it:
+            first, second, third = [await it.started(source) for source in (b"1", b"2", b"3")]
+            await second.remove()
+            await it.finish(first)
+            await it.finish(third)
+
+            assert 0 == (await third.wait()).exit_code
+            assert 2 == it.pods
+
+
+class TestLeaving:
+    async def test_a_build_removed_right_after_its_start_is_not_made(self, tmp_path: Path) -> None:
+        """
+        Its run ends before its first step, and whoever started it is told.
+        """
+        async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+            build = await it.create()
+            start = group.create_task(outcome(build.start()))
+            await asyncio.sleep(0)
+            await build.remove()
+
+            assert "the build was ended before its command ran" == await start
+            assert 137 == (await build.wait()).exit_code
+            assert 0 == it.cluster.count("POST", "secrets")
+            assert [] == spooled(tmp_path)
+
+    async def test_a_peer_that_hangs_up_at_the_start_wants_no_build(self, tmp_path: Path) -> None:
+        """
+        Unless it waits for it after all, the Pod is gone a moment later.
+        """
+        async with scene(tmp_path, abandonedAfterSeconds=0.01) as it, asyncio.TaskGroup() as group:
+            start = group.create_task((await it.create()).start())
+            await it.cluster.until_asked("POST", "pods")
+            start.cancel()
+            await it.cluster.until_asked("DELETE", f"secrets/{next(iter(it.cluster.objects))[8:]}")
+
+    async def test_what_runs_is_no_leftover(self, tmp_path: Path) -> None:
+        """
+        What an earlier Peitho left is removed beside it.
+        """
+        async with scene(tmp_path) as it:
+            await it.started()
+            await it.cluster.until_asked("POST", "pods")
+            left = records.build_record(
+                instance="peitho", container_id="0" * 64, spec=SPEC, token="", created=""
+            )
+            it.cluster.objects["secrets/build-000000000000"] = left
+
+            await it.runs.clear_leftovers()
+
+            assert 2 == len(it.cluster.objects)
+            assert "secrets/build-000000000000" not in it.cluster.objects
+
+
+async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path) -> None:
+    """
+    The peer does not wait for ever.
+    """
+
+    class Broken:
+        async def carry_out(self, run: Build) -> None:
+            raise ValueError(f"broken {len(run.uploads)}")
+
+        async def clear_leftovers(self, known: object) -> None:
+            """There are none."""
+
+    async with scene(tmp_path) as it:
+        it.runs.backend = Broken()
+        with structlog.testing.capture_logs() as logs:
+            why = await outcome((await it.create()).start())
+            await asyncio.sleep(0)
+
+    assert "Peitho failed, see its log: ValueError: broken 1" == why
+    assert "background task failed" in [each["event"] for each in logs]

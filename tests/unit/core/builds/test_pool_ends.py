@@ -1,0 +1,201 @@
+"""Ends of builds that meet: of peers that leave, of full disks, of both containers, of limits."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from peitho.core.builds.output import BuildOutput
+from peitho.core.builds.pool import Build, BuildLimits
+from peitho.core.container import State
+from peitho.errors import InvalidArgument
+from peitho.formats.kubernetes import pod_status
+from peitho.formats.kubernetes.manifests import HELPER
+from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes.records import BUILD
+from peitho.settings.models import Settings
+from tests.support.contexts import package
+from tests.support.in_process import composed
+from tests.support.kubernetes_double import after, always, answer, refusal
+from tests.unit.core.builds.test_in_pods import done, told
+from tests.unit.core.builds.test_in_pods import scene as pod_scene
+from tests.unit.core.builds.test_pool import SAID, SPEC, Scene, outcome, result, said, scene
+
+
+async def test_a_run_that_is_being_ended_is_not_joined(tmp_path: Path) -> None:
+    """
+    The last peer has left and the Pod is being deleted: an equal build begins anew.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        first = await it.started()
+        await it.cluster.until_asked("POST", "pods")
+        it.runs.get(first.id).tell_running()
+        word = asyncio.Event()
+        name = f"pods/{first.summary().kubernetes_name}"
+        it.cluster.script("DELETE", name, after(word, always(lambda: answer({}))))
+        removal = group.create_task(first.remove())
+        await it.cluster.until_asked("DELETE", name)
+
+        second = await it.create()
+        await it.begin(second)
+        word.set()
+        await removal
+        it.cluster.objects.pop(name)
+        await asyncio.sleep(0.05)
+
+        assert "exited" != second.summary().state.status  # today: exited, 137, "stopped"
+
+
+async def test_a_refused_secret_is_told_in_the_clusters_words(tmp_path: Path) -> None:
+    """
+    KubernetesError takes more than a message: `type(failure)(str(failure))` is a TypeError.
+    """
+    async with scene(tmp_path) as it:
+        it.cluster.script(
+            "POST", "secrets", always(lambda: refusal(403, "Forbidden", "exceeded quota: secrets"))
+        )
+        assert "exceeded quota: secrets" in await outcome((await it.create()).start())
+
+
+async def test_a_full_disk_does_not_keep_a_run_from_ending(tmp_path: Path) -> None:
+    """
+    Its last line cannot be written; its peers are told of the end all the same.
+    """
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with open("/dev/full", "r+b", buffering=0) as full:  # noqa: ASYNC230, PTH123  no file at all
+        run = Build("a" * 64, SPEC, directory=directory, output=BuildOutput(full, limit_bytes=1000))
+        ended: list[State] = []
+        run.add_user("a", ended.append)
+        run.end(Exit(137, "OOMKilled"))  # today: StorageFull, and `state` stays None for ever
+
+    assert [137] == [state.exit_code for state in ended]
+
+
+async def test_whoever_reads_a_removed_build_is_not_kept_by_the_others(tmp_path: Path) -> None:
+    """
+    Its container is gone; the run goes on for another peer, and nobody reads it for this one.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        first, second = await it.started(), await it.started()
+        reader = group.create_task(said(second))
+        await asyncio.sleep(0.01)
+        await second.remove()
+        async with asyncio.timeout(0.2):
+            await asyncio.wait([reader])  # today: until `first` ends
+        await it.finish(first)
+
+
+async def test_the_probe_that_waits_is_told_the_compilers_words_alone(tmp_path: Path) -> None:
+    """
+    There is no line of ours in its answer, as there is none when it comes from the cache.
+    """
+    async with scene(tmp_path, maxParallel=1) as it:
+        first, probe = await it.started(b"1"), await it.started(None)
+        await it.finish(first)
+        await it.cluster.until_asked("POST", "pods", times=2)
+        await it.finish(probe)
+        assert SAID == await said(probe)
+
+
+async def test_what_is_kept_does_not_say_that_it_waits(tmp_path: Path) -> None:
+    """
+    It waited for its turn; whoever gets its log from the cache does not.
+    """
+    async with scene(tmp_path, maxParallel=1) as it:
+        first, second = await it.started(b"1"), await it.started(b"2")
+        await it.finish(first)
+        await it.cluster.until_asked("POST", "pods", times=2)
+        await it.finish(second)
+        again = await it.create(b"2")
+        await again.start()
+        assert not any(b"waits for its turn" in line for _, line in await said(again))
+
+
+async def test_at_the_end_of_the_program_all_files_are_given_back(tmp_path: Path) -> None:
+    """
+    Also those of runs that are over, whose containers have not been removed.
+    """
+    async with scene(tmp_path) as it:
+        build = await it.done()
+        run = build._run  # noqa: SLF001  what it has open is nobody's to see
+        assert run is not None
+        it.runs.close()
+        assert run.output._file.closed  # noqa: SLF001  see above
+
+
+async def test_a_second_removal_does_not_return_before_the_pod_is_gone(tmp_path: Path) -> None:
+    """
+    Stop, and remove while the stop is under way: the second cancel leaves the shielded delete.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        build = await it.started()
+        await it.cluster.until_asked("POST", "pods")
+        word = asyncio.Event()
+        name = f"pods/{build.summary().kubernetes_name}"
+
+        it.cluster.script("DELETE", name, after(word, always(lambda: answer({}))))
+        stop = group.create_task(build.stop())
+        await it.cluster.until_asked("DELETE", name)
+        removal = group.create_task(build.remove())
+        await asyncio.sleep(0.05)
+        over = removal.done()
+        word.set()
+        await stop
+        await removal
+        it.cluster.objects.pop(name, None)
+        await asyncio.sleep(0.05)
+        assert not over
+
+
+def test_a_command_that_failed_is_nothing_that_keeps_the_helper_from_starting() -> None:
+    """
+    `_failed_init` takes any other container for an init one.
+    """
+    states = {BUILD: done(1), HELPER: {"waiting": {"reason": "ContainerCreating"}}}
+    statuses = [{"name": name, "image": "i", "state": state} for name, state in states.items()]
+    assert pod_status.start_obstacle({"status": {"containerStatuses": statuses}}, HELPER) is None
+
+
+async def test_a_build_that_ran_is_not_a_failed_start(tmp_path: Path) -> None:
+    """
+    The helper has told its exit code; the Pod's status with both ends is seen at the same time.
+    """
+    async with pod_scene(tmp_path, told(done(1), done(0))) as it:
+        it.run.tell_running()
+        it.run.take_exit(1)
+        assert (1, "") == await it.carry_out()
+
+
+async def test_a_builder_image_that_is_pinned_anew_is_another_build(tmp_path: Path) -> None:
+    """
+    It counts by the name under which it is pulled, not by the peer's.
+    """
+    keys = set()
+    for digit in "ab":
+        images = {"rewrite": {SPEC.image: f"{SPEC.image}@sha256:{digit * 64}"}}
+        settings = Settings.model_validate({"data_dir": tmp_path / digit, "images": images})
+        async with composed(tmp_path, settings) as (services, cluster):
+            it = Scene(services, cluster)
+            await it.finish(await it.started())
+            await asyncio.sleep(0.05)
+            keys |= {each.name for each in (tmp_path / digit / "builds").iterdir()} - {".aside"}
+            for build in it.made:
+                await build.remove()
+
+    assert 2 == len(keys)
+
+
+async def test_limits_that_change_meanwhile_are_those_of_later_builds(tmp_path: Path) -> None:
+    """
+    One that is under way may make as much as when it began.
+    """
+    async with scene(tmp_path) as it:
+        build = await it.started()
+        it.runs.limits = BuildLimits(output_bytes=1, result_bytes=1)
+        await it.finish(build)
+        assert (package(), SAID) == (await result(build), await said(build))
+
+        later = await it.started(b"package other")
+        with pytest.raises(InvalidArgument, match="the body is larger than 1 bytes"):
+            await it.finish(later)

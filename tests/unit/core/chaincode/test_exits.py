@@ -1,0 +1,301 @@
+"""What is kept of a chaincode's end, as a watch against a double of the API server tells of it."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
+from peitho.core.chaincode import exits
+from peitho.core.chaincode.exits import Endings
+from peitho.core.tasks import BackgroundTasks
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.kubernetes_double import ApiServer, Manifest, always, answer, refusal, watch
+from tests.support.kubernetes_double import after as later
+
+ID = "a" * 64
+NAME = "dev-peer0-mycc-1.0"
+AT = "2026-01-02T03:04:05Z"
+RUNNING = {"running": {"startedAt": AT}}
+ENDED = {
+    "terminated": {
+        "exitCode": 3,
+        "reason": "OOMKilled",
+        "startedAt": AT,
+        "finishedAt": AT,
+        "message": "first\nlast words\n",
+    }
+}
+CLEAN = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": AT}}
+END = Exit(3, "OOMKilled", AT, "first\nlast words")
+
+
+def record(container_id: str = ID) -> Manifest:
+    """The Secret of a container, as the cluster has it."""
+    spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
+    found = records.chaincode_record(
+        instance="mine", container_id=container_id, name=NAME, spec=spec, token="", created=AT
+    )
+    found["metadata"] |= {"uid": f"uid-{container_id[0]}"}
+    return found
+
+
+PATH = f"secrets/{record()['metadata']['name']}"
+
+
+def told(version: int, state: Manifest, event: str = "MODIFIED", **more: Any) -> Manifest:
+    """News of the container's Pod."""
+    metadata = {
+        "name": "p",
+        "labels": records.labels("mine", records.CHAINCODE, ID),
+        "annotations": {records.ID: ID, records.NAME: NAME},
+        "resourceVersion": str(version),
+        "ownerReferences": [{"kind": "Job", "name": "cc-mycc-aaaaaaaa", "uid": "uid-job"}],
+    }
+    statuses = [{"name": records.CHAINCODE, "state": state}]
+    body = {"metadata": metadata | more, "status": {"containerStatuses": statuses}}
+    return {"type": event, "object": body}
+
+
+def is_at(sighting: Sighting, version: str) -> bool | None:
+    """Whether a Pod was told of at a version; None while it was not."""
+    pod = sighting.pod
+    return (pod is not None and pod["metadata"]["resourceVersion"] == version) or None
+
+
+async def after(tmp_path: Path, server: ApiServer, *news: Manifest) -> ApiServer:
+    """The cluster, after all of the news were told, and all that they led to was done."""
+    server.script("WATCH", "pods", watch(*news, stay=True))
+    for _ in news:
+        server.script("POST", "events", always(lambda: answer({}, status=201)))
+    last = news[-1]["object"]["metadata"]
+    async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
+        cache = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
+        Endings(kubernetes, cache, tasks=BackgroundTasks(group))
+        task = group.create_task(cache.run(), name="pod watch")
+        key = last["labels"][records.CONTAINER]
+        await cache.until(key, lambda seen: is_at(seen, last["resourceVersion"]))
+        task.cancel()
+    return server
+
+
+def noted(server: ApiServer) -> Exit | None:
+    """The end that is on the container's record."""
+    return records.noted_exit(server.objects[PATH])
+
+
+def events(server: ApiServer) -> list[Manifest]:
+    """The Events that were made."""
+    return [
+        json.loads(body)
+        for method, kind, _, body in server.requests
+        if (method, kind) == ("POST", "events")
+    ]
+
+
+class TestAnEnd:
+    async def test_it_is_on_the_record_and_an_event(self, tmp_path: Path) -> None:
+        """
+        Code, reason, time and last words; the Event is of the Job, and the log has its name.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            with structlog.testing.capture_logs() as logs:
+                await after(tmp_path, server, told(1, RUNNING), told(2, ENDED))
+
+        assert END == noted(server)
+        (event,) = events(server)
+        assert ("ChaincodeEnded", "Warning") == (event["reason"], event["type"])
+        assert "The chaincode ended with exit code 3: OOMKilled" == event["message"]
+        about = event["involvedObject"]
+        assert ("Job", "cc-mycc-aaaaaaaa", "uid-job", "ns") == tuple(
+            about[key] for key in ("kind", "name", "uid", "namespace")
+        )
+        assert [("chaincode ended", NAME, 3, "OOMKilled")] == [
+            (each["event"], each["name"], each["exit_code"], each["reason"]) for each in logs
+        ]
+
+    async def test_what_the_process_said_is_on_its_record_alone(self, tmp_path: Path) -> None:
+        """
+        A chaincode may say a secret: neither the Event nor the log has it.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            with structlog.testing.capture_logs() as logs:
+                await after(tmp_path, server, told(1, ENDED))
+
+        assert "last words" not in json.dumps(events(server)) + repr(logs)
+
+    async def test_it_is_noted_once(self, tmp_path: Path) -> None:
+        """
+        However often its Pod is told of.
+        """
+        news = [told(1, ENDED), told(2, ENDED), told(3, ENDED), told(4, ENDED, "DELETED")]
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            await after(tmp_path, server, *news)
+
+        assert END == noted(server)
+        assert (1, 1) == (server.count("PATCH", PATH), len(events(server)))
+
+    async def test_a_removal_after_it_is_no_second_end(self, tmp_path: Path) -> None:
+        """
+        With the record goes the Pod, and the end was told before.
+        """
+        gone = asyncio.Event()
+        news = (told(1, ENDED), told(2, ENDED, "DELETED"))
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            server.script("WATCH", "pods", watch(news[0]), later(gone, watch(news[1], stay=True)))
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(after(tmp_path, server, *news))
+                await server.until_asked("POST", "events")
+                del server.objects[PATH]
+                gone.set()
+            await task
+
+        assert 1 == len(events(server))
+
+    async def test_one_that_an_earlier_run_noted_stays_as_it_is(self, tmp_path: Path) -> None:
+        """
+        The Pod is told of anew at each start.
+        """
+        earlier = Exit(7, "earlier", AT)
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            note = records.exit_note(earlier, finished_at=AT)
+            server.objects[PATH]["metadata"]["annotations"][records.EXIT] = note
+            await after(tmp_path, server, told(1, ENDED))
+
+        assert earlier == noted(server)
+        assert [] == events(server)
+
+    async def test_a_pod_that_vanished_was_killed(self, tmp_path: Path) -> None:
+        """
+        Then the time is that of the news.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            await after(tmp_path, server, told(1, RUNNING), told(2, RUNNING, "DELETED"))
+
+        end = noted(server)
+        assert end is not None
+        assert (137, "the Pod was deleted") == (end.code, end.reason)
+        assert end.finished_at > AT
+
+    async def test_one_by_its_own_will_is_no_warning(self, tmp_path: Path) -> None:
+        """
+        Exit code 0.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            await after(tmp_path, server, told(1, CLEAN))
+
+        assert [("Normal", "The chaincode ended with exit code 0")] == [
+            (each["type"], each["message"]) for each in events(server)
+        ]
+
+    async def test_a_pod_without_a_job_has_no_event(self, tmp_path: Path) -> None:
+        """
+        There is nothing to tell it on.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            await after(tmp_path, server, told(1, ENDED, ownerReferences=[]))
+
+        assert END == noted(server)
+        assert [] == events(server)
+
+
+class TestNobodysEnd:
+    async def test_a_new_container_of_the_name_is_left_alone(self, tmp_path: Path) -> None:
+        """
+        The end is the earlier one's, whose Job still gets its Event.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record("b" * 64)
+            await after(tmp_path, server, told(1, ENDED))
+
+        assert noted(server) is None
+        assert (0, 1) == (server.count("PATCH", PATH), len(events(server)))
+
+    async def test_a_container_that_was_removed_meanwhile_is_let_be(self, tmp_path: Path) -> None:
+        """
+        Another has its name by now, says the API server: it is not asked again.
+        """
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            server.script("PATCH", PATH, always(lambda: refusal(409, "Conflict", "uid")))
+            await after(tmp_path, server, told(1, ENDED))
+
+        assert (1, 0) == (server.count("PATCH", PATH), len(events(server)))
+
+    async def test_a_build_has_no_record_of_its_end(self, tmp_path: Path) -> None:
+        """
+        Nor a Pod that is still running.
+        """
+        build = told(2, ENDED, labels=records.labels("mine", records.BUILD, "b" * 64))
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            await after(tmp_path, server, told(1, RUNNING), build)
+
+        assert noted(server) is None
+        assert {("GET", "pods"), ("WATCH", "pods")} == {each[:2] for each in server.requests}
+
+
+AWAY = {
+    "hangs up": watch(dies=True),
+    "is overloaded": always(lambda: refusal(429, "TooManyRequests", "try again later")),
+    "has lost its store": always(lambda: refusal(500, "InternalError", "etcdserver: no leader")),
+    "shuts down": always(lambda: refusal(503, "ServiceUnavailable", "shutting down")),
+}
+
+
+@pytest.mark.parametrize("away", AWAY)
+class TestAnApiServerThat:
+    @pytest.mark.parametrize("method", ["GET", "PATCH"])
+    async def test_is_asked_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, away: str
+    ) -> None:
+        """
+        Until it is back; the end is then noted and told, once.
+        """
+        monkeypatch.setattr(exits, "_PAUSE_SECONDS", 0.01)
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            server.script(method, PATH, AWAY[away], AWAY[away])
+            await after(tmp_path, server, told(1, ENDED))
+
+        assert END == noted(server)
+        assert (3, 1) == (server.count(method, PATH), len(events(server)))
+
+    async def test_is_told_the_event_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
+    ) -> None:
+        """
+        Though the end is on the record by then.
+        """
+        monkeypatch.setattr(exits, "_PAUSE_SECONDS", 0.01)
+        async with ApiServer.start() as server:
+            server.objects[PATH] = record()
+            server.script("POST", "events", AWAY[away])
+            await after(tmp_path, server, told(1, ENDED))
+
+        assert (1, 2) == (server.count("PATCH", PATH), len(events(server)))
+
+
+async def test_an_end_is_kept_on_exactly_one_container(tmp_path: Path) -> None:
+    """
+    With the record's uid, so that the API server refuses it for another of the same name.
+    """
+    async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        server.objects[PATH] = record()
+        await exits.keep(kubernetes, record(), END)
+
+    assert "uid-a" == json.loads(server.requests[-1][3])["metadata"]["uid"]
+    assert END == noted(server)

@@ -1,0 +1,109 @@
+"""A chaincode's first moments, as a double of the API server tells of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.chaincode.process import ChaincodeProcess
+from peitho.core.chaincode.settling import Settling
+from peitho.errors import StartFailed
+from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.kubernetes_double import ApiServer, Manifest, after, watch
+
+ID = "a" * 64
+AT = "2026-01-02T03:04:05Z"
+RUNNING = {"running": {"startedAt": AT}}
+SAID = "\n".join([*(f"line {n}" for n in range(30)), " last "])
+ENDED = {
+    "terminated": {
+        "exitCode": 3,
+        "reason": "OOMKilled",
+        "startedAt": AT,
+        "finishedAt": AT,
+        "message": SAID,
+    }
+}
+
+
+def told(version: int, state: Manifest) -> Manifest:
+    """News of the container's Pod."""
+    labels = records.labels("mine", records.CHAINCODE, ID)
+    metadata = {"name": "p", "labels": labels, "resourceVersion": str(version)}
+    statuses = [{"name": records.CHAINCODE, "state": state}]
+    return {
+        "type": "MODIFIED",
+        "object": {"metadata": metadata, "status": {"containerStatuses": statuses}},
+    }
+
+
+@asynccontextmanager
+async def running(tmp_path: Path, *, end: asyncio.Event) -> AsyncIterator[ChaincodeProcess]:
+    """A process that runs, and ends at a word."""
+    spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
+    record = records.chaincode_record(
+        instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
+    )
+    async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        ended = after(end, watch(told(2, ENDED), stay=True))
+        server.script("WATCH", "pods", watch(told(1, RUNNING)), ended)
+        async with asyncio.TaskGroup() as group:
+            cache = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
+            watching = group.create_task(cache.run())
+            found = ChaincodeProcess(kubernetes, cache, record)
+            await cache.until(found.key, lambda seen: bool(seen.pod) or None)
+            async with asyncio.timeout(10):
+                yield found
+            watching.cancel()
+
+
+async def test_one_that_ends_fails_its_start_and_tells_why(tmp_path: Path) -> None:
+    """
+    In one line: the code, the reason, and the last lines that it said.
+    """
+    end = asyncio.Event()
+    async with running(tmp_path, end=end) as process:
+        end.set()
+        with pytest.raises(StartFailed) as raised:
+            await Settling().watch(process, seconds=30)
+
+    message = str(raised.value)
+    assert message.startswith("container exited with 3 (OOMKilled) at its start; its last lines: ")
+    assert message.endswith("line 28 | line 29 | last")
+    assert 20 == message.count("|") + 1
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+async def test_one_that_lives_is_started(tmp_path: Path, seconds: float) -> None:
+    """
+    Once it has lived for the time that was asked for.
+    """
+    async with running(tmp_path, end=asyncio.Event()) as process:
+        await Settling().watch(process, seconds=seconds)
+
+
+async def test_one_that_is_stopped_had_been_started(tmp_path: Path) -> None:
+    """
+    Its peer wants it to end.
+    """
+    settling = Settling()
+    async with running(tmp_path, end=asyncio.Event()) as process, asyncio.TaskGroup() as group:
+        group.create_task(settling.watch(process, seconds=30))
+        await asyncio.sleep(0)
+        settling.stop(process)
+
+
+async def test_a_stop_at_another_time_is_nothing(tmp_path: Path) -> None:
+    """
+    What was stopped before is watched as any other.
+    """
+    settling, end = Settling(), asyncio.Event()
+    async with running(tmp_path, end=end) as process:
+        settling.stop(process)
+        end.set()
+        with pytest.raises(StartFailed):
+            await settling.watch(process, seconds=30)

@@ -1,0 +1,189 @@
+"""Ends that no watch told of, before a double of the API server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.chaincode import vanished
+from peitho.core.chaincode.vanished import Vanished, unseen_end
+from peitho.core.tasks import BackgroundTasks
+from peitho.formats.kubernetes import manifests, records
+from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes.records import ContainerSpec
+from tests.support.kubernetes_double import ApiServer, Manifest, always, answer, refusal
+
+ID = "a" * 64
+AT = "2026-01-02T03:04:05Z"
+OVER = [{"type": "Failed", "status": "True", "lastTransitionTime": AT}]
+END = Exit(137, "the Pod was deleted", AT)
+
+
+def record() -> Manifest:
+    """The Secret of a container, as the cluster has it."""
+    spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
+    found = records.chaincode_record(
+        instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
+    )
+    found["metadata"]["uid"] = "uid-secret"
+    return found
+
+
+def job(*, over: bool = True) -> Manifest:
+    """Its Job."""
+    metadata = {
+        "name": manifests.job_name(record()),
+        "uid": "uid-job",
+        "labels": records.labels("mine", records.CHAINCODE, ID),
+    }
+    return {"kind": "Job", "metadata": metadata, "status": {"conditions": OVER if over else []}}
+
+
+def pod() -> Manifest:
+    """Its Pod."""
+    labels = records.labels("mine", records.CHAINCODE, ID)
+    return {"metadata": {"name": "p", "labels": labels, "resourceVersion": "1"}, "status": {}}
+
+
+SECRET = f"secrets/{record()['metadata']['name']}"
+JOB = f"jobs/{job()['metadata']['name']}"
+
+
+def noted(server: ApiServer) -> Exit | None:
+    """The end that is on the record."""
+    return records.noted_exit(server.objects[SECRET])
+
+
+@asynccontextmanager
+async def looking(tmp_path: Path, server: ApiServer) -> AsyncIterator[None]:
+    """Peitho, which has just been started and lists what there is."""
+    async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
+        tasks = BackgroundTasks(group)
+        watch = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
+        Vanished(kubernetes, watch, instance="mine", tasks=tasks)
+        tasks.run(watch.run(), name="pod watch")
+        yield
+        tasks.cancel()
+
+
+async def test_a_pod_that_went_meanwhile_has_an_end(tmp_path: Path) -> None:
+    """
+    On its record, with the time of its Job, and as an Event; though nobody waits for it.
+    """
+    async with ApiServer.start() as server:
+        server.objects |= {SECRET: record(), JOB: job()}
+        server.script("POST", "events", always(lambda: answer({}, status=201)))
+        async with looking(tmp_path, server):
+            await server.until_asked("POST", "events")
+
+    assert END == noted(server)
+    (event,) = [json.loads(body) for _, kind, _, body in server.requests if kind == "events"]
+    assert ("ChaincodeEnded", "uid-job") == (event["reason"], event["involvedObject"]["uid"])
+
+
+async def test_a_job_that_is_not_over_yet_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The cluster may take a moment to see that its Pod has gone.
+    """
+    monkeypatch.setattr(vanished, "_LOOK_SECONDS", 0.01)
+    async with ApiServer.start() as server:
+        server.objects |= {SECRET: record(), JOB: job(over=False)}
+        async with looking(tmp_path, server):
+            await server.until_asked("GET", "jobs", times=3)
+            assert noted(server) is None
+            server.objects[JOB] = job()
+            await server.until_asked("PATCH", SECRET)
+
+    assert END == noted(server)
+
+
+@pytest.mark.parametrize("there", ["job", "pod", "end"])
+async def test_what_has_another_end_is_left_alone(tmp_path: Path, there: str) -> None:
+    """
+    It was never started, its Pod tells by itself, or the end is known.
+    """
+    objects = {SECRET: record(), JOB: job(), "pods/p": pod()}
+    if there == "job":
+        objects = {SECRET: record()}
+    if there == "end":
+        objects = {SECRET: record(), JOB: job()}
+        annotations = objects[SECRET]["metadata"]["annotations"]
+        annotations[records.EXIT] = records.exit_note(Exit(3), finished_at=AT)
+    async with ApiServer.start() as server:
+        server.objects |= objects
+        async with looking(tmp_path, server):
+            await server.until_asked("GET", "secrets")
+
+    assert 0 == server.count("PATCH", SECRET)
+
+
+async def test_an_api_server_that_cannot_be_reached_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    After a while, for the list of the Pods was the last that told of anything.
+    """
+    monkeypatch.setattr(vanished, "_AGAIN_SECONDS", 0.01)
+    async with ApiServer.start() as server:
+        server.objects |= {SECRET: record(), JOB: job()}
+        server.script("GET", "jobs", always(lambda: refusal(503, "", "stopping")))
+        async with looking(tmp_path, server):
+            await server.until_asked("PATCH", SECRET)
+
+    assert END == noted(server)
+
+
+@pytest.mark.parametrize(
+    ("job_", "pods", "expected"),
+    [
+        (job(), [], END),
+        (None, [], Exit(137, "the Pod was deleted")),
+        (job(over=False), [], None),
+        (job(), [pod()], None),
+        (None, [pod()], None),
+    ],
+    ids=["over", "gone", "not over", "over, with a Pod", "gone, with a Pod"],
+)
+async def test_an_end_is_that_of_a_job_that_is_over_and_has_no_pod(
+    tmp_path: Path, job_: Manifest | None, pods: list[Manifest], expected: Exit | None
+) -> None:
+    """
+    The API server is asked: a watch may be silent and not know of the Pod yet.
+    """
+    async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        server.objects |= {f"pods/{each['metadata']['name']}": each for each in pods}
+
+        assert expected == await unseen_end(kubernetes, job_, record())
+
+
+async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A record that is damaged, and one that may not be changed.
+    """
+    monkeypatch.setattr(vanished, "_LOOK_SECONDS", 0.01)
+    damaged, forbidden = record(), record()
+    damaged["metadata"]["name"], forbidden["metadata"]["name"] = "cc-a", "cc-b"
+    damaged["metadata"]["annotations"][records.EXIT] = "{"
+    forbidden["metadata"]["annotations"][records.ID] = "b" * 64
+    other = job()
+    other["metadata"] = other["metadata"] | {"name": manifests.job_name(forbidden)}
+    async with ApiServer.start() as server:
+        server.objects |= {"secrets/cc-a": damaged, "secrets/cc-b": forbidden}
+        server.objects |= {f"jobs/{other['metadata']['name']}": other}
+        server.objects |= {SECRET: record(), JOB: job()}
+        server.script("POST", "events", always(lambda: answer({}, status=201)))
+        server.script("PATCH", "secrets/cc-b", always(lambda: refusal(403, "Forbidden", "no")))
+        async with looking(tmp_path, server):
+            await server.until_asked("PATCH", SECRET)
+            await server.until_asked("GET", "jobs", times=2)
+
+        assert END == noted(server)
+        assert 1 == server.count("PATCH", "secrets/cc-b")

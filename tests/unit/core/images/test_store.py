@@ -1,0 +1,400 @@
+import asyncio
+import hashlib
+import tarfile
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from peitho.clients.disk.storage import Storage
+from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.formats.tar import ArchiveLimits
+from tests.support.archives import archive_bytes, directory, file, symlink
+from tests.support.contexts import DOCKERFILE, chunks, context, package
+
+NAME = "net-peer0.org1-mycc_1-0be83049"
+
+
+@pytest.fixture
+def provenance() -> ResultArchitectures:
+    """Of builds of this run: none yet."""
+    return ResultArchitectures()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """A data directory."""
+    return Storage.open(tmp_path / "data")
+
+
+@pytest.fixture
+def images(storage: Storage, provenance: ResultArchitectures) -> ImageStore:
+    """The images of a data directory that has none."""
+    return ImageStore(storage, provenance, limits=ArchiveLimits(entries=50, total_bytes=10_000_000))
+
+
+async def test_an_image_is_put_together_from_a_context(
+    images: ImageStore, storage: Storage
+) -> None:
+    """
+    Runtime, layer, labels and variables are what the Dockerfile says.
+    """
+    built = await images.build(NAME, chunks(context()))
+
+    image = built.image
+    assert images.get(NAME) == image
+    assert "hyperledger/fabric-baseos:2.5" == image.runtime
+    assert ("/usr/local/bin", ("chaincode",)) == (image.directory, image.entries)
+    assert "GOLANG" == image.labels["org.hyperledger.fabric.chaincode.type"]
+    assert {"CORE_CHAINCODE_BUILDLEVEL": "2.5.16"} == image.env
+    assert "binpackage.tar" == built.recipe.add_source
+    blob = storage.blob(image.layer)
+    assert blob is not None
+    assert image.layer_bytes == blob.stat().st_size
+    with tarfile.open(blob) as layer:
+        assert "usr/local/bin/chaincode" in layer.getnames()
+
+
+async def test_nothing_in_flight_is_left(images: ImageStore, tmp_path: Path) -> None:
+    """
+    Neither after a build that succeeded nor after one that failed.
+    """
+    await images.build(NAME, chunks(context()))
+    with pytest.raises(InvalidArgument):
+        await images.build(NAME, chunks(context("FROM scratch")))
+
+    assert [] == list((tmp_path / "data/spool").iterdir())
+
+
+async def test_equal_packages_are_one_layer(images: ImageStore) -> None:
+    """
+    Whatever the time, the owner and the order of entries.
+    """
+    first = [directory("."), file("./a", b"a"), file("./b", b"b", mode=0o755)]
+    second = [file("b", b"b", mode=0o755), directory("./"), file("a", b"a")]
+    for info, _ in second:
+        info.mtime, info.uid, info.uname = 1_700_000_000, 500, "chaincode"
+
+    one = await images.build("one", chunks(context(binpackage=archive_bytes(first))))
+    other = await images.build("other", chunks(context(binpackage=archive_bytes(second))))
+    third = await images.build("third", chunks(context(binpackage=package(b"else"))))
+
+    assert one.image.layer == other.image.layer
+    assert one.image.id == other.image.id
+    assert one.image.layer != third.image.layer
+
+
+async def test_the_architecture_is_that_of_the_build(
+    images: ImageStore, provenance: ResultArchitectures
+) -> None:
+    """
+    The result that a build gave is known again; one from elsewhere is not.
+    """
+    provenance.remember(hashlib.sha256(package(b"ours")).hexdigest(), "arm64")
+
+    ours = await images.build("ours", chunks(context(binpackage=package(b"ours"))))
+    other = await images.build("other", chunks(context(binpackage=package(b"other"))))
+
+    assert ("arm64", "") == (ours.image.architecture, other.image.architecture)
+
+
+CUT = context()[:-200]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not a whole tar archive"),
+        (b"hello", "not a whole tar archive"),
+        (CUT, "not a whole tar archive"),
+        (archive_bytes([file("binpackage.tar")]), "Cannot locate specified Dockerfile: Dockerfile"),
+        (archive_bytes([file("Dockerfile", b"\xff")]), "not a whole tar archive"),
+        (archive_bytes([file("Dockerfile", DOCKERFILE.encode())]), "binpackage.tar is not in the"),
+        (
+            archive_bytes(
+                [file("Dockerfile", DOCKERFILE.encode()), symlink("binpackage.tar", "x")]
+            ),
+            "binpackage.tar is not in the",
+        ),
+        (context(f"{DOCKERFILE}\nRUN id"), "Dockerfile line 6: `RUN id`"),
+        (context(binpackage=b"no tar"), "not a whole tar archive"),
+        (context(binpackage=archive_bytes([file("../evil")])), "'../evil' leaves the target"),
+        (
+            context(binpackage=archive_bytes([file(f"f{n}", b"") for n in range(51)])),
+            "more than 50 entries",
+        ),
+    ],
+    ids=[
+        "empty",
+        "no archive",
+        "cut",
+        "no Dockerfile",
+        "binary Dockerfile",
+        "nothing to add",
+        "a link to add",
+        "another shape",
+        "no archive to add",
+        "hostile package",
+        "many files",
+    ],
+)
+async def test_a_bad_context_is_refused_with_its_reason(
+    images: ImageStore, body: bytes, message: str
+) -> None:
+    """
+    No image of that name is left.
+    """
+    with pytest.raises(InvalidArgument, match=message):
+        await images.build(NAME, chunks(body))
+
+    assert [] == images.list()
+
+
+async def test_a_bad_name_is_refused(images: ImageStore) -> None:
+    """
+    In Docker's words.
+    """
+    with pytest.raises(InvalidArgument, match="invalid reference format"):
+        await images.build("Bad Name", chunks(context()))
+
+
+async def test_a_context_past_the_limit_is_refused(storage: Storage) -> None:
+    """
+    Its bytes are counted as they come.
+    """
+    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits(total_bytes=100))
+
+    with pytest.raises(InvalidArgument, match="the body is larger than 100 bytes"):
+        await images.build(NAME, chunks(context()))
+
+
+async def test_limits_that_change_meanwhile_are_those_of_later_builds(images: ImageStore) -> None:
+    """
+    One that is under way ends as it began.
+    """
+
+    async def body() -> AsyncIterator[bytes]:
+        yield context()[:100]
+        images.limits = ArchiveLimits(total_bytes=1)
+        yield context()[100:]
+
+    assert NAME == (await images.build(NAME, body())).image.name
+    with pytest.raises(InvalidArgument, match="the body is larger than 1 bytes"):
+        await images.build(NAME, chunks(context()))
+
+
+async def test_an_image_is_found_by_name_tag_and_id(images: ImageStore) -> None:
+    """
+    `latest` may be left out, and other tags are other images.
+    """
+    latest = (await images.build("mycc:latest", chunks(context()))).image
+    tagged = (await images.build("mycc:2", chunks(context(binpackage=package(b"2"))))).image
+
+    assert latest == images.get("mycc") == images.get("mycc:latest") == images.get(latest.id)
+    assert tagged == images.get("mycc:2")
+    assert {"mycc", "mycc:2"} == {image.name for image in images.list()}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("mycc", "mycc:latest"),
+        ("x.io:5000/mycc", "x.io:5000/mycc:latest"),
+        ("mycc:1", "mycc:1"),
+        ("sha256:00", "sha256:00"),
+    ],
+)
+def test_an_image_that_is_not_there_is_told_as_peers_match_it(
+    images: ImageStore, name: str, shown: str
+) -> None:
+    """
+    With `latest` where there is no tag, as dockerd answers.
+    """
+    with pytest.raises(NotFound, match=f"^No such image: {shown}$"):
+        images.get(name)
+
+
+async def test_a_rebuilt_image_takes_the_place_of_the_earlier(images: ImageStore) -> None:
+    """
+    A name has one image.
+    """
+    await images.build(NAME, chunks(context()))
+    second = await images.build(NAME, chunks(context(binpackage=package(b"second"))))
+
+    assert [second.image] == images.list()
+
+
+async def test_a_shared_layer_stays_until_its_last_image_goes(
+    images: ImageStore, storage: Storage
+) -> None:
+    """
+    A second peer's image is not broken by the removal of the first's.
+    """
+    layer = (await images.build("one", chunks(context()))).image.layer
+    await images.build("two", chunks(context()))
+
+    await images.remove("one")
+    assert storage.blob(layer) is not None
+    await images.remove("two:latest")
+
+    assert storage.blob(layer) is None
+    with pytest.raises(NotFound, match="No such image: one:latest"):
+        await images.remove("one")
+
+
+class Halting(Storage):
+    """A data directory where what was written may wait for a word to go on."""
+
+    halts = ""
+
+    def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
+        """Keep what is written; then halt, once."""
+        added = super().add_blob(write)
+        self._wait("layer")
+        return added
+
+    def save_image(self, name: str, record: bytes) -> None:
+        """Keep a record; then halt, once."""
+        super().save_image(name, record)
+        self._wait("record")
+
+    def halt(self, what: str) -> None:
+        """With the next layer or record."""
+        self.halted, self.word = threading.Event(), threading.Event()
+        self.halts = what
+
+    def _wait(self, what: str) -> None:
+        if self.halts == what:
+            self.halts = ""
+            self.halted.set()
+            assert self.word.wait(10)
+
+
+async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_again(
+    tmp_path: Path,
+) -> None:
+    """
+    It was the layer of an equal image, which went in that moment.
+    """
+    Storage.open(tmp_path)
+    storage = Halting(tmp_path)
+    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    await images.build("one", chunks(context()))
+    storage.halt("layer")
+
+    async with asyncio.TaskGroup() as group:
+        building = group.create_task(images.build("two", chunks(context())))
+        await asyncio.to_thread(storage.halted.wait)
+        await images.remove("one")
+        storage.word.set()
+
+    assert [building.result().image] == images.list()
+    assert storage.blob(building.result().image.layer) is not None
+
+
+async def test_a_slow_disk_keeps_only_those_waiting_who_need_it(tmp_path: Path) -> None:
+    """
+    An image goes when the record of another is written, and all else goes on meanwhile.
+    """
+    Storage.open(tmp_path)
+    storage = Halting(tmp_path)
+    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    removed = (await images.build("removed", chunks(context()))).image
+    forgotten = (await images.build("forgotten", chunks(context()))).image
+    storage.halt("record")
+
+    async with asyncio.TaskGroup() as group:
+        building = group.create_task(images.build("new", chunks(context())))
+        await asyncio.to_thread(storage.halted.wait)
+        removal = group.create_task(images.remove("removed"))
+        group.create_task(images.forget(forgotten))
+        await asyncio.sleep(0.02)
+        storage.word.set()
+
+    assert removed == removal.result()
+    assert [building.result().image] == images.list()
+
+
+async def test_an_image_that_was_built_anew_is_not_forgotten_for_the_earlier(
+    images: ImageStore,
+) -> None:
+    """
+    It may not be elsewhere yet.
+    """
+    first = (await images.build(NAME, chunks(context()))).image
+    second = (await images.build(NAME, chunks(context()))).image
+
+    await images.forget(first)
+    assert [second] == images.list()
+
+    await images.forget(second)
+    await images.forget(second)
+    assert [] == images.list()
+
+
+async def test_images_are_there_after_a_restart(images: ImageStore, storage: Storage) -> None:
+    """
+    The store is data, not a cache: a peer remembers for its life that it has built.
+    """
+    image = (await images.build(NAME, chunks(context()))).image
+
+    assert [image] == ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits()).list()
+
+
+def test_a_damaged_record_is_told(images: ImageStore, storage: Storage) -> None:
+    """
+    Not taken for an image that was never there.
+    """
+    storage.save_image("mycc", b"{")
+
+    with pytest.raises(PeithoError, match="damaged"):
+        images.get("mycc")
+
+
+def test_where_results_were_made_is_forgotten_one_day() -> None:
+    """
+    The oldest first; a run that lasts does not grow.
+    """
+    provenance = ResultArchitectures()
+    for number in range(1001):
+        provenance.remember(str(number), "amd64")
+
+    assert ("", "amd64") == (provenance.architecture("0"), provenance.architecture("1"))
+
+
+async def test_an_unused_bomb_in_a_context_is_refused(tmp_path: Path) -> None:
+    """
+    What no ADD names counts as well.
+    """
+    images = ImageStore(
+        Storage.open(tmp_path), ResultArchitectures(), limits=ArchiveLimits(total_bytes=1_000_000)
+    )
+
+    with pytest.raises(InvalidArgument):
+        await images.build("a", chunks(context(DOCKERFILE, file("junk", bytes(50_000_000)))))
+
+
+async def test_a_context_cut_in_its_gzip_header_is_no_archive(tmp_path: Path) -> None:
+    """
+    Three bytes of gzip are refused like any other cut.
+    """
+    images = ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=ArchiveLimits())
+
+    with pytest.raises(InvalidArgument):
+        await images.build("a", chunks(context()[:3]))
+
+
+async def test_an_image_put_anew_drops_its_earlier_layer(tmp_path: Path) -> None:
+    """
+    What no image has any more is not kept.
+    """
+    storage = Storage.open(tmp_path)
+    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    first = (await images.build("a", chunks(context()))).image.layer
+
+    await images.build("a", chunks(context(binpackage=package(b"other"))))
+
+    assert storage.blob(first) is None

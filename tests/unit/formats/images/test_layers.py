@@ -1,0 +1,147 @@
+import io
+import random
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from peitho.errors import InvalidArgument
+from peitho.formats import tar
+from peitho.formats.images import layers
+from peitho.formats.tar import ArchiveLimits
+from tests.support.archives import Member, archive, directory, file, hardlink, symlink
+
+LIMITS = ArchiveLimits()
+
+
+def layer_of(*members: Member, where: str = "/usr/local/bin") -> bytes:
+    """The layer that `ADD` of an archive of these makes."""
+    layer = io.BytesIO()
+    layers.write(archive(*members), layer, directory=where, limits=LIMITS)
+    return layer.getvalue()
+
+
+def members_of(layer: bytes) -> list[tarfile.TarInfo]:
+    """The entries of a layer."""
+    with tarfile.open(fileobj=io.BytesIO(layer)) as packed:
+        return packed.getmembers()
+
+
+def owned(member: Member, user: int) -> Member:
+    """The same entry, of another owner and time."""
+    member[0].uid = member[0].gid = user
+    member[0].uname = f"user{user}"
+    member[0].mtime = user * 1000
+    return member
+
+
+def test_a_layer_has_the_archive_at_its_directory_with_all_parents() -> None:
+    """
+    The parents come first, then the entries in order.
+    """
+    layer = layer_of(directory("."), file("./chaincode", b"elf", mode=0o755))
+
+    assert [
+        ("usr", 0o755),
+        ("usr/local", 0o755),
+        ("usr/local/bin", 0o755),
+        ("usr/local/bin/chaincode", 0o755),
+    ] == [(member.name, member.mode) for member in members_of(layer)]
+
+
+def test_a_layer_is_the_same_whatever_time_owner_and_order() -> None:
+    """
+    Equal contents give equal bytes, and so one digest on every peer.
+    """
+
+    def members(user: int) -> list[Member]:
+        found = [
+            directory("src"),
+            file("src/a", b"a" * 700),
+            file("src/b", b"b"),
+            symlink("src/c", "b"),
+            file("src-a", b"-"),
+        ]
+        return [owned(member, user) for member in found]
+
+    first, second = members(0), members(500)
+    random.Random(3).shuffle(second)  # noqa: S311  an order, no secret
+
+    assert first != second
+    assert layer_of(*first) == layer_of(*second)
+
+
+def test_a_layer_differs_with_mode_and_content() -> None:
+    """
+    What counts for a user counts for the digest.
+    """
+    layers = {
+        layer_of(file("a", b"1")),
+        layer_of(file("a", b"2")),
+        layer_of(file("a", b"1", mode=0o755)),
+        layer_of(file("b", b"1")),
+        layer_of(file("a", b"1"), where="/opt"),
+    }
+
+    assert 5 == len(layers)
+
+
+def test_links_are_kept_relative_or_moved_with_their_target() -> None:
+    """
+    A symbolic link stays as it was; a hard link names the file where it now is.
+    """
+    layer = layer_of(file("a", b"1"), symlink("b", "a"), hardlink("c", "a"), where="/opt/x/")
+
+    assert {"opt/x/b": "a", "opt/x/c": "opt/x/a"} == {
+        member.name: member.linkname for member in members_of(layer) if member.linkname
+    }
+
+
+def test_the_last_of_two_entries_of_a_name_wins() -> None:
+    """
+    An archive may have a name twice; a layer has it once.
+    """
+    layer = layer_of(file("a", b"first"), file("./a", b"last!"), where="/opt")
+
+    with tarfile.open(fileobj=io.BytesIO(layer)) as packed:
+        content = packed.extractfile("opt/a")
+        assert content is not None
+        assert b"last!" == content.read()
+    assert ["opt", "opt/a"] == [member.name for member in members_of(layer)]
+
+
+def test_a_layer_is_unpacked_where_the_puller_puts_it(tmp_path: Path) -> None:
+    """
+    What `write` writes, `unpack` takes.
+    """
+    layer = layer_of(file("chaincode", b"elf", mode=0o755), hardlink("same", "chaincode"))
+
+    tar.unpack(io.BytesIO(layer), tmp_path, limits=LIMITS)
+
+    assert b"elf" == (tmp_path / "usr/local/bin/chaincode").read_bytes()
+    assert (tmp_path / "usr/local/bin/same").samefile(tmp_path / "usr/local/bin/chaincode")
+
+
+def test_read_files_has_absolute_paths_and_no_directories() -> None:
+    """
+    The TLS files that a peer uploads to `/`, as it names them.
+    """
+    packed = archive(
+        directory("/etc/hyperledger/fabric"),
+        file("/etc/hyperledger/fabric/client.key", b"key"),
+        file("etc/hyperledger/fabric/peer.crt", b"crt"),
+        compression="gz",
+    )
+
+    assert {
+        "/etc/hyperledger/fabric/client.key": b"key",
+        "/etc/hyperledger/fabric/peer.crt": b"crt",
+    } == tar.read_files(packed, limits=LIMITS)
+
+
+def test_read_files_stops_at_its_limit() -> None:
+    """
+    Files of a small archive are held in memory, so the limit is what counts.
+    """
+    with pytest.raises(InvalidArgument, match="more than 1000 bytes"):
+        tar.read_files(archive(file("a", bytes(1001))), limits=ArchiveLimits(total_bytes=1000))

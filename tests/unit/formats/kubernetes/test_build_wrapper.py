@@ -1,0 +1,140 @@
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peitho.formats.kubernetes import build_wrapper
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def control() -> Iterator[Path]:
+    """What `/peitho` is in a build's Pod; any user may write to it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def start(
+    control: Path, *command: str, home: str | None = "/tmp", user: int | None = None
+) -> subprocess.Popen[bytes]:
+    """The wrapper around a command, under the real shell."""
+    script = build_wrapper.WRAPPER.replace(build_wrapper.CONTROL, str(control))
+    environment = {"PATH": "/usr/bin:/bin"} | ({} if home is None else {"HOME": home})
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, "peitho", *command],
+        env=environment,
+        user=user,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def run(control: Path, *command: str, home: str | None = "/tmp", user: int | None = None) -> int:
+    """Run a command to its end, with the word to go there already; the wrapper's exit code."""
+    (control / "go").touch()
+    with start(control, *command, home=home, user=user) as process:
+        said, _ = process.communicate(timeout=20)
+    assert b"" == said
+    return process.returncode
+
+
+def test_stdout_and_stderr_are_kept_apart_byte_for_byte(control: Path) -> None:
+    """
+    What the command says is in two files, and nowhere else.
+    """
+    code = run(control, "/bin/sh", "-c", r"printf 'out\0\r\n'; printf 'err' >&2")
+
+    assert 0 == code
+    assert b"out\0\r\n" == (control / "stdout").read_bytes()
+    assert b"err" == (control / "stderr").read_bytes()
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 137, 255])
+def test_the_exit_code_is_the_commands_own(control: Path, code: int) -> None:
+    """
+    It is written down, and the wrapper ends with it.
+    """
+    assert code == run(control, "/bin/sh", "-c", f"exit {code}")
+
+    assert f"{code}\n" == (control / "exit").read_text()
+    assert (control / "started").exists()
+    assert (control / "done").exists()
+
+
+def test_a_command_that_is_not_there_is_127(control: Path) -> None:
+    """
+    The shell's own code and words, in the file of stderr.
+    """
+    assert 127 == run(control, "no-such-command")
+
+    assert "no-such-command: not found" in (control / "stderr").read_text()
+
+
+def test_a_killed_command_is_128_and_its_signal(control: Path) -> None:
+    """
+    As Docker has it.
+    """
+    assert 137 == run(control, "/bin/sh", "-c", "kill -9 $$")
+
+    assert "137\n" == (control / "exit").read_text()
+
+
+def test_the_command_is_run_unchanged(control: Path) -> None:
+    """
+    Words with spaces, quotes, dollars and stars arrive as they are.
+    """
+    words = ["a b", "'\"", "$HOME $(id) `id`", "*", "", "-n"]
+
+    run(control, sys.executable, "-c", "import sys; print(sys.argv[1:])", *words)
+
+    assert f"{words!r}\n" == (control / "stdout").read_text()
+
+
+def test_nothing_runs_before_the_word_to_go(control: Path) -> None:
+    """
+    Uploads are fetched meanwhile.
+    """
+    with start(control, "/bin/sh", "-c", f"test -e {control}/go && echo after") as process:
+        assert not (control / "started").exists()
+        (control / "go").touch()
+        assert 0 == process.wait(timeout=20)
+
+    assert "after\n" == (control / "stdout").read_text()
+
+
+HOME = ("/bin/sh", "-c", "echo ${HOME-unset}")
+
+
+def test_a_home_with_a_warm_cache_is_left_alone(control: Path) -> None:
+    """
+    A writable home may hold a compiler's cache.
+    """
+    run(control, *HOME, home=str(control))
+
+    assert f"{control}\n" == (control / "stdout").read_text()
+
+
+def test_a_home_that_is_not_there_becomes_tmp(control: Path) -> None:
+    """
+    A user that the image does not know has none.
+    """
+    run(control, *HOME, home="/no/such/home")
+
+    assert "/tmp\n" == (control / "stdout").read_text()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("home", ["/", "/root", None])
+def test_a_home_that_is_not_writable_becomes_tmp(control: Path, home: str | None) -> None:
+    """
+    For a user without a home it is `/`, and npm fails on it.
+    """
+    run(control, *HOME, home=home, user=NOBODY)
+
+    assert "/tmp\n" == (control / "stdout").read_text()

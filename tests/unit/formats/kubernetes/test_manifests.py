@@ -1,0 +1,196 @@
+import base64
+import dataclasses
+import json
+from typing import Any
+
+from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes import manifests, records
+from peitho.formats.kubernetes.manifests import PodOptions
+from tests.support.expansion import expand
+from tests.unit.formats.kubernetes.test_records import CRT, KEY, SPEC, TOKEN, record, with_files
+
+Manifest = dict[str, Any]
+
+SETTINGS = PodOptions(
+    instance="peitho",
+    peitho_image="peitho:1",
+    peitho_url="http://peitho:8081",
+    user=500,
+    users={"*javaenv*": 0, "*openshift*": None},
+    requests={},
+    limits={},
+)
+IMAGE = Image(
+    name="net-mycc",
+    runtime="hyperledger/fabric-baseos:2.5",
+    layer="sha256:" + "ab" * 32,
+    layer_bytes=1,
+    directory="/usr/local/bin",
+    entries=("chaincode",),
+    labels={},
+    env={"CORE_CHAINCODE_BUILDLEVEL": "2.5.16"},
+    architecture="arm64",
+    created="",
+)
+
+
+def job(secret: Manifest, image: Image = IMAGE, settings: PodOptions = SETTINGS) -> Manifest:
+    """The Job of a started container."""
+    return manifests.chaincode_job(secret, image, settings=settings)
+
+
+def pod_of(made: Manifest) -> Manifest:
+    """The Pod's spec in a Job."""
+    spec: Manifest = made["spec"]["template"]["spec"]
+    return spec
+
+
+class TestFiles:
+    def test_files_are_mounted_one_by_one_where_the_peer_put_them(self) -> None:
+        """
+        What the image has beside them stays visible; nobody can write to them.
+        """
+        secret = with_files(record(), {KEY: b"key", CRT: b"crt"})
+        keys = records.files_of(secret)
+
+        pod = pod_of(job(secret))
+
+        assert [
+            {"name": "files", "mountPath": path, "subPath": keys[path], "readOnly": True}
+            for path in (CRT, KEY)
+        ] == [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "files"]
+        (volume,) = [each["secret"] for each in pod["volumes"] if each["name"] == "files"]
+        assert secret["metadata"]["name"] == volume["secretName"]
+        assert set(keys.values()) == {item["key"] for item in volume["items"]}
+        assert all(item["key"] == item["path"] for item in volume["items"])
+
+    def test_without_files_there_is_no_volume_of_them(self) -> None:
+        """
+        A Secret with no items would be mounted whole, the token included.
+        """
+        assert ["layer"] == [volume["name"] for volume in pod_of(job(record()))["volumes"]]
+
+
+class TestTheJob:
+    def test_a_process_that_ends_is_not_started_again(self) -> None:
+        """
+        Neither by the kubelet nor by the Job.
+        """
+        made = job(record())
+
+        assert 0 == made["spec"]["backoffLimit"]
+        assert "Never" == pod_of(made)["restartPolicy"]
+        assert 1 == pod_of(made)["terminationGracePeriodSeconds"]
+
+    def test_a_job_belongs_to_its_secret_and_is_found_by_its_labels(self) -> None:
+        """
+        Removing the Secret removes all.
+        """
+        secret = record()
+        made = job(secret)
+
+        (owner,) = made["metadata"]["ownerReferences"]
+        assert ("v1", "Secret", secret["metadata"]["name"], "u-1") == (
+            owner["apiVersion"],
+            owner["kind"],
+            owner["name"],
+            owner["uid"],
+        )
+        assert secret["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
+
+    def test_two_launches_have_two_job_names(self) -> None:
+        """
+        A launch never meets the end of the one before.
+        """
+        secret = record()
+        first = manifests.job_name(secret)
+        secret["metadata"]["annotations"]["peitho/id"] = "f" * 64
+
+        assert first != manifests.job_name(secret)
+        assert len(first) <= 57
+
+    def test_secrets_are_nowhere_but_in_the_secret(self) -> None:
+        """
+        Neither the token nor a file's content is in metadata or Job.
+        """
+        secret = with_files(record(), {KEY: b"-----BEGIN PRIVATE KEY-----"})
+
+        shown = json.dumps([secret["metadata"], job(secret)])
+
+        for hidden in (TOKEN, "PRIVATE KEY"):
+            assert hidden not in shown
+            assert base64.b64encode(hidden.encode()).decode()[:12] not in shown
+        assert TOKEN == base64.b64decode(secret["data"]["token"]).decode()
+
+    def test_the_puller_gets_its_token_from_the_secret(self) -> None:
+        """
+        It is told where, what, and with what right.
+        """
+        (puller,) = pod_of(job(record()))["initContainers"]
+        env = {each["name"]: each.get("value") or each["valueFrom"] for each in puller["env"]}
+
+        assert "peitho:1" == puller["image"]
+        assert "http://peitho:8081" == env["PEITHO_URL"]
+        assert IMAGE.layer == env["PEITHO_BLOB"]
+        assert {"name": record()["metadata"]["name"], "key": "token"} == env["PEITHO_TOKEN"][
+            "secretKeyRef"
+        ]
+        assert env["PEITHO_TARGET"] == puller["volumeMounts"][0]["mountPath"]
+
+    def test_the_process_sees_what_the_peer_wrote(self) -> None:
+        """
+        Kubernetes' expansion gives back every `$`; nothing is added to or lost from a value.
+        """
+        command = ("sh", "-c", "echo $(HOME) $$ ${X} $")
+        spec = dataclasses.replace(SPEC, command=command, entrypoint=("/e$(HOME)",))
+
+        (main,) = pod_of(job(record(spec)))["containers"]
+
+        variables = {"HOME": "expanded"}
+        assert command == tuple(expand(word, variables) for word in main["args"])
+        assert ["/e$(HOME)"] == [expand(word, variables) for word in main["command"]]
+        env = {each["name"]: expand(each["value"], variables) for each in main["env"]}
+        assert "%{color}$(HOME) $$ $" == env["CORE_CHAINCODE_LOGGING_FORMAT"]
+        assert "2.5.16" == env["CORE_CHAINCODE_BUILDLEVEL"]
+
+    def test_without_an_entrypoint_the_images_own_is_used(self) -> None:
+        """
+        Docker's Cmd is `args`, and `command` is left out.
+        """
+        (main,) = pod_of(job(record()))["containers"]
+
+        assert "command" not in main
+        assert "workingDir" not in main
+        assert IMAGE.runtime == main["image"]
+
+    def test_a_peers_variable_wins_over_the_images(self) -> None:
+        """
+        A name is there once, as Kubernetes wants it; one without a value is left out.
+        """
+        spec = dataclasses.replace(SPEC, env=("CORE_CHAINCODE_BUILDLEVEL=x", "A=1", "A=2", "B"))
+
+        (main,) = pod_of(job(record(spec)))["containers"]
+
+        assert [
+            {"name": "CORE_CHAINCODE_BUILDLEVEL", "value": "x"},
+            {"name": "A", "value": "2"},
+        ] == main["env"]
+
+    def test_node_chaincode_has_a_cache_it_can_write(self) -> None:
+        """
+        Under a user without a home npm fails on `/.npm`; the peer may say otherwise.
+        """
+        image = dataclasses.replace(IMAGE, labels={"org.hyperledger.fabric.chaincode.type": "NODE"})
+
+        (main,) = pod_of(job(record(), image))["containers"]
+
+        assert {"name": "npm_config_cache", "value": "/tmp/.npm"} in main["env"]
+
+    def test_a_pod_runs_on_the_architecture_of_its_build(self) -> None:
+        """
+        Where that is not known, any node will do.
+        """
+        unknown = dataclasses.replace(IMAGE, architecture="")
+
+        assert {"kubernetes.io/arch": "arm64"} == pod_of(job(record()))["nodeSelector"]
+        assert "nodeSelector" not in pod_of(job(record(), unknown))

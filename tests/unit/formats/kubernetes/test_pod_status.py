@@ -1,0 +1,219 @@
+from typing import Any
+
+import pytest
+
+from peitho.formats.kubernetes import pod_status
+from peitho.formats.kubernetes.pod_status import Exit, StartObstacle
+
+Status = dict[str, Any]
+
+AT = "2026-01-02T03:04:05Z"
+
+
+def pod(*containers: Status, inits: tuple[Status, ...] = (), **status: Any) -> Status:
+    """A Pod with the statuses of its containers."""
+    return {
+        "metadata": {"name": "p"},
+        "status": {
+            "initContainerStatuses": list(inits),
+            "containerStatuses": list(containers),
+            **status,
+        },
+    }
+
+
+def container(state: Status, name: str = "build") -> Status:
+    """The status of one container."""
+    return {"name": name, "image": "example/builder:1", "state": state}
+
+
+def waiting(reason: str, message: str = "") -> Status:
+    """The state of a container that does not run yet."""
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def terminated(code: int, **more: Any) -> Status:
+    """The state of a container that has ended."""
+    return {"terminated": {"exitCode": code, "finishedAt": AT, "startedAt": AT, **more}}
+
+
+RUNNING = {"running": {"startedAt": AT}}
+SCHEDULED = {"type": "PodScheduled", "status": "True"}
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/1 nodes are available: 1 Insufficient memory.",
+}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{}, {"metadata": {}}, {"status": {}}, {"status": {"containerStatuses": None}}, pod()],
+)
+def test_of_a_pod_without_statuses_nothing_is_concluded(status: Status) -> None:
+    """
+    A Pod that was just made neither runs nor has ended nor is in trouble.
+    """
+    assert not pod_status.running(status, "build")
+    assert "" == pod_status.started_at(status, "build")
+    assert pod_status.ended(status, "build") is None
+    assert pod_status.start_obstacle(status, "build") is None
+    assert "" == pod_status.last_words(status, "build")
+
+
+def test_a_running_container_runs() -> None:
+    """
+    Its process is there since it began; another container's does not count.
+    """
+    status = pod(container(RUNNING), container(waiting("ContainerCreating"), "helper"))
+
+    assert pod_status.running(status, "build")
+    assert AT == pod_status.started_at(status, "build")
+    assert pod_status.ended(status, "build") is None
+    assert not pod_status.running(status, "helper")
+    assert not pod_status.running(status, "other")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (terminated(0, reason="Completed"), Exit(0, "", AT)),
+        (terminated(3, reason="Error"), Exit(3, "", AT)),
+        (terminated(137, reason="OOMKilled"), Exit(137, "OOMKilled", AT)),
+        (terminated(0, signal=9), Exit(137, "", AT)),
+        (terminated(143, signal=15), Exit(143, "", AT)),
+        (terminated(128, reason="StartError"), Exit(128, "StartError", AT)),
+    ],
+    ids=["completed", "error", "out of memory", "killed", "signal and code", "not started"],
+)
+def test_the_exit_code_is_as_docker_tells_it(state: Status, expected: Exit) -> None:
+    """
+    The process's own code, or 128 and its signal; a reason where the code does not tell it.
+    """
+    assert expected == pod_status.ended(pod(container(state), phase="Failed"), "build")
+
+
+def test_an_evicted_pod_has_ended_its_containers() -> None:
+    """
+    The kubelet may never get to say so for each of them.
+    """
+    status = pod(
+        container(RUNNING), phase="Failed", reason="Evicted", message="The node was low on memory."
+    )
+
+    assert Exit(137, "Evicted: The node was low on memory.") == pod_status.ended(status, "build")
+
+
+def test_a_pods_reason_explains_a_containers_code() -> None:
+    """
+    A deadline kills with 137; why is told of the Pod.
+    """
+    status = pod(container(terminated(137, reason="Error")), reason="DeadlineExceeded")
+
+    assert Exit(137, "DeadlineExceeded", AT) == pod_status.ended(status, "build")
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
+def test_a_pod_that_lives_has_not_ended(phase: str) -> None:
+    """
+    A node that does not answer is no end of what runs on it.
+    """
+    assert pod_status.ended(pod(container(RUNNING), phase=phase), "build") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "final"),
+    [
+        ("ErrImagePull", False),
+        ("ImagePullBackOff", False),
+        ("CreateContainerError", False),
+        ("CreateContainerConfigError", False),
+        ("RunContainerError", False),
+        ("InvalidImageName", True),
+        ("ErrImageNeverPull", True),
+    ],
+)
+def test_what_keeps_a_container_waiting_is_told_with_its_image(reason: str, *, final: bool) -> None:
+    """
+    The reason and the message are the cluster's; some are worth another try.
+    """
+    found = pod_status.start_obstacle(pod(container(waiting(reason, "manifest unknown"))), "build")
+
+    assert StartObstacle(reason, "example/builder:1: manifest unknown", final=final) == found
+    assert f"{reason}: example/builder:1: manifest unknown" == str(found)
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "Whatever"])
+def test_ordinary_waiting_is_no_trouble(reason: str) -> None:
+    """
+    A container that is being made, or waits for an init container, is on its way.
+    """
+    assert pod_status.start_obstacle(pod(container(waiting(reason))), "build") is None
+
+
+def test_an_init_containers_pull_is_trouble_too() -> None:
+    """
+    The puller's own image may be what cannot be had.
+    """
+    puller = container(waiting("ImagePullBackOff", "denied"), "puller")
+
+    found = pod_status.start_obstacle(
+        pod(container(waiting("PodInitializing")), inits=(puller,)), "build"
+    )
+
+    assert StartObstacle("ImagePullBackOff", "example/builder:1: denied", final=False) == found
+
+
+def test_an_unschedulable_pod_says_what_it_lacks() -> None:
+    """
+    A node may come, so it is not final.
+    """
+    found = pod_status.start_obstacle(pod(conditions=[UNSCHEDULABLE]), "build")
+
+    assert "Unschedulable: 0/1 nodes are available: 1 Insufficient memory." == str(found)
+    assert found is not None
+    assert not found.final
+    assert pod_status.start_obstacle(pod(conditions=[SCHEDULED]), "build") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (terminated(1, message="no layer\n"), "puller failed: no layer"),
+        (terminated(2), "puller failed: exit 2"),
+        (terminated(1, signal=9), "puller failed: exit 137"),
+    ],
+)
+def test_a_failed_init_container_is_final(state: Status, expected: str) -> None:
+    """
+    Its last words are the cause.
+    """
+    found = pod_status.start_obstacle(pod(inits=(container(state, "puller"),)), "chaincode")
+
+    assert expected == str(found)
+    assert found is not None
+    assert found.final
+
+
+def test_an_init_container_that_succeeded_is_no_trouble() -> None:
+    """
+    Neither is the container itself when it has ended with a code.
+    """
+    puller = container(terminated(0, message="done"), "puller")
+
+    assert (
+        pod_status.start_obstacle(pod(container(terminated(3)), inits=(puller,)), "build") is None
+    )
+
+
+def test_last_words_are_the_termination_message_or_the_reason() -> None:
+    """
+    Where a container said nothing, the cluster's word is what is known.
+    """
+    assert "why" == pod_status.last_words(pod(container(terminated(1, message="why\n"))), "build")
+    assert "OOMKilled" == pod_status.last_words(
+        pod(container(terminated(137, reason="OOMKilled"))), "build"
+    )
+    assert "" == pod_status.last_words(pod(container(RUNNING)), "build")
+    assert "" == pod_status.last_words(pod(container(terminated(1, message="x"))), "helper")
