@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from peitho.clients.kubernetes.api import Kubernetes
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import started_at
+from peitho.formats import records
+from peitho.formats.kubernetes import labels
 from tests.bench.place import BenchError, Place, Stopwatch, running, say
 from tests.bench.report import Row
 from tests.lab.peitho import Peitho
+from tests.support import typed
 from tests.support.docker_calls import Calls, archive, context
 
 MOST_SECONDS = 1.5
@@ -102,8 +103,8 @@ async def launch(
     answered = watch.seconds
     if (created.status, put.status, started.status) != (201, 200, 204):
         raise BenchError(f"the chaincode did not start: {created}, {put}, {started}")
-    labels = {records.CONTAINER: records.container_label(created.body["Id"])}
-    (pod,) = await kubernetes.find("Pod", labels=labels)
+    wanted = {labels.CONTAINER: labels.container_label(created.body["Id"])}
+    (pod,) = await kubernetes.find("Pod", labels=wanted)
     at = await _first_line(calls.peitho, pod)
     await calls.remove(name)
     return ((at - began).total_seconds(), answered), pod
@@ -150,7 +151,7 @@ async def _until_running(kubernetes: Kubernetes, pod: Pod) -> None:
         async for event in kubernetes.watch(
             "Pod", labels=metadata["labels"], version=metadata["resourceVersion"]
         ):
-            if started_at(event["object"], records.CHAINCODE):
+            if typed.pod(event["object"]).started_at(records.CHAINCODE):
                 return
     raise BenchError(f"the watch of {metadata['name']} ended before it ran")
 

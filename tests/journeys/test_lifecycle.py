@@ -14,7 +14,8 @@ import pytest_asyncio
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods import waiting as pod_ends
-from peitho.formats.kubernetes import records
+from peitho.formats import records
+from peitho.formats.kubernetes import labels
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
@@ -89,7 +90,7 @@ async def test_a_wait_is_answered_as_soon_as_the_cluster_knows(
         ) as kubernetes,
         asyncio.TaskGroup() as tasks,
     ):
-        watch = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
+        watch = PodWatch(kubernetes, labels={})
         watching = tasks.create_task(watch.run())
         async with asyncio.TaskGroup() as stories:
             told = [stories.create_task(_seconds_late(calls, watch, each)) for each in range(7)]
@@ -106,7 +107,7 @@ async def _seconds_late(calls: Calls, watch: PodWatch, number: int) -> float:
     await launched(calls, name, f"sleep {5 + number / 2}; exit {number}")
     found = await calls.inspect(name)
     assert "running" == found["State"]["Status"]
-    key = records.container_label(found["Id"])
+    key = labels.container_label(found["Id"])
 
     async def news() -> float:
         await pod_ends.until_ended(watch, key, records.CHAINCODE)

@@ -66,7 +66,9 @@ async def composed(
         if refused:
             cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
         tasks = BackgroundTasks(group)
-        services = composition.compose(settings, kubernetes, tasks, docker=docker).services
+        parts = composition.compose(settings, kubernetes, tasks, docker=docker)
+        services = parts.services
+        tasks.run(parts.chaincodes.parts.exits.run(), name="exit recorder")
         tasks.run(services.watch.run(), name="pod watch")
         try:
             yield services, cluster

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from peitho.api.services import Services
-from peitho.formats.kubernetes import manifests, records
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats import records
+from peitho.formats.records import ContainerSpec
 from peitho.settings.models import Settings
+from tests.support import typed
 from tests.support.contexts import chunks, context
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import ApiServer, Manifest
@@ -46,13 +47,13 @@ async def created(
 
 def started(cluster: ApiServer, secret: Manifest, status: Manifest | None = None) -> None:
     """Put the container's Job into the cluster."""
-    metadata = {"name": manifests.job_name(secret), "labels": secret["metadata"]["labels"]}
+    metadata = {"name": typed.job_name(secret), "labels": secret["metadata"]["labels"]}
     cluster.objects[f"jobs/{metadata['name']}"] = {"metadata": metadata, "status": status or {}}
 
 
 def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
     """Put the container's Pod into the cluster, running."""
-    name = f"{manifests.job_name(secret)}-abcde"
+    name = f"{typed.job_name(secret)}-abcde"
     cluster.objects[f"pods/{name}"] = {
         "metadata": {
             "name": name,

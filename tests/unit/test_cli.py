@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from peitho import __version__, cli
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.kubernetes import record_secrets
+from peitho.formats.records import ContainerSpec
 from tests.support.kubernetes_double import ApiServer
 
 
@@ -197,7 +197,7 @@ async def test_sweep_tells_what_goes_and_why(tmp_path: Path, flags: list[str], s
     """
     With the settings, the cluster and the data directory of a Peitho that may be running.
     """
-    record = records.chaincode_record(
+    record = record_secrets.chaincode_secret(
         instance="mine",
         container_id="a" * 64,
         name="mycc-1",

@@ -13,8 +13,7 @@ from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument
 from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes.records import ContainerSpec
-from peitho.formats.kubernetes.resources import HostConfig
+from peitho.formats.records import ContainerSpec, HostConfig
 
 Json = dict[str, Any]
 

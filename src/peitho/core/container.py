@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec
 
 
 @dataclass(frozen=True, slots=True)

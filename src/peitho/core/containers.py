@@ -5,12 +5,12 @@ This is the only place that knows the difference; whoever holds a `Container` ne
 """
 
 from peitho.core.builds.container import BuildContainers
-from peitho.core.chaincode.container import ChaincodeContainers
+from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.container import Container, Summary
 from peitho.core.images.base import BaseImages
 from peitho.errors import NotFound
-from peitho.formats.kubernetes import names
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.docker import names
+from peitho.formats.records import ContainerSpec
 
 
 class Containers:

@@ -70,6 +70,7 @@ async def _run(
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         services = parts.services
         tasks.run(services.watch.run(), name="pod watch")
+        tasks.run(parts.chaincodes.parts.exits.run(), name="exit recorder")
         clearing = until_done(services.builds.runs.clear_leftovers, what="clearing of leftovers")
         tasks.spawn(clearing, name="leftover builds")
         tasks.run(services.sweeper.run(), name="sweeper")

@@ -18,9 +18,9 @@ from peitho.core.builds.in_daemon import DaemonBackend
 from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
 from peitho.core.builds.pool import BuildBackend, BuildPool
 from peitho.core.builds.queue import FairQueue
-from peitho.core.chaincode.container import ChaincodeContainers
-from peitho.core.chaincode.exits import Endings
-from peitho.core.chaincode.vanished import Vanished
+from peitho.core.chaincode.container import ChaincodeParts
+from peitho.core.chaincode.containers import ChaincodeContainers
+from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
@@ -35,7 +35,7 @@ from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.formats.images import repositories
-from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes import labels
 from peitho.program import options
 from peitho.settings.models import DockerSettings, Settings
 
@@ -89,8 +89,8 @@ class Composition:
         runs.turns.allow(settings.builder.max_parallel)
         services.builds.options = options.builder(settings)
         services.builds.limits = services.images.limits = options.limits(settings)
-        self.chaincodes.settings = options.chaincode_pods(settings)
-        self.chaincodes.options = options.chaincode(settings)
+        self.chaincodes.parts.pods = options.chaincode_pods(settings)
+        self.chaincodes.parts.options = options.chaincode(settings)
         services.sweeper.follow(options.sweeper(settings))
         if isinstance(services.publisher, RegistryPublisher):
             services.publisher.target = options.target(settings)
@@ -114,8 +114,6 @@ def compose(
     publisher = _publisher(settings, images, storage, account, tasks)
     watch = pod_watch(settings, kubernetes)
     launched = chaincodes(settings, kubernetes, watch, publisher, storage=storage, tasks=tasks)
-    Endings(kubernetes, watch, tasks=tasks)
-    Vanished(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
     base_images = _base_images(settings, docker, account)
     surroundings = _Surroundings(kubernetes, watch, tokens, provenance, docker, account)
     cache = BuildCache.open(settings.data_dir / "builds")
@@ -207,7 +205,7 @@ class _Surroundings:
             self.kubernetes,
             self.watch,
             tokens=self.tokens,
-            settings=options.pod_settings(settings, settings.builder),
+            pods=options.pod_settings(settings, settings.builder),
             options=PodBackendOptions(
                 start_timeout_seconds=settings.builder.start_timeout_seconds,
                 deadline_seconds=settings.builder.deadline_seconds,
@@ -219,8 +217,7 @@ def pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
     """The Pods of this Peitho."""
     return PodWatch(
         kubernetes,
-        labels=records.own_labels(settings.peitho.instance),
-        key=records.CONTAINER,
+        labels=labels.own_labels(settings.peitho.instance),
     )
 
 
@@ -241,16 +238,18 @@ def chaincodes(  # noqa: PLR0913  what they are put together from
     tasks: BackgroundTasks,
 ) -> ChaincodeContainers:
     """The chaincode of this Peitho."""
-    return ChaincodeContainers(
-        kubernetes,
-        watch,
-        publisher,
+    exits = ExitRecorder(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
+    parts = ChaincodeParts(
+        kubernetes=kubernetes,
+        watch=watch,
+        publisher=publisher,
         storage=storage,
-        tokens=DeliveryTokens(storage.delivery_key()),
-        settings=options.chaincode_pods(settings),
-        options=options.chaincode(settings),
+        exits=exits,
         tasks=tasks,
+        options=options.chaincode(settings),
+        pods=options.chaincode_pods(settings),
     )
+    return ChaincodeContainers(parts, tokens=DeliveryTokens(storage.delivery_key()))
 
 
 def _publisher(

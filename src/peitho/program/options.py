@@ -13,7 +13,7 @@ from peitho.core.sweeping.rules import RetentionOptions
 from peitho.core.sweeping.sweeper import SweeperOptions
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
 from peitho.formats.kubernetes import pull_secret
-from peitho.formats.kubernetes.manifests import PodOptions
+from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.models import (

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from peitho.core.builds.container import BuildContainer
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec, Exit
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, package
 from tests.support.in_process import Running, running

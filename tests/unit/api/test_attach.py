@@ -8,8 +8,7 @@ from peitho.core.builds.container import BuildContainer
 from peitho.core.builds.pool import Build
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec, Exit
 from tests.support.contexts import chunks
 from tests.support.in_process import Running, running
 from tests.support.wire import Wire, wire

@@ -8,7 +8,7 @@ import pytest
 from peitho.core.builds.container import BuildContainer
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
-from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.records import Exit
 from tests.support.contexts import chunks, context
 from tests.support.in_process import Running, running
 

@@ -7,7 +7,7 @@ from peitho.core.builds.container import BuildContainer
 from peitho.core.pods.tokens import blob_scope, build_scope
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context, package
 from tests.support.in_process import Running, running

@@ -8,8 +8,7 @@ from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument
 from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes.records import ContainerSpec
-from peitho.formats.kubernetes.resources import HostConfig
+from peitho.formats.records import ContainerSpec, HostConfig
 
 # As recorded from peers 1.4.12, 2.2.15 and 2.5.16; some of the last one's many nulls are left out.
 FABRIC_1_4: dict[str, Any] = {

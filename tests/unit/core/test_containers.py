@@ -6,7 +6,7 @@ import pytest
 from peitho.core.builds.container import BuildContainer
 from peitho.core.chaincode.container import ChaincodeContainer
 from peitho.errors import Conflict, InvalidArgument, NotFound
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from tests.support.contexts import chunks, context
 from tests.support.in_process import Running, running
 

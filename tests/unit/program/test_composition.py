@@ -18,7 +18,7 @@ from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.tasks import BackgroundTasks
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.program import composition
 from peitho.program.composition import Composition
 from peitho.settings import changes, loading

@@ -62,7 +62,7 @@ class Scene:
     @property
     def team(self) -> object:
         """What the template in force has."""
-        metadata = self.parts.chaincodes.settings.template.get("metadata")
+        metadata = self.parts.chaincodes.parts.pods.template.get("metadata")
         return metadata["labels"]["team"] if isinstance(metadata, dict) else None
 
 

@@ -8,16 +8,17 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 
 from peitho import metrics
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.errors import PeithoError
 from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.kubernetes import pod_status
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_status import DamagedPod, PodStatus
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 _GONE = 410
@@ -33,12 +34,11 @@ class PodWatch:
     starts with a list again, from which it also learns what has vanished meanwhile.
     """
 
-    def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str], key: str) -> None:
+    def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str]) -> None:
         self._kubernetes = kubernetes
         self._labels = dict(labels)
-        self._key = key
-        self._pods: dict[str, Manifest] = {}
-        self._gone: BoundedDict[str, Manifest] = BoundedDict(_REMEMBERED_GONE)
+        self._pods: dict[str, PodStatus] = {}
+        self._gone: BoundedDict[str, PodStatus] = BoundedDict(_REMEMBERED_GONE)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
@@ -56,11 +56,21 @@ class PodWatch:
             return Sighting(pod=pod, gone=False)
         return Sighting(pod=self._gone.get(key), gone=key in self._gone)
 
-    async def until(self, key: str, answer: Callable[["Sighting"], T | None]) -> T:
-        """Wait for news of a container's Pod until `answer` has one; the present counts as news."""
-        while (result := answer(self.see(key))) is None:
-            await self._changed(key)
-        return result
+    def sightings(self, key: str) -> "Sightings":
+        """The Pod of a container as it is now, and then anew with each news of it; for ever."""
+        return Sightings(self, key)
+
+    async def changed(self, key: str) -> None:
+        """Return at the next news of a container's Pod."""
+        future = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(future)
+        try:
+            await future
+        finally:
+            waiters.discard(future)
+            if not waiters and self._waiters.get(key) is waiters:
+                del self._waiters[key]
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Have a function called with the key of each container whose Pod is told of."""
@@ -108,46 +118,32 @@ class PodWatch:
 
     def _replace(self, pods: list[Manifest]) -> None:
         self._heard()
-        found = {key: pod for pod in pods if (key := self._key_of(pod))}
+        found = {pod.container_label: pod for each in pods if (pod := _read(each))}
         for key in [key for key in self._pods if key not in found]:
             self._forget(key)
         for key, pod in found.items():
             self._know(key, pod)
 
     def _take(self, event: Manifest) -> None:
-        pod = event["object"]
-        key = self._key_of(pod)
-        if event["type"] == "BOOKMARK" or not key:
+        if event["type"] == "BOOKMARK":
+            return
+        pod = _read(event["object"])
+        if pod is None:
             return
         if event["type"] == "DELETED":
-            self._pods[key] = pod  # its last state may tell an exit code
-            self._forget(key)
+            self._pods[pod.container_label] = pod  # its last state may tell an exit code
+            self._forget(pod.container_label)
         else:
-            self._know(key, pod)
+            self._know(pod.container_label, pod)
 
-    def _know(self, key: str, pod: Manifest) -> None:
-        pod["metadata"].pop("managedFields", None)
+    def _know(self, key: str, pod: PodStatus) -> None:
         self._pods[key] = pod
         self._gone.pop(key, None)
         self._wake(key)
 
     def _forget(self, key: str) -> None:
-        self._gone[key] = _remembered(self._pods.pop(key))
+        self._gone[key] = self._pods.pop(key)
         self._wake(key)
-
-    def _key_of(self, pod: Manifest) -> str:
-        return str(pod["metadata"].get("labels", {}).get(self._key, ""))
-
-    async def _changed(self, key: str) -> None:
-        future = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(key, set())
-        waiters.add(future)
-        try:
-            await future
-        finally:
-            waiters.discard(future)
-            if not waiters and self._waiters.get(key) is waiters:
-                del self._waiters[key]
 
     def _wake(self, key: str) -> None:
         for future in self._waiters.pop(key, ()):
@@ -157,19 +153,36 @@ class PodWatch:
             listener(key)
 
 
-def _remembered(pod: Manifest) -> Manifest:
-    """What is kept of a Pod that is gone: whose it was and how it ended, not what it was to be."""
-    metadata = {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
-    return {"metadata": metadata, "status": pod.get("status", {})}
-
-
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """
-    A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen".
+    """A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen"."""
 
-    Of one that is gone, metadata and status are left.
-    """
-
-    pod: Manifest | None
+    pod: PodStatus | None
     gone: bool
+
+
+class Sightings:
+    """An iterator over what is seen of one Pod; news that come together are seen as one."""
+
+    def __init__(self, watch: PodWatch, key: str) -> None:
+        self._watch = watch
+        self._key = key
+        self._last: Sighting | None = None
+
+    def __aiter__(self) -> "Sightings":
+        return self
+
+    async def __anext__(self) -> Sighting:
+        while (now := self._watch.see(self._key)) == self._last:
+            await self._watch.changed(self._key)
+        self._last = now
+        return now
+
+
+def _read(pod: Manifest) -> PodStatus | None:
+    """What a Pod tells, or None for one that is none of ours, or damaged."""
+    found = pod_status.read(pod)
+    if isinstance(found, DamagedPod):
+        log.warning("damaged pod is left alone", pod=found.name, cause=found.cause)
+        return None
+    return found if found.container_label else None

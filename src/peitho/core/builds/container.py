@@ -23,9 +23,8 @@ from peitho.errors import Conflict, InvalidArgument, NotFound
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import SIGKILLED
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.kubernetes import names
+from peitho.formats.records import SIGKILLED, ContainerSpec
 from peitho.formats.tar import ArchiveLimits
 
 log = structlog.get_logger()
@@ -236,12 +235,12 @@ class BuildContainer:
         state = self._state or (running if began else State("created"))
         return Summary(
             id=self.id,
-            name=records.build_name(self.id),
+            name=names.build_name(self.id),
             image=self.spec.image,
             command=" ".join(self.spec.command),
             created=self._created,
             state=state,
-            kubernetes_name=records.build_name(self._run.id if self._run else self.id),
+            kubernetes_name=names.build_name(self._run.id if self._run else self.id),
         )
 
     @property

@@ -20,8 +20,8 @@ from peitho.core.tasks import to_its_end
 from peitho.errors import NotFound, PeithoError, StartFailed, Unavailable
 from peitho.formats.docker import daemon
 from peitho.formats.docker.daemon import DaemonBuildOwner
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import SIGKILLED, Exit
+from peitho.formats.kubernetes import labels, names
+from peitho.formats.records import SIGKILLED, Exit
 
 log = structlog.get_logger()
 
@@ -71,13 +71,13 @@ class DaemonBackend:
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the containers that an earlier run left, or this one could not remove."""
         for each in await self._docker.find(self._options.place.labels()):
-            if (each.get("Labels") or {}).get(records.ID) not in known:
+            if (each.get("Labels") or {}).get(labels.ID) not in known:
                 await self._docker.remove(str(each["Id"]))
                 log.info("leftover build removed", container=str(each["Id"])[:12])
 
     async def _live(self, run: Build, patience: Timeout) -> None:
         """Until the result is here; once the command runs, patience lasts for its deadline."""
-        name = records.build_name(run.id)
+        name = names.build_name(run.id)
         image = await self._create(run)
         for upload in run.uploads:
             await self._docker.put_archive(name, upload.path, upload.archive)
@@ -99,11 +99,11 @@ class DaemonBackend:
             raise NotFound(f"No such image: {run.spec.image}")
         container = daemon.build_container(
             replace(run.spec, image=image.id),
-            labels=self._options.place.labels() | {records.ID: run.id},
+            labels=self._options.place.labels() | {labels.ID: run.id},
             bounds=self._options.place.bounds,
         )
         # Broken off, the daemon would go on, and make what nobody removes.
-        await to_its_end(self._docker.create(records.build_name(run.id), container))
+        await to_its_end(self._docker.create(names.build_name(run.id), container))
         return image
 
     async def _reason(self, name: str) -> str:
@@ -115,7 +115,7 @@ class DaemonBackend:
 
     async def _take_result(self, run: Build, architecture: str) -> None:
         """Keep what was made; a daemon that emulates an architecture does so all the way."""
-        name = records.build_name(run.id)
+        name = names.build_name(run.id)
         try:
             async with self._docker.get_archive(name, f"{OUTPUT_DIRECTORY}/.") as chunks:
                 await run.take_result(chunks, architecture)
@@ -134,7 +134,7 @@ class DaemonBackend:
 
     async def _drop(self, run: Build) -> None:
         """Remove the container; one that is left, as the daemon takes too long, is swept later."""
-        name, seconds = records.build_name(run.id), self._options.removal_seconds
+        name, seconds = names.build_name(run.id), self._options.removal_seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._docker.remove(name)

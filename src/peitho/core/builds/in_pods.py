@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from peitho.clients.kubernetes.api import Kubernetes, Manifest
+from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.pool import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now
 from peitho.core.pods import waiting
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
-from peitho.formats.kubernetes import manifests, pod_status, records
-from peitho.formats.kubernetes.manifests import HELPER, PodOptions
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import BUILD
+from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
+from peitho.formats.kubernetes.build_pod import HELPER
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.records import BUILD, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
@@ -52,13 +54,14 @@ class PodBackend:
         watch: PodWatch,
         *,
         tokens: DeliveryTokens,
-        settings: PodOptions,
+        pods: PodOptions,
         options: PodBackendOptions,
     ) -> None:
         self._kubernetes = kubernetes
+        self._records = Records(kubernetes)
         self._watch = watch
         self._tokens = tokens
-        self._settings = settings
+        self._pods = pods
         self._options = options
 
     async def carry_out(self, run: Build) -> None:
@@ -74,35 +77,35 @@ class PodBackend:
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""
-        labels = records.kind_labels(self._settings.instance, BUILD)
-        for secret in await self._kubernetes.find_metadata("Secret", labels=labels):
-            if secret["metadata"]["annotations"].get(records.ID) not in known:
-                name = secret["metadata"]["name"]
-                await self._kubernetes.delete("Secret", name)
-                await self._kubernetes.delete("Pod", name, grace_seconds=1)
-                log.info("leftover build removed", secret=name)
+        own = labels.kind_labels(self._pods.instance, BUILD)
+        used = {names.build_name(build_id) for build_id in known}
+        for record in await self._records.find_with_damaged(own):
+            if record.kubernetes_name not in used:
+                await self._records.remove(record)
+                await self._kubernetes.delete("Pod", record.kubernetes_name, grace_seconds=1)
+                log.info("leftover build removed", secret=record.kubernetes_name)
 
     async def _make_pod(self, run: Build) -> None:
-        record = records.build_record(
-            instance=self._settings.instance,
+        secret = record_secrets.build_secret(
+            instance=self._pods.instance,
             container_id=run.id,
             spec=run.spec,
             token=self._tokens.issue(build_scope(run.id)),
             created=now(),
         )
         try:
-            secret = await self._kubernetes.create(record)
-            await self._kubernetes.create(self._pod(run, secret))
+            record = await self._records.create_build(secret)
+            await self._kubernetes.create(self._pod(run, record))
         except Unavailable:
             raise
         except PeithoError as error:
             raise StartFailed(f"the build's Pod was refused: {error}") from error
 
-    def _pod(self, run: Build, secret: Manifest) -> Manifest:
-        return manifests.build_pod(
-            secret,
+    def _pod(self, run: Build, record: RecordMetadata) -> Manifest:
+        return build_pod.manifest(
+            record,
             run.spec,
-            settings=self._settings,
+            options=self._pods,
             uploads=sorted({upload.path for upload in run.uploads}),
             output=OUTPUT_DIRECTORY,
             deadline_seconds=self._options.deadline_seconds,
@@ -151,14 +154,14 @@ class PodBackend:
         if end.code == 0:
             return await self._until_build_ends(run)
         pod = self._watch.see(_key(run)).pod
-        said = pod_status.last_words(pod, HELPER) if pod else ""
+        said = pod.last_words(HELPER) if pod else ""
         return Exit(NEVER_RAN, f"the helper beside the build failed: {said or end.reason}")
 
     async def _until_helper_ends(self, run: Build) -> Exit:
         return await waiting.until_ended(self._watch, _key(run), HELPER)
 
     async def _drop_pod(self, run: Build) -> None:
-        name = records.build_name(run.id)
+        name = names.build_name(run.id)
         try:
             await self._kubernetes.delete("Pod", name, grace_seconds=1)
             await self._kubernetes.delete("Secret", name)
@@ -173,4 +176,4 @@ async def _result(run: Build) -> None:
 
 
 def _key(run: Build) -> str:
-    return records.container_label(run.id)
+    return labels.container_label(run.id)

@@ -29,8 +29,7 @@ from peitho.core.images.store import ResultArchitectures
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError, StartFailed, StorageFull
 from peitho.formats.docker import build_key
-from peitho.formats.kubernetes.pod_status import SIGKILLED, Exit
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 
 log = structlog.get_logger()
 

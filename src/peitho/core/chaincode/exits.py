@@ -1,121 +1,214 @@
 """
-What is kept of a chaincode's end: code, reason and last log lines on its record, and an Event.
+How chaincode ended: recorded once for each container, whoever brought the news.
 
-The record outlives the Pod, and Peitho; the Event is what `kubectl get events` shows.  Nobody waits
-for either: a peer's `wait` is answered as soon as the Pod's status says that the process ended.
+The news are the watch's (a Pod ended or went), a Job's that is over and whose Pod nobody saw go, a
+peer's `stop`, or a peer's `wait` that found one of these first.  The record keeps code, reason and
+last log lines, and outlives the Pod, and Peitho; an Event is what `kubectl get events` shows.  A
+peer's `wait` does not wait for either.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.clients.kubernetes import statuses
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.records import Records
 from peitho.core.clock import now
 from peitho.core.pods import waiting
-from peitho.core.tasks import BackgroundTasks
-from peitho.errors import Unavailable
+from peitho.core.tasks import BackgroundTasks, until_done
+from peitho.errors import PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
-from peitho.formats.kubernetes import manifests, names, records
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import CHAINCODE
+from peitho.formats.kubernetes import events, labels, names
+from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.kubernetes.objects import ObjectReference
+from peitho.formats.kubernetes.pod_status import PodStatus
+from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, Record, RecordMetadata
 
 log = structlog.get_logger()
 
 _PAUSE_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 5.0
+# A peer that stops a container waits this long for the record; it is written all the same.
+_STOP_SECONDS = 5.0
 _REMEMBERED = 10_000
 # Too many requests, and the API server's own trouble.
-PASSING = (429, 500, 502, 503, 504)
+_PASSING = (429, 500, 502, 503, 504)
+# Removed meanwhile, or the name has a new owner: nobody asks for this end.
+_NOBODYS = (404, 409)
 
 
-class Endings:
-    """Notes each end of a chaincode once, whether or not a peer waits for it."""
+@dataclass(frozen=True, slots=True)
+class _News:
+    """That a container ended: which, how, its Job if it is known, and its record if it was read."""
 
-    def __init__(self, kubernetes: Kubernetes, watch: PodWatch, *, tasks: BackgroundTasks) -> None:
+    key: str
+    container_id: str
+    name: str
+    end: Exit
+    job: ObjectReference | None
+    record: RecordMetadata | None = None
+
+
+class ExitRecorder:
+    """Records how chaincode ended: on its record, in the log, and as an Event on its Job."""
+
+    def __init__(
+        self, kubernetes: Kubernetes, watch: PodWatch, *, instance: str, tasks: BackgroundTasks
+    ) -> None:
         self._kubernetes = kubernetes
+        self._records = Records(kubernetes)
         self._watch = watch
+        self._labels = labels.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
-        self._seen: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
-        watch.listen(self._look)
+        self._recordings: BoundedDict[str, asyncio.Task[None]] = BoundedDict(_REMEMBERED)
+        self._listed = asyncio.Event()
 
-    def _look(self, key: str) -> None:
+    async def run(self) -> None:
+        """Record what the watch tells, and after each of its lists what it cannot have told."""
+        self._watch.listen(self._take_news)
+        self._watch.after_list(self._listed.set)
+        while True:
+            await self._listed.wait()
+            self._listed.clear()
+            await until_done(
+                self._record_unseen,
+                what="recording of exits that nobody saw",
+                pause_seconds=_AGAIN_SECONDS,
+            )
+
+    async def record(
+        self, record: RecordMetadata, end: Exit, *, job: ObjectReference | None
+    ) -> None:
+        """
+        Return once the end of a container is on its record, unless other news of it came before.
+
+        It also returns where the cluster is away for long; the end is then recorded later.
+        """
+        if record.exit is None:
+            key = labels.container_label(record.id)
+            news = _News(key, record.id, record.name, end, job, record)
+            await asyncio.wait([self._begin(news)], timeout=_STOP_SECONDS)
+
+    def _take_news(self, key: str) -> None:
+        """Look whether the Pod that was told of has ended."""
         sighting = self._watch.see(key)
         pod = sighting.pod
-        if pod is None or pod["metadata"]["labels"].get(records.KIND) != CHAINCODE:
+        if pod is None or pod.kind != CHAINCODE or not pod.record_id:
             return
-        end = waiting.end_of(sighting, CHAINCODE)
-        if end is None or key in self._seen:
-            return
-        self._seen[key] = None
-        self._tasks.spawn(self._note(pod, end), name=f"end of {key[:12]}")
+        if end := waiting.exit_of(sighting, CHAINCODE):
+            self._begin(_news_of(pod, end))
 
-    async def _note(self, pod: Manifest, end: Exit) -> None:
-        annotations = pod["metadata"]["annotations"]
-        if await self._until_done(lambda: self._keep(annotations, end)):
-            await self._until_done(lambda: self._tell(pod, end))
+    def _begin(self, news: _News) -> asyncio.Task[None]:
+        """The recording of a container's end; the first news of it are what is recorded."""
+        if news.key not in self._recordings:
+            task = self._tasks.spawn(self._carry_out(news), name=f"exit of {news.key[:12]}")
+            self._recordings[news.key] = task
+        return self._recordings[news.key]
 
-    async def _until_done(self, step: Callable[[], Awaitable[bool]]) -> bool:
-        """What a step answers, as soon as the API server is there for it."""
-        while True:
-            try:
-                return await step()
-            except KubernetesError as error:
-                if error.code not in PASSING:
-                    # Removed meanwhile, or the name has a new owner: nobody asks for this code.
-                    log.debug("end not noted", cause=str(error))
-                    return False
-            except Unavailable:
-                pass
-            await asyncio.sleep(_PAUSE_SECONDS)
+    async def _carry_out(self, news: _News) -> None:
+        if await _until_answered(lambda: self._keep(news)) and news.job:
+            event = self._tell(news.job, news.end)
+            self._tasks.spawn(event, name=f"event of {news.key[:12]}")
 
-    async def _keep(self, annotations: dict[str, Any], end: Exit) -> bool:
-        """Put the end on the container's record; False if it was there before."""
-        name = annotations[records.NAME]
-        secret_name = names.kubernetes_name("cc", name)
-        secret = await self._kubernetes.get("Secret", secret_name)
-        found = secret["metadata"] if secret else {}
-        if secret and found["annotations"][records.ID] == annotations[records.ID]:
-            if records.noted_exit(secret):
+    async def _keep(self, news: _News) -> bool:
+        """Put the end on the container's record; False if one is on it already."""
+        record = news.record or await self._read(news)
+        if record:
+            if record.exit:
                 return False
-            await keep(self._kubernetes, secret, end)
-        log.info("chaincode ended", name=name, exit_code=end.code, reason=end.reason)
+            finished_at = news.end.finished_at or now()
+            await self._records.note_exit(record, news.end, finished_at=finished_at)
+        log.info("chaincode ended", name=news.name, exit_code=news.end.code, reason=news.end.reason)
         return True
 
-    async def _tell(self, pod: Manifest, end: Exit) -> bool:
-        owners = pod["metadata"].get("ownerReferences", [])
-        job = next((owner for owner in owners if owner["kind"] == "Job"), None)
-        if job is None:
-            return False
-        await tell(self._kubernetes, job, end)
-        return True
+    async def _read(self, news: _News) -> Record | None:
+        """The record of exactly this container; None if it is gone, or its name is another's."""
+        found = await self._records.get(names.kubernetes_name("cc", news.name))
+        return found if isinstance(found, Record) and found.id == news.container_id else None
 
-
-async def tell(kubernetes: Kubernetes, job: Mapping[str, Any], end: Exit) -> None:
-    """Make an Event on the Job of that `name` and `uid`.  Raises KubernetesError, Unavailable."""
-    about = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "name": job["name"],
-        "uid": job["uid"],
-        "namespace": kubernetes.namespace,
-    }
-    message = f"The chaincode ended with exit code {end.code}"
-    await kubernetes.create(
-        manifests.event(
-            about,
+    async def _tell(self, job: ObjectReference, end: Exit) -> None:
+        message = f"The chaincode ended with exit code {end.code}"
+        event = events.event(
+            job,
+            namespace=self._kubernetes.namespace,
             reason="ChaincodeEnded",
             message=f"{message}: {end.reason}" if end.reason else message,
             warning=end.code != 0,
             at=now(),
         )
-    )
+
+        async def create() -> bool:
+            await self._kubernetes.create(event)
+            return True
+
+        await _until_answered(create)
+
+    async def _record_unseen(self) -> None:
+        """Record the ends of Pods that went unseen; return once no Job is left without a Pod."""
+        given_up: set[str] = set()
+        while candidates := await self._without_pod(given_up):
+            for record, job in candidates:
+                if end := await unseen_exit(self._kubernetes, job, record):
+                    await self.record(record, end, job=job.reference)
+                    # What could not be noted is looked at again after the watch's next list.
+                    given_up.add(record.id)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _without_pod(self, given_up: set[str]) -> list[tuple[RecordMetadata, JobStatus]]:
+        """The records and Jobs of what was started, has no end noted, and no Pod that is known."""
+        jobs = {job.name: job for job in await statuses.find_jobs(self._kubernetes, self._labels)}
+        records = [
+            record
+            for record in await self._records.find(self._labels)
+            if record.exit is None and record.id not in given_up
+        ]
+        return [
+            (record, job)
+            for record in records
+            if (job := jobs.get(record.job_name))
+            and not self._watch.see(labels.container_label(record.id)).pod
+        ]
 
 
-async def keep(kubernetes: Kubernetes, secret: Manifest, end: Exit) -> None:
-    """Put an end on the record of exactly this container.  Raises KubernetesError, Unavailable."""
-    note = records.exit_note(end, finished_at=end.finished_at or now())
-    metadata = secret["metadata"]
-    changes = {"metadata": {"uid": metadata["uid"], "annotations": {records.EXIT: note}}}
-    await kubernetes.patch("Secret", metadata["name"], changes)
+async def unseen_exit(
+    kubernetes: Kubernetes, job: JobStatus | None, record: RecordMetadata
+) -> Exit | None:
+    """How a container ended whose Job is over, or gone, and has no Pod; None if that is not so."""
+    if job and not job.finished_at:
+        return None
+    # A watch that is silent at the moment does not know of a Pod that is there.
+    label = {labels.CONTAINER: labels.container_label(record.id)}
+    if await statuses.find_pods(kubernetes, label):
+        return None
+    if job and job.is_complete:
+        return Exit(0, finished_at=job.finished_at)
+    return Exit(SIGKILLED, "the Pod was deleted", job.finished_at if job else "")
+
+
+def _news_of(pod: PodStatus, end: Exit) -> _News:
+    return _News(pod.container_label, pod.record_id, pod.record_name, end, pod.job)
+
+
+async def _until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
+    """What a step answers, as soon as the API server is there for it; False where it refuses."""
+    while True:
+        try:
+            return await step()
+        except KubernetesError as error:
+            if error.code in _NOBODYS:
+                log.debug("end not noted", cause=str(error))
+                return False
+            if error.code not in _PASSING:
+                log.warning("end not noted", cause=str(error))
+                return False
+        except Unavailable:
+            pass
+        except PeithoError as error:
+            log.warning("end not noted", cause=str(error))
+            return False
+        await asyncio.sleep(_PAUSE_SECONDS)

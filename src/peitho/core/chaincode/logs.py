@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.core.pods import waiting
-from peitho.formats.kubernetes import pod_status
 
 Chunks = AsyncGenerator[bytes, None]
 
@@ -35,7 +34,11 @@ class PodLog:
         """Return once it is known whether there will be a log, or when it should have been."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                await self.watch.until(self.key, self._is_there)
+                async for sighting in self.watch.sightings(self.key):
+                    if sighting.gone or _is_there(sighting, self.container):
+                        return
+                    if sighting.pod and sighting.pod.exit_of(self.container):
+                        return
 
     async def read(self, *, follow: bool, from_start: bool) -> Chunks:
         """
@@ -44,9 +47,9 @@ class PodLog:
         Raises KubernetesError, Unavailable.
         """
         sighting = self.watch.see(self.key)
-        if sighting.pod is None or not self._is_there(sighting):
+        if sighting.pod is None or not _is_there(sighting, self.container):
             return
-        name = sighting.pod["metadata"]["name"]
+        name = sighting.pod.name
         for left in reversed(range(_TRIES)):
             said = False
             try:
@@ -64,7 +67,7 @@ class PodLog:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _has_ended(self) -> bool:
-        return waiting.end_of(self.watch.see(self.key), self.container) is not None
+        return waiting.exit_of(self.watch.see(self.key), self.container) is not None
 
     async def _once(self, pod: str, *, follow: bool, from_start: bool) -> Chunks:
         log = self.kubernetes.log(pod, self.container, follow=follow, from_start=from_start)
@@ -78,10 +81,7 @@ class PodLog:
         await asyncio.sleep(_SILENCE_SECONDS)
         return b""
 
-    def _is_there(self, sighting: Sighting) -> bool | None:
-        """Whether there is a log to read; None while it may yet come."""
-        if sighting.gone or sighting.pod is None:
-            return False if sighting.gone else None
-        if pod_status.started_at(sighting.pod, self.container):
-            return True
-        return False if pod_status.ended(sighting.pod, self.container) else None
+
+def _is_there(sighting: Sighting, container: str) -> bool:
+    """Whether there is a log to read: the Pod is there, and its container ran."""
+    return bool(sighting.pod and not sighting.gone and sighting.pod.started_at(container))

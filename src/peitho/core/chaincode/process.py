@@ -1,30 +1,29 @@
 """
 A chaincode container's process: was it started, does it run, how did it end.
 
-Told by its record, its Job and its Pod; the Secret is as it was when it was looked up.
+Its record, its Job and its Pod tell; the record is as it was when it was looked up.
 """
 
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
-import structlog
-
-from peitho.clients.kubernetes.api import Kubernetes, Manifest
+from peitho.clients.kubernetes import statuses
+from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
-from peitho.core.chaincode import exits
-from peitho.core.chaincode.vanished import unseen_end
+from peitho.clients.kubernetes.records import Records
+from peitho.core.chaincode.exits import ExitRecorder, unseen_exit
 from peitho.core.container import State, Summary
 from peitho.core.pods import waiting
 from peitho.errors import PeithoError
-from peitho.formats.kubernetes import manifests, pod_status, records
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import CHAINCODE
-
-log = structlog.get_logger()
+from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, RecordMetadata
 
 # How often the cluster is asked about what its watch does not tell.
 _LOOK_SECONDS = 1.0
+_STOP_GRACE_SECONDS = 1
+_STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,13 @@ class ChaincodeProcess:
 
     kubernetes: Kubernetes
     watch: PodWatch
-    secret: Manifest
+    exits: ExitRecorder
+    record: RecordMetadata
 
     @property
     def key(self) -> str:
-        """The label's value by which its Pod is known."""
-        return records.label_of(self.secret)
+        """The value of the label by which its Pod is known."""
+        return labels.container_label(self.record.id)
 
     @property
     def sighting(self) -> Sighting:
@@ -46,35 +46,77 @@ class ChaincodeProcess:
         return self.watch.see(self.key)
 
     @property
-    def end(self) -> Exit | None:
+    def exit(self) -> Exit | None:
         """How it ended, as far as that is known without asking; None while it may run."""
-        return records.noted_exit(self.secret) or waiting.end_of(self.sighting, CHAINCODE)
+        return self.record.exit or waiting.exit_of(self.sighting, CHAINCODE)
 
-    async def job(self) -> Manifest | None:
+    async def is_started(self) -> bool:
+        """Whether there was a start of it, however it went on."""
+        return bool(self.exit or self.sighting.pod) or await self.job() is not None
+
+    async def is_over(self) -> bool:
+        """Whether no Pod of it will be told of any more."""
+        return bool(self.exit or (not self.sighting.pod and await self.unseen_exit()))
+
+    async def job(self) -> JobStatus | None:
         """Its Job, which is there from the start to the removal."""
-        return await self.kubernetes.get("Job", manifests.job_name(self.secret))
+        return await statuses.get_job(self.kubernetes, self.record.job_name)
 
-    async def unseen_end(self) -> Exit | None:
+    async def unseen_exit(self) -> Exit | None:
         """How it ended, if it was started and no watch told of it; the API server is asked."""
         job = await self.job()
-        return await unseen_end(self.kubernetes, job, self.secret) if job else None
+        return await unseen_exit(self.kubernetes, job, self.record) if job else None
 
-    async def note(self, end: Exit) -> None:
-        """Keep how it ended on the record, where it outlives the Pod."""
+    async def stop(self) -> Exit | None:
+        """How the process ended, once it is gone and that is on the record; None if none ran."""
+        if self.exit:
+            return None
+        if pod := self.sighting.pod:
+            end, reference = await self.end(), pod.job
+        elif job := await self.job():
+            reference = job.reference
+            if unseen := await unseen_exit(self.kubernetes, job, self.record):
+                await self.exits.record(self.record, unseen, job=reference)
+                return None
+            end = await self.end()
+        else:
+            return None
+        await self.exits.record(self.record, end, job=reference)
+        return end
+
+    async def end(self) -> Exit:
+        """
+        Delete the Job, so that no Pod comes any more, and its Pod; how the process ended.
+
+        Raises PeithoError if it still runs long after, as on a node that is down.
+        """
+        pod = self.sighting.pod
+        await self.kubernetes.delete("Job", self.record.job_name)
+        label = {labels.CONTAINER: self.key}
+        pods = [pod] if pod else await statuses.find_pods(self.kubernetes, label)
+        for each in pods:
+            await self.kubernetes.delete("Pod", each.name, grace_seconds=_STOP_GRACE_SECONDS)
+        if not pods:
+            return Exit(SIGKILLED, "stopped before its Pod was made")
         try:
-            await exits.keep(self.kubernetes, self.secret, end)
-        except PeithoError as error:
-            # Removed meanwhile, or the name has a new owner: then nobody asks for this code.
-            name = self.secret["metadata"]["annotations"][records.NAME]
-            log.debug("exit not noted", name=name, cause=str(error))
+            async with asyncio.timeout(_STOP_SECONDS):
+                return await waiting.first(
+                    waiting.until_ended(self.watch, self.key, CHAINCODE),
+                    waiting.until_none(self.kubernetes, label),
+                )
+        except TimeoutError:
+            raise PeithoError(
+                f"container {self.record.name} is still running {_STOP_SECONDS:g} s after its Pod "
+                "was deleted; its node may be down"
+            ) from None
 
     async def wait(self, condition: str) -> State:
         """Return once Docker's condition holds, or at once if it was never started."""
         if condition == "removed":
             await self._until_removed()
-            return _exited(self.end) if self.end else State("created")
-        end = records.noted_exit(self.secret)
-        is_started = bool(end or self.sighting.pod) or await self.job() is not None
+            return _exited(self.exit) if self.exit else State("created")
+        end = self.record.exit
+        is_started = bool(end) or await self.is_started()
         if not is_started and condition != "next-exit":
             return State("created")
         if end and condition == "next-exit":
@@ -85,55 +127,51 @@ class ChaincodeProcess:
         ended = waiting.until_ended(self.watch, self.key, CHAINCODE)
         if self.sighting.pod:
             return await ended
-        return await waiting.first(ended, self._until_unseen_end(is_started=is_started))
+        return await waiting.first(ended, self._until_unseen_exit(is_started=is_started))
 
-    async def _until_unseen_end(self, *, is_started: bool) -> Exit:
+    async def _until_unseen_exit(self, *, is_started: bool) -> Exit:
         """A Pod that went while Peitho was not there is not told of, but its Job knows."""
         while True:
             with suppress(PeithoError):  # who waits, waits on while the cluster is away
                 job = await self.job()
                 is_started = is_started or job is not None
-                is_over = is_started or await self._is_removed()
-                end = await unseen_end(self.kubernetes, job, self.secret) if is_over else None
+                is_known = is_started or not await self._is_there()
+                end = await unseen_exit(self.kubernetes, job, self.record) if is_known else None
                 if self.sighting.pod:
                     await asyncio.Event().wait()  # its own end will be told
                 if end:
-                    await self.note(end)
+                    await self.exits.record(self.record, end, job=job.reference if job else None)
                     return end
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _until_removed(self) -> None:
         while True:
             with suppress(PeithoError):
-                if await self._is_removed():
+                if not await self._is_there():
                     return
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _is_removed(self) -> bool:
-        metadata = self.secret["metadata"]
-        found = await self.kubernetes.get("Secret", metadata["name"])
-        return found is None or found["metadata"]["uid"] != metadata["uid"]
+    async def _is_there(self) -> bool:
+        return await Records(self.kubernetes).is_there(self.record)
 
 
-def summary(secret: Manifest, watch: PodWatch) -> Summary:
-    """A chaincode container in a list, from its Secret's metadata and its Pod."""
-    metadata = secret["metadata"]
-    annotations = metadata["annotations"]
-    sighting = watch.see(records.label_of(secret))
+def summary(record: RecordMetadata, watch: PodWatch) -> Summary:
+    """A chaincode container in a list, from its record and its Pod."""
+    sighting = watch.see(labels.container_label(record.id))
     return Summary(
-        id=annotations[records.ID],
-        name=annotations[records.NAME],
-        image=annotations[records.IMAGE],
-        command=annotations[records.COMMAND],
-        created=annotations[records.CREATED],
-        state=_state(records.noted_exit(secret), sighting),
-        kubernetes_name=metadata["name"],
+        id=record.id,
+        name=record.name,
+        image=record.image,
+        command=record.command,
+        created=record.created,
+        state=_state(record.exit, sighting),
+        kubernetes_name=record.kubernetes_name,
     )
 
 
 def _state(noted: Exit | None, sighting: Sighting) -> State:
-    began = pod_status.started_at(sighting.pod, CHAINCODE) if sighting.pod else ""
-    end = noted or waiting.end_of(sighting, CHAINCODE)
+    began = sighting.pod.started_at(CHAINCODE) if sighting.pod else ""
+    end = noted or waiting.exit_of(sighting, CHAINCODE)
     if end:
         return State("exited", end.code, end.reason, began, end.finished_at, end.log)
     if began:

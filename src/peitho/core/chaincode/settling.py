@@ -11,8 +11,7 @@ from contextlib import suppress
 from peitho.core.chaincode.process import ChaincodeProcess
 from peitho.core.pods import waiting
 from peitho.errors import StartFailed
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import CHAINCODE
+from peitho.formats.records import CHAINCODE, Exit
 
 _SHOWN_LINES = 20
 

@@ -4,10 +4,11 @@ import asyncio
 
 import structlog
 
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.registry.registries import RegistryAccount
 from peitho.errors import Conflict, PeithoError
 from peitho.formats.kubernetes import pull_secret
+from peitho.formats.kubernetes.objects import Manifest
 
 log = structlog.get_logger()
 

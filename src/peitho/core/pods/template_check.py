@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.core.clock import now
 from peitho.errors import TemplateRefused
 from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes import manifests, records
-from peitho.formats.kubernetes.manifests import PodOptions
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.kubernetes import build_pod, chaincode_job, labels
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.records import BUILD, CHAINCODE, ContainerSpec, Record
 
 log = structlog.get_logger()
 
@@ -37,15 +38,15 @@ class TemplateCheck:
 
     key: str
     make: Callable[[PodOptions], Manifest]
-    settings: PodOptions
+    options: PodOptions
 
     def pod(self) -> Manifest:
         """With the template; raises TemplateRefused for one that breaks what we rely on."""
-        return self.make(self.settings)
+        return self.make(self.options)
 
     def plain(self) -> Manifest:
         """Without it."""
-        return self.make(replace(self.settings, template={}, overrides=()))
+        return self.make(replace(self.options, template={}, overrides=()))
 
 
 def template_checks(*, builder: PodOptions, chaincode: PodOptions) -> list[TemplateCheck]:
@@ -97,17 +98,13 @@ async def _refusal(kubernetes: Kubernetes, pod: Manifest) -> str:
     return ""
 
 
-def _build(settings: PodOptions) -> Manifest:
+def _build(options: PodOptions) -> Manifest:
     spec = ContainerSpec("docker.io/hyperledger/fabric-ccenv:2.5", ("/bin/sh",), (), ())
-    secret = records.build_record(
-        instance=settings.instance, container_id=_ID, spec=spec, token="", created=now()
-    )
-    secret["metadata"]["uid"] = ""
     return _alone(
-        manifests.build_pod(
-            secret,
+        build_pod.manifest(
+            _record(BUILD, spec, options),
             spec,
-            settings=settings,
+            options=options,
             uploads=("/chaincode/input",),
             output="/chaincode/output",
             deadline_seconds=1,
@@ -115,19 +112,30 @@ def _build(settings: PodOptions) -> Manifest:
     )
 
 
-def _chaincode(settings: PodOptions) -> Manifest:
+def _chaincode(options: PodOptions) -> Manifest:
     spec = ContainerSpec(_NAME, ("chaincode",), (), ())
-    secret = records.chaincode_record(
-        instance=settings.instance,
-        container_id=_ID,
-        name=_NAME,
-        spec=spec,
-        token="",
-        created=now(),
-    )
-    secret["metadata"] |= {"uid": "", "resourceVersion": ""}
-    job = manifests.chaincode_job(secret, _IMAGE, settings=settings)
+    job = chaincode_job.manifest(_record(CHAINCODE, spec, options), _IMAGE, options=options)
     return _alone({"apiVersion": "v1", "kind": "Pod", **job["spec"]["template"]})
+
+
+def _record(kind: str, spec: ContainerSpec, options: PodOptions) -> Record:
+    """A record that is nowhere."""
+    return Record(
+        kind=kind,
+        id=_ID,
+        name=_NAME,
+        kubernetes_name=_NAME,
+        uid="",
+        resource_version="",
+        labels=labels.container_labels(options.instance, kind, _ID),
+        image=spec.image,
+        command=" ".join(spec.command),
+        created=now(),
+        peer_address="",
+        exit=None,
+        spec=spec,
+        files={},
+    )
 
 
 def _alone(pod: Manifest) -> Manifest:

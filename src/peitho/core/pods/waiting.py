@@ -2,27 +2,25 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Manifest
+from peitho.clients.kubernetes import statuses
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.errors import StartFailed
-from peitho.formats.kubernetes import pod_status, records
-from peitho.formats.kubernetes.pod_status import SIGKILLED, Exit, StartObstacle
+from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_status import PodStatus, StartObstacle
+from peitho.formats.records import SIGKILLED, Exit
 
 T = TypeVar("T")
 
 # A pull that fails is tried again by the kubelet; it is taken for an answer the third time.
-_SIGHTINGS = 3
+_FAILED_PULLS = 3
+_UNSCHEDULABLE = "Unschedulable"
 # How long a Job may take to make its Pod before we ask what keeps it.
 _POD_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The process runs, or has already ended."""
 
 
 async def until_started(watch: PodWatch, key: str, container: str, *, seconds: float) -> None:
@@ -32,25 +30,36 @@ async def until_started(watch: PodWatch, key: str, container: str, *, seconds: f
     Raises StartFailed with the cluster's words: at once for what no retry mends, after a few
     sightings of a failed pull, after `seconds` for a Pod that is not scheduled.
     """
-    patience = _Patience(container)
+    patience = _Patience()
     try:
         async with asyncio.timeout(seconds):
-            outcome = await watch.until(key, patience.look)
+            async for sighting in watch.sightings(key):
+                if sighting.pod and _has_started(sighting, sighting.pod, container, patience):
+                    return
     except TimeoutError:
         cause = patience.last or StartObstacle("Timeout", "the cluster gave no reason", final=True)
         raise StartFailed(f"not started within {seconds:g} s: {cause}") from None
-    if isinstance(outcome, StartObstacle):
-        raise StartFailed(str(outcome))
 
 
 async def until_ended(watch: PodWatch, key: str, container: str) -> Exit:
     """How the container ended; a Pod that vanished is taken for killed."""
-    return await watch.until(key, lambda sighting: end_of(sighting, container))
+    async for sighting in watch.sightings(key):
+        if end := exit_of(sighting, container):
+            return end
+    raise AssertionError("sightings of a Pod never end")
 
 
-def end_of(sighting: Sighting, container: str) -> Exit | None:
+async def until_seen(watch: PodWatch, key: str) -> PodStatus:
+    """The Pod of a container, once it was told of; it may be gone by then."""
+    async for sighting in watch.sightings(key):
+        if sighting.pod:
+            return sighting.pod
+    raise AssertionError("sightings of a Pod never end")
+
+
+def exit_of(sighting: Sighting, container: str) -> Exit | None:
     """How a container ended, or None while it may still run or come."""
-    end = pod_status.ended(sighting.pod, container) if sighting.pod else None
+    end = sighting.pod.exit_of(container) if sighting.pod else None
     if end is None and sighting.gone:
         return Exit(SIGKILLED, "the Pod was deleted")
     return end
@@ -67,39 +76,23 @@ async def explain_no_pod(kubernetes: Kubernetes, watch: PodWatch, key: str, job:
     while True:
         try:
             async with asyncio.timeout(_POD_SECONDS):
-                await watch.until(key, lambda sighting: bool(sighting.pod) or None)
+                await until_seen(watch, key)
                 return
         except TimeoutError:
             await _offer(kubernetes, job, key)
 
 
-async def until_none(kubernetes: Kubernetes, labels: Mapping[str, str]) -> Exit:
+async def until_none(kubernetes: Kubernetes, selected: Mapping[str, str]) -> Exit:
     """
-    Return once the API server has no such Pod, and a watch has had time to tell how it ended.
+    Return once the API server has no Pod with these labels, and a watch has had time to tell more.
 
     For a Pod that a watch has not told of, or which is silent at the moment.
     """
     while True:
-        is_there = await kubernetes.find("Pod", labels=labels)
+        is_there = await statuses.find_pods(kubernetes, selected)
         await asyncio.sleep(_LOOK_SECONDS)
         if not is_there:
             return Exit(SIGKILLED, "the Pod was deleted")
-
-
-async def _offer(kubernetes: Kubernetes, job: Manifest, key: str) -> None:
-    template = job["spec"]["template"]
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": template["metadata"] | {"generateName": f"{job['metadata']['name']}-"},
-        "spec": template["spec"],
-    }
-    try:
-        await kubernetes.create(pod, dry_run=True)
-    except KubernetesError as error:
-        # The Pod itself may have taken the last of a quota, and the watch be silent.
-        if not await kubernetes.find("Pod", labels={records.CONTAINER: key}):
-            raise StartFailed(str(error)) from error
 
 
 async def first(*contenders: Coroutine[Any, Any, T]) -> T:
@@ -115,34 +108,51 @@ async def first(*contenders: Coroutine[Any, Any, T]) -> T:
     return next(task for task in tasks if task in done).result()
 
 
+async def _offer(kubernetes: Kubernetes, job: Manifest, key: str) -> None:
+    template = job["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"] | {"generateName": f"{job['metadata']['name']}-"},
+        "spec": template["spec"],
+    }
+    try:
+        await kubernetes.create(pod, dry_run=True)
+    except KubernetesError as error:
+        # The Pod itself may have taken the last of a quota, and the watch be silent.
+        if not await statuses.find_pods(kubernetes, {labels.CONTAINER: key}):
+            raise StartFailed(str(error)) from error
+
+
+def _has_started(sighting: Sighting, pod: PodStatus, container: str, patience: "_Patience") -> bool:
+    """Whether the process runs or ran.  Raises StartFailed once it is known that it will not."""
+    if pod.is_running(container):
+        return True
+    obstacle = pod.start_obstacle(container)
+    if obstacle and patience.is_over(obstacle, pod):
+        raise StartFailed(str(obstacle))
+    end = exit_of(sighting, container)
+    if end and not pod.started_at(container):
+        raise StartFailed(str(StartObstacle("the Pod failed", end.reason, final=True)))
+    return end is not None
+
+
 class _Patience:
     """Counts how often a container was seen to be kept from starting, and by what."""
 
-    def __init__(self, container: str) -> None:
-        self._container = container
-        self._sightings = 0
+    def __init__(self) -> None:
+        self._failures = 0
         self._version = ""
         self.last: StartObstacle | None = None
 
-    def look(self, sighting: Sighting) -> Started | StartObstacle | None:
-        pod = sighting.pod
-        if pod is None:
-            return None
-        if pod_status.running(pod, self._container):
-            return Started()
-        trouble = pod_status.start_obstacle(pod, self._container)
-        if trouble and (trouble.final or self._enough(trouble, pod)):
-            return trouble
-        if end := end_of(sighting, self._container):
-            # With a start time the process was there; without, the Pod failed before it.
-            ran = pod_status.started_at(pod, self._container)
-            return Started() if ran else StartObstacle("the Pod failed", end.reason, final=True)
-        return None
-
-    def _enough(self, trouble: StartObstacle, pod: Manifest) -> bool:
-        version = pod["metadata"]["resourceVersion"]
-        if version != self._version:
-            self._version = version
-            self._sightings += trouble.reason != "Unschedulable"
-        self.last = trouble
-        return self._sightings >= _SIGHTINGS and trouble.reason != "Unschedulable"
+    def is_over(self, obstacle: StartObstacle, pod: PodStatus) -> bool:
+        """Whether this obstacle is to be taken for an answer."""
+        if obstacle.final:
+            return True
+        self.last = obstacle
+        if obstacle.reason == _UNSCHEDULABLE:
+            return False  # a node may come
+        if pod.resource_version != self._version:
+            self._version = pod.resource_version
+            self._failures += 1
+        return self._failures >= _FAILED_PULLS

@@ -6,15 +6,12 @@ Only what has our own labels is looked at, and what is starting is never touched
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import structlog
 
 from peitho.core.clock import unix_seconds
-from peitho.formats.kubernetes import manifests, pod_status, records
-
-log = structlog.get_logger()
-Manifest = dict[str, Any]
+from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.kubernetes.pod_status import PodStatus
+from peitho.formats.records import CHAINCODE, RecordMetadata
 
 # A peer starts what it has created once it has sent the files; until then nothing else shows it.
 _UNSTARTED_SECONDS = 600.0
@@ -33,7 +30,7 @@ class RetentionOptions:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """
-    What there is: Secrets (metadata), Pods and Jobs of a namespace; times are Unix seconds.
+    What there is: the records, Pods and Jobs of a namespace; times are Unix seconds.
 
     `refused_since` tells for peers' addresses since when they have refused every connection;
     `waited` are the IDs of containers that a peer waits for.
@@ -41,19 +38,18 @@ class Snapshot:
 
     now: float
     instance: str
-    secrets: Sequence[Manifest] = ()
-    pods: Sequence[Manifest] = ()
-    jobs: Sequence[Manifest] = ()
+    records: Sequence[RecordMetadata] = ()
+    pods: Sequence[PodStatus] = ()
+    jobs: Sequence[JobStatus] = ()
     refused_since: Mapping[str, float] = field(default_factory=dict)
     waited: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One thing that goes: its name in the cluster, its name for the peer, and why."""
+    """A container that goes, and why."""
 
-    secret: Manifest
-    name: str
+    record: RecordMetadata
     why: str
 
 
@@ -69,21 +65,14 @@ class StoredImage:
 
 def chaincode(world: Snapshot, policy: RetentionOptions) -> Iterator[Removal]:
     """The chaincode containers that go."""
-    wanted = records.kind_labels(world.instance, records.CHAINCODE)
-    running = {_container(pod): pod for pod in world.pods}
-    jobs = {_container(job): job for job in world.jobs}
-    for secret in world.secrets:
-        if wanted.items() <= secret["metadata"].get("labels", {}).items():
-            key = _container(secret)
-            try:
-                why = _why(secret, running.get(key), jobs.get(key), world, policy)
-                name = secret["metadata"]["annotations"][records.NAME]
-            except (ValueError, KeyError, TypeError) as error:
-                # Somebody else has written on it: it is for that somebody to remove.
-                log.warning("damaged record is left alone", cause=repr(error))
-                continue
-            if why:
-                yield Removal(secret, name, why)
+    wanted = labels.kind_labels(world.instance, CHAINCODE)
+    pods = {pod.container_label: pod for pod in world.pods}
+    jobs = {job.container_label: job for job in world.jobs}
+    for record in world.records:
+        if wanted.items() <= record.labels.items():
+            label = labels.container_label(record.id)
+            if why := _why(record, pods.get(label), jobs.get(label), world, policy):
+                yield Removal(record, why)
 
 
 def images(
@@ -112,24 +101,22 @@ def images(
 
 
 def _why(
-    secret: Manifest,
-    pod: Manifest | None,
-    job: Manifest | None,
+    record: RecordMetadata,
+    pod: PodStatus | None,
+    job: JobStatus | None,
     world: Snapshot,
     policy: RetentionOptions,
 ) -> str:
-    annotations = secret["metadata"]["annotations"]
-    if end := records.noted_exit(secret):
-        return _over(unix_seconds(end.finished_at), world, policy)
+    if record.exit:
+        return _over(unix_seconds(record.exit.finished_at), world, policy)
     if pod is not None:
-        if not pod_status.running(pod, records.CHAINCODE):
+        began = pod.started_at(CHAINCODE)
+        if not (began and pod.is_running(CHAINCODE)):
             return ""  # it is starting, or its end is about to be noted
-        began = unix_seconds(pod_status.started_at(pod, records.CHAINCODE))
-        return _orphaned(annotations, began, world, policy)
-    if job is not None:
-        ended_at = manifests.finished_at(job)  # while it is not over, its Pod may yet come
-        return _over(unix_seconds(ended_at), world, policy) if ended_at else ""
-    age = world.now - unix_seconds(annotations[records.CREATED])
+        return _orphaned(record, unix_seconds(began), world, policy)
+    if job is not None:  # while it is not over, its Pod may yet come
+        return _over(unix_seconds(job.finished_at), world, policy) if job.finished_at else ""
+    age = world.now - unix_seconds(record.created)
     is_due = age > max(policy.retention_seconds, _UNSTARTED_SECONDS)
     return f"created {age:.0f} s ago and never started" if is_due else ""
 
@@ -141,16 +128,12 @@ def _over(ended_at: float, world: Snapshot, policy: RetentionOptions) -> str:
 
 
 def _orphaned(
-    annotations: Mapping[str, str], began: float, world: Snapshot, policy: RetentionOptions
+    record: RecordMetadata, began: float, world: Snapshot, policy: RetentionOptions
 ) -> str:
-    peer = annotations.get(records.PEER, "")
-    if peer not in world.refused_since or annotations[records.ID] in world.waited:
+    peer = record.peer_address
+    if peer not in world.refused_since or record.id in world.waited:
         return ""
     since = max(began, world.refused_since[peer])  # a young process is still starting
     if world.now - since <= policy.orphan_after_seconds:
         return ""
     return f"its peer at {peer} has refused connections for {world.now - since:.0f} s"
-
-
-def _container(manifest: Manifest) -> str:
-    return str(manifest["metadata"].get("labels", {}).get(records.CONTAINER, ""))

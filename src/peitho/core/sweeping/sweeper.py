@@ -14,17 +14,20 @@ import structlog
 
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
-from peitho.clients.kubernetes.api import Kubernetes, Manifest
+from peitho.clients.kubernetes import statuses
+from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.probe import is_refused
 from peitho.core.builds.pool import BuildPool
-from peitho.core.chaincode.container import ChaincodeContainers
+from peitho.core.chaincode import container
+from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.clock import unix_seconds
 from peitho.core.images.store import ImageStore
 from peitho.core.images.usage import ImageUsage
 from peitho.core.sweeping import rules
 from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage
 from peitho.errors import PeithoError
-from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes import labels
+from peitho.formats.records import CHAINCODE
 
 log = structlog.get_logger()
 
@@ -124,10 +127,10 @@ class Sweeper:
         world = await self._look()
         found = []
         for removal in rules.chaincode(world, self._options.policy):
-            found.append(Finding("chaincode", removal.name, removal.why))
+            found.append(Finding("chaincode", removal.record.name, removal.why))
             if not dry_run:
-                await self._chaincodes.of(removal.secret).remove()
-        named = (self._images.find(_noted(secret, records.IMAGE)) for secret in world.secrets)
+                await container.remove(self._chaincodes.parts, removal.record)
+        named = (self._images.find(record.image) for record in world.records)
         in_use = {image.name for image in named if image}
         found += await self._sweep_images(in_use, dry_run=dry_run)
         found += self._sweep_builds(dry_run=dry_run)
@@ -136,21 +139,21 @@ class Sweeper:
         return found
 
     async def _look(self) -> Snapshot:
-        instance = self._chaincodes.settings.instance
-        labels = records.kind_labels(instance, records.CHAINCODE)
-        # Secrets first: what is started meanwhile is then missing, and not taken for unstarted.
-        secrets = await self._kubernetes.find_metadata("Secret", labels=labels)
-        jobs = await self._kubernetes.find("Job", labels=labels)
-        pods = await self._kubernetes.find("Pod", labels=labels)
-        await self._probe({_noted(secret, records.PEER) for secret in secrets} - {""})
+        parts = self._chaincodes.parts
+        own = labels.kind_labels(parts.pods.instance, CHAINCODE)
+        # Records first: what is started meanwhile is then missing, and not taken for unstarted.
+        records = await parts.records.find(own)
+        jobs = await statuses.find_jobs(self._kubernetes, own)
+        pods = await statuses.find_pods(self._kubernetes, own)
+        await self._probe({record.peer_address for record in records} - {""})
         return Snapshot(
             now=time.time(),
-            instance=instance,
-            secrets=secrets,
+            instance=parts.pods.instance,
+            records=records,
             pods=pods,
             jobs=jobs,
             refused_since=dict(self._refused_since),
-            waited=set(self._chaincodes.waits),
+            waited=set(parts.waits),
         )
 
     async def _probe(self, peers: set[str]) -> None:
@@ -211,7 +214,3 @@ class Sweeper:
         used, total = self._storage.volume()
         if used > _NEARLY_FULL * total:
             log.warning("data directory is nearly full", used_bytes=used, total_bytes=total)
-
-
-def _noted(secret: Manifest, key: str) -> str:
-    return str(secret["metadata"].get("annotations", {}).get(key, ""))

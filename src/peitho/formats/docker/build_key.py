@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from peitho.formats.tar import TarEntry
 
 

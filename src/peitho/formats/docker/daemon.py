@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from peitho.formats.kubernetes import records
+from peitho.formats.kubernetes.labels import KIND, own_labels
 from peitho.formats.kubernetes.quantities import number
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import BUILD, ContainerSpec
 
 Json = dict[str, Any]
 
@@ -41,8 +41,8 @@ class DaemonBuildOwner:
 
     def labels(self) -> dict[str, str]:
         """Of all our builds in the daemon, and of nothing else."""
-        own = records.own_labels(self.instance)
-        return own | {records.KIND: records.BUILD, _NAMESPACE: self.namespace}
+        own = own_labels(self.instance)
+        return own | {KIND: BUILD, _NAMESPACE: self.namespace}
 
 
 def build_container(

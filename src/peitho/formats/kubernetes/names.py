@@ -8,9 +8,6 @@ lower case, digits and dashes, 63 at most, and less where Kubernetes appends to 
 import hashlib
 import re
 
-from peitho.errors import InvalidArgument
-
-_CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _HASH_CHARACTERS = 10
 # A Job appends `-` and 8 digits of the container's ID to it, its Pod `-` and 5 more: 63 in all.
@@ -39,17 +36,9 @@ def label_value(text: str) -> str:
     return f"{slug}-{digest}" if slug else digest
 
 
-def valid_container_name(name: str) -> str:
-    """
-    The name without Docker's leading slash.
-
-    Raises InvalidArgument with dockerd's own message.
-    """
-    if not _CONTAINER_NAME.fullmatch(name):
-        raise InvalidArgument(
-            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        )
-    return name.removeprefix("/")
+def build_name(container_id: str) -> str:
+    """The name of a build's Secret and Pod."""
+    return f"build-{container_id[:12]}"
 
 
 def env_escape(text: str) -> str:

@@ -3,7 +3,8 @@
 import base64
 import json
 
-from peitho.formats.kubernetes.records import Manifest, kind_labels, own_labels
+from peitho.formats.kubernetes.labels import kind_labels, own_labels
+from peitho.formats.kubernetes.objects import Manifest
 
 _DATA_KEY = ".dockerconfigjson"
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")

@@ -10,6 +10,7 @@ import pytest
 import structlog.testing
 
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
+from tests.support import typed
 from tests.support.kubernetes_double import (
     ApiServer,
     Manifest,
@@ -52,7 +53,7 @@ def bookmark(version: int) -> Manifest:
 async def watching(server: ApiServer, directory: Path) -> AsyncIterator[PodWatch]:
     """The cache, while it is kept up."""
     async with server.client(directory) as kubernetes, asyncio.TaskGroup() as group:
-        found = PodWatch(kubernetes, labels={"app": "peitho"}, key=KEY)
+        found = PodWatch(kubernetes, labels={"app": "peitho"})
         task = group.create_task(found.run(), name="pod watch")
         try:
             yield found
@@ -64,12 +65,12 @@ def version_of(sighting: Sighting) -> str | None:
     """The version of a Pod that is there."""
     if sighting.pod is None or sighting.gone:
         return None
-    return str(sighting.pod["metadata"]["resourceVersion"])
+    return sighting.pod.resource_version
 
 
 async def until_version(cache: PodWatch, key: str, version: int) -> None:
     """Return once a Pod is known at a version."""
-    await cache.until(key, lambda seen: version_of(seen) == str(version) or None)
+    await typed.seen(cache, key, lambda seen: version_of(seen) == str(version) or None)
 
 
 def versions_watched(server: ApiServer) -> list[str]:
@@ -91,7 +92,7 @@ async def test_pods_are_known_by_their_label(tmp_path: Path) -> None:
 
             sighting = cache.see("a")
             assert sighting.pod is not None
-            assert "managedFields" not in sighting.pod["metadata"]
+            assert "pod-a" == sighting.pod.name
             assert Sighting(pod=None, gone=False) == cache.see("b")
             assert Sighting(pod=None, gone=False) == cache.see("")
             assert 0 <= cache.age_seconds < 60
@@ -116,11 +117,9 @@ async def test_events_are_news(tmp_path: Path) -> None:
         )
         async with watching(server, tmp_path) as cache:
             await until_version(cache, "b", 3)
-            gone = await cache.until("a", lambda seen: seen if seen.gone else None)
+            gone = await typed.seen(cache, "a", lambda seen: seen if seen.gone else None)
 
-    ended = pod("a", 4, phase="Failed")
-    del ended["spec"], ended["metadata"]["managedFields"]
-    assert ended == gone.pod
+    assert typed.pod(pod("a", 4, phase="Failed")) == gone.pod
 
 
 async def test_a_watch_that_ends_is_taken_up_where_it_was(tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ async def test_events_are_cut_at_line_ends_alone(tmp_path: Path) -> None:
             sighting = cache.see("a")
 
     assert sighting.pod is not None
-    assert message == sighting.pod["status"]["message"]
+    assert message == sighting.pod.reason
 
 
 async def test_a_server_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
@@ -243,8 +242,8 @@ async def test_who_stops_waiting_does_not_take_others_along(tmp_path: Path) -> N
     async with ApiServer.start() as server:
         server.script(*WATCH, after(word, watch(event("ADDED", pod("a", 7)), stay=True)))
         async with watching(server, tmp_path) as cache, asyncio.TaskGroup() as group:
-            patient = group.create_task(cache.until("a", version_of))
-            impatient = group.create_task(cache.until("a", version_of))
+            patient = group.create_task(typed.seen(cache, "a", version_of))
+            impatient = group.create_task(typed.seen(cache, "a", version_of))
             await server.until_asked(*WATCH)
             impatient.cancel()
             word.set()

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from peitho.core.builds.container import BuildContainer
 from peitho.errors import Conflict, NotFound, PeithoError, StartFailed, Unavailable
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.records import ContainerSpec
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks
 from tests.support.docker_double import Container, Dockerd, always, breaks, refusal

@@ -17,11 +17,12 @@ from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.pool import NEVER_RAN, Build, BuildUpload
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
+from peitho.formats import records
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
-from peitho.formats.kubernetes import manifests, records
-from peitho.formats.kubernetes.manifests import PodOptions
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.kubernetes import build_pod, labels, record_secrets
+from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.records import ContainerSpec
 from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import (
     ApiServer,
@@ -62,11 +63,11 @@ def told(
     build: Manifest = RUNNING, helper: Manifest = RUNNING, kind: str = "MODIFIED", **more: Any
 ) -> Script:
     """A watch that tells of the build's Pod once."""
-    states = {records.BUILD: build, manifests.HELPER: helper}
+    states = {records.BUILD: build, build_pod.HELPER: helper}
     statuses = [{"name": name, "image": "i:1", "state": state} for name, state in states.items()]
     metadata = {
         "name": NAME,
-        "labels": {records.CONTAINER: records.container_label(ID)},
+        "labels": {labels.CONTAINER: labels.container_label(ID)},
         "resourceVersion": "7",
     }
     body = {"metadata": metadata, "status": {"containerStatuses": statuses} | more}
@@ -113,10 +114,10 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         asyncio.TaskGroup() as group,
     ):
         cluster.script("WATCH", "pods", *news)
-        pods = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
+        pods = PodWatch(kubernetes, labels={})
         task = group.create_task(pods.run())
         options = PodBackendOptions(start_timeout_seconds=seconds, deadline_seconds=900)
-        backend = PodBackend(kubernetes, pods, tokens=TOKENS, settings=SETTINGS, options=options)
+        backend = PodBackend(kubernetes, pods, tokens=TOKENS, pods=SETTINGS, options=options)
         directory = tmp_path / "run"
         directory.mkdir()
         output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)
@@ -154,7 +155,7 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
         assert b"compiled\n" == await it.said()
         assert {} == it.cluster.objects
 
-    token = base64.b64decode(it.posted("secrets")["data"][records.TOKEN_KEY]).decode()
+    token = base64.b64decode(it.posted("secrets")["data"][record_secrets.TOKEN_KEY]).decode()
     assert TOKENS.opens(token, build_scope(ID))
     pod = it.posted("pods")
     assert 900 == pod["spec"]["activeDeadlineSeconds"]
@@ -388,7 +389,7 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         left, known, foreign = ("1" * 64, "2" * 64, "3" * 64)
         for instance, container_id in (("peitho", left), ("peitho", known), ("other", foreign)):
-            record = records.build_record(
+            record = record_secrets.build_secret(
                 instance=instance,
                 container_id=container_id,
                 spec=SPEC,
@@ -398,7 +399,9 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
             name = record["metadata"]["name"]
             it.cluster.objects[f"secrets/{name}"] = record
             it.cluster.objects[f"pods/{name}"] = {"metadata": {"name": name}}
-        chaincode = {"metadata": {"name": "cc", "labels": records.labels("peitho", "x", "4")}}
+        chaincode = {
+            "metadata": {"name": "cc", "labels": labels.container_labels("peitho", "x", "4")}
+        }
         it.cluster.objects["secrets/cc"] = chaincode
 
         await it.backend.clear_leftovers({known})

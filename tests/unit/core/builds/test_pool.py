@@ -14,8 +14,8 @@ from peitho.core.builds.pool import Build
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats.kubernetes import record_secrets
+from peitho.formats.records import ContainerSpec
 from peitho.settings.models import Settings
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, package
@@ -370,7 +370,7 @@ class TestLeaving:
         async with scene(tmp_path) as it:
             await it.started()
             await it.cluster.until_asked("POST", "pods")
-            left = records.build_record(
+            left = record_secrets.build_secret(
                 instance="peitho", container_id="0" * 64, spec=SPEC, token="", created=""
             )
             it.cluster.objects["secrets/build-000000000000"] = left

@@ -9,11 +9,10 @@ from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.pool import Build, BuildLimits
 from peitho.core.container import State
 from peitho.errors import InvalidArgument
-from peitho.formats.kubernetes import pod_status
-from peitho.formats.kubernetes.manifests import HELPER
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import BUILD
+from peitho.formats.kubernetes.build_pod import HELPER
+from peitho.formats.records import BUILD, Exit
 from peitho.settings.models import Settings
+from tests.support import typed
 from tests.support.contexts import package
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import after, always, answer, refusal
@@ -154,7 +153,7 @@ def test_a_command_that_failed_is_nothing_that_keeps_the_helper_from_starting() 
     """
     states = {BUILD: done(1), HELPER: {"waiting": {"reason": "ContainerCreating"}}}
     statuses = [{"name": name, "image": "i", "state": state} for name, state in states.items()]
-    assert pod_status.start_obstacle({"status": {"containerStatuses": statuses}}, HELPER) is None
+    assert typed.pod({"status": {"containerStatuses": statuses}}).start_obstacle(HELPER) is None
 
 
 async def test_a_build_that_ran_is_not_a_failed_start(tmp_path: Path) -> None:

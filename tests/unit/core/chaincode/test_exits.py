@@ -9,12 +9,14 @@ import pytest
 import structlog.testing
 
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
+from peitho.clients.kubernetes.records import Records
 from peitho.core.chaincode import exits
-from peitho.core.chaincode.exits import Endings
+from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.tasks import BackgroundTasks
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats import records
+from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.records import ContainerSpec, Exit
+from tests.support import typed
 from tests.support.kubernetes_double import ApiServer, Manifest, always, answer, refusal, watch
 from tests.support.kubernetes_double import after as later
 
@@ -38,7 +40,7 @@ END = Exit(3, "OOMKilled", AT, "first\nlast words")
 def record(container_id: str = ID) -> Manifest:
     """The Secret of a container, as the cluster has it."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
-    found = records.chaincode_record(
+    found = record_secrets.chaincode_secret(
         instance="mine", container_id=container_id, name=NAME, spec=spec, token="", created=AT
     )
     found["metadata"] |= {"uid": f"uid-{container_id[0]}"}
@@ -52,8 +54,8 @@ def told(version: int, state: Manifest, event: str = "MODIFIED", **more: Any) ->
     """News of the container's Pod."""
     metadata = {
         "name": "p",
-        "labels": records.labels("mine", records.CHAINCODE, ID),
-        "annotations": {records.ID: ID, records.NAME: NAME},
+        "labels": labels.container_labels("mine", records.CHAINCODE, ID),
+        "annotations": {labels.ID: ID, labels.NAME: NAME},
         "resourceVersion": str(version),
         "ownerReferences": [{"kind": "Job", "name": "cc-mycc-aaaaaaaa", "uid": "uid-job"}],
     }
@@ -65,7 +67,7 @@ def told(version: int, state: Manifest, event: str = "MODIFIED", **more: Any) ->
 def is_at(sighting: Sighting, version: str) -> bool | None:
     """Whether a Pod was told of at a version; None while it was not."""
     pod = sighting.pod
-    return (pod is not None and pod["metadata"]["resourceVersion"] == version) or None
+    return (pod is not None and pod.resource_version == version) or None
 
 
 async def after(tmp_path: Path, server: ApiServer, *news: Manifest) -> ApiServer:
@@ -75,18 +77,20 @@ async def after(tmp_path: Path, server: ApiServer, *news: Manifest) -> ApiServer
         server.script("POST", "events", always(lambda: answer({}, status=201)))
     last = news[-1]["object"]["metadata"]
     async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
-        cache = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
-        Endings(kubernetes, cache, tasks=BackgroundTasks(group))
+        cache = PodWatch(kubernetes, labels={})
+        recorder = ExitRecorder(kubernetes, cache, instance="mine", tasks=BackgroundTasks(group))
+        recording = group.create_task(recorder.run(), name="exit recorder")
         task = group.create_task(cache.run(), name="pod watch")
-        key = last["labels"][records.CONTAINER]
-        await cache.until(key, lambda seen: is_at(seen, last["resourceVersion"]))
+        key = last["labels"][labels.CONTAINER]
+        await typed.seen(cache, key, lambda seen: is_at(seen, last["resourceVersion"]))
         task.cancel()
+        recording.cancel()
     return server
 
 
 def noted(server: ApiServer) -> Exit | None:
     """The end that is on the container's record."""
-    return records.noted_exit(server.objects[PATH])
+    return typed.noted_exit(server.objects[PATH])
 
 
 def events(server: ApiServer) -> list[Manifest]:
@@ -168,8 +172,8 @@ class TestAnEnd:
         earlier = Exit(7, "earlier", AT)
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
-            note = records.exit_note(earlier, finished_at=AT)
-            server.objects[PATH]["metadata"]["annotations"][records.EXIT] = note
+            note = record_secrets.exit_note(earlier, finished_at=AT)
+            server.objects[PATH]["metadata"]["annotations"][labels.EXIT] = note
             await after(tmp_path, server, told(1, ENDED))
 
         assert earlier == noted(server)
@@ -239,13 +243,13 @@ class TestNobodysEnd:
         """
         Nor a Pod that is still running.
         """
-        build = told(2, ENDED, labels=records.labels("mine", records.BUILD, "b" * 64))
+        build = told(2, ENDED, labels=labels.container_labels("mine", records.BUILD, "b" * 64))
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
             await after(tmp_path, server, told(1, RUNNING), build)
 
         assert noted(server) is None
-        assert {("GET", "pods"), ("WATCH", "pods")} == {each[:2] for each in server.requests}
+        assert 0 == server.count("GET", PATH) == server.count("PATCH", PATH)
 
 
 AWAY = {
@@ -295,7 +299,7 @@ async def test_an_end_is_kept_on_exactly_one_container(tmp_path: Path) -> None:
     """
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
         server.objects[PATH] = record()
-        await exits.keep(kubernetes, record(), END)
+        await Records(kubernetes).note_exit(typed.metadata(record()), END, finished_at=AT)
 
     assert "uid-a" == json.loads(server.requests[-1][3])["metadata"]["uid"]
     assert END == noted(server)

@@ -11,6 +11,7 @@ from peitho.clients.kubernetes.api import KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode import logs
 from peitho.core.chaincode.logs import PodLog
+from tests.support import typed
 from tests.support.kubernetes_double import (
     ApiServer,
     Manifest,
@@ -41,9 +42,9 @@ async def log_of(tmp_path: Path, server: ApiServer, *news: Script) -> AsyncItera
     """The log of a container of which there is news."""
     server.script("WATCH", "pods", *news, watch(stay=True))
     async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
-        cache = PodWatch(kubernetes, labels={}, key=KEY)
+        cache = PodWatch(kubernetes, labels={})
         task = group.create_task(cache.run())
-        await cache.until("a", lambda seen: bool(seen.pod) or None)
+        await typed.seen(cache, "a", lambda seen: bool(seen.pod) or None)
         yield PodLog(kubernetes, cache, "a", "main")
         task.cancel()
 
@@ -150,7 +151,7 @@ async def test_without_a_process_there_is_no_log(tmp_path: Path, news: list[Mani
     """
     async with ApiServer.start() as server:
         async with log_of(tmp_path, server, watch(*news)) as log:
-            await log.watch.until("a", lambda seen: seen.gone or len(news) == 1 or None)
+            await typed.seen(log.watch, "a", lambda seen: seen.gone or len(news) == 1 or None)
             assert b"" == await read(log, follow=False)
 
         assert 0 == server.count("GET", LOG)

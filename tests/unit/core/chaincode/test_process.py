@@ -9,11 +9,14 @@ import pytest
 
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode import process
+from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.process import ChaincodeProcess
 from peitho.core.container import State
-from peitho.formats.kubernetes import manifests, records
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.core.tasks import BackgroundTasks
+from peitho.formats import records
+from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.records import ContainerSpec, Exit
+from tests.support import typed
 from tests.support.kubernetes_double import (
     ApiServer,
     Manifest,
@@ -33,7 +36,7 @@ AWAY = always(lambda: refusal(503, "", "shutting down"))
 def record() -> Manifest:
     """The Secret of a container, as the cluster has it."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
-    found = records.chaincode_record(
+    found = record_secrets.chaincode_secret(
         instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
     )
     found["metadata"]["uid"] = "uid-secret"
@@ -45,7 +48,7 @@ def job(end: str = "") -> Manifest:
     condition = {"type": end, "status": "True", "lastTransitionTime": AT}
     return {
         "kind": "Job",
-        "metadata": {"name": manifests.job_name(record())},
+        "metadata": {"name": typed.job_name(record())},
         "status": {"conditions": [condition] if end else []},
     }
 
@@ -56,8 +59,8 @@ JOB = f"jobs/{job()['metadata']['name']}"
 
 def ended() -> Script:
     """News of its Pod, which has ended with 3."""
-    labels = records.labels("mine", records.CHAINCODE, ID)
-    metadata = {"name": "p", "labels": labels, "resourceVersion": "1"}
+    own = labels.container_labels("mine", records.CHAINCODE, ID)
+    metadata = {"name": "p", "labels": own, "resourceVersion": "1"}
     statuses = [{"name": records.CHAINCODE, "state": ENDED}]
     pod = {"metadata": metadata, "status": {"containerStatuses": statuses}}
     return watch({"type": "ADDED", "object": pod}, stay=True)
@@ -68,12 +71,14 @@ async def looked_up(tmp_path: Path, server: ApiServer) -> AsyncIterator[Chaincod
     """The process of the container, whose Secret is there, while the Pods are watched."""
     server.objects.setdefault(SECRET, record())
     async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
-        cache = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
-        watching = group.create_task(cache.run())
+        cache = PodWatch(kubernetes, labels={})
+        tasks = BackgroundTasks(group)
+        exits = ExitRecorder(kubernetes, cache, instance="mine", tasks=tasks)
+        tasks.run(cache.run(), name="pod watch")
         await cache.synced.wait()
         async with asyncio.timeout(10):
-            yield ChaincodeProcess(kubernetes, cache, record())
-        watching.cancel()
+            yield ChaincodeProcess(kubernetes, cache, exits, typed.metadata(record()))
+        tasks.cancel()
 
 
 async def test_what_was_never_started_is_no_end(tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ async def test_a_job_that_is_over_and_has_no_pod_tells_what_it_can(
             state = await found.wait("")
 
         assert (code, reason) == (state.exit_code, state.reason)
-        assert Exit(code, reason, AT) == records.noted_exit(server.objects[SECRET])
+        assert Exit(code, reason, AT) == typed.noted_exit(server.objects[SECRET])
 
 
 @pytest.mark.parametrize("condition", ["", "removed", "next-exit"])

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.process import ChaincodeProcess
 from peitho.core.chaincode.settling import Settling
+from peitho.core.tasks import BackgroundTasks
 from peitho.errors import StartFailed
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats import records
+from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.records import ContainerSpec
+from tests.support import typed
 from tests.support.kubernetes_double import ApiServer, Manifest, after, watch
 
 ID = "a" * 64
@@ -32,8 +36,8 @@ ENDED = {
 
 def told(version: int, state: Manifest) -> Manifest:
     """News of the container's Pod."""
-    labels = records.labels("mine", records.CHAINCODE, ID)
-    metadata = {"name": "p", "labels": labels, "resourceVersion": str(version)}
+    own = labels.container_labels("mine", records.CHAINCODE, ID)
+    metadata = {"name": "p", "labels": own, "resourceVersion": str(version)}
     statuses = [{"name": records.CHAINCODE, "state": state}]
     return {
         "type": "MODIFIED",
@@ -45,20 +49,22 @@ def told(version: int, state: Manifest) -> Manifest:
 async def running(tmp_path: Path, *, end: asyncio.Event) -> AsyncIterator[ChaincodeProcess]:
     """A process that runs, and ends at a word."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
-    record = records.chaincode_record(
+    record = record_secrets.chaincode_secret(
         instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
     )
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
         ended = after(end, watch(told(2, ENDED), stay=True))
         server.script("WATCH", "pods", watch(told(1, RUNNING)), ended)
         async with asyncio.TaskGroup() as group:
-            cache = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
-            watching = group.create_task(cache.run())
-            found = ChaincodeProcess(kubernetes, cache, record)
-            await cache.until(found.key, lambda seen: bool(seen.pod) or None)
+            cache = PodWatch(kubernetes, labels={})
+            tasks = BackgroundTasks(group)
+            exits = ExitRecorder(kubernetes, cache, instance="mine", tasks=tasks)
+            tasks.run(cache.run(), name="pod watch")
+            found = ChaincodeProcess(kubernetes, cache, exits, typed.metadata(record))
+            await typed.seen(cache, found.key, lambda seen: bool(seen.pod) or None)
             async with asyncio.timeout(10):
                 yield found
-            watching.cancel()
+            tasks.cancel()
 
 
 async def test_one_that_ends_fails_its_start_and_tells_why(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from peitho.core.pods import template_check
 from peitho.errors import TemplateRefused
-from peitho.formats.kubernetes.manifests import PodOptions
+from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
 from tests.support.kubernetes_double import ApiServer, always, answer, refusal
+from tests.support.manifests import SETTINGS
 from tests.support.restricted import violations
-from tests.unit.formats.kubernetes.test_manifests import SETTINGS
 
 Manifest = dict[str, Any]
 

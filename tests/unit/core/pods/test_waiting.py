@@ -12,7 +12,7 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods import waiting
 from peitho.errors import StartFailed
-from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.records import Exit
 from tests.support.kubernetes_double import ApiServer, Manifest, Script, always, refusal, watch
 
 KEY = "peitho/container"
@@ -39,7 +39,7 @@ async def watching(tmp_path: Path, *news: Manifest) -> AsyncIterator[tuple[Kuber
     async with ApiServer.start() as server, asyncio.TaskGroup() as group:
         server.script("WATCH", "pods", *[watch(each) for each in news])
         async with server.client(tmp_path) as kubernetes:
-            cache = PodWatch(kubernetes, labels={}, key=KEY)
+            cache = PodWatch(kubernetes, labels={})
             task = group.create_task(cache.run())
             yield kubernetes, cache
             task.cancel()
@@ -177,7 +177,7 @@ class TestWithoutAPod:
         monkeypatch.setattr(waiting, "_POD_SECONDS", 0.02)
         async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
             server.script("POST", "pods", *answers)
-            cache = PodWatch(kubernetes, labels={}, key=KEY)
+            cache = PodWatch(kubernetes, labels={})
             with pytest.raises(StartFailed, match="exceeded quota: q"):
                 await waiting.explain_no_pod(kubernetes, cache, "a", self.JOB)
         return server
@@ -211,7 +211,7 @@ class TestWithoutAPod:
                 "metadata": {"name": "p", "labels": {KEY: "a"}}
             }
             server.script("POST", "pods", refused, refused)
-            cache = PodWatch(kubernetes, labels={}, key=KEY)
+            cache = PodWatch(kubernetes, labels={})
             async with asyncio.TaskGroup() as group:
                 explaining = group.create_task(
                     waiting.explain_no_pod(kubernetes, cache, "a", self.JOB)

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 
 from peitho.core.sweeping import rules
 from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats import records
+from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.kubernetes.pod_status import PodStatus
+from peitho.formats.records import Exit, RecordMetadata
+from tests.support import typed
 
 Manifest = dict[str, Any]
 
@@ -26,13 +30,13 @@ POLICY = RetentionOptions(
     images_retention_seconds=30 * 86400,
     images_limit_bytes=0,
 )
-OURS = records.own_labels("mine") | {records.KIND: records.CHAINCODE}
+OURS = labels.own_labels("mine") | {labels.KIND: records.CHAINCODE}
 # Each of them lacks one of the three labels that are ours.
 NOT_OURS: tuple[Manifest, ...] = (
     {},
     OURS | {"app.kubernetes.io/managed-by": "helm"},
     OURS | {"app.kubernetes.io/instance": "theirs"},
-    OURS | {records.KIND: records.BUILD},
+    OURS | {labels.KIND: records.BUILD},
 )
 PEERS = ("peer0:7052", "peer1:7052", "10.0.0.1:7052")
 
@@ -42,51 +46,53 @@ def ago(seconds: float) -> str:
     return datetime.fromtimestamp(NOW - seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def secret(
+def record(
     name: str,
     *,
-    labels: Manifest = OURS,
+    own: Manifest = OURS,
     age: float = 0,
     ended: float | None = None,
     peer: str = "",
-) -> Manifest:
+) -> RecordMetadata:
     """The record of a container, created and ended some time ago; its ID is its name."""
-    annotations = {records.ID: name, records.NAME: name, records.CREATED: ago(age)}
+    annotations = {labels.ID: name, labels.NAME: name, labels.CREATED: ago(age)}
     if ended is not None:
-        annotations[records.EXIT] = records.exit_note(Exit(1), finished_at=ago(ended))
+        annotations[labels.EXIT] = record_secrets.exit_note(Exit(1), finished_at=ago(ended))
     if peer:
-        annotations[records.PEER] = peer
-    return {
-        "metadata": {
-            "name": f"cc-{name}",
-            "labels": labels | {records.CONTAINER: name},
-            "annotations": annotations,
-        }
+        annotations[labels.PEER] = peer
+    metadata = {
+        "name": f"cc-{name}",
+        "labels": own | {labels.CONTAINER: name},
+        "annotations": annotations,
     }
+    return typed.metadata({"metadata": metadata})
 
 
-def pod(name: str, state: Manifest) -> Manifest:
+def pod(name: str, state: Manifest) -> PodStatus:
     """The Pod of a container."""
     statuses = [{"name": records.CHAINCODE, "state": state}] if state else []
-    return {
-        "metadata": {"labels": {records.CONTAINER: name}},
-        "status": {"containerStatuses": statuses},
-    }
+    return typed.pod(
+        {
+            "metadata": {"labels": {labels.CONTAINER: name}},
+            "status": {"containerStatuses": statuses},
+        }
+    )
 
 
-def job(name: str, *conditions: tuple[str, str, float]) -> Manifest:
+def job(name: str, *conditions: tuple[str, str, float]) -> JobStatus:
     """The Job of a container, with conditions: kind, status, and since how many seconds."""
     told = [
         {"type": kind, "status": status, "lastTransitionTime": ago(age)}
         for kind, status, age in conditions
     ]
     status = {"conditions": told} if told else {}
-    return {"metadata": {"labels": {records.CONTAINER: name}}, "status": status}
+    metadata = {"name": name, "labels": {labels.CONTAINER: name}}
+    return typed.job({"metadata": metadata, "status": status})
 
 
 def swept(world: Snapshot) -> dict[str, str]:
     """Why which containers go."""
-    return {each.name: each.why for each in rules.chaincode(world, POLICY)}
+    return {each.record.name: each.why for each in rules.chaincode(world, POLICY)}
 
 
 RUNNING = {"running": {"startedAt": ago(1000)}}
@@ -113,9 +119,9 @@ class Made:
     """A world as it is made up, and the names of those that are to go from it, in order."""
 
     refused: dict[str, int]
-    secrets: list[Manifest] = field(default_factory=list)
-    pods: list[Manifest] = field(default_factory=list)
-    jobs: list[Manifest] = field(default_factory=list)
+    records: list[RecordMetadata] = field(default_factory=list)
+    pods: list[PodStatus] = field(default_factory=list)
+    jobs: list[JobStatus] = field(default_factory=list)
     waited: set[str] = field(default_factory=set)
     due: list[str] = field(default_factory=list)
 
@@ -123,7 +129,7 @@ class Made:
         """Put a container of ours into the world; whether it is to go."""
         over = age if story.startswith("ended") else None
         created = age if story == "created" else 10**6
-        self.secrets.append(secret(name, age=created, ended=over, peer=peer))
+        self.records.append(record(name, age=created, ended=over, peer=peer))
         started, state = STORIES[story]
         if started:
             failed = [("FailureTarget", "True", 10**6), ("Failed", "True", age)]
@@ -138,12 +144,11 @@ class Made:
             return age > UNSTARTED
         return story.startswith(("ended", "failed")) and age > RETENTION
 
-    def disown(self, labels: Manifest) -> None:
+    def disown(self, own: Manifest) -> None:
         """The container that was added last is none of ours after all."""
-        metadata = self.secrets[-1]["metadata"]
-        metadata["labels"] = labels | {records.CONTAINER: metadata["annotations"][records.ID]}
-        if not labels:
-            del metadata["labels"], metadata["annotations"]
+        last = self.records[-1]
+        kept = own | {labels.CONTAINER: last.id} if own else {}
+        self.records[-1] = replace(last, labels=kept)
 
 
 LIMITS = (ORPHAN_AFTER, RETENTION, UNSTARTED)
@@ -161,10 +166,10 @@ def made(drawn: tuple[dict[str, int], list[tuple[str, int, str, bool, Manifest]]
     """The world that was drawn."""
     refused, objects = drawn
     world = Made(refused)
-    for number, (story, age, peer, waited, labels) in enumerate(objects):
+    for number, (story, age, peer, waited, own) in enumerate(objects):
         goes = world.add(f"c{number}", story, age, peer, waited=waited)
-        if labels != OURS:
-            world.disown(labels)
+        if own != OURS:
+            world.disown(own)
         elif goes:
             world.due.append(f"c{number}")
     return world
@@ -179,14 +184,14 @@ def test_exactly_what_is_over_or_orphaned_goes(made_up: Made) -> None:
     world = Snapshot(
         now=NOW,
         instance="mine",
-        secrets=made_up.secrets,
+        records=made_up.records,
         pods=made_up.pods,
         jobs=made_up.jobs,
         refused_since={peer: NOW - age for peer, age in made_up.refused.items()},
         waited=made_up.waited,
     )
 
-    assert made_up.due == [each.name for each in rules.chaincode(world, POLICY)]
+    assert made_up.due == [each.record.name for each in rules.chaincode(world, POLICY)]
 
 
 class TestWhatIsOver:
@@ -194,19 +199,19 @@ class TestWhatIsOver:
         """
         Then it goes, and its reason is its age.
         """
-        secrets = [secret("new", age=500, ended=99.5), secret("old", age=500, ended=101)]
+        records = [record("new", age=500, ended=99.5), record("old", age=500, ended=101)]
 
-        found = list(rules.chaincode(Snapshot(NOW, "mine", secrets), POLICY))
+        found = list(rules.chaincode(Snapshot(NOW, "mine", records), POLICY))
 
-        assert [("old", "over for 101 s")] == [(each.name, each.why) for each in found]
-        assert secrets[1] is found[0].secret
+        assert [("old", "over for 101 s")] == [(each.record.name, each.why) for each in found]
+        assert records[1] is found[0].record
 
     def test_what_was_never_started_goes_as_well(self) -> None:
         """
         A peer that died between create and start does not come back; one that lives has its time.
         """
-        secrets = [secret("new", age=599), secret("old", age=601)]
-        world = Snapshot(NOW, "mine", secrets)
+        records = [record("new", age=599), record("old", age=601)]
+        world = Snapshot(NOW, "mine", records)
 
         assert {"old": "created 601 s ago and never started"} == swept(world)
         patient = replace(POLICY, retention_seconds=601)
@@ -216,7 +221,7 @@ class TestWhatIsOver:
         """
         One that hangs on its node included.
         """
-        world = Snapshot(NOW, "mine", [secret("a", ended=101)], pods=[pod("a", RUNNING)])
+        world = Snapshot(NOW, "mine", [record("a", ended=101)], pods=[pod("a", RUNNING)])
 
         assert {"a": "over for 101 s"} == swept(world)
 
@@ -226,7 +231,7 @@ class TestWhatStarts:
         """
         For as long as it takes: a quota or a missing node may be mended.
         """
-        records = [secret("a", age=10**6)]
+        records = [record("a", age=10**6)]
 
         assert {} == swept(Snapshot(NOW, "mine", records, jobs=[job("a")]))
         suspended = job("a", ("Suspended", "True", 10**6), ("Failed", "False", 10**6))
@@ -237,7 +242,7 @@ class TestWhatStarts:
         """
         Since then, and not since its creation: its Pod was deleted while Peitho was not there.
         """
-        records = [secret("new", age=10**6), secret("old", age=10**6)]
+        records = [record("new", age=10**6), record("old", age=10**6)]
         jobs = [job("new", (kind, "True", 99)), job("old", (kind, "True", 101))]
 
         assert {"old": "over for 101 s"} == swept(Snapshot(NOW, "mine", records, jobs=jobs))
@@ -246,23 +251,23 @@ class TestWhatStarts:
         """
         Its code is not thrown away before it is kept.
         """
-        world = Snapshot(NOW, "mine", [secret("a", age=10**6)], pods=[pod("a", ENDED)])
+        world = Snapshot(NOW, "mine", [record("a", age=10**6)], pods=[pod("a", ENDED)])
 
         assert {} == swept(world)
 
 
 class TestWhosePeerIsGone:
-    SECRETS = (
-        secret("orphan", peer="peer0:7052"),
-        secret("reached", peer="peer1:7052"),
-        secret("silent"),
+    RECORDS = (
+        record("orphan", peer="peer0:7052"),
+        record("reached", peer="peer1:7052"),
+        record("silent"),
     )
     PODS = tuple(pod(name, RUNNING) for name in ("orphan", "reached", "silent"))
 
     def world(self, *, seconds: float, waited: tuple[str, ...] = ()) -> Snapshot:
         """Three that run, one of which has a peer that has refused connections for so long."""
         refused = {"peer0:7052": NOW - seconds}
-        return Snapshot(NOW, "mine", self.SECRETS, self.PODS, refused_since=refused, waited=waited)
+        return Snapshot(NOW, "mine", self.RECORDS, self.PODS, refused_since=refused, waited=waited)
 
     def test_it_goes_once_its_peer_has_refused_for_long(self) -> None:
         """
@@ -285,25 +290,19 @@ class TestWhosePeerIsGone:
         """
         refused = {"peer0:7052": 0.0}
         world = Snapshot(
-            NOW, "mine", self.SECRETS[:1], [pod("orphan", WAITING)], refused_since=refused
+            NOW, "mine", self.RECORDS[:1], [pod("orphan", WAITING)], refused_since=refused
         )
 
         assert {} == swept(world)
 
 
 class TestWhatIsNotOurs:
-    @pytest.mark.parametrize("labels", NOT_OURS, ids=["none", "tool", "instance", "kind"])
-    def test_it_stays(self, labels: Manifest) -> None:
+    @pytest.mark.parametrize("own", NOT_OURS, ids=["none", "tool", "instance", "kind"])
+    def test_it_stays(self, own: Manifest) -> None:
         """
         However much it looks like ours.
         """
-        assert {} == swept(Snapshot(NOW, "mine", [secret("a", labels=labels, ended=10**6)]))
-
-    def test_what_has_neither_labels_nor_annotations_stays(self) -> None:
-        """
-        And is no trouble.
-        """
-        assert {} == swept(Snapshot(NOW, "mine", [{"metadata": {"name": "theirs"}}]))
+        assert {} == swept(Snapshot(NOW, "mine", [record("a", own=own, ended=10**6)]))
 
 
 class TestImages:

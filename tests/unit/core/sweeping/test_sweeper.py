@@ -17,8 +17,8 @@ from peitho.clients.disk.build_cache import BuildCache, KeptBuild
 from peitho.core.images.usage import ImageUsage
 from peitho.core.sweeping import sweeper
 from peitho.formats.images import image_record
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import Exit
+from peitho.formats.kubernetes import record_secrets
+from peitho.formats.records import Exit
 from peitho.program import options
 from peitho.settings.models import Settings
 from tests.support.contexts import chunks, context, package
@@ -42,7 +42,7 @@ class TestChaincode:
         """
         What starts or has just ended stays; each removal is told in the log, with its reason.
         """
-        note = records.exit_note(Exit(1), finished_at=LONG_AGO)
+        note = record_secrets.exit_note(Exit(1), finished_at=LONG_AGO)
         async with peitho(tmp_path) as (services, cluster):
             started(cluster, await created(services, cluster, "ended", exit=note))
             started(cluster, await created(services, cluster, "failed"), FAILED)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from peitho.formats import tar
 from peitho.formats.docker import build_key
-from peitho.formats.kubernetes.records import ContainerSpec
-from peitho.formats.kubernetes.resources import HostConfig
+from peitho.formats.records import ContainerSpec, HostConfig
 from peitho.formats.tar import CHECKED, TarEntry
 from tests.support.archives import Member, archive_bytes, directory, file, symlink
 

@@ -5,8 +5,7 @@ import pytest
 
 from peitho.formats.docker import daemon
 from peitho.formats.docker.daemon import DaemonBuildLimits
-from peitho.formats.kubernetes.records import ContainerSpec
-from peitho.formats.kubernetes.resources import HostConfig
+from peitho.formats.records import ContainerSpec, HostConfig
 
 SPEC = ContainerSpec(
     image="ccenv",

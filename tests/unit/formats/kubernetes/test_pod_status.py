@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 
 from peitho.formats.kubernetes import pod_status
-from peitho.formats.kubernetes.pod_status import Exit, StartObstacle
+from peitho.formats.kubernetes.pod_status import DamagedPod, StartObstacle
+from peitho.formats.records import Exit
+from tests.support import typed
 
 Status = dict[str, Any]
 
@@ -55,11 +57,11 @@ def test_of_a_pod_without_statuses_nothing_is_concluded(status: Status) -> None:
     """
     A Pod that was just made neither runs nor has ended nor is in trouble.
     """
-    assert not pod_status.running(status, "build")
-    assert "" == pod_status.started_at(status, "build")
-    assert pod_status.ended(status, "build") is None
-    assert pod_status.start_obstacle(status, "build") is None
-    assert "" == pod_status.last_words(status, "build")
+    assert not typed.pod(status).is_running("build")
+    assert "" == typed.pod(status).started_at("build")
+    assert typed.pod(status).exit_of("build") is None
+    assert typed.pod(status).start_obstacle("build") is None
+    assert "" == typed.pod(status).last_words("build")
 
 
 def test_a_running_container_runs() -> None:
@@ -68,11 +70,11 @@ def test_a_running_container_runs() -> None:
     """
     status = pod(container(RUNNING), container(waiting("ContainerCreating"), "helper"))
 
-    assert pod_status.running(status, "build")
-    assert AT == pod_status.started_at(status, "build")
-    assert pod_status.ended(status, "build") is None
-    assert not pod_status.running(status, "helper")
-    assert not pod_status.running(status, "other")
+    assert typed.pod(status).is_running("build")
+    assert AT == typed.pod(status).started_at("build")
+    assert typed.pod(status).exit_of("build") is None
+    assert not typed.pod(status).is_running("helper")
+    assert not typed.pod(status).is_running("other")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_the_exit_code_is_as_docker_tells_it(state: Status, expected: Exit) -> N
     """
     The process's own code, or 128 and its signal; a reason where the code does not tell it.
     """
-    assert expected == pod_status.ended(pod(container(state), phase="Failed"), "build")
+    assert expected == typed.pod(pod(container(state), phase="Failed")).exit_of("build")
 
 
 def test_an_evicted_pod_has_ended_its_containers() -> None:
@@ -102,7 +104,7 @@ def test_an_evicted_pod_has_ended_its_containers() -> None:
         container(RUNNING), phase="Failed", reason="Evicted", message="The node was low on memory."
     )
 
-    assert Exit(137, "Evicted: The node was low on memory.") == pod_status.ended(status, "build")
+    assert Exit(137, "Evicted: The node was low on memory.") == typed.pod(status).exit_of("build")
 
 
 def test_a_pods_reason_explains_a_containers_code() -> None:
@@ -111,7 +113,7 @@ def test_a_pods_reason_explains_a_containers_code() -> None:
     """
     status = pod(container(terminated(137, reason="Error")), reason="DeadlineExceeded")
 
-    assert Exit(137, "DeadlineExceeded", AT) == pod_status.ended(status, "build")
+    assert Exit(137, "DeadlineExceeded", AT) == typed.pod(status).exit_of("build")
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
@@ -119,7 +121,7 @@ def test_a_pod_that_lives_has_not_ended(phase: str) -> None:
     """
     A node that does not answer is no end of what runs on it.
     """
-    assert pod_status.ended(pod(container(RUNNING), phase=phase), "build") is None
+    assert typed.pod(pod(container(RUNNING), phase=phase)).exit_of("build") is None
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_what_keeps_a_container_waiting_is_told_with_its_image(reason: str, *, f
     """
     The reason and the message are the cluster's; some are worth another try.
     """
-    found = pod_status.start_obstacle(pod(container(waiting(reason, "manifest unknown"))), "build")
+    found = typed.pod(pod(container(waiting(reason, "manifest unknown")))).start_obstacle("build")
 
     assert StartObstacle(reason, "example/builder:1: manifest unknown", final=final) == found
     assert f"{reason}: example/builder:1: manifest unknown" == str(found)
@@ -149,7 +151,7 @@ def test_ordinary_waiting_is_no_trouble(reason: str) -> None:
     """
     A container that is being made, or waits for an init container, is on its way.
     """
-    assert pod_status.start_obstacle(pod(container(waiting(reason))), "build") is None
+    assert typed.pod(pod(container(waiting(reason)))).start_obstacle("build") is None
 
 
 def test_an_init_containers_pull_is_trouble_too() -> None:
@@ -158,8 +160,8 @@ def test_an_init_containers_pull_is_trouble_too() -> None:
     """
     puller = container(waiting("ImagePullBackOff", "denied"), "puller")
 
-    found = pod_status.start_obstacle(
-        pod(container(waiting("PodInitializing")), inits=(puller,)), "build"
+    found = typed.pod(pod(container(waiting("PodInitializing")), inits=(puller,))).start_obstacle(
+        "build"
     )
 
     assert StartObstacle("ImagePullBackOff", "example/builder:1: denied", final=False) == found
@@ -169,12 +171,12 @@ def test_an_unschedulable_pod_says_what_it_lacks() -> None:
     """
     A node may come, so it is not final.
     """
-    found = pod_status.start_obstacle(pod(conditions=[UNSCHEDULABLE]), "build")
+    found = typed.pod(pod(conditions=[UNSCHEDULABLE])).start_obstacle("build")
 
     assert "Unschedulable: 0/1 nodes are available: 1 Insufficient memory." == str(found)
     assert found is not None
     assert not found.final
-    assert pod_status.start_obstacle(pod(conditions=[SCHEDULED]), "build") is None
+    assert typed.pod(pod(conditions=[SCHEDULED])).start_obstacle("build") is None
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_a_failed_init_container_is_final(state: Status, expected: str) -> None:
     """
     Its last words are the cause.
     """
-    found = pod_status.start_obstacle(pod(inits=(container(state, "puller"),)), "chaincode")
+    found = typed.pod(pod(inits=(container(state, "puller"),))).start_obstacle("chaincode")
 
     assert expected == str(found)
     assert found is not None
@@ -202,18 +204,36 @@ def test_an_init_container_that_succeeded_is_no_trouble() -> None:
     """
     puller = container(terminated(0, message="done"), "puller")
 
-    assert (
-        pod_status.start_obstacle(pod(container(terminated(3)), inits=(puller,)), "build") is None
-    )
+    assert typed.pod(pod(container(terminated(3)), inits=(puller,))).start_obstacle("build") is None
 
 
 def test_last_words_are_the_termination_message_or_the_reason() -> None:
     """
     Where a container said nothing, the cluster's word is what is known.
     """
-    assert "why" == pod_status.last_words(pod(container(terminated(1, message="why\n"))), "build")
-    assert "OOMKilled" == pod_status.last_words(
-        pod(container(terminated(137, reason="OOMKilled"))), "build"
+    assert "why" == typed.pod(pod(container(terminated(1, message="why\n")))).last_words("build")
+    assert "OOMKilled" == typed.pod(pod(container(terminated(137, reason="OOMKilled")))).last_words(
+        "build"
     )
-    assert "" == pod_status.last_words(pod(container(RUNNING)), "build")
-    assert "" == pod_status.last_words(pod(container(terminated(1, message="x"))), "helper")
+    assert "" == typed.pod(pod(container(RUNNING))).last_words("build")
+    assert "" == typed.pod(pod(container(terminated(1, message="x")))).last_words("helper")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"metadata": {"name": "p", "labels": "no"}},
+        {"metadata": {"name": "p", "ownerReferences": [{"kind": "Job"}]}},
+        {"metadata": {"name": "p"}, "status": {"containerStatuses": [{}]}},
+        {"metadata": {"name": "p"}, "status": {"containerStatuses": ["no"]}},
+        {"metadata": {"name": "p"}, "status": {"conditions": [{}]}},
+    ],
+)
+def test_what_is_no_pod_is_a_value_of_its_own(damaged: Status) -> None:
+    """
+    A watch goes on after it, and a list has all the others.
+    """
+    found = pod_status.read(damaged)
+
+    assert isinstance(found, DamagedPod)
+    assert "p" == found.name

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peitho.formats.kubernetes.resources import HostConfig, requirements
+from peitho.formats.kubernetes.resources import requirements
+from peitho.formats.records import HostConfig
 
 
 @pytest.mark.parametrize(

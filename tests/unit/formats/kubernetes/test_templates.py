@@ -8,10 +8,8 @@ import pytest
 from peitho.errors import TemplateRefused
 from peitho.formats.kubernetes import templates
 from peitho.formats.kubernetes.templates import TemplateOverride
+from tests.support.manifests import CRT, build, job, record, with_files
 from tests.support.restricted import violations
-from tests.unit.formats.kubernetes.test_manifests import job
-from tests.unit.formats.kubernetes.test_manifests_pods import build
-from tests.unit.formats.kubernetes.test_records import CRT, record, with_files
 
 Manifest = dict[str, Any]
 

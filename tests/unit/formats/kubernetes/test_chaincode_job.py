@@ -3,46 +3,31 @@ import dataclasses
 import json
 from typing import Any
 
-from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes import manifests, records
-from peitho.formats.kubernetes.manifests import PodOptions
+from peitho.formats.kubernetes import (
+    chaincode_job,
+)
+from peitho.formats.records import HostConfig
+from tests.support import typed
 from tests.support.expansion import expand
-from tests.unit.formats.kubernetes.test_records import CRT, KEY, SPEC, TOKEN, record, with_files
+from tests.support.manifests import (
+    CRT,
+    IMAGE,
+    KEY,
+    SETTINGS,
+    SPEC,
+    TOKEN,
+    job,
+    mounts,
+    pod_of,
+    record,
+    with_files,
+)
+from tests.support.restricted import violations
 
 Manifest = dict[str, Any]
 
-SETTINGS = PodOptions(
-    instance="peitho",
-    peitho_image="peitho:1",
-    peitho_url="http://peitho:8081",
-    user=500,
-    users={"*javaenv*": 0, "*openshift*": None},
-    requests={},
-    limits={},
-)
-IMAGE = Image(
-    name="net-mycc",
-    runtime="hyperledger/fabric-baseos:2.5",
-    layer="sha256:" + "ab" * 32,
-    layer_bytes=1,
-    directory="/usr/local/bin",
-    entries=("chaincode",),
-    labels={},
-    env={"CORE_CHAINCODE_BUILDLEVEL": "2.5.16"},
-    architecture="arm64",
-    created="",
-)
 
-
-def job(secret: Manifest, image: Image = IMAGE, settings: PodOptions = SETTINGS) -> Manifest:
-    """The Job of a started container."""
-    return manifests.chaincode_job(secret, image, settings=settings)
-
-
-def pod_of(made: Manifest) -> Manifest:
-    """The Pod's spec in a Job."""
-    spec: Manifest = made["spec"]["template"]["spec"]
-    return spec
+WHOLE = f"x.io/chaincode/mycc@sha256:{'0a' * 32}"
 
 
 class TestFiles:
@@ -51,7 +36,7 @@ class TestFiles:
         What the image has beside them stays visible; nobody can write to them.
         """
         secret = with_files(record(), {KEY: b"key", CRT: b"crt"})
-        keys = records.files_of(secret)
+        keys = typed.record(secret).files
 
         pod = pod_of(job(secret))
 
@@ -97,17 +82,6 @@ class TestTheJob:
             owner["uid"],
         )
         assert secret["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
-
-    def test_two_launches_have_two_job_names(self) -> None:
-        """
-        A launch never meets the end of the one before.
-        """
-        secret = record()
-        first = manifests.job_name(secret)
-        secret["metadata"]["annotations"]["peitho/id"] = "f" * 64
-
-        assert first != manifests.job_name(secret)
-        assert len(first) <= 57
 
     def test_secrets_are_nowhere_but_in_the_secret(self) -> None:
         """
@@ -194,3 +168,42 @@ class TestTheJob:
 
         assert {"kubernetes.io/arch": "arm64"} == pod_of(job(record()))["nodeSelector"]
         assert "nodeSelector" not in pod_of(job(record(), unknown))
+
+
+def test_the_peers_shared_memory_is_a_volume_in_memory() -> None:
+    """
+    Where Docker has it, and as large; without it, the runtime's own is left.
+    """
+    spec = dataclasses.replace(SPEC, host=HostConfig(shm_bytes=2**27))
+
+    pod = pod_of(job(record(spec)))
+
+    assert {"name": "shm", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]
+    assert {
+        "name": "shm",
+        "emptyDir": {"medium": "Memory", "sizeLimit": str(2**27)},
+    } in pod["volumes"]
+    assert [] == violations(pod)
+    assert "shm" not in json.dumps(pod_of(job(record())))
+
+
+def test_an_image_of_a_registry_runs_by_itself() -> None:
+    """
+    By its digest; nothing is fetched, and nothing mounted over what is in it.
+    """
+    secret = with_files(record(), {"/etc/hyperledger/fabric/client.key": b"key"})
+    pod = pod_of(
+        chaincode_job.manifest(typed.record(secret), IMAGE, options=SETTINGS, reference=WHOLE)
+    )
+
+    (main,) = pod["containers"]
+    assert WHOLE == main["image"]
+    assert "initContainers" not in pod
+    assert ["files"] == [each["name"] for each in pod["volumes"]]
+    assert {"/etc/hyperledger/fabric/client.key": "files"} == mounts(main)
+    assert [] == violations(pod)
+
+    bare = pod_of(
+        chaincode_job.manifest(typed.record(record()), IMAGE, options=SETTINGS, reference=WHOLE)
+    )
+    assert [] == bare["volumes"] == bare["containers"][0]["volumeMounts"]

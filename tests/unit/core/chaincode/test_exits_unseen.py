@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from peitho.clients.kubernetes.pod_watch import PodWatch
-from peitho.core.chaincode import vanished
-from peitho.core.chaincode.vanished import Vanished, unseen_end
+from peitho.core.chaincode import exits
+from peitho.core.chaincode.exits import ExitRecorder, unseen_exit
 from peitho.core.tasks import BackgroundTasks
-from peitho.formats.kubernetes import manifests, records
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import ContainerSpec
+from peitho.formats import records
+from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.records import ContainerSpec, Exit
+from tests.support import typed
 from tests.support.kubernetes_double import ApiServer, Manifest, always, answer, refusal
 
 ID = "a" * 64
@@ -26,7 +27,7 @@ END = Exit(137, "the Pod was deleted", AT)
 def record() -> Manifest:
     """The Secret of a container, as the cluster has it."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
-    found = records.chaincode_record(
+    found = record_secrets.chaincode_secret(
         instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
     )
     found["metadata"]["uid"] = "uid-secret"
@@ -36,17 +37,17 @@ def record() -> Manifest:
 def job(*, over: bool = True) -> Manifest:
     """Its Job."""
     metadata = {
-        "name": manifests.job_name(record()),
+        "name": typed.job_name(record()),
         "uid": "uid-job",
-        "labels": records.labels("mine", records.CHAINCODE, ID),
+        "labels": labels.container_labels("mine", records.CHAINCODE, ID),
     }
     return {"kind": "Job", "metadata": metadata, "status": {"conditions": OVER if over else []}}
 
 
 def pod() -> Manifest:
     """Its Pod."""
-    labels = records.labels("mine", records.CHAINCODE, ID)
-    return {"metadata": {"name": "p", "labels": labels, "resourceVersion": "1"}, "status": {}}
+    own = labels.container_labels("mine", records.CHAINCODE, ID)
+    return {"metadata": {"name": "p", "labels": own, "resourceVersion": "1"}, "status": {}}
 
 
 SECRET = f"secrets/{record()['metadata']['name']}"
@@ -55,7 +56,7 @@ JOB = f"jobs/{job()['metadata']['name']}"
 
 def noted(server: ApiServer) -> Exit | None:
     """The end that is on the record."""
-    return records.noted_exit(server.objects[SECRET])
+    return typed.noted_exit(server.objects[SECRET])
 
 
 @asynccontextmanager
@@ -63,8 +64,9 @@ async def looking(tmp_path: Path, server: ApiServer) -> AsyncIterator[None]:
     """Peitho, which has just been started and lists what there is."""
     async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
-        watch = PodWatch(kubernetes, labels={}, key=records.CONTAINER)
-        Vanished(kubernetes, watch, instance="mine", tasks=tasks)
+        watch = PodWatch(kubernetes, labels={})
+        recorder = ExitRecorder(kubernetes, watch, instance="mine", tasks=tasks)
+        tasks.run(recorder.run(), name="exit recorder")
         tasks.run(watch.run(), name="pod watch")
         yield
         tasks.cancel()
@@ -91,7 +93,7 @@ async def test_a_job_that_is_not_over_yet_is_looked_at_again(
     """
     The cluster may take a moment to see that its Pod has gone.
     """
-    monkeypatch.setattr(vanished, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(exits, "_LOOK_SECONDS", 0.01)
     async with ApiServer.start() as server:
         server.objects |= {SECRET: record(), JOB: job(over=False)}
         async with looking(tmp_path, server):
@@ -114,7 +116,7 @@ async def test_what_has_another_end_is_left_alone(tmp_path: Path, there: str) ->
     if there == "end":
         objects = {SECRET: record(), JOB: job()}
         annotations = objects[SECRET]["metadata"]["annotations"]
-        annotations[records.EXIT] = records.exit_note(Exit(3), finished_at=AT)
+        annotations[labels.EXIT] = record_secrets.exit_note(Exit(3), finished_at=AT)
     async with ApiServer.start() as server:
         server.objects |= objects
         async with looking(tmp_path, server):
@@ -129,7 +131,7 @@ async def test_an_api_server_that_cannot_be_reached_is_asked_again(
     """
     After a while, for the list of the Pods was the last that told of anything.
     """
-    monkeypatch.setattr(vanished, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(exits, "_AGAIN_SECONDS", 0.01)
     async with ApiServer.start() as server:
         server.objects |= {SECRET: record(), JOB: job()}
         server.script("GET", "jobs", always(lambda: refusal(503, "", "stopping")))
@@ -159,7 +161,8 @@ async def test_an_end_is_that_of_a_job_that_is_over_and_has_no_pod(
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
         server.objects |= {f"pods/{each['metadata']['name']}": each for each in pods}
 
-        assert expected == await unseen_end(kubernetes, job_, record())
+        found = typed.job(job_) if job_ else None
+        assert expected == await unseen_exit(kubernetes, found, typed.metadata(record()))
 
 
 async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(
@@ -168,13 +171,13 @@ async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(
     """
     A record that is damaged, and one that may not be changed.
     """
-    monkeypatch.setattr(vanished, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(exits, "_LOOK_SECONDS", 0.01)
     damaged, forbidden = record(), record()
     damaged["metadata"]["name"], forbidden["metadata"]["name"] = "cc-a", "cc-b"
-    damaged["metadata"]["annotations"][records.EXIT] = "{"
-    forbidden["metadata"]["annotations"][records.ID] = "b" * 64
+    damaged["metadata"]["annotations"][labels.EXIT] = "{"
+    forbidden["metadata"]["annotations"][labels.ID] = "b" * 64
     other = job()
-    other["metadata"] = other["metadata"] | {"name": manifests.job_name(forbidden)}
+    other["metadata"] = other["metadata"] | {"name": typed.job_name(forbidden)}
     async with ApiServer.start() as server:
         server.objects |= {"secrets/cc-a": damaged, "secrets/cc-b": forbidden}
         server.objects |= {f"jobs/{other['metadata']['name']}": other}

@@ -4,48 +4,12 @@ from typing import Any
 
 import pytest
 
-from peitho.formats.kubernetes import records
-from peitho.formats.kubernetes.pod_status import Exit
-from peitho.formats.kubernetes.records import ContainerSpec
-from peitho.formats.kubernetes.resources import HostConfig
+from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.records import ContainerSpec, DamagedRecord, Exit
+from tests.support import typed
+from tests.support.manifests import CRT, ID, KEY, SPEC, record, with_files
 
 Manifest = dict[str, Any]
-
-ID = "0123456789abcdef" * 4
-TOKEN = "the-token-of-the-layer"  # noqa: S105
-KEY = "/etc/hyperledger/fabric/client.key"
-CRT = "/etc/hyperledger/fabric/client.crt"
-SPEC = ContainerSpec(
-    image="net-mycc",
-    command=("chaincode", "-peer.address=172.17.0.1:7052"),
-    entrypoint=(),
-    env=(
-        "CORE_CHAINCODE_ID_NAME=mycc_1:" + "ab" * 32,
-        "CORE_CHAINCODE_LOGGING_FORMAT=%{color}$(HOME) $$ $",
-        "CORE_PEER_LOCALMSPID=Org1MSP",
-    ),
-    host=HostConfig(memory_bytes=2**31),
-)
-
-
-def record(spec: ContainerSpec = SPEC) -> Manifest:
-    """The Secret of a created container, as the API server gives it back."""
-    secret = records.chaincode_record(
-        instance="peitho",
-        container_id=ID,
-        name="dev-peer0.org1-mycc-1.0",
-        spec=spec,
-        token=TOKEN,
-        created="2026-01-02T03:04:05Z",
-    )
-    secret["metadata"] |= {"uid": "u-1", "resourceVersion": "7"}
-    return secret
-
-
-def with_files(secret: Manifest, files: dict[str, bytes]) -> Manifest:
-    """The same Secret after an upload."""
-    patch = records.files_patch(secret, files)
-    return secret | {"data": secret["data"] | patch["data"]}
 
 
 class TestTheRecord:
@@ -101,7 +65,7 @@ class TestTheRecord:
         """
         A restart of Peitho loses nothing of a request.
         """
-        assert spec == records.spec_of(record(spec))
+        assert spec == typed.record(record(spec)).spec
 
 
 class TestFiles:
@@ -111,10 +75,10 @@ class TestFiles:
         """
         secret = with_files(record(), {KEY: b"\0key\xff", CRT: b"crt"})
 
-        found = records.files_of(secret)
+        found = typed.record(secret).files
         assert {KEY, CRT} == set(found)
         assert b"\0key\xff" == base64.b64decode(secret["data"][found[KEY]])
-        assert {} == records.files_of(record())
+        assert {} == typed.record(record()).files
 
     def test_a_second_upload_adds_and_replaces(self) -> None:
         """
@@ -123,7 +87,7 @@ class TestFiles:
         secret = with_files(record(), {KEY: b"old"})
         secret = with_files(secret, {CRT: b"crt", KEY: b"new"})
 
-        found = records.files_of(secret)
+        found = typed.record(secret).files
         contents = {path: base64.b64decode(secret["data"][key]) for path, key in found.items()}
         assert {KEY: b"new", CRT: b"crt"} == contents
 
@@ -131,10 +95,10 @@ class TestFiles:
         """
         The change is for the version it was made from, and leaves the record alone.
         """
-        patch = records.files_patch(record(), {KEY: b"k"})
+        patch = record_secrets.files_patch(typed.record(record()), {KEY: b"k"})
 
         assert {"resourceVersion": "7"} == patch["metadata"]
-        assert records.RECORD_KEY not in patch["data"]
+        assert record_secrets.RECORD_KEY not in patch["data"]
 
 
 def test_how_a_container_ended_is_read_as_it_was_noted() -> None:
@@ -142,13 +106,13 @@ def test_how_a_container_ended_is_read_as_it_was_noted() -> None:
     Code, reason and last words; before the end there is nothing.
     """
     secret = record()
-    assert records.noted_exit(secret) is None
+    assert typed.noted_exit(secret) is None
 
     end = Exit(137, "OOMKilled", "2026-01-02T03:04:05Z", "the last\nline \u00e9")
-    note = records.exit_note(end, finished_at=end.finished_at)
-    secret["metadata"]["annotations"][records.EXIT] = note
+    note = record_secrets.exit_note(end, finished_at=end.finished_at)
+    secret["metadata"]["annotations"][labels.EXIT] = note
 
-    assert end == records.noted_exit(secret)
+    assert end == typed.noted_exit(secret)
 
 
 @pytest.mark.parametrize(
@@ -170,4 +134,51 @@ def test_the_peers_address_is_read_from_the_command(words: str, expected: str) -
     """
     spec = dataclasses.replace(SPEC, command=(words,))
 
-    assert expected == records.peer_address(spec)
+    assert expected == record_secrets.peer_address(spec)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (labels.ID, None),
+        (labels.NAME, None),
+        (labels.CREATED, None),
+        (labels.CREATED, "yesterday"),
+        (labels.EXIT, "{"),
+        (labels.EXIT, "[]"),
+        (labels.EXIT, '{"code": "x", "reason": "", "at": "2026-01-02T03:04:05Z"}'),
+        (labels.EXIT, '{"code": 1, "reason": "", "at": ""}'),
+    ],
+)
+def test_a_record_that_somebody_wrote_on_is_a_value_of_its_own(key: str, value: str | None) -> None:
+    """
+    With its name in the cluster, and the cause; what reads a list need not expect an exception.
+    """
+    secret = record()
+    secret["metadata"]["annotations"] |= {key: value}
+    if value is None:
+        del secret["metadata"]["annotations"][key]
+
+    for found in (record_secrets.read(secret), record_secrets.read_metadata(secret)):
+        assert isinstance(found, DamagedRecord)
+        assert (secret["metadata"]["name"], "u-1") == (found.kubernetes_name, found.uid)
+        assert found.cause
+
+
+@pytest.mark.parametrize("data", [None, {}, {record_secrets.RECORD_KEY: "e30="}])
+def test_a_record_without_its_content_is_damaged(data: Manifest | None) -> None:
+    """
+    Its metadata can still be read, so that it can be listed and removed.
+    """
+    secret = record() | {"data": data}
+
+    assert isinstance(record_secrets.read(secret), DamagedRecord)
+    assert ID == typed.metadata(secret).id
+
+
+@pytest.mark.parametrize("secret", [{}, {"metadata": None}, {"metadata": {"name": "theirs"}}])
+def test_a_secret_of_somebody_else_is_no_record(secret: Manifest) -> None:
+    """
+    And is no trouble.
+    """
+    assert isinstance(record_secrets.read_metadata(secret), DamagedRecord)

@@ -1,0 +1,113 @@
+"""
+The chaincode containers of one namespace: created, found by name or ID, listed, removed.
+
+All state is in the cluster, so a restart of Peitho loses nothing.
+"""
+
+import asyncio
+import secrets
+
+import structlog
+
+from peitho.clients.kubernetes.api import KubernetesError
+from peitho.core.chaincode.container import ChaincodeContainer, ChaincodeParts
+from peitho.core.chaincode.damaged import DamagedContainer
+from peitho.core.chaincode.process import summary
+from peitho.core.clock import now
+from peitho.core.container import Container, Summary
+from peitho.core.images import publisher
+from peitho.core.pods.tokens import DeliveryTokens, blob_scope
+from peitho.errors import Conflict, Unavailable
+from peitho.formats.kubernetes import labels, names, record_secrets
+from peitho.formats.records import CHAINCODE, ContainerSpec, DamagedRecord, Record
+
+log = structlog.get_logger()
+
+_ID_CHARACTERS = 64
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_SYNC_SECONDS = 5.0
+
+
+class ChaincodeContainers:
+    """The chaincode containers of one namespace."""
+
+    def __init__(self, parts: ChaincodeParts, *, tokens: DeliveryTokens) -> None:
+        self.parts = parts
+        self._tokens = tokens
+
+    async def create(self, name: str, spec: ContainerSpec) -> ChaincodeContainer:
+        """
+        Create a chaincode container.
+
+        Raises NotFound for the image, Conflict for the name, Unavailable.
+        """
+        image = (await publisher.get(self.parts.publisher, spec.image)).image
+        secret = record_secrets.chaincode_secret(
+            instance=self.parts.pods.instance,
+            container_id=secrets.token_hex(_ID_CHARACTERS // 2),
+            name=name,
+            spec=spec,
+            token=self._tokens.issue(blob_scope(image.layer)),
+            created=now(),
+        )
+        try:
+            record = await self.parts.records.create(secret)
+        except KubernetesError as error:
+            if error.reason == "AlreadyExists":
+                raise await self._name_in_use(name) from error
+            raise
+        log.info("container created", name=name, secret=record.kubernetes_name)
+        return ChaincodeContainer(self.parts, record)
+
+    async def find(self, reference: str) -> Container | None:
+        """
+        The container of that name, ID, or unique beginning of an ID.
+
+        Raises Unavailable, also until the cluster has told once which Pods there are.
+        """
+        await self.synced()
+        record = await self.parts.records.get(names.kubernetes_name("cc", reference))
+        if record and (isinstance(record, DamagedRecord) or record.name == reference):
+            return self._container(record)
+        if set(reference) <= _HEXADECIMAL:
+            return await self._find_by_id(reference)
+        return None
+
+    async def list(self) -> list[Summary]:
+        """All of them; what their Secrets hold is not read for it."""
+        found = await self.parts.records.find(self._labels())
+        return [summary(record, self.parts.watch) for record in found]
+
+    async def synced(self) -> None:
+        """Return once it is known which Pods there are.  Raises Unavailable."""
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await self.parts.watch.synced.wait()
+        except TimeoutError:
+            raise Unavailable(
+                "The Kubernetes API cannot be reached: it has not told yet which Pods there are"
+            ) from None
+
+    async def _find_by_id(self, beginning: str) -> Container | None:
+        found = await self.parts.records.find(self._labels())
+        matching = [record for record in found if record.id.startswith(beginning)]
+        if len(matching) != 1:
+            return None
+        record = await self.parts.records.get(matching[0].kubernetes_name)
+        return self._container(record) if record else None
+
+    def _container(self, record: Record | DamagedRecord) -> Container:
+        if isinstance(record, DamagedRecord):
+            return DamagedContainer(self.parts.records, record)
+        return ChaincodeContainer(self.parts, record)
+
+    async def _name_in_use(self, name: str) -> Conflict:
+        other = await self.find(name)
+        return Conflict(
+            f'Conflict. The container name "/{name}" is already in use by container '
+            f'"{other.id if other else "unknown"}". You have to remove (or rename) that container '
+            "to be able to reuse that name."
+        )
+
+    def _labels(self) -> dict[str, str]:
+        return labels.kind_labels(self.parts.pods.instance, CHAINCODE)

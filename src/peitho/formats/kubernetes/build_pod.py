@@ -1,0 +1,82 @@
+"""The Pod of a build: the builder image with the peer's command, and the helper beside it."""
+
+from collections.abc import Sequence
+
+from peitho.formats.kubernetes import names, pod_parts, record_secrets
+from peitho.formats.kubernetes.build_wrapper import CONTROL, WRAPPER
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.kubernetes.pod_parts import mount
+from peitho.formats.kubernetes.resources import requirements
+from peitho.formats.records import BUILD, UNLIMITED, ContainerSpec, RecordMetadata
+
+HELPER = "helper"
+
+
+def manifest(  # noqa: PLR0913  a build is these six things
+    record: RecordMetadata,
+    spec: ContainerSpec,
+    *,
+    options: PodOptions,
+    uploads: Sequence[str],
+    output: str,
+    deadline_seconds: int,
+) -> Manifest:
+    """
+    The Pod of a build.
+
+    `uploads` are the directories the peer uploaded to, `output` the one it will download.
+    """
+    user = options.user_for(spec.image)
+    volumes = {path: f"upload-{number}" for number, path in enumerate(uploads)}
+    volumes.setdefault(output, "output")
+    shared = [mount("control", CONTROL), *(mount(name, path) for path, name in volumes.items())]
+    pod = pod_parts.pod_spec(user, options) | {
+        "activeDeadlineSeconds": deadline_seconds,
+        "containers": [
+            _builder(spec, options=options, user=user) | {"volumeMounts": shared},
+            _helper(record, options=options, user=user) | {"volumeMounts": shared},
+        ],
+        "volumes": [{"name": name, "emptyDir": {}} for name in ("control", *volumes.values())],
+    }
+    made = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": record.kubernetes_name,
+            "labels": dict(record.labels),
+            "annotations": record_secrets.annotations(record)
+            | {"kubectl.kubernetes.io/default-container": BUILD},
+            "ownerReferences": [record_secrets.reference(record).owner()],
+        },
+        "spec": pod,
+    }
+    return options.with_templates(made)
+
+
+def _builder(spec: ContainerSpec, *, options: PodOptions, user: int | None) -> Manifest:
+    # The wrapper is the entry point, and what the peer asked for its arguments: "$@", unchanged.
+    return {
+        "name": BUILD,
+        "image": options.pulled(spec.image),
+        "command": ["/bin/sh", "-c", names.env_escape(WRAPPER), "peitho"],
+        "args": pod_parts.words([*spec.entrypoint, *spec.command]),
+        "env": pod_parts.variables(spec.env),
+        "resources": requirements(UNLIMITED, requests=options.requests, limits=options.limits),
+        "securityContext": pod_parts.container_security(user),
+    }
+
+
+def _helper(record: RecordMetadata, *, options: PodOptions, user: int | None) -> Manifest:
+    return {
+        "name": HELPER,
+        "image": options.peitho_image,
+        "command": ["python", "-m", "peitho.pod.helper"],
+        "env": [
+            {"name": "PEITHO_URL", "value": options.peitho_url},
+            {"name": "PEITHO_BUILD", "value": record.id},
+            pod_parts.token_variable(record.kubernetes_name),
+        ],
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
+        "securityContext": pod_parts.container_security(user),
+    }

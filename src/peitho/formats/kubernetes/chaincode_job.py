@@ -1,0 +1,169 @@
+"""
+The Job that is a started chaincode container; its Pod is never made a second time.
+
+Its layer either is in the image that the node pulls, or is delivered by Peitho: an init container
+fetches it, and it is mounted where the image would have had it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from peitho.formats.images import image_record
+from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes import pod_parts, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.kubernetes.pod_parts import mount
+from peitho.formats.kubernetes.resources import requirements
+from peitho.formats.records import CHAINCODE, ContainerSpec, Record
+
+PULLER = "puller"
+
+_LAYER_PATH = "/layer"
+
+
+def manifest(record: Record, image: Image, *, options: PodOptions, reference: str = "") -> Manifest:
+    """
+    The Job that runs an image for a record.
+
+    `reference` is the image in a registry, its layer included; without one the layer is delivered.
+    """
+    labels, notes = dict(record.labels), record_secrets.annotations(record)
+    template = {
+        "metadata": {
+            "labels": labels,
+            "annotations": notes | {"kubectl.kubernetes.io/default-container": CHAINCODE},
+        },
+        "spec": _pod(record, image, options=options, reference=reference),
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": record.job_name,
+            "labels": labels,
+            "annotations": notes,
+            "ownerReferences": [record_secrets.reference(record).owner()],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "template": options.with_templates(template, record.spec.env),
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerSource:
+    """Where a chaincode's layer comes from: the image to run, and what brings the layer to it."""
+
+    image: str
+    init_containers: Sequence[Manifest] = ()
+    mounts: Sequence[Manifest] = ()
+    volumes: Sequence[Manifest] = ()
+
+
+def _delivered(
+    record: Record, image: Image, *, options: PodOptions, user: int | None
+) -> _LayerSource:
+    """The runtime image itself; the puller fetches the layer into a volume."""
+    parts = image_record.mounts(image)
+    return _LayerSource(
+        image=options.pulled(image.runtime),
+        init_containers=[_puller(record, image, options=options, user=user)],
+        mounts=[mount("layer", place, part) for place, part in parts.items()],
+        volumes=[{"name": "layer", "emptyDir": {}}],
+    )
+
+
+def _pod(record: Record, image: Image, *, options: PodOptions, reference: str) -> Manifest:
+    user = options.user_for(image.runtime)
+    layer = (
+        _LayerSource(reference)
+        if reference
+        else _delivered(record, image, options=options, user=user)
+    )
+    volumes = [*layer.volumes, *_files_volume(record), *_shared_memory_volume(record.spec)]
+    pod = pod_parts.pod_spec(user, options) | {
+        "hostname": record.id[:12],
+        "containers": [_chaincode(record, image, layer, options=options, user=user)],
+        "volumes": volumes,
+    }
+    if layer.init_containers:
+        pod["initContainers"] = list(layer.init_containers)
+    if image.architecture:
+        pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
+    return pod
+
+
+def _chaincode(
+    record: Record, image: Image, layer: _LayerSource, *, options: PodOptions, user: int | None
+) -> Manifest:
+    spec = record.spec
+    main: Manifest = {
+        "name": CHAINCODE,
+        "image": layer.image,
+        "args": pod_parts.words(spec.command),
+        "env": _env(image, spec),
+        "resources": requirements(spec.host, requests=options.requests, limits=options.limits),
+        "securityContext": pod_parts.container_security(user),
+        # The kubelet puts the last lines of the log into the Pod's status, if it fails.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            *layer.mounts,
+            *(mount("files", path, key) for path, key in record.files.items()),
+            *_shared_memory_mount(spec),
+        ],
+    }
+    if spec.entrypoint:
+        main["command"] = pod_parts.words(spec.entrypoint)
+    if spec.working_directory:
+        main["workingDir"] = spec.working_directory
+    return main
+
+
+def _files_volume(record: Record) -> list[Manifest]:
+    """The files that the peer uploaded, by the keys that they have in the Secret."""
+    if not record.files:
+        return []  # a Secret without items would be mounted whole, the token included
+    items = [{"key": key, "path": key} for key in record.files.values()]
+    source = {"secretName": record.kubernetes_name, "defaultMode": 0o444, "items": items}
+    return [{"name": "files", "secret": source}]
+
+
+def _shared_memory_volume(spec: ContainerSpec) -> list[Manifest]:
+    if spec.host.shm_bytes <= 0:
+        return []
+    shared = {"medium": "Memory", "sizeLimit": str(spec.host.shm_bytes)}
+    return [{"name": "shm", "emptyDir": shared}]
+
+
+def _shared_memory_mount(spec: ContainerSpec) -> list[Manifest]:
+    if spec.host.shm_bytes <= 0:
+        return []
+    return [mount("shm", "/dev/shm")]  # noqa: S108  where Docker has it
+
+
+def _puller(record: Record, image: Image, *, options: PodOptions, user: int | None) -> Manifest:
+    return {
+        "name": PULLER,
+        "image": options.peitho_image,
+        "command": ["python", "-m", "peitho.pod.puller"],
+        "env": [
+            {"name": "PEITHO_URL", "value": options.peitho_url},
+            {"name": "PEITHO_BLOB", "value": image.layer},
+            {"name": "PEITHO_TARGET", "value": _LAYER_PATH},
+            pod_parts.token_variable(record.kubernetes_name),
+        ],
+        # Reserved for the Pod's whole life, though the puller lives for half a second.
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "securityContext": pod_parts.container_security(user),
+        "volumeMounts": [mount("layer", _LAYER_PATH)],
+    }
+
+
+def _env(image: Image, spec: ContainerSpec) -> list[Manifest]:
+    of_image: Mapping[str, str] = dict(image.env)
+    if image.is_node:
+        # Under a user without a home npm fails with EACCES on /.npm.
+        of_image = {**of_image, "npm_config_cache": "/tmp/.npm"}  # noqa: S108
+    return pod_parts.variables([*(f"{key}={value}" for key, value in of_image.items()), *spec.env])

@@ -1,0 +1,67 @@
+"""What is read of a Job: whose it is, and whether it is over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """
+    What is read of the Job of one container.
+
+    `finished_at` is when it was over by its own word, RFC 3339, and empty until then;
+    `is_complete` if it is over since its process exited with 0.
+    """
+
+    name: str
+    uid: str
+    container_label: str
+    finished_at: str
+    is_complete: bool
+
+    @property
+    def reference(self) -> ObjectReference:
+        """The Job, as Events refer to it."""
+        return ObjectReference("batch/v1", "Job", self.name, self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedJob:
+    """An answer of the API server that cannot be read as a Job, and why."""
+
+    name: str
+    cause: str
+
+
+def read(job: Manifest) -> JobStatus | DamagedJob:
+    """What a Job says of itself."""
+    metadata = job.get("metadata") or {}
+    try:
+        return JobStatus(
+            name=str(metadata["name"]),
+            uid=str(metadata.get("uid", "")),
+            container_label=str((metadata.get("labels") or {}).get(labels.CONTAINER, "")),
+            finished_at=_finished_at(job),
+            is_complete=any(each["type"] == "Complete" for each in _met(job)),
+        )
+    except _DAMAGE as error:
+        return DamagedJob(str(metadata.get("name", "")), f"{type(error).__name__}: {error}")
+
+
+def _finished_at(job: Manifest) -> str:
+    for condition in _met(job):
+        if condition["type"] in ("Complete", "Failed"):
+            return str(condition["lastTransitionTime"])
+    return ""
+
+
+def _met(job: Manifest) -> list[Mapping[str, Any]]:
+    """The conditions that hold."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return [each for each in conditions if each["status"] == "True"]

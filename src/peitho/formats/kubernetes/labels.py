@@ -1,0 +1,51 @@
+"""Labels and annotations by which Peitho knows its own objects, and people find them."""
+
+from peitho.formats.kubernetes import names
+from peitho.formats.records import ContainerSpec
+
+CONTAINER = "peitho/container"
+KIND = "peitho/kind"
+ID = "peitho/id"
+NAME = "peitho/name"
+IMAGE = "peitho/image"
+COMMAND = "peitho/command"
+CREATED = "peitho/created"
+EXIT = "peitho/exit"
+PEER = "peitho/peer-address"
+
+# A label's value holds 63 characters, a container's ID has 64.
+_LABEL_CHARACTERS = 32
+
+
+def own_labels(instance: str) -> dict[str, str]:
+    """The labels of every object of this Peitho, and of no other object."""
+    return {
+        "app.kubernetes.io/managed-by": "peitho",
+        "app.kubernetes.io/instance": instance,
+    }
+
+
+def kind_labels(instance: str, kind: str) -> dict[str, str]:
+    """The labels of every object of this Peitho that is of one kind."""
+    return own_labels(instance) | {KIND: kind}
+
+
+def container_labels(instance: str, kind: str, container_id: str) -> dict[str, str]:
+    """The labels of every object of one container."""
+    return kind_labels(instance, kind) | {CONTAINER: container_label(container_id)}
+
+
+def container_label(container_id: str) -> str:
+    """The value of the label by which a container's Pod and Job are found."""
+    return container_id[:_LABEL_CHARACTERS]
+
+
+def chaincode_labels(spec: ContainerSpec, name: str) -> dict[str, str]:
+    """The labels by which an operator finds a chaincode: package ID, MSP ID and Docker name."""
+    env = dict(variable.partition("=")[::2] for variable in spec.env)
+    values = {
+        "peitho/chaincode": env.get("CORE_CHAINCODE_ID_NAME", ""),
+        "peitho/msp-id": env.get("CORE_PEER_LOCALMSPID", ""),
+        "peitho/container-name": name,
+    }
+    return {key: names.label_value(value) for key, value in values.items() if value}

@@ -1,0 +1,83 @@
+"""
+The parts that the Pods of builds and of chaincode have in common.
+
+All satisfy Pod Security's `restricted`, unless a setting gives a user 0.
+"""
+
+from collections.abc import Sequence
+
+from peitho.formats.kubernetes import names
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.kubernetes.record_secrets import TOKEN_KEY
+
+
+def pod_spec(user: int | None, options: PodOptions) -> Manifest:
+    """The spec of a Pod that has neither containers nor volumes yet."""
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # A shell as PID 1 does not end at SIGTERM: every second here is one the peer waits.
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": _pod_security(user),
+    }
+    if options.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": each} for each in options.pull_secrets]
+    if options.host_aliases:
+        spec["hostAliases"] = [_host_alias(entry) for entry in options.host_aliases]
+    return spec
+
+
+def container_security(user: int | None) -> Manifest:
+    """The `securityContext` of every container."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": user != 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def variables(env: Sequence[str]) -> list[Manifest]:
+    """`KEY=VALUE` as Kubernetes has it; the last of a key wins, one without `=` is left out."""
+    values = {
+        key: value for key, separator, value in (each.partition("=") for each in env) if separator
+    }
+    return [{"name": key, "value": names.env_escape(value)} for key, value in values.items()]
+
+
+def words(command: Sequence[str]) -> list[str]:
+    """A command's words; Kubernetes' expansion turns them back into what the peer wrote."""
+    return [names.env_escape(word) for word in command]
+
+
+def token_variable(secret_name: str) -> Manifest:
+    """The variable with the token by which a container of ours calls Peitho."""
+    reference = {"name": secret_name, "key": TOKEN_KEY}
+    return {"name": "PEITHO_TOKEN", "valueFrom": {"secretKeyRef": reference}}
+
+
+def mount(volume: str, path: str, part: str = "") -> Manifest:
+    """A volume, or a part of it that cannot be written to, at a path."""
+    found: Manifest = {"name": volume, "mountPath": path}
+    if part:
+        found |= {"subPath": part, "readOnly": True}
+    return found
+
+
+def _pod_security(user: int | None) -> Manifest:
+    security: Manifest = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if user is None:
+        return security | {"runAsNonRoot": True}
+    return security | {
+        "runAsUser": user,
+        "runAsNonRoot": user != 0,
+        "runAsGroup": user,
+        "fsGroup": user,
+    }
+
+
+def _host_alias(entry: str) -> Manifest:
+    address, _, host = entry.rpartition(":")
+    return {"ip": address.strip("[]"), "hostnames": [host]}

@@ -1,0 +1,225 @@
+"""
+A record as it is kept in the cluster: the Secret that a container is, from create to remove.
+
+Labels and annotations tell whose container it is and how it ended.  The data holds what the peer
+asked for, the files that it uploaded, and the token with which the container's Pod calls Peitho.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from peitho.formats.kubernetes import labels, names
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+from peitho.formats.records import (
+    BUILD,
+    CHAINCODE,
+    ContainerSpec,
+    DamagedRecord,
+    Exit,
+    HostConfig,
+    Record,
+    RecordMetadata,
+)
+
+RECORD_KEY = "container.json"
+FILES_KEY = "files.json"
+TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
+
+_COMMAND_CHARACTERS = 1000
+# A host name has 253 characters at most; without a bound, a long command would take very long.
+# Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
+_PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]{1,255}:\d{1,5})(?!\d)")
+# What reading raises where a Secret is not as Peitho wrote it.
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+
+
+def chaincode_secret(  # noqa: PLR0913  a record is these six things
+    *, instance: str, container_id: str, name: str, spec: ContainerSpec, token: str, created: str
+) -> Manifest:
+    """The Secret that is a created chaincode container."""
+    content = {RECORD_KEY: json.dumps(_spec_to_json(spec)).encode(), TOKEN_KEY: token.encode()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.kubernetes_name("cc", name),
+            "labels": labels.container_labels(instance, CHAINCODE, container_id)
+            | labels.chaincode_labels(spec, name),
+            "annotations": {
+                labels.ID: container_id,
+                labels.NAME: name,
+                labels.IMAGE: spec.image,
+                labels.COMMAND: " ".join([*spec.entrypoint, *spec.command])[:_COMMAND_CHARACTERS],
+                labels.CREATED: created,
+                labels.PEER: peer_address(spec),
+            },
+        },
+        "type": "peitho/chaincode",
+        "data": _encoded(content),
+    }
+
+
+def build_secret(
+    *, instance: str, container_id: str, spec: ContainerSpec, token: str, created: str
+) -> Manifest:
+    """The Secret that owns a build's Pod, and holds the token of its helper."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.build_name(container_id),
+            "labels": labels.container_labels(instance, BUILD, container_id),
+            "annotations": {
+                labels.ID: container_id,
+                labels.IMAGE: spec.image,
+                labels.CREATED: created,
+            },
+        },
+        "type": "peitho/build",
+        "data": _encoded({TOKEN_KEY: token.encode()}),
+    }
+
+
+def read(secret: Manifest) -> Record | DamagedRecord:
+    """The record that a chaincode's Secret is."""
+    try:
+        return Record(
+            **_metadata_fields(secret),
+            spec=_spec_from_json(json.loads(_decoded(secret, RECORD_KEY))),
+            files=_files(secret),
+        )
+    except _DAMAGE as error:
+        return _damaged(secret, error)
+
+
+def read_metadata(secret: Manifest) -> RecordMetadata | DamagedRecord:
+    """What the metadata of a Secret tell of its record, a build's or a chaincode's."""
+    try:
+        return RecordMetadata(**_metadata_fields(secret))
+    except _DAMAGE as error:
+        return _damaged(secret, error)
+
+
+def reference(record: RecordMetadata) -> ObjectReference:
+    """The Secret as owner of what is made for its container."""
+    return ObjectReference("v1", "Secret", record.kubernetes_name, record.uid)
+
+
+def annotations(record: RecordMetadata) -> dict[str, str]:
+    """What Pods and Jobs of a container say of it."""
+    said = {
+        labels.ID: record.id,
+        labels.IMAGE: record.image,
+        labels.CREATED: record.created,
+    }
+    if record.kind == CHAINCODE:
+        said[labels.NAME] = record.name
+        said[labels.COMMAND] = record.command
+        said[labels.PEER] = record.peer_address
+    return said
+
+
+def files_patch(record: Record, files: Mapping[str, bytes]) -> Manifest:
+    """The change to a Secret that adds files to its record, or replaces them, by path."""
+    keys = dict(record.files)
+    data = {}
+    for path, content in sorted(files.items()):
+        keys.setdefault(path, f"file.{len(keys)}")
+        data[keys[path]] = content
+    data[FILES_KEY] = json.dumps(keys, sort_keys=True).encode()
+    # With the version, two uploads at once are a conflict; without it, one would lose its files.
+    return {"metadata": {"resourceVersion": record.resource_version}, "data": _encoded(data)}
+
+
+def exit_patch(record: RecordMetadata, end: Exit, *, finished_at: str) -> Manifest:
+    """The change to a Secret that notes how exactly this container ended."""
+    note = exit_note(end, finished_at=finished_at)
+    return {"metadata": {"uid": record.uid, "annotations": {labels.EXIT: note}}}
+
+
+def exit_note(end: Exit, *, finished_at: str) -> str:
+    """How a container ended, as an annotation."""
+    return json.dumps({"code": end.code, "reason": end.reason, "at": finished_at, "log": end.log})
+
+
+def peer_address(spec: ContainerSpec) -> str:
+    """`HOST:PORT` at which the chaincode calls its peer, by its command; empty if it has none."""
+    found = _PEER_ADDRESS.search(" ".join([*spec.entrypoint, *spec.command]))
+    return found[1] if found else ""
+
+
+def _metadata_fields(secret: Manifest) -> dict[str, Any]:
+    metadata = secret["metadata"]
+    notes = metadata["annotations"]
+    created = notes[labels.CREATED]
+    datetime.fromisoformat(created)
+    container_id = notes[labels.ID]
+    own = metadata.get("labels") or {}
+    kind = own.get(labels.KIND, "")
+    return {
+        "kind": kind,
+        "id": container_id,
+        "name": names.build_name(container_id) if kind == BUILD else notes[labels.NAME],
+        "kubernetes_name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+        "resource_version": metadata.get("resourceVersion", ""),
+        "labels": own,
+        "image": notes.get(labels.IMAGE, ""),
+        "command": notes.get(labels.COMMAND, ""),
+        "created": created,
+        "peer_address": notes.get(labels.PEER, ""),
+        "exit": _noted_exit(notes.get(labels.EXIT, "")),
+    }
+
+
+def _noted_exit(note: str) -> Exit | None:
+    if not note:
+        return None
+    fields = json.loads(note)
+    datetime.fromisoformat(fields["at"])
+    return Exit(int(fields["code"]), fields["reason"], fields["at"], fields.get("log", ""))
+
+
+def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
+    metadata = secret.get("metadata") or {}
+    cause = f"{type(error).__name__}: {error}"
+    return DamagedRecord(str(metadata.get("name", "")), str(metadata.get("uid", "")), cause)
+
+
+def _spec_to_json(spec: ContainerSpec) -> dict[str, Any]:
+    return {
+        "image": spec.image,
+        "command": list(spec.command),
+        "entrypoint": list(spec.entrypoint),
+        "env": list(spec.env),
+        "host": asdict(spec.host),
+        "workingDirectory": spec.working_directory,
+    }
+
+
+def _spec_from_json(content: Mapping[str, Any]) -> ContainerSpec:
+    return ContainerSpec(
+        image=content["image"],
+        command=tuple(content["command"]),
+        entrypoint=tuple(content["entrypoint"]),
+        env=tuple(content["env"]),
+        host=HostConfig(**content["host"]),
+        working_directory=content["workingDirectory"],
+    )
+
+
+def _files(secret: Manifest) -> dict[str, str]:
+    return dict(json.loads(_decoded(secret, FILES_KEY))) if FILES_KEY in secret["data"] else {}
+
+
+def _decoded(secret: Manifest, key: str) -> bytes:
+    return base64.b64decode(secret["data"][key])
+
+
+def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(content).decode() for key, content in data.items()}

@@ -1,0 +1,129 @@
+"""
+The record of a peer's container, from create to remove, and what the peer asked for.
+
+How a record is kept in the cluster, as a Secret, is in `kubernetes/record_secrets.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CHAINCODE = "chaincode"
+BUILD = "build"
+
+# Docker's exit code of a process that was killed.
+SIGKILLED = 137
+
+# Docker's own period where a CPU quota comes without one, in microseconds.
+_PERIOD_MICROSECONDS = 100_000
+_NANO_PER_MILLI = 1_000_000
+# A container with 1024 shares is to get as much as one that asks for a CPU.
+_SHARES_PER_CPU = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """The part of Docker's HostConfig that Kubernetes has an equivalent of; 0 is "not set"."""
+
+    memory_bytes: int = 0
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    shm_bytes: int = 0
+
+    @property
+    def cpu_limit_millis(self) -> int:
+        """The CPU limit in thousandths of a CPU; NanoCpus is what Docker makes a quota of."""
+        if self.nano_cpus > 0:
+            return _rounded_up(self.nano_cpus, _NANO_PER_MILLI)
+        if self.cpu_quota > 0:
+            period = self.cpu_period if self.cpu_period > 0 else _PERIOD_MICROSECONDS
+            return _rounded_up(self.cpu_quota * 1000, period)
+        return 0
+
+    @property
+    def cpu_request_millis(self) -> int:
+        """The CPU request in thousandths of a CPU, as the shares ask for it."""
+        return _rounded_up(self.cpu_shares * 1000, _SHARES_PER_CPU) if self.cpu_shares > 0 else 0
+
+
+UNLIMITED = HostConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What the peer asked for at create."""
+
+    image: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    env: tuple[str, ...]
+    host: HostConfig = UNLIMITED
+    working_directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """
+    How a container ended: Docker's exit code, and the cluster's reason where it gives one.
+
+    `finished_at` is RFC 3339; `log` holds the last lines that the container wrote.
+    """
+
+    code: int
+    reason: str = ""
+    finished_at: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordMetadata:
+    """
+    What a list tells of a record; `spec` and files are read with the whole `Record`.
+
+    `kubernetes_name` and `uid` are its Secret's, `created` is RFC 3339, `peer_address` is the
+    `HOST:PORT` at which the chaincode calls its peer, and `exit` is None until the container ended.
+    """
+
+    kind: str
+    id: str
+    name: str
+    kubernetes_name: str
+    uid: str
+    resource_version: str
+    labels: Mapping[str, str]
+    image: str
+    command: str
+    created: str
+    peer_address: str
+    exit: Exit | None
+
+    @property
+    def job_name(self) -> str:
+        """The name of the container's Job; no launch ever uses the name of another."""
+        return f"{self.kubernetes_name}-{self.id[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(RecordMetadata):
+    """
+    A record as it was read, whole.
+
+    `files` are the files that the peer uploaded: path in the container to key in the Secret.
+    """
+
+    spec: ContainerSpec
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRecord:
+    """A record that cannot be read, and why: most often somebody else has written on it."""
+
+    kubernetes_name: str
+    uid: str
+    cause: str
+
+
+def _rounded_up(value: int, unit: int) -> int:
+    return -(-value // unit)
