@@ -5,12 +5,11 @@ lightkube gives kubeconfig, credentials and transport.  Objects stay what they a
 dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
 """
 
-import asyncio
 import json
-import random
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,8 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
-from peitho.errors import PeithoError, Unavailable
+from peitho.clients.retries import Again, Refused, RetryPolicy, Tries
+from peitho.errors import Unavailable
 
 Manifest = dict[str, Any]
 
@@ -35,9 +35,10 @@ _PATHS = {
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _REQUEST_SECONDS = 10.0
 _CONNECTIONS = 50
-# An overloaded API server refuses with 429, and says when to come again.
-_TRIES = 6
-_LONGEST_PAUSE_SECONDS = 5
+# An overloaded API server refuses with 429, and says when to come again.  Other trouble is told: a
+# request that it answered with 500 may have been carried out.
+_PATIENCE = RetryPolicy(attempts=6, longest_seconds=5.0, jitter_seconds=1.0)
+_ASKED_SECONDS = 1
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
@@ -49,12 +50,11 @@ _KEEP_ALIVE = (
 )
 
 
-class KubernetesError(PeithoError):
+class KubernetesError(Refused):
     """The API server said no; `code` is its HTTP status, `reason` its word for it."""
 
     def __init__(self, message: str, *, code: int, reason: str) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(message, code=code)
         self.reason = reason
 
 
@@ -210,17 +210,10 @@ class Kubernetes:
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        for _ in range(_TRIES):
-            with _reachable():
-                response = await self._http.request(
-                    method, path, params=parameters, content=content, headers=sent
-                )
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                break
-            await asyncio.sleep(_pause_seconds(response))
-        if response.is_error:
-            raise _refusal(response)
-        answer: Manifest = response.json()
+        request = partial(
+            self._http.request, method, path, params=parameters, content=content, headers=sent
+        )
+        answer: Manifest = (await Tries(_PATIENCE).run(partial(_answered, request))).json()
         return answer
 
 
@@ -276,6 +269,17 @@ class _reachable:  # noqa: N801  reads as a statement: with _reachable()
             raise Unavailable(f"The Kubernetes API cannot be reached: {cause}") from error
 
 
+async def _answered(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer to a request.  Raises Again if the API server is busy, KubernetesError."""
+    with _reachable():
+        response = await request()
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        raise Again(_refusal(response), after_seconds=_asked_seconds(response))
+    if response.is_error:
+        raise _refusal(response)
+    return response
+
+
 def _refusal(response: httpx.Response) -> KubernetesError:
     try:
         return _status_error(response.json())
@@ -287,11 +291,11 @@ def _refusal(response: httpx.Response) -> KubernetesError:
         )
 
 
-def _pause_seconds(response: httpx.Response) -> float:
-    """What an overloaded API server asks for, and a part of it more: not all come back at once."""
-    asked = response.headers.get("Retry-After", "1")
-    seconds = min(int(asked), _LONGEST_PAUSE_SECONDS) if asked.isdigit() else 1
-    return seconds * random.uniform(1, 2)  # noqa: S311  no secret
+def _asked_seconds(response: httpx.Response) -> float:
+    """The pause that an overloaded API server asks for; nobody waits longer than our longest."""
+    asked = response.headers.get("Retry-After", "")
+    seconds = int(asked) if asked.isdigit() else _ASKED_SECONDS
+    return min(seconds, _PATIENCE.longest_seconds)
 
 
 def _status_error(status: Manifest) -> KubernetesError:

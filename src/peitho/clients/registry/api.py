@@ -20,10 +20,10 @@ from peitho.clients.registry.transport import (
     RegistryCredentials,
     RegistryEndpoint,
     RegistryError,
-    RetryOptions,
     read_limited,
 )
 from peitho.clients.registry.uploads import BlobSource, Upload
+from peitho.clients.retries import RetryPolicy
 from peitho.errors import PeithoError
 from peitho.formats.images import oci
 from peitho.formats.images.oci import Descriptor
@@ -78,10 +78,10 @@ class Registry:
         endpoint: RegistryEndpoint,
         credentials: Callable[[], RegistryCredentials | None],
         *,
-        patience: RetryOptions | None = None,
+        patience: RetryPolicy | None = None,
     ) -> Self:
         """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
-        return cls(Calls(http, endpoint, credentials, patience=patience or RetryOptions()))
+        return cls(Calls(http, endpoint, credentials, patience=patience or RetryPolicy()))
 
     @classmethod
     @asynccontextmanager
@@ -90,7 +90,7 @@ class Registry:
         endpoint: RegistryEndpoint,
         credentials: Callable[[], RegistryCredentials | None],
         *,
-        patience: RetryOptions | None = None,
+        patience: RetryPolicy | None = None,
     ) -> AsyncIterator[Self]:
         """One with connections of its own."""
         async with session() as http:

@@ -5,7 +5,6 @@ Credentials go to the registry and to the token server that it names, and to nob
 and no log has them.
 """
 
-import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Literal
 import aiohttp
 from yarl import URL
 
+from peitho.clients.retries import PASSING, Again, Refused, RetryPolicy, Tries
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
@@ -24,7 +24,8 @@ from peitho.formats.images import auth_challenges
 from peitho.formats.images.auth_challenges import Challenge, Token
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_AGAIN = (408, 429, 500, 502, 503, 504)
+# 408: it waited too long for our bytes.
+_AGAIN = PASSING | {408}
 _UNAUTHORIZED = 401
 _ERROR_BYTES = 4096
 _TOKEN_BYTES = 1024 * 1024
@@ -62,26 +63,6 @@ class RegistryEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryOptions:
-    """How often a call is made, and how long the pauses between are; both have an end."""
-
-    attempts: int = 5
-    first_seconds: float = 0.5
-    longest_seconds: float = 30.0
-
-    def pause(self, attempt: int, again: "Again") -> float:
-        """
-        Seconds to wait after an attempt, the first being 1.
-
-        Raises the reason if there is to be no other.
-        """
-        if attempt >= self.attempts or again.after_seconds > self.longest_seconds:
-            raise again.reason
-        own = self.first_seconds * 2.0 ** (attempt - 1)
-        return min(max(own, again.after_seconds), self.longest_seconds)
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One call; `what` is what errors name, `body` gives the body anew each time."""
 
@@ -93,21 +74,8 @@ class Call:
     body: Callable[[], AsyncIterator[bytes]] | bytes | None = None
 
 
-class RegistryError(PeithoError):
+class RegistryError(Refused):
     """The registry said no; `code` is its HTTP status."""
-
-    def __init__(self, message: str, *, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Again(Exception):  # noqa: N818  not an error yet
-    """A call that may succeed if it is made again; `reason` is the error if it does not."""
-
-    def __init__(self, reason: PeithoError, *, after_seconds: float = 0.0) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-        self.after_seconds = after_seconds
 
 
 class Calls:
@@ -119,7 +87,7 @@ class Calls:
         endpoint: RegistryEndpoint,
         credentials: Callable[[], RegistryCredentials | None],
         *,
-        patience: RetryOptions,
+        patience: RetryPolicy,
     ) -> None:
         self.endpoint = endpoint
         self.patience = patience
@@ -141,13 +109,7 @@ class Calls:
 
         Raises Unavailable, RegistryError if it is still asked to come again.
         """
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return await self.attempt(call)
-            except Again as again:
-                await asyncio.sleep(self.patience.pause(attempt, again))
+        return await Tries(self.patience).run(lambda: self.attempt(call))
 
     async def attempt(self, call: Call) -> aiohttp.ClientResponse:
         """
