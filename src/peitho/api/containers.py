@@ -15,7 +15,6 @@ from peitho.core.container import Container, State, Summary
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError
 from peitho.formats.docker import streams
 
-_CREATE_BYTES = 1024 * 1024
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
 _RAW = "application/vnd.docker.raw-stream"
 _FRAMED = "application/vnd.docker.multiplexed-stream"
@@ -23,12 +22,7 @@ _FRAMED = "application/vnd.docker.multiplexed-stream"
 
 async def create(request: web.Request) -> web.Response:
     """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
-    body = await request.content.read(_CREATE_BYTES + 1)
-    while len(body) <= _CREATE_BYTES and (more := await request.content.read(_CREATE_BYTES)):
-        body += more
-    if len(body) > _CREATE_BYTES:
-        raise InvalidArgument("the body is larger than 1 MiB")
-    spec = models.read_create(body).spec()
+    spec = models.read_create(await request.read()).spec()
 
     container = await services(request).containers.create(
         request.query.get("name", ""), spec, peer=request.remote or ""
