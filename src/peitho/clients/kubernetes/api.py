@@ -6,7 +6,6 @@ dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has th
 """
 
 import json
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
+from peitho.clients import keepalive
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries
 from peitho.errors import Unavailable
 
@@ -42,12 +42,6 @@ _ASKED_SECONDS = 1
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
-# A followed log may be silent for weeks, and idle load balancers forget a connection in minutes.
-_KEEP_ALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
-)
 
 
 class KubernetesError(Refused):
@@ -240,7 +234,7 @@ def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClie
             config.cluster, config.user or User(), config.abs_file, trust_env=False
         ),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
-        socket_options=_KEEP_ALIVE,
+        socket_options=keepalive.OPTIONS,
     )
     timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
     return AsyncClient(
