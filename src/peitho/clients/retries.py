@@ -9,12 +9,14 @@ a step forward has the tries counted anew: stamina's own backoff knows of neithe
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
 from peitho.errors import PeithoError, Unavailable
+from peitho.formats import retry_after
 
 T = TypeVar("T")
 
@@ -113,6 +115,11 @@ class Tries:
         self.failed += 1
         pause = self._policy.pause_seconds(self.failed, error)
         return False if pause is None else pause
+
+
+def asked_seconds(header: str) -> float:
+    """The pause that a server's `Retry-After` asks for; 0 if it asks for none."""
+    return retry_after.seconds(header, now=datetime.now(UTC))
 
 
 def is_passing(error: PeithoError) -> bool:

@@ -5,7 +5,7 @@ import stamina
 
 from peitho.clients.kubernetes.api import KubernetesError
 from peitho.clients.registry.transport import RegistryError
-from peitho.clients.retries import Again, RetryPolicy, Tries, is_passing
+from peitho.clients.retries import Again, RetryPolicy, Tries, asked_seconds, is_passing
 from peitho.errors import NotFound, PeithoError, Unavailable
 
 AWAY = Unavailable("away")
@@ -40,6 +40,16 @@ def test_a_server_may_ask_for_a_longer_pause(asked: float, expected: float | Non
     Up to the longest: who asks for more is not asked again.
     """
     assert expected == POLICY.pause_seconds(1, Again(AWAY, after_seconds=asked))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"), [("", 0), ("7", 7), ("Thu, 01 Jan 1970 00:00:30 GMT", 0)]
+)
+def test_a_servers_header_is_read(header: str, expected: float) -> None:
+    """
+    A time that is over asks for no pause.
+    """
+    assert expected == asked_seconds(header)
 
 
 def test_chance_adds_to_a_pause() -> None:

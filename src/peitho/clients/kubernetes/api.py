@@ -19,7 +19,7 @@ from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
 from peitho.clients import keepalive
-from peitho.clients.retries import Again, Refused, RetryPolicy, Tries
+from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.errors import Unavailable
 
 Manifest = dict[str, Any]
@@ -38,7 +38,7 @@ _CONNECTIONS = 50
 # An overloaded API server refuses with 429, and says when to come again.  Other trouble is told: a
 # request that it answered with 500 may have been carried out.
 _PATIENCE = RetryPolicy(attempts=6, longest_seconds=5.0, jitter_seconds=1.0)
-_ASKED_SECONDS = 1
+_USUAL_PAUSE = "1"
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
@@ -141,18 +141,9 @@ class Kubernetes:
         if not from_start:
             parameters["tailLines"] = "0"
         path = f"{self._path('Pod', pod)}/log"
-        silence = httpx.Timeout(_REQUEST_SECONDS, read=None, pool=None)
-        with _reachable():
-            request = self._streams.build_request("GET", path, params=parameters, timeout=silence)
-            response = await self._streams.send(request, stream=True)
-            try:
-                if response.is_error:
-                    await response.aread()
-                    raise _refusal(response)
-                async for chunk in response.aiter_raw():
-                    yield chunk
-            finally:
-                await response.aclose()
+        async with self._stream(path, parameters, silence_seconds=None) as response:
+            async for chunk in response.aiter_raw():
+                yield chunk
 
     async def watch(
         self, kind: str, *, labels: Mapping[str, str], version: str
@@ -164,23 +155,14 @@ class Kubernetes:
             "resourceVersion": version,
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        silence = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS, pool=None)
-        with _reachable():
-            request = self._streams.build_request(
-                "GET", self._path(kind), params=parameters, timeout=silence
-            )
-            response = await self._streams.send(request, stream=True)
-            try:
-                if response.is_error:
-                    await response.aread()
-                    raise _refusal(response)
-                async for line in _lines(response.aiter_bytes()):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise _status_error(event["object"])
-                    yield event
-            finally:
-                await response.aclose()
+        async with self._stream(
+            self._path(kind), parameters, silence_seconds=_WATCH_SILENCE_SECONDS
+        ) as response:
+            async for line in _lines(response.aiter_bytes()):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _status_error(event["object"])
+                yield event
 
     async def find_with_version(
         self, kind: str, *, labels: Mapping[str, str]
@@ -192,6 +174,23 @@ class Kubernetes:
     def _path(self, kind: str, name: str = "") -> str:
         path = _PATHS[kind].format(namespace=self.namespace)
         return f"{path}/{name}" if name else path
+
+    @asynccontextmanager
+    async def _stream(
+        self, path: str, parameters: Mapping[str, str], *, silence_seconds: float | None
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer that comes over time; what is silent for longer than that is dead."""
+        timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
+        with _reachable():
+            request = self._streams.build_request("GET", path, params=parameters, timeout=timeout)
+            response = await self._streams.send(request, stream=True)
+            try:
+                if response.is_error:
+                    await response.aread()
+                    raise _refusal(response)
+                yield response
+            finally:
+                await response.aclose()
 
     async def _json(
         self,
@@ -268,7 +267,9 @@ async def _answered(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.R
     with _reachable():
         response = await request()
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        raise Again(_refusal(response), after_seconds=_asked_seconds(response))
+        asked = asked_seconds(response.headers.get("Retry-After", _USUAL_PAUSE))
+        # Nobody who waits for us has longer than our longest.
+        raise Again(_refusal(response), after_seconds=min(asked, _PATIENCE.longest_seconds))
     if response.is_error:
         raise _refusal(response)
     return response
@@ -283,13 +284,6 @@ def _refusal(response: httpx.Response) -> KubernetesError:
             code=response.status_code,
             reason="",
         )
-
-
-def _asked_seconds(response: httpx.Response) -> float:
-    """The pause that an overloaded API server asks for; nobody waits longer than our longest."""
-    asked = response.headers.get("Retry-After", "")
-    seconds = int(asked) if asked.isdigit() else _ASKED_SECONDS
-    return min(seconds, _PATIENCE.longest_seconds)
 
 
 def _status_error(status: Manifest) -> KubernetesError:

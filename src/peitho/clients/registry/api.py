@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from peitho.clients.registry.transport import (
+    REDIRECTS,
     Call,
     Calls,
     Method,
@@ -258,7 +259,7 @@ class Registry:
 
     async def _expect(self, call: Call, response: aiohttp.ClientResponse) -> None:
         """Raise RegistryError unless the answer is a yes."""
-        if not response.ok or response.status in (301, 302, 303, 307, 308):
+        if not response.ok or response.status in REDIRECTS:
             raise await self._calls.refusal(call, response)
 
     def _manifest_call(self, method: Method, repository: str, reference: str) -> Call:

@@ -9,21 +9,20 @@ import base64
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import aiohttp
 from yarl import URL
 
-from peitho.clients.retries import PASSING, Again, Refused, RetryPolicy, Tries
+from peitho.clients.retries import PASSING, Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images import auth_challenges
 from peitho.formats.images.auth_challenges import Challenge, Token
 
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 # 408: it waited too long for our bytes.
 _AGAIN = PASSING | {408}
 _UNAUTHORIZED = 401
@@ -118,26 +117,18 @@ class Calls:
         Raises Again for what may be otherwise the next time, Unavailable.
         """
         response, sent = await self._authorized(call)
-        if response.status in _REDIRECTS and call.method in ("GET", "HEAD"):
+        if response.status in REDIRECTS and call.method in ("GET", "HEAD"):
             response = await self._followed(call, response, sent)
         if response.status in _AGAIN:
             error = await self.refusal(call, response)
-            header = response.headers.get("Retry-After", "")
-            after = auth_challenges.retry_after(header, now=datetime.now(UTC))
+            after = asked_seconds(response.headers.get("Retry-After", ""))
             raise Again(error, after_seconds=after)
         return response
 
     async def refusal(self, call: Call, response: aiohttp.ClientResponse) -> RegistryError:
         """The error of an answer, in the registry's own words; the answer is released."""
-        words = ""
-        if _origin(response.url) == _origin(self.endpoint.url):
-            try:
-                content = await response.content.read(_ERROR_BYTES)
-                words = auth_challenges.refusal(content, secrets=self._secrets())
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-        else:
-            words = f"from {response.url.host}"
+        ours = _origin(response.url) == _origin(self.endpoint.url)
+        words = await self._words(response) if ours else f"from {response.url.host}"
         response.close()
         said = f"{response.status} {words}".strip()
         return RegistryError(
@@ -195,7 +186,7 @@ class Calls:
     ) -> aiohttp.ClientResponse:
         """What redirects lead to, such as a bucket; our credentials stay here."""
         for _ in range(_MOST_REDIRECTS):
-            if response.status not in _REDIRECTS:
+            if response.status not in REDIRECTS:
                 return response
             try:
                 target = response.url.join(URL(response.headers["Location"], encoded=True))
@@ -261,14 +252,18 @@ class Calls:
         )
 
     async def _token_refusal(self, response: aiohttp.ClientResponse) -> RegistryError:
+        words = await self._words(response)
+        response.close()
+        said = f"its token server answered {response.status} {words}".strip()
+        return RegistryError(f"registry {self.endpoint.host}: {said}", code=response.status)
+
+    async def _words(self, response: aiohttp.ClientResponse) -> str:
+        """Why somebody says no; empty if that does not come."""
         try:
             content = await response.content.read(_ERROR_BYTES)
         except (aiohttp.ClientError, TimeoutError):
-            content = b""
-        response.close()
-        words = auth_challenges.refusal(content, secrets=self._secrets())
-        said = f"its token server answered {response.status} {words}".strip()
-        return RegistryError(f"registry {self.endpoint.host}: {said}", code=response.status)
+            return ""
+        return auth_challenges.refusal(content, secrets=self._secrets())
 
     def _secrets(self) -> list[str]:
         found = self._credentials()
