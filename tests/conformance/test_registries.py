@@ -18,9 +18,9 @@ from peitho.clients.registry.transport import (
     RegistryCredentials,
     RegistryEndpoint,
     RegistryError,
-    RetryOptions,
 )
 from peitho.clients.registry.uploads import bytes_source
+from peitho.clients.retries import RetryPolicy
 from peitho.core.images.publisher import get
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
 from peitho.core.images.store import ImageStore, ResultArchitectures
@@ -38,7 +38,7 @@ from tests.support.docker_calls import archive, context
 
 BASE = "hyperledger/fabric-baseos"
 NAME = "chaincode/net-peer0.org1-mycc_1-0be83049"
-QUICK = RetryOptions(attempts=4, first_seconds=0.02, longest_seconds=2)
+QUICK = RetryPolicy(attempts=4, first_seconds=0.02, longest_seconds=2, jitter_seconds=0)
 LARGE = secrets.token_bytes(1 << 20) * 40
 KINDS = ("anonymous", "password", "tls", "prefix", "token")
 

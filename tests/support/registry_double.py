@@ -16,12 +16,13 @@ from typing import Self
 from aiohttp import web
 
 from peitho.clients.registry.api import Registry
-from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint, RetryOptions
+from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint
+from peitho.clients.retries import RetryPolicy
 from tests.support.loopback import on_loopback
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
-QUICK = RetryOptions(attempts=3, first_seconds=0.01, longest_seconds=2)
+QUICK = RetryPolicy(attempts=3, first_seconds=0.01, longest_seconds=2, jitter_seconds=0)
 USER = RegistryCredentials("robot", "Harbor12345")
 
 

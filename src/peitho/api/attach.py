@@ -1,18 +1,14 @@
 """POST /containers/{id}/attach: the output of a container, on the connection itself."""
 
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 from aiohttp import web
 
-from peitho.api import queries
+from peitho.api import output, queries
 from peitho.api.connection import Connection, Taken
 from peitho.api.middleware import HEADERS, error_response
 from peitho.api.services import services
 from peitho.errors import PeithoError
-from peitho.formats.docker import streams
-
-_RAW = "application/vnd.docker.raw-stream"
-_FRAMED = "application/vnd.docker.multiplexed-stream"
 
 
 async def attach(request: web.Request) -> web.StreamResponse:
@@ -33,12 +29,9 @@ async def _answer(request: web.Request, connection: Connection) -> None:
     except PeithoError as error:
         await connection.write(_plain(error))
         return
-    raw = queries.is_versioned(request)
-    await connection.write(_upgraded(_RAW if raw else _FRAMED))
+    await connection.write(_upgraded(output.content_type(request)))
     logs, follow = queries.flag(request, "logs"), queries.flag(request, "stream")
-    async with aclosing(container.output(logs=logs, follow=follow)) as output:
-        async for stream, data in output:
-            await connection.write(data if raw else streams.frames(stream, data))
+    await output.send(container.output(logs=logs, follow=follow), request, connection.write)
 
 
 def _upgraded(content_type: str) -> bytes:

@@ -9,16 +9,16 @@ handler takes the connection over; if not, it is the hang-up it mostly is.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Self, cast
 
 from aiohttp import web
 
+from peitho.clients.keepalive import keep_alive
+
 # aiohttp wakes its loop in one turn and starts the handler's task in the next; our middleware
 # reaches the handler without awaiting.  The rest is room for its next release.
 _TURNS = 5
-_KEEPALIVE_SECONDS = 60
 
 
 class Connection(asyncio.Protocol):
@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tell aiohttp, and probe the connection while it is silent."""
         self._transport = cast("asyncio.Transport", transport)
-        _keep_alive(transport)
+        if connection := transport.get_extra_info("socket"):
+            keep_alive(connection)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,16 +105,6 @@ class Connection(asyncio.Protocol):
         if not self._taken:
             self._inner.eof_received()
             self.close()
-
-
-def _keep_alive(transport: asyncio.BaseTransport) -> None:
-    """Probe silent connections: a wait lasts for weeks, and idle load balancers forget it."""
-    connection = transport.get_extra_info("socket")
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS // 4)
 
 
 class Taken(web.StreamResponse):

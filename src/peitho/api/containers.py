@@ -2,33 +2,24 @@
 
 import json
 import time
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 from aiohttp import web
 
 from peitho import metrics
-from peitho.api import models, queries
+from peitho.api import models, output, queries
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.core.clock import unix_seconds
 from peitho.core.container import Container, State, Summary
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError
-from peitho.formats.docker import streams
 
-_CREATE_BYTES = 1024 * 1024
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
-_RAW = "application/vnd.docker.raw-stream"
-_FRAMED = "application/vnd.docker.multiplexed-stream"
 
 
 async def create(request: web.Request) -> web.Response:
     """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
-    body = await request.content.read(_CREATE_BYTES + 1)
-    while len(body) <= _CREATE_BYTES and (more := await request.content.read(_CREATE_BYTES)):
-        body += more
-    if len(body) > _CREATE_BYTES:
-        raise InvalidArgument("the body is larger than 1 MiB")
-    spec = models.read_create(body).spec()
+    spec = models.read_create(await request.read()).spec()
 
     container = await services(request).containers.create(
         request.query.get("name", ""), spec, peer=request.remote or ""
@@ -126,14 +117,11 @@ async def list_all(request: web.Request) -> web.Response:
 async def logs(request: web.Request) -> web.StreamResponse:
     """GET /containers/{id}/logs — 200, followed to the container's end if asked; 404."""
     container = await _container(request)
-    raw = queries.is_versioned(request)
-    response = web.StreamResponse(headers={"Content-Type": _RAW if raw else _FRAMED})
+    response = web.StreamResponse(headers={"Content-Type": output.content_type(request)})
     response.enable_chunked_encoding()
     await response.prepare(request)
     follow = queries.flag(request, "follow")
-    async with aclosing(container.output(logs=True, follow=follow)) as output:
-        async for stream, data in output:
-            await response.write(data if raw else streams.frames(stream, data))
+    await output.send(container.output(logs=True, follow=follow), request, response.write)
     await response.write_eof()
     return response
 

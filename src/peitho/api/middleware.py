@@ -13,7 +13,7 @@ from aiohttp import web
 
 from peitho import __version__, metrics
 from peitho.api.services import services
-from peitho.errors import PeithoError
+from peitho.errors import InvalidArgument, PeithoError
 
 log = structlog.get_logger()
 
@@ -22,6 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
+_MIB_BYTES = 1024 * 1024
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -42,6 +43,9 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         except PeithoError as error:
             cause = str(error)
             response = error_response(error.status, cause)
+        except web.HTTPRequestEntityTooLarge:
+            cause = f"the body is larger than {request.client_max_size // _MIB_BYTES} MiB"
+            response = error_response(InvalidArgument.status, cause)
         except web.HTTPException as error:
             cause = error.text or error.reason
             response = error_response(error.status, cause)

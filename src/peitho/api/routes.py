@@ -82,6 +82,8 @@ NOT_IMPLEMENTED = (
     "* /volumes{rest:.*}",
 )
 
+# Of a body that is read whole; archives and images are streams, and have limits of their own.
+_BODY_BYTES = 1024 * 1024
 _VERSION = r"/v{api_version:1\.\d+}"
 
 
@@ -95,7 +97,7 @@ async def not_implemented(request: web.Request) -> web.Response:
 
 def application(everything: Services, calls: OpenCalls) -> web.Application:
     """The Docker API's application."""
-    app = web.Application(middlewares=[answer, calls.count, seen])
+    app = web.Application(middlewares=[answer, calls.count, seen], client_max_size=_BODY_BYTES)
     app[SERVICES] = everything
     app.on_response_prepare.append(add_headers)
     for method, path, handler in ROUTES:

@@ -7,13 +7,12 @@ from aiohttp import web
 from peitho import __version__
 from peitho.api.middleware import API_VERSION, MINIMUM_API_VERSION, json_response
 from peitho.api.services import services
-
-_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+from peitho.formats.images.architectures import go_name
 
 
 def architecture() -> str:
     """Go's name of the architecture that Peitho itself runs on."""
-    return _GO_ARCHITECTURES.get(platform.machine(), platform.machine())
+    return go_name(platform.machine())
 
 
 async def ping(request: web.Request) -> web.Response:

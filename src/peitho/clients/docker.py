@@ -20,6 +20,7 @@ from aiohttp import ClientResponse, ClientTimeout
 from aiohttp.http_exceptions import LineTooLong
 
 from peitho import __version__
+from peitho.clients.keepalive import keep_alive
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats.docker import daemon, endpoints
@@ -36,7 +37,6 @@ _CONNECT_SECONDS = 10.0
 _CALL_SECONDS = 120.0
 # The kubelet gives a probe one second.
 _PING_SECONDS = 0.8
-_KEEPALIVE_SECONDS = 60
 _ERROR_BYTES = 16 * 1024
 _KINDS: Mapping[int, type[PeithoError]] = {400: InvalidArgument, 404: NotFound, 409: Conflict}
 
@@ -285,9 +285,7 @@ async def _refusal(response: ClientResponse) -> PeithoError:
 
 
 def _kept_alive(address: Any) -> socket.socket:
-    """A socket that notices a host which is gone: a wait is silent for minutes."""
+    """A socket for a wait, which is silent for minutes."""
     connection = socket.socket(family=address[0], type=address[1], proto=address[2])
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS // 4)
+    keep_alive(connection)
     return connection

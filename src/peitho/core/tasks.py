@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
+from peitho.clients.retries import Again, RetryPolicy, Tries
 from peitho.errors import PeithoError
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 _AGAIN_SECONDS = 5.0
@@ -45,17 +47,28 @@ class BackgroundTasks:
 
 
 async def until_done(
-    work: Callable[[], Awaitable[None]], *, what: str, pause_seconds: float = _AGAIN_SECONDS
-) -> None:
-    """Do something once, as soon as whoever is needed for it can be reached."""
-    while True:
+    work: Callable[[], Awaitable[T]],
+    *,
+    what: str,
+    pause_seconds: float = _AGAIN_SECONDS,
+    passes: Callable[[PeithoError], bool] = lambda _: True,
+) -> T:
+    """
+    Do something once, as soon as whoever is needed for it can be reached.
+
+    Raises the first error that does not pass; by default there is none.
+    """
+
+    async def attempt() -> T:
         try:
-            await work()
+            return await work()
         except PeithoError as error:
+            if not passes(error):
+                raise
             log.warning("not done yet", what=what, cause=str(error))
-            await asyncio.sleep(pause_seconds)
-        else:
-            return
+            raise Again(error) from error
+
+    return await Tries(RetryPolicy.steady(pause_seconds)).run(attempt)
 
 
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:

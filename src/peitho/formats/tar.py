@@ -9,6 +9,7 @@ is refused with its name.  Contents are streams, never whole in memory.
 import gzip
 import hashlib
 import os
+import shutil
 import stat
 import sys
 import tarfile
@@ -274,7 +275,7 @@ def _write(entry: TarEntry, content: IO[bytes] | None, target: Path) -> None:
         _link(entry, path, target)
     elif content is not None:
         with path.open("xb") as file:
-            _copy(content, file)
+            shutil.copyfileobj(content, file, _COPY_BYTES)
         path.chmod(entry.mode)
 
 
@@ -308,11 +309,6 @@ def _sha256(content: IO[bytes]) -> str:
     while chunk := content.read(_COPY_BYTES):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    while chunk := source.read(_COPY_BYTES):
-        target.write(chunk)
 
 
 def _shown(name: str) -> str:

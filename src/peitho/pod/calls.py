@@ -1,4 +1,8 @@
-"""HTTP calls from a Pod to Peitho's delivery listener; standard library, so that it starts fast."""
+"""
+HTTP calls from a Pod to Peitho's delivery listener; standard library, so that it starts fast.
+
+So it tries again by a loop of its own, and not by clients/retries.py, which needs stamina.
+"""
 
 import http.client
 import os

@@ -24,12 +24,12 @@ from typing import IO, Any
 from peitho.errors import PeithoError
 from peitho.formats import tar
 from peitho.formats.docker import streams
+from peitho.formats.images.architectures import go_name
 from peitho.formats.kubernetes import build_wrapper
 from peitho.pod.calls import CallError, PeithoClient, tell
 
 _COPY_BYTES = 256 * 1024
 _POLL_SECONDS = 0.02
-_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _GONE = (403, 404)
 
 
@@ -102,8 +102,7 @@ def help_build(peitho: PeithoClient, build: str) -> None:
         time.sleep(_POLL_SECONDS)
     peitho.send("POST", f"/builds/{build}/log", output())
     peitho.send("PUT", f"/builds/{build}/exit", [Path(build_wrapper.EXIT).read_bytes().strip()])
-    machine = platform.machine()
-    architecture = _GO_ARCHITECTURES.get(machine, machine)
+    architecture = go_name(platform.machine())
     peitho.send("PUT", f"/builds/{build}/result?architecture={architecture}", packed(result))
 
 

@@ -1,7 +1,6 @@
 """What the value of a setting may be: types that check what an operator writes."""
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -10,9 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from peitho.errors import InvalidArgument
 from peitho.formats.docker import endpoints
 from peitho.formats.images import references
-from peitho.formats.kubernetes import templates
+from peitho.formats.kubernetes import quantities, templates
 
-_QUANTITY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 # Those of the Go project's logger that are more severe than all that is written here.
 _SEVEREST = frozenset({"dpanic", "panic", "fatal"})
 
@@ -42,8 +40,10 @@ def _endpoint(value: str) -> str:
 
 
 def _quantity(value: str) -> str:
-    if value and not _QUANTITY.fullmatch(value):
-        raise ValueError("must be a Kubernetes quantity such as 500m or 1Gi, or empty")
+    try:
+        quantities.number(value)
+    except InvalidArgument:
+        raise ValueError("must be a Kubernetes quantity such as 500m or 1Gi, or empty") from None
     return value
 
 

@@ -44,6 +44,15 @@ async def test_an_upload_is_kept_as_it_came(tmp_path: Path) -> None:
         assert SOURCE == upload.archive.read_bytes()
 
 
+async def test_an_archive_may_be_larger_than_a_body_that_is_read_whole(tmp_path: Path) -> None:
+    """
+    It is a stream, and the limit of such bodies is not its.
+    """
+    large = archive_bytes([file("src/main.go", bytes(2 * 1024 * 1024))])
+    async with running(tmp_path) as peitho:
+        assert (200, "") == await put(peitho, build(peitho), "?path=/a", large)
+
+
 @pytest.mark.parametrize(
     ("query", "body", "message"),
     [

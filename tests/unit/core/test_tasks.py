@@ -3,8 +3,9 @@ import asyncio
 import pytest
 import structlog.testing
 
+from peitho.clients.retries import is_passing
 from peitho.core.tasks import BackgroundTasks, to_its_end, until_done
-from peitho.errors import Unavailable
+from peitho.errors import NotFound, Unavailable
 
 
 async def fail() -> None:
@@ -100,6 +101,18 @@ async def test_what_cannot_be_done_yet_is_tried_again() -> None:
     assert [("not done yet", "it", "away"), ("not done yet", "it", "still away")] == [
         (each["event"], each["what"], each["cause"]) for each in logs
     ]
+
+
+async def test_what_never_passes_is_told() -> None:
+    """
+    At once, if it is known what passes.
+    """
+
+    async def work() -> None:
+        raise NotFound("gone")
+
+    with pytest.raises(NotFound, match=r"^gone$"):
+        await until_done(work, what="it", pause_seconds=0, passes=is_passing)
 
 
 async def test_what_was_begun_is_done_before_its_caller_is_cancelled() -> None:

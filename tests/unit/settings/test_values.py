@@ -23,7 +23,7 @@ def test_the_go_projects_levels_are_known(written: str, expected: str) -> None:
     assert expected == LogSettings.model_validate({"level": written}).level
 
 
-@pytest.mark.parametrize("quantity", ["", "1", "0.5", "500m", "64Mi", "2.5G", ".5"])
+@pytest.mark.parametrize("quantity", ["", "1", "0.5", "500m", "64Mi", "2.5G", ".5", "1e9", "1Pi"])
 def test_quantities_are_kubernetes_own(quantity: str) -> None:
     """
     Or nothing at all.

@@ -5,12 +5,10 @@ lightkube gives kubeconfig, credentials and transport.  Objects stay what they a
 dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
 """
 
-import asyncio
 import json
-import random
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +18,9 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
-from peitho.errors import PeithoError, Unavailable
+from peitho.clients import keepalive
+from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
+from peitho.errors import Unavailable
 
 Manifest = dict[str, Any]
 
@@ -35,26 +35,20 @@ _PATHS = {
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _REQUEST_SECONDS = 10.0
 _CONNECTIONS = 50
-# An overloaded API server refuses with 429, and says when to come again.
-_TRIES = 6
-_LONGEST_PAUSE_SECONDS = 5
+# An overloaded API server refuses with 429, and says when to come again.  Other trouble is told: a
+# request that it answered with 500 may have been carried out.
+_PATIENCE = RetryPolicy(attempts=6, longest_seconds=5.0, jitter_seconds=1.0)
+_USUAL_PAUSE = "1"
 # The API server ends a watch after this; what then does not end within the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
-# A followed log may be silent for weeks, and idle load balancers forget a connection in minutes.
-_KEEP_ALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
-)
 
 
-class KubernetesError(PeithoError):
+class KubernetesError(Refused):
     """The API server said no; `code` is its HTTP status, `reason` its word for it."""
 
     def __init__(self, message: str, *, code: int, reason: str) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(message, code=code)
         self.reason = reason
 
 
@@ -147,18 +141,9 @@ class Kubernetes:
         if not from_start:
             parameters["tailLines"] = "0"
         path = f"{self._path('Pod', pod)}/log"
-        silence = httpx.Timeout(_REQUEST_SECONDS, read=None, pool=None)
-        with _reachable():
-            request = self._streams.build_request("GET", path, params=parameters, timeout=silence)
-            response = await self._streams.send(request, stream=True)
-            try:
-                if response.is_error:
-                    await response.aread()
-                    raise _refusal(response)
-                async for chunk in response.aiter_raw():
-                    yield chunk
-            finally:
-                await response.aclose()
+        async with self._stream(path, parameters, silence_seconds=None) as response:
+            async for chunk in response.aiter_raw():
+                yield chunk
 
     async def watch(
         self, kind: str, *, labels: Mapping[str, str], version: str
@@ -170,23 +155,14 @@ class Kubernetes:
             "resourceVersion": version,
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        silence = httpx.Timeout(_REQUEST_SECONDS, read=_WATCH_SILENCE_SECONDS, pool=None)
-        with _reachable():
-            request = self._streams.build_request(
-                "GET", self._path(kind), params=parameters, timeout=silence
-            )
-            response = await self._streams.send(request, stream=True)
-            try:
-                if response.is_error:
-                    await response.aread()
-                    raise _refusal(response)
-                async for line in _lines(response.aiter_bytes()):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise _status_error(event["object"])
-                    yield event
-            finally:
-                await response.aclose()
+        async with self._stream(
+            self._path(kind), parameters, silence_seconds=_WATCH_SILENCE_SECONDS
+        ) as response:
+            async for line in _lines(response.aiter_bytes()):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _status_error(event["object"])
+                yield event
 
     async def find_with_version(
         self, kind: str, *, labels: Mapping[str, str]
@@ -199,6 +175,23 @@ class Kubernetes:
         path = _PATHS[kind].format(namespace=self.namespace)
         return f"{path}/{name}" if name else path
 
+    @asynccontextmanager
+    async def _stream(
+        self, path: str, parameters: Mapping[str, str], *, silence_seconds: float | None
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer that comes over time; what is silent for longer than that is dead."""
+        timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
+        with _reachable():
+            request = self._streams.build_request("GET", path, params=parameters, timeout=timeout)
+            response = await self._streams.send(request, stream=True)
+            try:
+                if response.is_error:
+                    await response.aread()
+                    raise _refusal(response)
+                yield response
+            finally:
+                await response.aclose()
+
     async def _json(
         self,
         method: str,
@@ -210,17 +203,10 @@ class Kubernetes:
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        for _ in range(_TRIES):
-            with _reachable():
-                response = await self._http.request(
-                    method, path, params=parameters, content=content, headers=sent
-                )
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                break
-            await asyncio.sleep(_pause_seconds(response))
-        if response.is_error:
-            raise _refusal(response)
-        answer: Manifest = response.json()
+        request = partial(
+            self._http.request, method, path, params=parameters, content=content, headers=sent
+        )
+        answer: Manifest = (await Tries(_PATIENCE).run(partial(_answered, request))).json()
         return answer
 
 
@@ -247,7 +233,7 @@ def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClie
             config.cluster, config.user or User(), config.abs_file, trust_env=False
         ),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
-        socket_options=_KEEP_ALIVE,
+        socket_options=keepalive.OPTIONS,
     )
     timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
     return AsyncClient(
@@ -276,6 +262,19 @@ class _reachable:  # noqa: N801  reads as a statement: with _reachable()
             raise Unavailable(f"The Kubernetes API cannot be reached: {cause}") from error
 
 
+async def _answered(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer to a request.  Raises Again if the API server is busy, KubernetesError."""
+    with _reachable():
+        response = await request()
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        asked = asked_seconds(response.headers.get("Retry-After", _USUAL_PAUSE))
+        # Nobody who waits for us has longer than our longest.
+        raise Again(_refusal(response), after_seconds=min(asked, _PATIENCE.longest_seconds))
+    if response.is_error:
+        raise _refusal(response)
+    return response
+
+
 def _refusal(response: httpx.Response) -> KubernetesError:
     try:
         return _status_error(response.json())
@@ -285,13 +284,6 @@ def _refusal(response: httpx.Response) -> KubernetesError:
             code=response.status_code,
             reason="",
         )
-
-
-def _pause_seconds(response: httpx.Response) -> float:
-    """What an overloaded API server asks for, and a part of it more: not all come back at once."""
-    asked = response.headers.get("Retry-After", "1")
-    seconds = min(int(asked), _LONGEST_PAUSE_SECONDS) if asked.isdigit() else 1
-    return seconds * random.uniform(1, 2)  # noqa: S311  no secret
 
 
 def _status_error(status: Manifest) -> KubernetesError:

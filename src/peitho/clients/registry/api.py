@@ -14,16 +14,17 @@ import aiohttp
 from yarl import URL
 
 from peitho.clients.registry.transport import (
+    REDIRECTS,
     Call,
     Calls,
     Method,
     RegistryCredentials,
     RegistryEndpoint,
     RegistryError,
-    RetryOptions,
     read_limited,
 )
 from peitho.clients.registry.uploads import BlobSource, Upload
+from peitho.clients.retries import RetryPolicy
 from peitho.errors import PeithoError
 from peitho.formats.images import oci
 from peitho.formats.images.oci import Descriptor
@@ -78,10 +79,10 @@ class Registry:
         endpoint: RegistryEndpoint,
         credentials: Callable[[], RegistryCredentials | None],
         *,
-        patience: RetryOptions | None = None,
+        patience: RetryPolicy | None = None,
     ) -> Self:
         """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
-        return cls(Calls(http, endpoint, credentials, patience=patience or RetryOptions()))
+        return cls(Calls(http, endpoint, credentials, patience=patience or RetryPolicy()))
 
     @classmethod
     @asynccontextmanager
@@ -90,7 +91,7 @@ class Registry:
         endpoint: RegistryEndpoint,
         credentials: Callable[[], RegistryCredentials | None],
         *,
-        patience: RetryOptions | None = None,
+        patience: RetryPolicy | None = None,
     ) -> AsyncIterator[Self]:
         """One with connections of its own."""
         async with session() as http:
@@ -258,7 +259,7 @@ class Registry:
 
     async def _expect(self, call: Call, response: aiohttp.ClientResponse) -> None:
         """Raise RegistryError unless the answer is a yes."""
-        if not response.ok or response.status in (301, 302, 303, 307, 308):
+        if not response.ok or response.status in REDIRECTS:
             raise await self._calls.refusal(call, response)
 
     def _manifest_call(self, method: Method, repository: str, reference: str) -> Call:

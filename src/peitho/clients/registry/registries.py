@@ -10,7 +10,8 @@ import aiohttp
 import structlog
 
 from peitho.clients.registry.api import Registry, session
-from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint, RetryOptions
+from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint
+from peitho.clients.retries import RetryPolicy
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images.repositories import api_host, is_loopback
 
@@ -83,7 +84,7 @@ class Registries:
         own: RegistryEndpoint,
         account: RegistryAccount,
         *,
-        patience: RetryOptions | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self._own = own
         self._account = account

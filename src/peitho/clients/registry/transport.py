@@ -5,26 +5,26 @@ Credentials go to the registry and to the token server that it names, and to nob
 and no log has them.
 """
 
-import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import aiohttp
 from yarl import URL
 
+from peitho.clients.retries import PASSING, Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images import auth_challenges
 from peitho.formats.images.auth_challenges import Challenge, Token
 
-_REDIRECTS = (301, 302, 303, 307, 308)
-_AGAIN = (408, 429, 500, 502, 503, 504)
+REDIRECTS = (301, 302, 303, 307, 308)
+# 408: it waited too long for our bytes.
+_AGAIN = PASSING | {408}
 _UNAUTHORIZED = 401
 _ERROR_BYTES = 4096
 _TOKEN_BYTES = 1024 * 1024
@@ -62,26 +62,6 @@ class RegistryEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryOptions:
-    """How often a call is made, and how long the pauses between are; both have an end."""
-
-    attempts: int = 5
-    first_seconds: float = 0.5
-    longest_seconds: float = 30.0
-
-    def pause(self, attempt: int, again: "Again") -> float:
-        """
-        Seconds to wait after an attempt, the first being 1.
-
-        Raises the reason if there is to be no other.
-        """
-        if attempt >= self.attempts or again.after_seconds > self.longest_seconds:
-            raise again.reason
-        own = self.first_seconds * 2.0 ** (attempt - 1)
-        return min(max(own, again.after_seconds), self.longest_seconds)
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One call; `what` is what errors name, `body` gives the body anew each time."""
 
@@ -93,21 +73,8 @@ class Call:
     body: Callable[[], AsyncIterator[bytes]] | bytes | None = None
 
 
-class RegistryError(PeithoError):
+class RegistryError(Refused):
     """The registry said no; `code` is its HTTP status."""
-
-    def __init__(self, message: str, *, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Again(Exception):  # noqa: N818  not an error yet
-    """A call that may succeed if it is made again; `reason` is the error if it does not."""
-
-    def __init__(self, reason: PeithoError, *, after_seconds: float = 0.0) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-        self.after_seconds = after_seconds
 
 
 class Calls:
@@ -119,7 +86,7 @@ class Calls:
         endpoint: RegistryEndpoint,
         credentials: Callable[[], RegistryCredentials | None],
         *,
-        patience: RetryOptions,
+        patience: RetryPolicy,
     ) -> None:
         self.endpoint = endpoint
         self.patience = patience
@@ -141,13 +108,7 @@ class Calls:
 
         Raises Unavailable, RegistryError if it is still asked to come again.
         """
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return await self.attempt(call)
-            except Again as again:
-                await asyncio.sleep(self.patience.pause(attempt, again))
+        return await Tries(self.patience).run(lambda: self.attempt(call))
 
     async def attempt(self, call: Call) -> aiohttp.ClientResponse:
         """
@@ -156,26 +117,18 @@ class Calls:
         Raises Again for what may be otherwise the next time, Unavailable.
         """
         response, sent = await self._authorized(call)
-        if response.status in _REDIRECTS and call.method in ("GET", "HEAD"):
+        if response.status in REDIRECTS and call.method in ("GET", "HEAD"):
             response = await self._followed(call, response, sent)
         if response.status in _AGAIN:
             error = await self.refusal(call, response)
-            header = response.headers.get("Retry-After", "")
-            after = auth_challenges.retry_after(header, now=datetime.now(UTC))
+            after = asked_seconds(response.headers.get("Retry-After", ""))
             raise Again(error, after_seconds=after)
         return response
 
     async def refusal(self, call: Call, response: aiohttp.ClientResponse) -> RegistryError:
         """The error of an answer, in the registry's own words; the answer is released."""
-        words = ""
-        if _origin(response.url) == _origin(self.endpoint.url):
-            try:
-                content = await response.content.read(_ERROR_BYTES)
-                words = auth_challenges.refusal(content, secrets=self._secrets())
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-        else:
-            words = f"from {response.url.host}"
+        ours = _origin(response.url) == _origin(self.endpoint.url)
+        words = await self._words(response) if ours else f"from {response.url.host}"
         response.close()
         said = f"{response.status} {words}".strip()
         return RegistryError(
@@ -233,7 +186,7 @@ class Calls:
     ) -> aiohttp.ClientResponse:
         """What redirects lead to, such as a bucket; our credentials stay here."""
         for _ in range(_MOST_REDIRECTS):
-            if response.status not in _REDIRECTS:
+            if response.status not in REDIRECTS:
                 return response
             try:
                 target = response.url.join(URL(response.headers["Location"], encoded=True))
@@ -299,14 +252,18 @@ class Calls:
         )
 
     async def _token_refusal(self, response: aiohttp.ClientResponse) -> RegistryError:
+        words = await self._words(response)
+        response.close()
+        said = f"its token server answered {response.status} {words}".strip()
+        return RegistryError(f"registry {self.endpoint.host}: {said}", code=response.status)
+
+    async def _words(self, response: aiohttp.ClientResponse) -> str:
+        """Why somebody says no; empty if that does not come."""
         try:
             content = await response.content.read(_ERROR_BYTES)
         except (aiohttp.ClientError, TimeoutError):
-            content = b""
-        response.close()
-        words = auth_challenges.refusal(content, secrets=self._secrets())
-        said = f"its token server answered {response.status} {words}".strip()
-        return RegistryError(f"registry {self.endpoint.host}: {said}", code=response.status)
+            return ""
+        return auth_challenges.refusal(content, secrets=self._secrets())
 
     def _secrets(self) -> list[str]:
         found = self._credentials()

@@ -14,7 +14,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from peitho.clients.registry.transport import Again, Call, Calls, Method, RegistryError
+from peitho.clients.registry.transport import Call, Calls, Method, RegistryError
+from peitho.clients.retries import Again, Tries
 from peitho.errors import PeithoError
 from peitho.formats.images.oci import Descriptor
 
@@ -41,6 +42,8 @@ class Upload:
         self._scopes = (f"repository:{repository}:pull,push",)
         self._location: URL | None = None
         self._offset = 0
+        self._furthest = 0
+        self._tries = Tries(calls.patience)
         self._piece_bytes = PIECE_BYTES
 
     async def run(self) -> None:
@@ -49,19 +52,7 @@ class Upload:
 
         Raises Unavailable or RegistryError after several attempts that brought it no further.
         """
-        attempt, furthest = 0, 0
-        while True:
-            attempt += 1
-            try:
-                await self._go_on()
-            except Again as again:
-                if self._offset > furthest:
-                    attempt, furthest = 1, self._offset
-                await asyncio.sleep(self._calls.patience.pause(attempt, again))
-                if await self._is_there():
-                    return
-            else:
-                return
+        await self._tries.run(self._try)
 
     def take_over(self, location: str) -> None:
         """
@@ -86,6 +77,17 @@ class Upload:
     @property
     def _what(self) -> str:
         return f"sending {self._blob.digest} to {self._repository}"
+
+    async def _try(self) -> None:
+        if self._tries.failed and await self._is_there():
+            return
+        try:
+            await self._go_on()
+        except Again:
+            if self._offset > self._furthest:
+                self._furthest = self._offset
+                self._tries.renew()
+            raise
 
     async def _go_on(self) -> None:
         if self._location is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from peitho.clients import retries
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
@@ -20,7 +21,7 @@ from peitho.clients.kubernetes.records import Records
 from peitho.core.clock import now
 from peitho.core.pods import waiting
 from peitho.core.tasks import BackgroundTasks, until_done
-from peitho.errors import PeithoError, Unavailable
+from peitho.errors import PeithoError
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.kubernetes import events, labels, names
 from peitho.formats.kubernetes.job_status import JobStatus
@@ -36,9 +37,7 @@ _AGAIN_SECONDS = 5.0
 # A peer that stops a container waits this long for the record; it is written all the same.
 _STOP_SECONDS = 5.0
 _REMEMBERED = 10_000
-# Too many requests, and the API server's own trouble.
-_PASSING = (429, 500, 502, 503, 504)
-# Removed meanwhile, or the name has a new owner: nobody asks for this end.
+# What the API server answers if a record is gone, or is another container's by now.
 _NOBODYS = (404, 409)
 
 
@@ -196,19 +195,15 @@ def _news_of(pod: PodStatus, end: Exit) -> _News:
 
 async def _until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
     """What a step answers, as soon as the API server is there for it; False where it refuses."""
-    while True:
-        try:
-            return await step()
-        except KubernetesError as error:
-            if error.code in _NOBODYS:
-                log.debug("end not noted", cause=str(error))
-                return False
-            if error.code not in _PASSING:
-                log.warning("end not noted", cause=str(error))
-                return False
-        except Unavailable:
-            pass
-        except PeithoError as error:
-            log.warning("end not noted", cause=str(error))
-            return False
-        await asyncio.sleep(_PAUSE_SECONDS)
+    try:
+        return await until_done(
+            step,
+            what="recording of an exit",
+            pause_seconds=_PAUSE_SECONDS,
+            passes=retries.is_passing,
+        )
+    except PeithoError as error:
+        # Removed meanwhile, or the name has a new owner: nobody asks for this exit.
+        is_nobodys = isinstance(error, KubernetesError) and error.code in _NOBODYS
+        (log.debug if is_nobodys else log.warning)("exit not recorded", cause=str(error))
+        return False

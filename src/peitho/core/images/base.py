@@ -18,7 +18,6 @@ log = structlog.get_logger()
 
 # What a peer puts on each image that it has built, since 1.0 (core/container/util, Dockerfile).
 _CHAINCODE_LABEL = "org.hyperledger.fabric.chaincode.type"
-_DOCKER_HUB = "docker.io"
 _REMEMBERED = 1000
 
 
@@ -137,8 +136,8 @@ class DaemonImages:
         """The value of `X-Registry-Auth` for a pull; empty at any registry but our own."""
         host = self._server.partition("://")[2] or self._server
         host = host.partition("/")[0]
-        if host == _DOCKER_HUB or host.endswith(f".{_DOCKER_HUB}"):
-            host = _DOCKER_HUB
+        if references.is_docker_hub(host):
+            host = references.DOCKER_HUB
         if reference.domain != host or not (account := self._account.read()):
             return ""
         return daemon.registry_auth(

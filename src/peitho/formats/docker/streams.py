@@ -13,6 +13,9 @@ from peitho.errors import InvalidArgument
 STDOUT = 1
 STDERR = 2
 
+RAW_TYPE = "application/vnd.docker.raw-stream"
+FRAMED_TYPE = "application/vnd.docker.multiplexed-stream"
+
 _HEADER = struct.Struct(">BxxxL")
 # The peers' newer client does not take frames apart; a length byte of 0x80 or more then makes the
 # whole error text invalid UTF-8, and it is lost (Fabric 2.5.16, 3.1.5, main).

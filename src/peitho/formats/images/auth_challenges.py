@@ -1,5 +1,5 @@
 """
-What a registry asks of who calls it: to say who it is, to come again later, or not at all.
+What a registry asks of who calls it: to say who it is, or not to come again.
 
 https://distribution.github.io/distribution/spec/auth/token/
 """
@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from peitho.errors import PeithoError
@@ -79,16 +77,6 @@ def _challenges(header: str) -> Iterable[Challenge]:
         yield Challenge(
             start[1].lower(), parameters.get("realm", ""), parameters.get("service", "")
         )
-
-
-def retry_after(header: str, *, now: datetime) -> float:
-    """Seconds that `Retry-After` asks to wait, whichever of its two forms it has; 0 if neither."""
-    if header.strip().isdigit():
-        return float(header)
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def refusal(content: bytes, *, secrets: Iterable[str]) -> str:

@@ -9,11 +9,18 @@ from peitho.errors import InvalidArgument
 _DOMAIN = re.compile(
     r"(localhost|[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]+)?"
 )
-_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+# One part of a repository, of those between the slashes.
+COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_LONGEST_CHARACTERS = 255
-_DOCKER_HUB = "docker.io"
+# Of a whole name, the registry's address included.
+LONGEST_CHARACTERS = 255
+
+# Docker Hub's name in references, where its API is, and as what credentials for it are kept.
+DOCKER_HUB = "docker.io"
+DOCKER_HUB_API = "registry-1.docker.io"
+DOCKER_HUB_ACCOUNT = "https://index.docker.io/v1/"
+_DOCKER_HUB_HOSTS = (DOCKER_HUB, DOCKER_HUB_API, "index.docker.io")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Reference:
 
     def familiar(self) -> str:
         """As people write it: `hyperledger/fabric-ccenv:2.5`."""
-        if self.domain != _DOCKER_HUB:
+        if self.domain != DOCKER_HUB:
             return self.full()
         return f"{self.repository.removeprefix('library/')}{self.version}"
 
@@ -60,8 +67,8 @@ def parse(text: str) -> Reference:
     domain, repository = _split(name)
     valid = (
         _DOMAIN.fullmatch(domain)
-        and len(name) <= _LONGEST_CHARACTERS
-        and all(_PART.fullmatch(part) for part in repository.split("/"))
+        and len(name) <= LONGEST_CHARACTERS
+        and all(COMPONENT.fullmatch(part) for part in repository.split("/"))
         and (not tag or _TAG.fullmatch(tag))
         and (not digest or _DIGEST.fullmatch(digest))
         and not rest.endswith(":")
@@ -70,6 +77,11 @@ def parse(text: str) -> Reference:
     if not valid:
         raise InvalidArgument(f"invalid reference format: {text[:200]!r}")
     return Reference(domain, repository, tag, digest)
+
+
+def is_docker_hub(host: str) -> bool:
+    """Whether a registry is Docker Hub, by any of its names."""
+    return host in _DOCKER_HUB_HOSTS
 
 
 def rewritten(image: str, table: Mapping[str, str]) -> str:
@@ -138,5 +150,5 @@ def _has_version(text: str) -> bool:
 def _split(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
-        return first, rest if "/" in rest or first != _DOCKER_HUB else f"library/{rest}"
-    return _DOCKER_HUB, name if slash else f"library/{name}"
+        return first, rest if "/" in rest or first != DOCKER_HUB else f"library/{rest}"
+    return DOCKER_HUB, name if slash else f"library/{name}"

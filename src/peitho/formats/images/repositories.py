@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 from peitho.formats.images import references
 
-# distribution/reference: of a whole name, the registry's address included.
-LONGEST_CHARACTERS = 255
-_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _HASH_CHARACTERS = 10
 _MAPPED = re.compile(r"-[0-9a-f]{10}$")
 _SHORTEST_CHARACTERS = 2 * _HASH_CHARACTERS
@@ -35,9 +32,9 @@ def location(name: str, *, server: str, project: str) -> ImageLocation:
     """
     bare, tag = _without_tag(name)
     above = f"{project}/" if project else ""
-    room = LONGEST_CHARACTERS - len(f"{server}/{above}")
+    room = references.LONGEST_CHARACTERS - len(f"{server}/{above}")
     room = max(room, _SHORTEST_CHARACTERS)
-    if len(bare) <= room and _COMPONENT.fullmatch(bare) and not _MAPPED.search(bare):
+    if len(bare) <= room and references.COMPONENT.fullmatch(bare) and not _MAPPED.search(bare):
         return ImageLocation(f"{above}{bare}", tag)
     digest = hashlib.sha256(bare.encode()).hexdigest()[:_HASH_CHARACTERS]
     slug = re.sub(r"[^a-z0-9]+", "-", bare.lower())[: room - _HASH_CHARACTERS - 1].strip("-")
@@ -52,7 +49,7 @@ def split_server(address: str) -> tuple[str, str]:
 
 def api_host(domain: str) -> str:
     """Where the API of a registry is; Docker Hub's is elsewhere than its name."""
-    return "registry-1.docker.io" if domain in ("docker.io", "index.docker.io") else domain
+    return references.DOCKER_HUB_API if references.is_docker_hub(domain) else domain
 
 
 def is_loopback(domain: str) -> bool:

@@ -3,11 +3,11 @@
 import base64
 import json
 
+from peitho.formats.images.references import DOCKER_HUB_ACCOUNT, is_docker_hub
 from peitho.formats.kubernetes.labels import kind_labels, own_labels
 from peitho.formats.kubernetes.objects import Manifest
 
 _DATA_KEY = ".dockerconfigjson"
-_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
 def name(instance: str) -> str:
@@ -17,8 +17,7 @@ def name(instance: str) -> str:
 
 def manifest(instance: str, *, host: str, username: str, password: str, email: str) -> Manifest:
     """The Secret, of the type that the kubelet reads."""
-    # Docker Hub goes by an older name in there.
-    key = "https://index.docker.io/v1/" if host in _DOCKER_HUB else host
+    key = DOCKER_HUB_ACCOUNT if is_docker_hub(host) else host
     account = {"username": username, "password": password}
     account["auth"] = base64.b64encode(f"{username}:{password}".encode()).decode()
     if email:

@@ -8,11 +8,9 @@ from aiohttp import web
 
 from peitho.clients.registry.api import Registry
 from peitho.clients.registry.transport import (
-    Again,
     RegistryCredentials,
     RegistryEndpoint,
     RegistryError,
-    RetryOptions,
 )
 from peitho.clients.registry.uploads import bytes_source
 from peitho.errors import PeithoError, Unavailable
@@ -262,15 +260,11 @@ async def test_a_connection_that_breaks_is_made_anew() -> None:
             await registry.digest(NAME, "latest")
 
 
-def test_pauses_grow_and_end() -> None:
+def test_the_api_is_below_the_prefix() -> None:
     """
-    Twice as long each time, and never longer than the longest.
+    By plain HTTP if the registry is insecure.
     """
-    patience = RetryOptions(attempts=6, first_seconds=1, longest_seconds=5)
     double = RegistryEndpoint("x.io:5000", "/a/", insecure=True)
 
-    assert [1, 2, 4, 5, 5] == [patience.pause(n, Again(Unavailable("away"))) for n in range(1, 6)]
-    with pytest.raises(Unavailable):
-        patience.pause(6, Again(Unavailable("away")))
     assert "http://x.io:5000/a/v2/" == str(double.url)
     assert "https://x.io/v2/" == str(RegistryEndpoint("x.io").url)

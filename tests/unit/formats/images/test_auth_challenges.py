@@ -1,5 +1,3 @@
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +8,6 @@ from peitho.formats.images.auth_challenges import (
     read_challenge,
     read_token,
     refusal,
-    retry_after,
 )
 
 REALM = "https://auth.x.io/token"
@@ -86,28 +83,6 @@ def test_no_header_breaks_the_reader(header: str) -> None:
     found = read_challenge([header])
 
     assert found is None or found.scheme in ("basic", "bearer")
-
-
-NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("", 0),
-        ("7", 7),
-        ("Thu, 01 Jan 2026 12:00:30 GMT", 30),
-        ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
-        ("Thu, 01 Jan 2026 12:00:30", 0),
-        ("soon", 0),
-        ("-1", 0),
-    ],
-)
-def test_a_pause_is_read(header: str, seconds: float) -> None:
-    """
-    As seconds or as a date.
-    """
-    assert seconds == retry_after(header, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,24 @@ def test_docker_io_has_a_library() -> None:
     assert "docker.io/library/busybox:latest" == references.parse("docker.io/busybox").full()
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("docker.io", True),
+        ("index.docker.io", True),
+        ("registry-1.docker.io", True),
+        ("evil-docker.io", False),
+        ("mirror.local:5000", False),
+        ("", False),
+    ],
+)
+def test_docker_hub_has_many_names(host: str, *, expected: bool) -> None:
+    """
+    They are one registry.
+    """
+    assert expected == references.is_docker_hub(host)
+
+
 HUB = {"docker.io/hyperledger/*": "mirror.local:5000/hyperledger/*"}
 
 
