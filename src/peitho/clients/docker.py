@@ -177,7 +177,7 @@ class Docker:
         filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
         parameters = {"all": "1", "filters": json.dumps(filters)}
         answer = await self._json("GET", "/containers/json", params=parameters)
-        return [_object(each) for each in answer] if isinstance(answer, list) else []
+        return [_object(container) for container in answer] if isinstance(answer, list) else []
 
     async def inspect_image(self, name: str) -> Json:
         """All that the daemon knows of an image; the name is a valid one.  Raises NotFound."""
@@ -245,8 +245,8 @@ class Docker:
                     )
                 # A daemon of API 1.24 says nothing; a later one tells its own.
                 said = response.headers.get("Api-Version", "1.24")
-        found = _VERSION.fullmatch(said)
-        theirs = (int(found[1]), int(found[2])) if found else (0, 0)
+        version = _VERSION.fullmatch(said)
+        theirs = (int(version[1]), int(version[2])) if version else (0, 0)
         if theirs < _OLDEST:
             raise DockerError(
                 f"The Docker daemon at {self._endpoint} speaks API {said[:20]}; 1.24 is the least"

@@ -36,7 +36,7 @@ class CertificateFiles:
         Files that cannot be used leave the last that could, as while a Secret is changed; without
         such, Unavailable is raised.  Both name the files, not what is in them.
         """
-        paths = [each for each in (self.ca, self.certificate, self.key) if each]
+        paths = [path for path in (self.ca, self.certificate, self.key) if path]
         # Before they are read: what changes meanwhile is read again at the next call.
         marks = [_mark(path) for path in paths]
         if self._context and marks == self._marks:
@@ -65,7 +65,7 @@ class CertificateFiles:
 def _mark(path: Path) -> _Mark | None:
     """What changes with a file, also where a link leads to another one; None if it is away."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size

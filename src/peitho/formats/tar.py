@@ -68,14 +68,14 @@ def scan(archive: BinaryIO, *, limits: ArchiveLimits, digests: bool = False) -> 
 
     Raises InvalidArgument that names the entry; also for an archive that is cut or no archive.
     """
-    found = []
+    entries = []
     with whole():
         for entry, content in read(archive, limits=limits):
             digest = _sha256(content) if content and digests else ""
-            found.append(
+            entries.append(
                 TarEntry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest)
             )
-    return found
+    return entries
 
 
 def unpack(archive: BinaryIO, target: Path, *, limits: ArchiveLimits) -> list[TarEntry]:
@@ -84,12 +84,12 @@ def unpack(archive: BinaryIO, target: Path, *, limits: ArchiveLimits) -> list[Ta
 
     Raises InvalidArgument that names the entry; nothing outside the target is ever written.
     """
-    found = []
+    entries = []
     with whole():
         for entry, content in read(archive, limits=limits):
             _write(entry, content, target)
-            found.append(entry)
-    return found
+            entries.append(entry)
+    return entries
 
 
 def read_files(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, bytes]:

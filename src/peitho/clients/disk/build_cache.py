@@ -120,17 +120,17 @@ class BuildCache:
             try:
                 about = entry / _ABOUT
                 kept_at = float(_read(about)["kept_at"])
-                size = sum(each.stat().st_size for each in entry.iterdir())
+                size = sum(file.stat().st_size for file in entry.iterdir())
                 yield CacheEntry(entry.name, size, used_at=about.stat().st_mtime, kept_at=kept_at)
             except (OSError, ValueError, KeyError, TypeError):
                 continue
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text())
-    if not isinstance(found, dict):
+    about = json.loads(path.read_text())
+    if not isinstance(about, dict):
         raise TypeError("the record is no mapping")
-    return found
+    return about
 
 
 def _sync(path: Path) -> None:

@@ -118,10 +118,10 @@ class PodWatch:
 
     def _replace(self, pods: list[Manifest]) -> None:
         self._heard()
-        found = {pod.container_label: pod for each in pods if (pod := _read(each))}
-        for key in [key for key in self._pods if key not in found]:
+        listed = {pod.container_label: pod for manifest in pods if (pod := _read(manifest))}
+        for key in [key for key in self._pods if key not in listed]:
             self._forget(key)
-        for key, pod in found.items():
+        for key, pod in listed.items():
             self._know(key, pod)
 
     def _take(self, event: Manifest) -> None:
@@ -181,8 +181,8 @@ class Sightings:
 
 def _read(pod: Manifest) -> PodStatus | None:
     """What a Pod tells, or None for one that is none of ours, or damaged."""
-    found = pod_status.read(pod)
-    if isinstance(found, DamagedPod):
-        log.warning("damaged pod is left alone", pod=found.name, cause=found.cause)
+    status = pod_status.read(pod)
+    if isinstance(status, DamagedPod):
+        log.warning("damaged pod is left alone", pod=status.name, cause=status.cause)
         return None
-    return found if found.container_label else None
+    return status if status.container_label else None

@@ -41,15 +41,15 @@ class Records:
 
         A damaged one is left out and named in the log: it is for whoever damaged it to remove.
         """
-        found = await self.find_with_damaged(labels)
-        for record in found:
+        records = await self.find_with_damaged(labels)
+        for record in records:
             if isinstance(record, DamagedRecord):
                 log.warning(
                     "damaged record is left alone",
                     secret=record.kubernetes_name,
                     cause=record.cause,
                 )
-        return [record for record in found if isinstance(record, RecordMetadata)]
+        return [record for record in records if isinstance(record, RecordMetadata)]
 
     async def find_with_damaged(
         self, labels: Mapping[str, str]
@@ -70,8 +70,8 @@ class Records:
 
     async def is_there(self, record: RecordMetadata) -> bool:
         """Whether exactly this record is still there."""
-        found = await self.get(record.kubernetes_name)
-        return found is not None and found.uid == record.uid
+        current = await self.get(record.kubernetes_name)
+        return current is not None and current.uid == record.uid
 
     async def remove(self, record: RecordMetadata | DamagedRecord) -> None:
         """Remove exactly this record, and with it what it owns; it may be gone already."""

@@ -11,17 +11,17 @@ from peitho.formats.kubernetes.pod_status import PodStatus
 async def get_job(kubernetes: Kubernetes, name: str) -> JobStatus | None:
     """One Job, or None if it is not there, or damaged.  Raises KubernetesError, Unavailable."""
     job = await kubernetes.get("Job", name)
-    found = job_status.read(job) if job else None
-    return found if isinstance(found, JobStatus) else None
+    status = job_status.read(job) if job else None
+    return status if isinstance(status, JobStatus) else None
 
 
 async def find_jobs(kubernetes: Kubernetes, labels: Mapping[str, str]) -> list[JobStatus]:
     """The Jobs that have the labels; damaged ones are left out.  Raises as `get_job` does."""
-    found = [job_status.read(job) for job in await kubernetes.find("Job", labels=labels)]
-    return [job for job in found if isinstance(job, JobStatus)]
+    jobs = [job_status.read(job) for job in await kubernetes.find("Job", labels=labels)]
+    return [job for job in jobs if isinstance(job, JobStatus)]
 
 
 async def find_pods(kubernetes: Kubernetes, labels: Mapping[str, str]) -> list[PodStatus]:
     """The Pods that have the labels; damaged ones are left out.  Raises as `get_job` does."""
-    found = [pod_status.read(pod) for pod in await kubernetes.find("Pod", labels=labels)]
-    return [pod for pod in found if isinstance(pod, PodStatus)]
+    pods = [pod_status.read(pod) for pod in await kubernetes.find("Pod", labels=labels)]
+    return [pod for pod in pods if isinstance(pod, PodStatus)]

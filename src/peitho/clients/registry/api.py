@@ -108,9 +108,9 @@ class Registry:
         response.release()
         if response.status == _NOT_FOUND:
             return None
-        found = response.headers.get("Docker-Content-Digest", "")
-        if response.ok and oci.is_digest(found):
-            return found
+        digest = response.headers.get("Docker-Content-Digest", "")
+        if response.ok and oci.is_digest(digest):
+            return digest
         # It may be left out, or be of another algorithm; and a no has no words in it.
         content = await self.manifest(repository, reference)
         return content.digest if content else None
@@ -143,9 +143,9 @@ class Registry:
         )
         response = await self._calls.send(call)
         await self._expect(call, response)
-        found = response.headers.get("Docker-Content-Digest", "")
+        digest = response.headers.get("Docker-Content-Digest", "")
         response.release()
-        if oci.is_digest(found) and found != oci.digest_of(body):
+        if oci.is_digest(digest) and digest != oci.digest_of(body):
             raise PeithoError(f"registry {self.host}: {call.what}: it kept another content")
 
     async def delete_manifest(self, repository: str, digest: str) -> bool:

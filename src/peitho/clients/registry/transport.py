@@ -207,8 +207,8 @@ class Calls:
         if challenge is None:
             return {}
         if challenge.scheme == "basic":
-            found = self._credentials()
-            return {"Authorization": f"Basic {_basic(found)}"} if found else {}
+            credentials = self._credentials()
+            return {"Authorization": f"Basic {_basic(credentials)}"} if credentials else {}
         token, ends = self._tokens.get(scopes, (None, 0.0))
         if token is None or ends < time.monotonic():
             token = await self._fetch_token(challenge, scopes)
@@ -229,8 +229,8 @@ class Calls:
             )
         query = [("service", challenge.service)] if challenge.service else []
         url = realm.update_query([*query, *(("scope", scope) for scope in scopes)])
-        found = self._credentials()
-        headers = {"Authorization": f"Basic {_basic(found)}"} if found else {}
+        credentials = self._credentials()
+        headers = {"Authorization": f"Basic {_basic(credentials)}"} if credentials else {}
         response = await self._once(call, url, headers)
         if response.status in _AGAIN:
             raise Again(await self._token_refusal(response))
@@ -266,8 +266,8 @@ class Calls:
         return auth_challenges.refusal(content, secrets=self._secrets())
 
     def _secrets(self) -> list[str]:
-        found = self._credentials()
-        own = [_basic(found), found.password] if found else []
+        credentials = self._credentials()
+        own = [_basic(credentials), credentials.password] if credentials else []
         return [*own, *(token.text for token, _ in self._tokens.values())]
 
 

@@ -30,7 +30,7 @@ def parse(text: str) -> DaemonEndpoint:
     path = text.removeprefix(_UNIX)
     if path != text and path.startswith("/"):
         return DaemonEndpoint(path=path)
-    found = _TCP.fullmatch(text)
-    if found and 0 < int(found[3]) <= _LAST_PORT:
-        return DaemonEndpoint(address=f"{found[1]}:{int(found[3])}")
+    tcp = _TCP.fullmatch(text)
+    if tcp and 0 < int(tcp[3]) <= _LAST_PORT:
+        return DaemonEndpoint(address=f"{tcp[1]}:{int(tcp[3])}")
     raise InvalidArgument("must be unix:///PATH or tcp://HOST:PORT")

@@ -47,16 +47,16 @@ class FrameReader:
 
         Raises InvalidArgument for what is no frame.
         """
-        found = []
+        messages = []
         view = memoryview(data)
         while view:
             if self._missing:
                 part, view = view[: self._missing], view[self._missing :]
                 self._missing -= len(part)
-                found.append((self._stream, bytes(part)))
+                messages.append((self._stream, bytes(part)))
             else:
                 view = self._feed_header(view)
-        return found
+        return messages
 
     def _feed_header(self, view: memoryview) -> memoryview:
         wanted = _HEADER.size - len(self._header)

@@ -41,9 +41,11 @@ class Token:
 
 def read_challenge(headers: Iterable[str]) -> Challenge | None:
     """The one that can be met best: bearer before basic; None if there is neither."""
-    found = [each for header in headers for each in _challenges(header)]
-    bearer = (each for each in found if each.scheme == "bearer" and each.realm)
-    basic = (each for each in found if each.scheme == "basic")
+    challenges = [challenge for header in headers for challenge in _challenges(header)]
+    bearer = (
+        challenge for challenge in challenges if challenge.scheme == "bearer" and challenge.realm
+    )
+    basic = (challenge for challenge in challenges if challenge.scheme == "basic")
     return next(bearer, None) or next(basic, None)
 
 
@@ -68,7 +70,7 @@ def _challenges(header: str) -> Iterable[Challenge]:
     # A quoted text may look like the beginning of another challenge.
     bare = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), header)
     starts = list(_CHALLENGE.finditer(bare))
-    ends = [*(each.start() for each in starts[1:]), len(header)]
+    ends = [*(following.start() for following in starts[1:]), len(header)]
     for start, end in zip(starts, ends, strict=False):
         parameters = {
             key.lower(): _ESCAPED.sub(r"\1", quoted) or plain
@@ -87,7 +89,7 @@ def refusal(content: bytes, *, secrets: Iterable[str]) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
-    printable = "".join(each if each.isprintable() else " " for each in text)
+    printable = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(printable.split())[:_LONGEST_CHARACTERS]
 
 
@@ -97,8 +99,8 @@ def _told(document: Any) -> str:
     if not isinstance(errors, list):
         return ""
     parts = []
-    for each in errors:
-        if isinstance(each, dict):
-            told = (each.get("code"), each.get("message"))
+    for error in errors:
+        if isinstance(error, dict):
+            told = (error.get("code"), error.get("message"))
             parts.append(": ".join(word for word in told if isinstance(word, str) and word))
     return "; ".join(part for part in parts if part)

@@ -28,7 +28,7 @@ def write(
             written = [*_parents(base)]
             for parent in written:
                 target.addfile(_header(parent))
-            for name in sorted(entries, key=lambda each: _order(entries[each])):
+            for name in sorted(entries, key=lambda path: _order(entries[path])):
                 if not name:
                     continue  # the directory itself is among its own parents
                 entry = _below(base, _resolved(entries[name], entries))

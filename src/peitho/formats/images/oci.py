@@ -104,17 +104,17 @@ def choose(media_type: str, content: bytes, *, architecture: str) -> Descriptor 
     document = _document(content)
     if _kind(media_type, document) not in _INDEXES:
         return None
-    found: dict[str, Descriptor] = {}
+    by_architecture: dict[str, Descriptor] = {}
     for entry in _list(document, "manifests"):
         platform = entry.get("platform") or {}
         # Attestations of a build are listed as images of the platform unknown/unknown.
         if not isinstance(platform, dict) or platform.get("os") != "linux":
             continue
-        found.setdefault(str(platform.get("architecture")), _descriptor(entry))
-    if architecture not in found:
-        has = ", ".join(sorted(found)) or "no image for Linux"
+        by_architecture.setdefault(str(platform.get("architecture")), _descriptor(entry))
+    if architecture not in by_architecture:
+        has = ", ".join(sorted(by_architecture)) or "no image for Linux"
         raise PeithoError(f"no image for {architecture}, has: {has}")
-    return found[architecture]
+    return by_architecture[architecture]
 
 
 def read_manifest(media_type: str, content: bytes) -> Manifest:
@@ -134,7 +134,7 @@ def read_manifest(media_type: str, content: bytes) -> Manifest:
         media_type=kind,
         content=document,
         config=_descriptor(config),
-        layers=tuple(_descriptor(each) for each in _list(document, "layers")),
+        layers=tuple(_descriptor(layer) for layer in _list(document, "layers")),
     )
 
 
@@ -249,12 +249,12 @@ def _config(base: Json, image: Image) -> Json:
 
 
 def _env(base: Sequence[str], added: Mapping[str, str]) -> list[str]:
-    kept = [each for each in base if each.partition("=")[0] not in added]
+    kept = [variable for variable in base if variable.partition("=")[0] not in added]
     return [*kept, *(f"{key}={value}" for key, value in sorted(added.items()))]
 
 
 def _layers_told(history: list[Any]) -> int:
-    return sum(isinstance(each, dict) and not each.get("empty_layer") for each in history)
+    return sum(isinstance(step, dict) and not step.get("empty_layer") for step in history)
 
 
 def _kind(media_type: str, document: Json) -> str:
@@ -277,21 +277,21 @@ def _descriptor(entry: Json) -> Descriptor:
 
 
 def _list(document: Json, key: str) -> list[Json]:
-    found = document.get(key)
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    entries = document.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise PeithoError(f"the manifest has no list of {key}")
-    return found
+    return entries
 
 
 def _map(document: Json, key: str) -> Json:
-    found = document.get(key) or {}
-    if not isinstance(found, dict):
-        raise PeithoError(f"{key} is no map, but a {type(found).__name__}")
-    return found
+    mapping = document.get(key) or {}
+    if not isinstance(mapping, dict):
+        raise PeithoError(f"{key} is no map, but a {type(mapping).__name__}")
+    return mapping
 
 
 def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _document(content: bytes) -> Json:
@@ -317,7 +317,7 @@ def _text(value: object) -> str:
 def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TypeError(f"must be a map, is a {type(value).__name__}")
-    return {_text(key): _text(each) for key, each in value.items()}
+    return {_text(key): _text(text) for key, text in value.items()}
 
 
 def _time(value: object) -> str:

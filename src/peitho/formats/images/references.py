@@ -103,8 +103,8 @@ def rewritten(image: str, table: Mapping[str, str]) -> str:
         text = reference.full() if _has_version(whole) else reference.name
         part = _starred(whole, text)
         if part is not None:
-            found = target.replace("*", part)
-            return found if _has_version(found) else found + reference.version
+            replacement = target.replace("*", part)
+            return replacement if _has_version(replacement) else replacement + reference.version
     return image
 
 

@@ -45,10 +45,13 @@ def find(
     return tuple(_read(each, names) for each in deployments if _is_chaincode(each))
 
 
-def adoption(found: GoChaincode) -> Manifest:
+def adoption(chaincode: GoChaincode) -> Manifest:
     """The change to the Deployment that ends the process, and says what was there."""
     return {
-        "metadata": {"labels": {ADOPTED: "true"}, "annotations": {_REPLICAS: str(found.replicas)}},
+        "metadata": {
+            "labels": {ADOPTED: "true"},
+            "annotations": {_REPLICAS: str(chaincode.replicas)},
+        },
         "spec": {"replicas": 0},
     }
 
@@ -63,7 +66,7 @@ def _is_chaincode(deployment: Manifest) -> bool:
     containers = spec["template"]["spec"]["containers"]
     return (
         spec["selector"].get("matchLabels") == {"app": metadata["name"]}
-        and [metadata["name"]] == [each["name"] for each in containers]
+        and [metadata["name"]] == [container["name"] for container in containers]
         and _CHAINCODE in _env(containers[0])
     )
 
@@ -84,4 +87,4 @@ def _read(deployment: Manifest, config_maps: set[str]) -> GoChaincode:
 
 
 def _env(container: Mapping[str, Any]) -> dict[str, str]:
-    return {each["name"]: each.get("value", "") for each in container.get("env") or []}
+    return {variable["name"]: variable.get("value", "") for variable in container.get("env") or []}

@@ -48,7 +48,7 @@ def read(job: Manifest) -> JobStatus | DamagedJob:
             uid=str(metadata.get("uid", "")),
             container_label=str((metadata.get("labels") or {}).get(labels.CONTAINER, "")),
             finished_at=_finished_at(job),
-            is_complete=any(each["type"] == "Complete" for each in _met(job)),
+            is_complete=any(condition["type"] == "Complete" for condition in _met(job)),
         )
     except _DAMAGE as error:
         return DamagedJob(str(metadata.get("name", "")), f"{type(error).__name__}: {error}")
@@ -64,4 +64,4 @@ def _finished_at(job: Manifest) -> str:
 def _met(job: Manifest) -> list[Mapping[str, Any]]:
     """The conditions that hold."""
     conditions = (job.get("status") or {}).get("conditions") or []
-    return [each for each in conditions if each["status"] == "True"]
+    return [condition for condition in conditions if condition["status"] == "True"]

@@ -45,6 +45,6 @@ class PodOptions:
 
         Raises TemplateRefused for one that would change what Peitho relies on.
         """
-        matching = [each.template for each in self.overrides if each.matches(env)]
+        matching = [override.template for override in self.overrides if override.matches(env)]
         given = [self.template, *matching]
         return templates.applied(made, given) if any(given) else made

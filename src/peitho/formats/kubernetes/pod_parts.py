@@ -23,7 +23,7 @@ def pod_spec(user: int | None, options: PodOptions) -> Manifest:
         "securityContext": _pod_security(user),
     }
     if options.pull_secrets:
-        spec["imagePullSecrets"] = [{"name": each} for each in options.pull_secrets]
+        spec["imagePullSecrets"] = [{"name": secret} for secret in options.pull_secrets]
     if options.host_aliases:
         spec["hostAliases"] = [_host_alias(entry) for entry in options.host_aliases]
     return spec
@@ -42,7 +42,9 @@ def container_security(user: int | None) -> Manifest:
 def variables(env: Sequence[str]) -> list[Manifest]:
     """`KEY=VALUE` as Kubernetes has it; the last of a key wins, one without `=` is left out."""
     values = {
-        key: value for key, separator, value in (each.partition("=") for each in env) if separator
+        key: value
+        for key, separator, value in (variable.partition("=") for variable in env)
+        if separator
     }
     return [{"name": key, "value": names.env_escape(value)} for key, value in values.items()]
 
@@ -60,10 +62,10 @@ def token_variable(secret_name: str) -> Manifest:
 
 def mount(volume: str, path: str, part: str = "") -> Manifest:
     """A volume, or a part of it that cannot be written to, at a path."""
-    found: Manifest = {"name": volume, "mountPath": path}
+    entry: Manifest = {"name": volume, "mountPath": path}
     if part:
-        found |= {"subPath": part, "readOnly": True}
-    return found
+        entry |= {"subPath": part, "readOnly": True}
+    return entry
 
 
 def _pod_security(user: int | None) -> Manifest:

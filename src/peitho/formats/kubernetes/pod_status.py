@@ -134,7 +134,7 @@ class PodStatus:
         return (end.message or end.reason).strip() if end else ""
 
     def _status(self, container: str) -> ContainerStatus | None:
-        return next((each for each in self.containers if each.name == container), None)
+        return next((status for status in self.containers if status.name == container), None)
 
     def _failed_init(self, container: str) -> StartObstacle | None:
         for status in self.containers:
@@ -202,10 +202,10 @@ def _unscheduled(status: Mapping[str, Any]) -> StartObstacle | None:
 
 
 def _containers(status: Mapping[str, Any]) -> Iterator[ContainerStatus]:
-    for each in status.get("initContainerStatuses") or []:
-        yield _container(each, is_init=True)
-    for each in status.get("containerStatuses") or []:
-        yield _container(each, is_init=False)
+    for container in status.get("initContainerStatuses") or []:
+        yield _container(container, is_init=True)
+    for container in status.get("containerStatuses") or []:
+        yield _container(container, is_init=False)
 
 
 def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerStatus:

@@ -43,10 +43,10 @@ def number(quantity: str) -> Decimal:
     """
     if not quantity:
         return Decimal(0)
-    found = _GRAMMAR.fullmatch(quantity)
-    if not found:
+    parts = _GRAMMAR.fullmatch(quantity)
+    if not parts:
         raise InvalidArgument(f"not a quantity: {quantity!r}")
-    exact = Decimal(found["digits"]) * _factor(found["unit"], found["exponent"])
+    exact = Decimal(parts["digits"]) * _factor(parts["unit"], parts["exponent"])
     return min(exact, _MOST).quantize(_FINEST, ROUND_CEILING)
 
 

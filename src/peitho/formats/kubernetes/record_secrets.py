@@ -149,8 +149,8 @@ def exit_note(end: Exit, *, finished_at: str) -> str:
 
 def peer_address(spec: ContainerSpec) -> str:
     """`HOST:PORT` at which the chaincode calls its peer, by its command; empty if it has none."""
-    found = _PEER_ADDRESS.search(" ".join([*spec.entrypoint, *spec.command]))
-    return found[1] if found else ""
+    address = _PEER_ADDRESS.search(" ".join([*spec.entrypoint, *spec.command]))
+    return address[1] if address else ""
 
 
 def _metadata_fields(secret: Manifest) -> dict[str, Any]:

@@ -18,8 +18,8 @@ def requirements(
     most, least = _of_peer(host)
     if "cpu" in limits:
         least.pop("cpu", None)  # it may be more than the operator allows
-    found = {"requests": least | dict(requests), "limits": most | dict(limits)}
-    return {kind: quantities for kind, quantities in found.items() if quantities}
+    resources = {"requests": least | dict(requests), "limits": most | dict(limits)}
+    return {kind: quantities for kind, quantities in resources.items() if quantities}
 
 
 def _of_peer(host: HostConfig) -> tuple[dict[str, str], dict[str, str]]:

@@ -51,7 +51,7 @@ class TemplateOverride:
 
     def matches(self, env: Sequence[str]) -> bool:
         """Whether a chaincode with these variables is meant."""
-        values = dict(each.partition("=")[::2] for each in env)
+        values = dict(variable.partition("=")[::2] for variable in env)
         # A package ID is `label:hash`; a 1.4 peer has `name:version`.
         label = values.get("CORE_CHAINCODE_ID_NAME", "").rpartition(":")[0]
         msp_id = values.get("CORE_PEER_LOCALMSPID", "")
@@ -64,14 +64,14 @@ def applied(made: Manifest, templates: Sequence[Mapping[str, Any]]) -> Manifest:
 
     Raises TemplateRefused that names what of ours they would change.
     """
-    found = made
+    pod = made
     for template in templates:
-        found = merged(found, template)
-    after = dict(_relied_on(found))
+        pod = merged(pod, template)
+    after = dict(_relied_on(pod))
     for name, value in _relied_on(made):
         if after.get(name) != value:
             raise TemplateRefused(f"a template may not change {name}, which Peitho relies on")
-    return found
+    return pod
 
 
 def merged(base: Manifest, template: Mapping[str, Any], path: Path = ()) -> Manifest:
@@ -96,31 +96,31 @@ def merged(base: Manifest, template: Mapping[str, Any], path: Path = ()) -> Mani
 
 def problems(template: Mapping[str, Any]) -> list[str]:
     """What is wrong with a template in itself, whatever it is merged into."""
-    found = [f"{each}: only metadata and spec" for each in template.keys() - {"metadata", "spec"}]
+    messages = [f"{key}: only metadata and spec" for key in template.keys() - {"metadata", "spec"}]
     metadata = template.get("metadata")
     if isinstance(metadata, dict):
         more = metadata.keys() - set(_OF_METADATA)
-        found += [f"metadata.{each}: only labels and annotations" for each in sorted(more)]
-    found += [
-        f"{each}: must be a map"
-        for each in ("metadata", "spec")
-        if not isinstance(template.get(each, {}), dict)
+        messages += [f"metadata.{key}: only labels and annotations" for key in sorted(more)]
+    messages += [
+        f"{key}: must be a map"
+        for key in ("metadata", "spec")
+        if not isinstance(template.get(key, {}), dict)
     ]
-    return found + list(_problems_below(template, ()))
+    return messages + list(_problems_below(template, ()))
 
 
 def _merged_list(before: list[Any], patch: list[Any], path: Path) -> list[Any]:
     key = _KEYS[path]
-    if any(each.get(_PATCH) == "replace" for each in patch):
-        return [_plain(each) for each in patch if not _is_directive(each)]
-    deleted = [each.get(key) for each in patch if _is_directive(each)]
-    old = {each[key]: each for each in before if each[key] not in deleted}
+    if any(entry.get(_PATCH) == "replace" for entry in patch):
+        return [_plain(entry) for entry in patch if not _is_directive(entry)]
+    deleted = [entry.get(key) for entry in patch if _is_directive(entry)]
+    old = {entry[key]: entry for entry in before if entry[key] not in deleted}
     new: dict[Any, Manifest] = {}
-    for each in patch:
-        if not _is_directive(each):
-            name = each[key]
+    for entry in patch:
+        if not _is_directive(entry):
+            name = entry[key]
             known = new.get(name, old.get(name))
-            new[name] = _plain(each) if known is None else merged(known, each, path)
+            new[name] = _plain(entry) if known is None else merged(known, entry, path)
     return _in_order(old, new)
 
 
@@ -128,27 +128,27 @@ def _in_order(old: dict[Any, Manifest], new: dict[Any, Manifest]) -> list[Manife
     """As Kubernetes orders: the patch in its own order, the others where they were between them."""
     places = {name: place for place, name in enumerate(old)}
     others = [name for name in old if name not in new]
-    found: list[Manifest] = []
-    for name, each in new.items():
+    ordered: list[Manifest] = []
+    for name, entry in new.items():
         while others and name in places and places[others[0]] < places[name]:
-            found.append(old[others.pop(0)])
-        found.append(each)
-    return [*found, *(old[name] for name in others)]
+            ordered.append(old[others.pop(0)])
+        ordered.append(entry)
+    return [*ordered, *(old[name] for name in others)]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return _plain_map(value)
     if isinstance(value, list):
-        return [_plain(each) for each in value if not _is_directive(each)]
+        return [_plain(entry) for entry in value if not _is_directive(entry)]
     return value
 
 
 def _plain_map(value: Mapping[str, Any]) -> Manifest:
     return {
-        key: _plain(each)
-        for key, each in value.items()
-        if each is not None and key not in (_PATCH, _RETAIN) and not _is_directive(each)
+        key: _plain(entry)
+        for key, entry in value.items()
+        if entry is not None and key not in (_PATCH, _RETAIN) and not _is_directive(entry)
     }
 
 
@@ -160,18 +160,18 @@ def _problems_below(value: Any, path: Path) -> Iterator[str]:
     name = ".".join(path)
     if isinstance(value, list):
         key = _KEYS.get(path)
-        for each in value:
-            if key and not (isinstance(each, dict) and (key in each or _replaces(each))):
+        for entry in value:
+            if key and not (isinstance(entry, dict) and (key in entry or _replaces(entry))):
                 yield f"{name}: each entry must have a {key}"
-            yield from _problems_below(each, path)
+            yield from _problems_below(entry, path)
     if isinstance(value, dict):
-        for key, each in value.items():
+        for key, entry in value.items():
             if str(key).startswith("$"):
-                yield from _problems_of_directive(str(key), each, name)
-            elif (*path, key) in _KEYS and not isinstance(each, list | None):
+                yield from _problems_of_directive(str(key), entry, name)
+            elif (*path, key) in _KEYS and not isinstance(entry, list | None):
                 yield f"{name}.{key}: must be a list"
             else:
-                yield from _problems_below(each, (*path, str(key)))
+                yield from _problems_below(entry, (*path, str(key)))
 
 
 def _replaces(entry: Manifest) -> bool:
