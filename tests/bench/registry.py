@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from peitho.clients.disk.storage import Storage
-from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.registry.registries import Registries
 from peitho.core.images.publisher import get
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
 from tests.bench.place import Place, Stopwatch, folder, say
 from tests.bench.report import Row
 from tests.lab import images, layers
 from tests.lab import registry as lab
 from tests.lab.daemon import daemon
 from tests.lab.machine import go, run
+from tests.support.accounts import account
 from tests.support.docker_calls import archive, context
 
 MOST_SECONDS = 1.5
@@ -44,19 +46,19 @@ async def measure(place: Place) -> list[Row]:
         lab.registry(path / "registry") as running,
         daemon("bench-registry") as client,
     ):
-        registries = Registries(running.endpoint, RegistryAccount())
+        registries = Registries(running.endpoint, account())
         async with asyncio.TaskGroup() as group:
             closing = group.create_task(registries.run())
             baseos = images.find(f"docker.io/{_BASE}:2.5")
             await lab.push(await registries.own(), baseos, _BASE, "2.5")
             storage = Storage.open(path / "data")
-            local = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+            local = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
             rewrite = {"hyperledger/*": f"{running.address}/hyperledger/*"}
             pushing = RegistryPublisher(
                 local,
                 storage,
                 registries,
-                RegistryPublisherOptions(running.address, "ours", "amd64", rewrite),
+                Live(RegistryPublisherOptions(running.address, "ours", "amd64", rewrite)),
             )
             await asyncio.to_thread(_import_base, client)
             for number in range(place.runs + 1):

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from peitho.clients.disk.storage import Storage
 from peitho.clients.registry.api import Registry
-from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import (
     RegistryCredentials,
     RegistryEndpoint,
@@ -28,11 +28,13 @@ from peitho.errors import Unavailable
 from peitho.formats.images import oci
 from peitho.formats.images.oci import Descriptor
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
 from tests.lab import images
 from tests.lab import registry as lab
 from tests.lab.daemon import daemon
 from tests.lab.machine import run
 from tests.lab.registry import ACCOUNT, Running, TokenServer
+from tests.support.accounts import account
 from tests.support.contexts import chunks
 from tests.support.docker_calls import archive, context
 
@@ -178,8 +180,8 @@ async def test_who_may_not_is_told_in_the_registrys_words(registry: Running) -> 
     """
     With the registry and the repository, and without the password.
     """
-    for account in (None, RegistryCredentials("robot", "not-the-password")):
-        async with client(registry.endpoint, account) as ours:
+    for credentials in (None, RegistryCredentials("robot", "not-the-password")):
+        async with client(registry.endpoint, credentials) as ours:
             with pytest.raises(RegistryError) as raised:
                 await ours.upload(NAME, blob(b"a"), bytes_source(b"a"))
 
@@ -262,13 +264,13 @@ async def test_a_daemon_runs_what_peitho_put_together(anonymous: Running, tmp_pa
     async with client(anonymous.endpoint, None) as ours:
         await lab.push(ours, images.find(f"docker.io/{BASE}:2.5"), BASE, "2.5")
     storage = Storage.open(tmp_path)
-    registries = Registries(anonymous.endpoint, RegistryAccount())
+    registries = Registries(anonymous.endpoint, account())
     rewrite = {"hyperledger/*": f"{anonymous.address}/hyperledger/*"}
-    local = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    local = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
     target = RegistryPublisherOptions(anonymous.address, "chaincode", "amd64", rewrite)
     async with asyncio.TaskGroup() as group:
         closing = group.create_task(registries.run())
-        pushing = RegistryPublisher(local, storage, registries, target)
+        pushing = RegistryPublisher(local, storage, registries, Live(target))
         await pushing.build("mycc", chunks(context(package)))
         reference = (await get(pushing, "mycc")).reference
         closing.cancel()

@@ -20,6 +20,7 @@ from peitho.core.builds.container import BuildContainer
 from peitho.core.builds.pool import Build
 from peitho.core.tasks import BackgroundTasks
 from peitho.program import composition
+from peitho.program.composition import Composition
 from peitho.settings.models import Settings
 from tests.support.kubernetes_double import ApiServer, always, refusal
 
@@ -28,6 +29,7 @@ from tests.support.kubernetes_double import ApiServer, always, refusal
 class Running:
     """A Peitho on loopback: its parts, its three addresses, and the cluster before it."""
 
+    parts: Composition
     services: Services
     cluster: ApiServer
     http: aiohttp.ClientSession
@@ -56,8 +58,8 @@ class Running:
 @asynccontextmanager
 async def composed(
     directory: Path, settings: Settings, *, refused: bool = False, docker: Docker | None = None
-) -> AsyncIterator[tuple[Services, ApiServer]]:
-    """All parts, with the Pod watch running; its first list may be refused."""
+) -> AsyncIterator[tuple[Composition, ApiServer]]:
+    """All parts, at work but for the sweeper; the first list of the Pods may be refused."""
     async with (
         ApiServer.start() as cluster,
         cluster.client(directory) as kubernetes,
@@ -66,15 +68,17 @@ async def composed(
         if refused:
             cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
         tasks = BackgroundTasks(group)
+        composition.open_data_directory(settings)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
-        services = parts.services
-        tasks.run(parts.chaincodes.parts.exits.run(), name="exit recorder")
-        tasks.run(services.watch.run(), name="pod watch")
+        tasks.run(parts.exits.run(), name="exit recorder")
+        tasks.run(parts.services.watch.run(), name="pod watch")
+        tasks.run(parts.registries.run(), name="registries")
+        tasks.spawn(parts.pull_secret.run(), name="pull secret")
         try:
-            yield services, cluster
+            yield parts, cluster
         finally:
             tasks.cancel()
-            services.builds.runs.close()
+            parts.services.builds.runs.close()
 
 
 @asynccontextmanager
@@ -84,11 +88,13 @@ async def running(
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
     settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
     async with (
-        composed(directory, settings, refused=refused, docker=daemon) as (services, cluster),
+        composed(directory, settings, refused=refused, docker=daemon) as (parts, cluster),
         AsyncExitStack() as stack,
     ):
+        services = parts.services
         api = routes.application(services, OpenCalls(routes.LONG))
         yield Running(
+            parts=parts,
             services=services,
             cluster=cluster,
             http=await stack.enter_async_context(aiohttp.ClientSession()),

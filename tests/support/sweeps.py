@@ -24,10 +24,10 @@ FAILED = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTim
 async def peitho(
     tmp_path: Path, **sections: dict[str, Any]
 ) -> AsyncIterator[tuple[Services, ApiServer]]:
-    """All parts, with some settings."""
+    """The services, with some settings."""
     settings = Settings.model_validate({"dataDir": tmp_path / "data"} | sections)
-    async with composed(tmp_path, settings) as (services, cluster):
-        yield services, cluster
+    async with composed(tmp_path, settings) as (parts, cluster):
+        yield parts.services, cluster
 
 
 async def created(

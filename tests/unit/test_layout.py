@@ -9,7 +9,6 @@ TESTS = ROOT / "tests/unit"
 
 TESTED_ELSEWHERE = {
     "__main__.py": "one call of the command line",
-    "program/app.py": "as a process, by tests/journeys",
     "program/options.py": "each key of the settings, by test_composition.py",
     "metrics.py": "names alone; what is counted is read in api/test_health.py",
     "api/services.py": "a record of parts, which every test of api goes through",

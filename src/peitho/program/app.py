@@ -1,8 +1,9 @@
-"""The program from its start to its end: what runs; `composition` makes the parts."""
+"""The program from its start to its end: what is started, and in which order it stops."""
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 
@@ -11,20 +12,16 @@ from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import Listener, listening
 from peitho.api.services import Services
-from peitho.clients.disk.build_cache import BuildCache
-from peitho.clients.disk.storage import Storage
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.core.chaincode import adoption
-from peitho.core.images.delivery import DeliveryPublisher
-from peitho.core.images.store import ImageStore, ResultArchitectures
-from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
-from peitho.core.sweeping.sweeper import Finding, Sweeper
+from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.kubernetes.go_peitho import GoChaincode
-from peitho.program import composition, options
+from peitho.program import composition
+from peitho.program.composition import Composition
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
 from peitho.settings.models import ServerSettings, Settings
@@ -65,16 +62,12 @@ async def _run(
     stop: asyncio.Event,
     reloading: Reloading,
 ) -> None:
+    composition.open_data_directory(settings)
     async with asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         services = parts.services
-        tasks.run(services.watch.run(), name="pod watch")
-        tasks.run(parts.chaincodes.parts.exits.run(), name="exit recorder")
-        clearing = until_done(services.builds.runs.clear_leftovers, what="clearing of leftovers")
-        tasks.spawn(clearing, name="leftover builds")
-        tasks.run(services.sweeper.run(), name="sweeper")
-        tasks.run(reloading.run(parts), name="settings")
+        _start(parts, reloading, tasks)
         async with listening(*_listeners(services, settings.server)):
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
@@ -82,6 +75,23 @@ async def _run(
         await services.sweeper.keep_usage()
         tasks.cancel()
         services.builds.runs.close()
+
+
+def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> None:
+    """Start all that goes on beside the requests; with `spawn`, what Peitho can do without."""
+    services, runs = parts.services, parts.services.builds.runs
+    tasks.run(parts.exits.run(), name="exit recorder")
+    tasks.run(services.watch.run(), name="pod watch")
+    tasks.run(reloading.run(parts), name="settings")
+    tasks.run(services.sweeper.run(), name="sweeper")
+    tasks.run(parts.registries.run(), name="registries")
+    tasks.spawn(parts.pull_secret.run(), name="pull secret")
+    clearing = until_done(runs.clear_leftovers, what="clearing of leftovers")
+    tasks.spawn(clearing, name="leftover builds")
+    if parts.former_builds:
+        clear_pods = partial(parts.former_builds.clear_leftovers, ())
+        clearing = until_done(clear_pods, what="clearing of leftover Pods")
+        tasks.spawn(clearing, name="leftover build pods")
 
 
 def _listeners(services: Services, addresses: ServerSettings) -> list[Listener]:
@@ -112,26 +122,11 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
 async def _sweep(
     settings: Settings, kubernetes: Kubernetes, tasks: BackgroundTasks, *, dry_run: bool
 ) -> list[Finding]:
-    watch = composition.pod_watch(settings, kubernetes)
-    tasks.run(watch.run(), name="pod watch")
-    storage = Storage(settings.data_dir)
-    images = ImageStore(storage, ResultArchitectures(), limits=options.limits(settings))
-    chaincodes = composition.chaincodes(
-        settings, kubernetes, watch, DeliveryPublisher(images), storage=storage, tasks=tasks
-    )
-    await chaincodes.synced()
-    sweeper = Sweeper(
-        kubernetes,
-        chaincodes=chaincodes,
-        runs=None,
-        images=images,
-        usage=ImageUsage(storage),
-        storage=storage,
-        cache=BuildCache.open(settings.data_dir / "builds"),
-        options=options.sweeper(settings),
-    )
+    parts = composition.compose(settings, kubernetes, tasks)
+    tasks.run(parts.services.watch.run(), name="pod watch")
     try:
-        return await sweeper.sweep(dry_run=dry_run)
+        await parts.chaincodes.synced()
+        return await parts.services.sweeper.sweep(dry_run=dry_run)
     finally:
         tasks.cancel()
 

@@ -1,9 +1,8 @@
-"""The composition root: here, and only here, parts meet."""
+"""The composition root: here, and only here, parts meet; `app` starts them."""
 
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 from peitho.api.services import Services
 from peitho.clients.disk.build_cache import BuildCache
@@ -12,10 +11,9 @@ from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
-from peitho.clients.registry.transport import RegistryEndpoint
 from peitho.core.builds.container import BuildContainers
 from peitho.core.builds.in_daemon import DaemonBackend
-from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
+from peitho.core.builds.in_pods import PodBackend
 from peitho.core.builds.pool import BuildBackend, BuildPool
 from peitho.core.builds.queue import FairQueue
 from peitho.core.chaincode.container import ChaincodeParts
@@ -33,10 +31,10 @@ from peitho.core.pods import template_check
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.sweeping.sweeper import Sweeper
-from peitho.core.tasks import BackgroundTasks, until_done
-from peitho.formats.images import repositories
+from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
 from peitho.program import options
+from peitho.settings.live import Live, Replaceable
 from peitho.settings.models import DockerSettings, Settings
 
 
@@ -54,48 +52,49 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
     return Docker.connect(settings.endpoint, tls=tls)
 
 
+def open_data_directory(settings: Settings) -> None:
+    """
+    Make the data directory ready, and drop what an earlier run left half-written.
+
+    For the one Peitho that serves: another beside it would lose what is being written.
+    """
+    Storage.open(settings.data_dir)
+    BuildCache.open(_kept_builds(settings))
+
+
 def templates(settings: Settings) -> list[TemplateCheck]:
     """What the cluster is to be asked about."""
     return template_check.template_checks(
-        builder=options.pod_settings(settings, settings.builder),
-        chaincode=options.chaincode_pods(settings),
+        builder=options.build_pods(settings), chaincode=options.chaincode_pods(settings)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """All parts, put together, and those that follow the settings."""
+    """
+    All parts, put together; none of them has begun to work.
 
+    All go by `settings`, and read them where they act.  `former_builds` is where builds were
+    carried out before there was a daemon for them; None where there is none.
+    """
+
+    settings: Replaceable[Settings]
     kubernetes: Kubernetes
     services: Services
     chaincodes: ChaincodeContainers
     account: RegistryAccount
-    pull_secret: PullSecret | None
-    make_backend: Callable[[Settings], BuildBackend]
+    registries: Registries
+    pull_secret: PullSecret
+    exits: ExitRecorder
+    former_builds: PodBackend | None
 
     def follow(self, settings: Settings) -> None:
         """
         Have all parts go by other settings, from the next build and launch on.
 
-        They differ in nothing that needs a restart (`live`).
+        They differ in nothing that needs a restart (`changes`).
         """
-        services, runs = self.services, self.services.builds.runs
-        self.account.become(options.account(settings.docker.registry))
-        if self.pull_secret:
-            self.pull_secret.is_wanted = options.makes_pull_secret(settings)
-            self.pull_secret.email = settings.docker.registry.email
-        runs.backend, runs.decided = self.make_backend(settings), options.decided(settings)
-        runs.limits = options.run_limits(settings)
-        runs.turns.allow(settings.builder.max_parallel)
-        services.builds.options = options.builder(settings)
-        services.builds.limits = services.images.limits = options.limits(settings)
-        self.chaincodes.parts.pods = options.chaincode_pods(settings)
-        self.chaincodes.parts.options = options.chaincode(settings)
-        services.sweeper.follow(options.sweeper(settings))
-        if isinstance(services.publisher, RegistryPublisher):
-            services.publisher.target = options.target(settings)
-        if isinstance(services.base_images, DaemonImages):
-            services.base_images.rewrite = settings.images.rewrite
+        self.settings.now = settings
 
 
 def compose(
@@ -105,88 +104,76 @@ def compose(
     *,
     docker: Docker | None = None,
 ) -> Composition:
-    """All parts, put together; with a daemon, builds run there."""
-    storage = Storage.open(settings.data_dir)
-    tokens = DeliveryTokens(storage.delivery_key())
-    provenance = ResultArchitectures()
-    account = options.account(settings.docker.registry)
-    images = ImageStore(storage, provenance, limits=options.limits(settings))
-    publisher = _publisher(settings, images, storage, account, tasks)
-    watch = pod_watch(settings, kubernetes)
-    launched = chaincodes(settings, kubernetes, watch, publisher, storage=storage, tasks=tasks)
-    base_images = _base_images(settings, docker, account)
-    surroundings = _Surroundings(kubernetes, watch, tokens, provenance, docker, account)
-    cache = BuildCache.open(settings.data_dir / "builds")
-    builds = _builds(settings, surroundings, storage, cache, tasks)
-    usage = ImageUsage(storage)
-    sweeper = Sweeper(
-        kubernetes,
+    """All parts over an opened data directory; with a daemon, builds run there."""
+    live = Replaceable(settings)
+    watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
+    account = RegistryAccount(live.map(options.registry_account))
+    registries = Registries(options.registry_endpoint(settings), account)
+    stores = _Stores.at(live)
+    place = _Place(kubernetes, watch, docker, account, stores)
+    publisher = _publisher(live, stores, registries)
+    base_images = _base_images(live, docker, account)
+    launched = _chaincodes(live, place, publisher, tasks)
+    builds = _builds(live, place, tasks)
+    return Composition(
+        settings=live,
+        kubernetes=kubernetes,
+        services=Services(
+            containers=Containers(launched, builds, base_images),
+            builds=builds,
+            images=stores.images,
+            publisher=publisher,
+            storage=stores.storage,
+            tokens=stores.tokens,
+            watch=watch,
+            usage=stores.usage,
+            sweeper=_sweeper(live, kubernetes, stores, launched, builds),
+            base_images=base_images,
+            docker=docker,
+        ),
         chaincodes=launched,
-        runs=builds.runs,
-        images=images,
-        usage=usage,
-        storage=storage,
-        cache=cache,
-        options=options.sweeper(settings),
-    )
-    services = Services(
-        containers=Containers(launched, builds, base_images),
-        builds=builds,
-        images=images,
-        publisher=publisher,
-        storage=storage,
-        tokens=tokens,
-        watch=watch,
-        usage=usage,
-        sweeper=sweeper,
-        base_images=base_images,
-        docker=docker,
-    )
-    pull_secret = _keep_pull_secret(settings, kubernetes, account, tasks)
-    return Composition(kubernetes, services, launched, account, pull_secret, surroundings.backend)
-
-
-def _builds(
-    settings: Settings,
-    surroundings: "_Surroundings",
-    storage: Storage,
-    cache: BuildCache,
-    tasks: BackgroundTasks,
-) -> BuildContainers:
-    if surroundings.docker:
-        # Those of a run before the daemon was set; the daemon's own are the backend's.
-        pods = surroundings.pods(settings)
-        clearing = until_done(partial(pods.clear_leftovers, ()), what="clearing of leftover Pods")
-        tasks.spawn(clearing, name="leftover build pods")
-    runs = BuildPool(
-        surroundings.backend(settings),
-        cache=cache if settings.builder.cache.enable else None,
-        turns=FairQueue(settings.builder.max_parallel),
-        storage=storage,
-        provenance=surroundings.provenance,
-        limits=options.run_limits(settings),
-        tasks=tasks,
-        decided=options.decided(settings),
-    )
-    return BuildContainers(
-        runs,
-        storage=storage,
-        options=options.builder(settings),
-        limits=options.limits(settings),
-        tasks=tasks,
+        account=account,
+        registries=registries,
+        pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
+        exits=launched.parts.exits,
+        former_builds=place.pods(settings) if docker else None,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
-    """What builds are carried out with, whatever the settings are."""
+class _Stores:
+    """What is kept in the data directory."""
+
+    storage: Storage
+    tokens: DeliveryTokens
+    architectures: ResultArchitectures
+    images: ImageStore
+    usage: ImageUsage
+    cache: BuildCache
+
+    @classmethod
+    def at(cls, live: Live[Settings]) -> "_Stores":
+        """Those of the data directory that is set."""
+        storage, architectures = Storage(live.now.data_dir), ResultArchitectures()
+        return cls(
+            storage,
+            DeliveryTokens(storage.delivery_key()),
+            architectures,
+            ImageStore(storage, architectures, limits=live.map(options.archive_limits)),
+            ImageUsage(storage),
+            BuildCache(_kept_builds(live.now)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where builds and chaincode run, whatever the settings are."""
 
     kubernetes: Kubernetes
     watch: PodWatch
-    tokens: DeliveryTokens
-    provenance: ResultArchitectures
     docker: Docker | None
     account: RegistryAccount
+    stores: _Stores
 
     def backend(self, settings: Settings) -> BuildBackend:
         """One that stays as it is: a build that has begun is carried out by the same settings."""
@@ -194,9 +181,9 @@ class _Surroundings:
             return self.pods(settings)
         return DaemonBackend(
             self.docker,
-            _base_images(settings, self.docker, self.account),
-            provenance=self.provenance,
-            options=options.daemon(settings, self.kubernetes.namespace),
+            _base_images(Live(settings), self.docker, self.account),
+            provenance=self.stores.architectures,
+            options=options.daemon_backend(settings, self.kubernetes.namespace),
         )
 
     def pods(self, settings: Settings) -> PodBackend:
@@ -204,81 +191,79 @@ class _Surroundings:
         return PodBackend(
             self.kubernetes,
             self.watch,
-            tokens=self.tokens,
-            pods=options.pod_settings(settings, settings.builder),
-            options=PodBackendOptions(
-                start_timeout_seconds=settings.builder.start_timeout_seconds,
-                deadline_seconds=settings.builder.deadline_seconds,
-            ),
+            tokens=self.stores.tokens,
+            options=options.pod_backend(settings),
         )
 
 
-def pod_watch(settings: Settings, kubernetes: Kubernetes) -> PodWatch:
-    """The Pods of this Peitho."""
-    return PodWatch(
-        kubernetes,
-        labels=labels.own_labels(settings.peitho.instance),
+def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> BuildContainers:
+    stores = place.stores
+    runs = BuildPool(
+        live.map(place.backend),
+        cache=stores.cache if live.now.builder.cache.enable else None,
+        turns=FairQueue(live.map(options.parallel_builds)),
+        storage=stores.storage,
+        provenance=stores.architectures,
+        options=live.map(options.build_pool),
+        tasks=tasks,
+    )
+    return BuildContainers(
+        runs, storage=stores.storage, options=live.map(options.build_containers), tasks=tasks
     )
 
 
-def _base_images(settings: Settings, docker: Docker | None, account: RegistryAccount) -> BaseImages:
-    if docker is None:
-        return NodeImages()
-    server = settings.docker.registry.server_address
-    return DaemonImages(docker, account, server=server, rewrite=settings.images.rewrite)
-
-
-def chaincodes(  # noqa: PLR0913  what they are put together from
-    settings: Settings,
-    kubernetes: Kubernetes,
-    watch: PodWatch,
-    publisher: Publisher,
-    *,
-    storage: Storage,
-    tasks: BackgroundTasks,
+def _chaincodes(
+    live: Live[Settings], place: _Place, publisher: Publisher, tasks: BackgroundTasks
 ) -> ChaincodeContainers:
-    """The chaincode of this Peitho."""
-    exits = ExitRecorder(kubernetes, watch, instance=settings.peitho.instance, tasks=tasks)
+    kubernetes, watch, stores = place.kubernetes, place.watch, place.stores
     parts = ChaincodeParts(
         kubernetes=kubernetes,
         watch=watch,
         publisher=publisher,
-        storage=storage,
-        exits=exits,
+        storage=stores.storage,
+        exits=ExitRecorder(kubernetes, watch, instance=live.now.peitho.instance, tasks=tasks),
         tasks=tasks,
-        options=options.chaincode(settings),
-        pods=options.chaincode_pods(settings),
+        options=live.map(options.chaincode),
+        pods=live.map(options.chaincode_pods),
     )
-    return ChaincodeContainers(parts, tokens=DeliveryTokens(storage.delivery_key()))
+    return ChaincodeContainers(parts, tokens=stores.tokens)
 
 
-def _publisher(
-    settings: Settings,
-    images: ImageStore,
-    storage: Storage,
-    account: RegistryAccount,
-    tasks: BackgroundTasks,
-) -> Publisher:
+def _sweeper(
+    live: Live[Settings],
+    kubernetes: Kubernetes,
+    stores: _Stores,
+    chaincodes: ChaincodeContainers,
+    builds: BuildContainers,
+) -> Sweeper:
+    return Sweeper(
+        kubernetes,
+        chaincodes=chaincodes,
+        runs=builds.runs,
+        images=stores.images,
+        usage=stores.usage,
+        storage=stores.storage,
+        cache=stores.cache,
+        options=live.map(options.sweeper),
+    )
+
+
+def _base_images(
+    live: Live[Settings], docker: Docker | None, account: RegistryAccount
+) -> BaseImages:
+    if docker is None:
+        return NodeImages()
+    return DaemonImages(docker, account, live.map(options.daemon_images))
+
+
+def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
     """How nodes get images, by the image mode."""
-    registry = settings.docker.registry
-    if settings.peitho.image_mode == "delivery":
-        return DeliveryPublisher(images)
-    host, _ = repositories.split_server(registry.server_address)
-    endpoint = RegistryEndpoint(host, registry.api_prefix, registry.insecure, registry.ca_file)
-    registries = Registries(endpoint, account)
-    tasks.run(registries.run(), name="registries")
-    return RegistryPublisher(images, storage, registries, options.target(settings))
+    if live.now.peitho.image_mode == "delivery":
+        return DeliveryPublisher(stores.images)
+    return RegistryPublisher(
+        stores.images, stores.storage, registries, live.map(options.registry_publisher)
+    )
 
 
-def _keep_pull_secret(
-    settings: Settings, kubernetes: Kubernetes, account: RegistryAccount, tasks: BackgroundTasks
-) -> PullSecret | None:
-    """Where there is a registry; it may be wanted later."""
-    registry, instance = settings.docker.registry, settings.peitho.instance
-    if not registry.server_address:
-        return None
-    host, _ = repositories.split_server(registry.server_address)
-    secret = PullSecret(kubernetes, account, instance=instance, host=host, email=registry.email)
-    secret.is_wanted = options.makes_pull_secret(settings)
-    tasks.spawn(secret.run(), name="pull secret")
-    return secret
+def _kept_builds(settings: Settings) -> Path:
+    return settings.data_dir / "builds"

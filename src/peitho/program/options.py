@@ -1,28 +1,27 @@
-"""What settings mean for each part, as the records that the parts take."""
+"""What settings mean for each part: functions to the records of options that the parts read."""
 
 from dataclasses import replace
 
 from peitho.api.system import architecture
-from peitho.clients.registry.registries import RegistryAccount
+from peitho.clients.registry.registries import RegistryAccountOptions
+from peitho.clients.registry.transport import RegistryEndpoint
 from peitho.core.builds.container import BuildContainerOptions
 from peitho.core.builds.in_daemon import DaemonBackendOptions
-from peitho.core.builds.pool import BuildLimits as RunLimits
+from peitho.core.builds.in_pods import PodBackendOptions
+from peitho.core.builds.pool import BuildPoolOptions
 from peitho.core.chaincode.container import ChaincodeOptions
+from peitho.core.images.base import DaemonImagesOptions
+from peitho.core.images.pull_secret import PullSecretOptions
 from peitho.core.images.registry import RegistryPublisherOptions
 from peitho.core.sweeping.rules import RetentionOptions
 from peitho.core.sweeping.sweeper import SweeperOptions
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
-from peitho.formats.kubernetes import pull_secret
+from peitho.formats.images import repositories
+from peitho.formats.kubernetes import pull_secret as secrets
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
 from peitho.formats.tar import ArchiveLimits
-from peitho.settings.models import (
-    BuilderSettings,
-    ChaincodeSettings,
-    RegistrySettings,
-    Resources,
-    Settings,
-)
+from peitho.settings.models import BuilderSettings, ChaincodeSettings, Resources, Settings
 
 
 def sweeper(settings: Settings) -> SweeperOptions:
@@ -43,31 +42,45 @@ def sweeper(settings: Settings) -> SweeperOptions:
     )
 
 
-def limits(settings: Settings) -> ArchiveLimits:
+def archive_limits(settings: Settings) -> ArchiveLimits:
     """What an archive may be."""
     return ArchiveLimits(
         entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
     )
 
 
-def run_limits(settings: Settings) -> RunLimits:
-    """What one build may say and leave behind."""
-    return RunLimits(
-        output_bytes=settings.limits.output_bytes, result_bytes=settings.limits.archive_bytes
+def build_containers(settings: Settings) -> BuildContainerOptions:
+    """When a build is given up, and what may be uploaded for it."""
+    return BuildContainerOptions(
+        abandoned_after_seconds=settings.builder.abandoned_after_seconds,
+        archive=archive_limits(settings),
     )
 
 
-def decided(settings: Settings) -> object:
-    """What the outcome of a build depends on, beside the build itself."""
-    return [list(settings.images.rewrite.items()), settings.builder.template]
+def build_pool(settings: Settings) -> BuildPoolOptions:
+    """What one build may say and leave behind, and what its outcome depends on."""
+    return BuildPoolOptions(
+        output_bytes=settings.limits.output_bytes,
+        result_bytes=settings.limits.archive_bytes,
+        determinants=[list(settings.images.rewrite.items()), settings.builder.template],
+    )
 
 
-def builder(settings: Settings) -> BuildContainerOptions:
-    """When a build is given up."""
-    return BuildContainerOptions(settings.builder.abandoned_after_seconds)
+def parallel_builds(settings: Settings) -> int:
+    """How many builds run at once; 0 is no limit."""
+    return settings.builder.max_parallel
 
 
-def daemon(settings: Settings, namespace: str) -> DaemonBackendOptions:
+def pod_backend(settings: Settings) -> PodBackendOptions:
+    """The Pods of builds, and how long one may take."""
+    return PodBackendOptions(
+        pods=build_pods(settings),
+        start_timeout_seconds=settings.builder.start_timeout_seconds,
+        deadline_seconds=settings.builder.deadline_seconds,
+    )
+
+
+def daemon_backend(settings: Settings, namespace: str) -> DaemonBackendOptions:
     """Where in the daemon builds are, and what they may use."""
     resources = settings.builder.resources
     bounds = DaemonBuildLimits(settings.docker.network, resources.memory_limit, resources.cpu_limit)
@@ -75,6 +88,13 @@ def daemon(settings: Settings, namespace: str) -> DaemonBackendOptions:
         place=DaemonBuildOwner(settings.peitho.instance, namespace, bounds),
         start_timeout_seconds=settings.builder.start_timeout_seconds,
         deadline_seconds=settings.builder.deadline_seconds,
+    )
+
+
+def daemon_images(settings: Settings) -> DaemonImagesOptions:
+    """What the daemon pulls instead, and whose account it is shown."""
+    return DaemonImagesOptions(
+        server=settings.docker.registry.server_address, rewrite=settings.images.rewrite
     )
 
 
@@ -86,10 +106,15 @@ def chaincode(settings: Settings) -> ChaincodeOptions:
     )
 
 
+def build_pods(settings: Settings) -> PodOptions:
+    """The Pods of builds."""
+    return _pods(settings, settings.builder)
+
+
 def chaincode_pods(settings: Settings) -> PodOptions:
     """The Pods of chaincode."""
     return replace(
-        pod_settings(settings, settings.chaincode),
+        _pods(settings, settings.chaincode),
         host_aliases=settings.kubernetes.dns,
         overrides=tuple(
             TemplateOverride(each.match.msp_id, each.match.label, each.template)
@@ -98,7 +123,47 @@ def chaincode_pods(settings: Settings) -> PodOptions:
     )
 
 
-def pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodOptions:
+def registry_endpoint(settings: Settings) -> RegistryEndpoint:
+    """Where the registry's API is."""
+    registry = settings.docker.registry
+    host, _ = repositories.split_server(registry.server_address)
+    return RegistryEndpoint(host, registry.api_prefix, registry.insecure, registry.ca_file)
+
+
+def registry_account(settings: Settings) -> RegistryAccountOptions:
+    """Who Peitho is for the registry."""
+    registry = settings.docker.registry
+    return RegistryAccountOptions(
+        registry.username,
+        registry.password.get_secret_value(),
+        registry.username_file,
+        registry.password_file,
+    )
+
+
+def registry_publisher(settings: Settings) -> RegistryPublisherOptions:
+    """Where in the registry images go."""
+    return RegistryPublisherOptions(
+        server=settings.docker.registry.server_address,
+        project=settings.docker.registry.project,
+        architecture=architecture(),
+        rewrite=settings.images.rewrite,
+    )
+
+
+def pull_secret(settings: Settings) -> PullSecretOptions:
+    """It is wanted where no other is named, and there is an account to make one of."""
+    registry = settings.docker.registry
+    host, _ = repositories.split_server(registry.server_address)
+    return PullSecretOptions(
+        is_wanted=registry.pull_secret is None and bool(_pull_secrets(settings)),
+        instance=settings.peitho.instance,
+        host=host,
+        email=registry.email,
+    )
+
+
+def _pods(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodOptions:
     """The Pods of one kind."""
     return PodOptions(
         instance=settings.peitho.instance,
@@ -114,37 +179,12 @@ def pod_settings(settings: Settings, kind: BuilderSettings | ChaincodeSettings) 
     )
 
 
-def target(settings: Settings) -> RegistryPublisherOptions:
-    """Where in the registry images go."""
-    return RegistryPublisherOptions(
-        server=settings.docker.registry.server_address,
-        project=settings.docker.registry.project,
-        architecture=architecture(),
-        rewrite=settings.images.rewrite,
-    )
-
-
-def makes_pull_secret(settings: Settings) -> bool:
-    """Where no other is named, and there is an account to make one of."""
-    return settings.docker.registry.pull_secret is None and bool(_pull_secrets(settings))
-
-
 def _pull_secrets(settings: Settings) -> tuple[str, ...]:
     registry = settings.docker.registry
     if registry.pull_secret is not None:
         return (registry.pull_secret,) if registry.pull_secret else ()
     has_account = registry.server_address and (registry.username or registry.username_file)
-    return (pull_secret.name(settings.peitho.instance),) if has_account else ()
-
-
-def account(registry: RegistrySettings) -> RegistryAccount:
-    """Who Peitho is for the registry."""
-    return RegistryAccount(
-        registry.username,
-        registry.password.get_secret_value(),
-        registry.username_file,
-        registry.password_file,
-    )
+    return (secrets.name(settings.peitho.instance),) if has_account else ()
 
 
 def _quantities(resources: Resources, which: str) -> dict[str, str]:

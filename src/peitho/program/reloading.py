@@ -30,7 +30,6 @@ class Reloading:
 
     def __init__(self, source: SettingsSource, loaded: LoadedSettings) -> None:
         self._source = source
-        self._running = loaded.settings
         self._dealt_with = self._noticed = loaded.digest
         self._told = asyncio.Event()
 
@@ -69,7 +68,7 @@ class Reloading:
         """Go by what is there now, unless it is wrong; False if that cannot be told yet."""
         try:
             loaded = await asyncio.to_thread(self._source.load)
-            change = changes.change(self._running, loaded.settings)
+            change = changes.change(parts.settings.now, loaded.settings)
             await self._check(change.settings, parts)
         except SettingsError as error:
             _refuse(error.problems)
@@ -86,11 +85,10 @@ class Reloading:
 
     async def _check(self, wanted: Settings, parts: Composition) -> None:
         """Ask those who know.  Raises SettingsError, TemplateRefused, Unavailable."""
-        account = options.account(wanted.docker.registry)
-        if problems := parts.account.obstacles(account):
+        if problems := parts.account.obstacles(options.registry_account(wanted)):
             raise SettingsError(problems)
         trials = composition.templates(wanted)
-        if trials != composition.templates(self._running):
+        if trials != composition.templates(parts.settings.now):
             await template_check.check(parts.kubernetes, trials)
 
     def _apply(self, change: SettingsChange, parts: Composition) -> None:
@@ -98,7 +96,6 @@ class Reloading:
         parts.follow(change.settings)
         if any(key.startswith("log.") for key in change.followed):
             logs.configure(change.settings.log)
-        self._running = change.settings
         log.info("settings followed", changed=change.followed)
         if change.waiting:
             log.warning("settings need a restart", keys=change.waiting)

@@ -8,7 +8,7 @@ from peitho.settings.loading import MEANINGLESS
 from peitho.settings.models import Section, Settings
 
 # What is opened, named or mounted by them at the start stays so.  All other keys are followed;
-# tests/unit/program/test_composition.py holds each against what the parts take from it.
+# tests/unit/program/test_composition.py holds each against the options that the parts read.
 NEED_RESTART = frozenset(
     {
         "dataDir",

@@ -25,8 +25,8 @@ async def test_every_endpoint_is_there_bare_and_below_a_version(tmp_path: Path) 
     """
     For the three generations of clients; a GET answers HEAD too.
     """
-    async with composed(tmp_path, Settings(data_dir=tmp_path / "data")) as (services, _):
-        router = routes.application(services, OpenCalls(routes.LONG)).router
+    async with composed(tmp_path, Settings(data_dir=tmp_path / "data")) as (parts, _):
+        router = routes.application(parts.services, OpenCalls(routes.LONG)).router
         for method, path, handler in ROUTES:
             for each in (method, "HEAD") if method == "GET" else (method,):
                 for prefix in PREFIXES:

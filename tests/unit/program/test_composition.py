@@ -1,79 +1,100 @@
 """
-That a Peitho which follows other settings is as one that was started with them, key by key.
+That a Peitho follows all settings that need no restart, in each part that they are for.
 
 Whole builds and launches after a change are told by tests/journeys.
 """
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from peitho.clients.docker import DaemonTlsFiles, Docker
-from peitho.clients.kubernetes.api import Kubernetes
-from peitho.clients.kubernetes.pod_watch import PodWatch
-from peitho.core.tasks import BackgroundTasks
+from peitho.core.images import pull_secret
+from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats.records import ContainerSpec
-from peitho.program import composition
-from peitho.program.composition import Composition
+from peitho.program import options
 from peitho.settings import changes, loading
+from peitho.settings.live import Replaceable
 from peitho.settings.models import Settings
 from tests.support.archives import archive_bytes, file
-from tests.support.contexts import chunks
-from tests.support.kubernetes_double import ApiServer
+from tests.support.contexts import chunks, context
+from tests.support.docker_double import Dockerd
+from tests.support.in_process import composed
+from tests.support.registry_double import RegistryDouble
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}}
-# Every setting that is followed, and another value than in BASE.
-OTHER: Mapping[str, Any] = {
-    "peitho.pullerAccessAddress": "other:1",
-    "peitho.pullerImage": "other:1",
-    "k8s.dns": ["10.0.0.1:peer"],
-    "images.rewrite": {"*": "mirror/*"},
-    "images.retention": 5,
-    "images.limitBytes": 5,
-    "docker.network": "builds",
-    "docker.registry.email": "a@b.c",
-    "docker.registry.username": "other",
-    "docker.registry.username-file": "/other",
-    "docker.registry.password": "other",
-    "docker.registry.password-file": "/other",
-    "docker.registry.pull-secret": "other",
-    "sweeper.enable": False,
-    "sweeper.interval": 5,
-    "sweeper.retention": 5,
-    "sweeper.orphanAfter": 5,
-    "builder.user": 5,
-    "builder.users": {"*": 5},
-    "builder.startTimeoutSeconds": 5,
-    "builder.deadlineSeconds": 5,
-    "builder.abandonedAfterSeconds": 5,
-    "builder.maxParallel": 5,
-    "builder.cache.limitBytes": 5,
-    "builder.cache.maxAgeSeconds": 5,
-    "builder.resources.cpuRequest": "5m",
-    "builder.resources.cpuLimit": "5m",
-    "builder.resources.memoryRequest": "5Mi",
-    "builder.resources.memoryLimit": "5Mi",
-    "builder.template": TEMPLATE,
-    "chaincode.user": 5,
-    "chaincode.users": {"*": 5},
-    "chaincode.startTimeoutSeconds": 5,
-    "chaincode.settleSeconds": 5,
-    "chaincode.resources.cpuRequest": "5m",
-    "chaincode.resources.cpuLimit": "5m",
-    "chaincode.resources.memoryRequest": "5Mi",
-    "chaincode.resources.memoryLimit": "5Mi",
-    "chaincode.template": TEMPLATE,
-    "chaincode.overrides": [{"match": {"label": "a*"}, "template": TEMPLATE}],
-    "limits.archiveEntries": 5,
-    "limits.archiveBytes": 5,
-    "limits.outputBytes": 5,
+# What the parts read of the settings.
+VIEWS: Mapping[str, Callable[[Settings], object]] = {
+    "archive_limits": options.archive_limits,
+    "build_containers": options.build_containers,
+    "build_pool": options.build_pool,
+    "chaincode": options.chaincode,
+    "chaincode_pods": options.chaincode_pods,
+    "daemon_backend": partial(options.daemon_backend, namespace="ns"),
+    "daemon_images": options.daemon_images,
+    "parallel_builds": options.parallel_builds,
+    "pod_backend": options.pod_backend,
+    "pull_secret": options.pull_secret,
+    "registry_account": options.registry_account,
+    "registry_publisher": options.registry_publisher,
+    "sweeper": options.sweeper,
+}
+# Every setting that is followed, another value than in BASE, and the views that it is for.
+FOLLOWED: Mapping[str, tuple[object, str]] = {
+    "peitho.pullerAccessAddress": ("other:1", "chaincode_pods pod_backend"),
+    "peitho.pullerImage": ("other:1", "chaincode_pods pod_backend"),
+    "k8s.dns": (["10.0.0.1:peer"], "chaincode_pods sweeper"),
+    "images.rewrite": (
+        {"*": "mirror/*"},
+        "build_pool chaincode_pods daemon_images pod_backend registry_publisher",
+    ),
+    "images.retention": (5, "sweeper"),
+    "images.limitBytes": (5, "sweeper"),
+    "docker.network": ("builds", "daemon_backend"),
+    "docker.registry.email": ("a@b.c", "pull_secret"),
+    "docker.registry.username": ("other", "registry_account"),
+    "docker.registry.username-file": ("/other", "registry_account"),
+    "docker.registry.password": ("other", "registry_account"),
+    "docker.registry.password-file": ("/other", "registry_account"),
+    "docker.registry.pull-secret": ("other", "chaincode_pods pod_backend pull_secret"),
+    "sweeper.enable": (False, "sweeper"),
+    "sweeper.interval": (5, "sweeper"),
+    "sweeper.retention": (5, "sweeper"),
+    "sweeper.orphanAfter": (5, "sweeper"),
+    "builder.user": (5, "pod_backend"),
+    "builder.users": ({"*": 5}, "pod_backend"),
+    "builder.startTimeoutSeconds": (5, "daemon_backend pod_backend"),
+    "builder.deadlineSeconds": (5, "daemon_backend pod_backend"),
+    "builder.abandonedAfterSeconds": (5, "build_containers"),
+    "builder.maxParallel": (5, "parallel_builds"),
+    "builder.cache.limitBytes": (5, "sweeper"),
+    "builder.cache.maxAgeSeconds": (5, "sweeper"),
+    "builder.resources.cpuRequest": ("5m", "pod_backend"),
+    "builder.resources.cpuLimit": ("5m", "daemon_backend pod_backend"),
+    "builder.resources.memoryRequest": ("5Mi", "pod_backend"),
+    "builder.resources.memoryLimit": ("5Mi", "daemon_backend pod_backend"),
+    "builder.template": (TEMPLATE, "build_pool pod_backend"),
+    "chaincode.user": (5, "chaincode_pods"),
+    "chaincode.users": ({"*": 5}, "chaincode_pods"),
+    "chaincode.startTimeoutSeconds": (5, "chaincode"),
+    "chaincode.settleSeconds": (5, "chaincode"),
+    "chaincode.resources.cpuRequest": ("5m", "chaincode_pods"),
+    "chaincode.resources.cpuLimit": ("5m", "chaincode_pods"),
+    "chaincode.resources.memoryRequest": ("5Mi", "chaincode_pods"),
+    "chaincode.resources.memoryLimit": ("5Mi", "chaincode_pods"),
+    "chaincode.template": (TEMPLATE, "chaincode_pods"),
+    "chaincode.overrides": (
+        [{"match": {"label": "a*"}, "template": TEMPLATE}],
+        "chaincode_pods",
+    ),
+    "limits.archiveEntries": (5, "archive_limits build_containers"),
+    "limits.archiveBytes": (5, "archive_limits build_containers build_pool"),
+    "limits.outputBytes": (5, "build_pool"),
 }
 # Those of the log are no part's: `logs` follows them.
 ELSEWHERE = {"log.level", "log.format", "log.enable-color"}
@@ -82,8 +103,6 @@ BASE: Mapping[str, Any] = {
     "docker.registry.server-address": "registry.example:5000",
     "docker.registry.username": "robot",
 }
-# What is the same for all, and what is no value of anybody's settings.
-_OUTSIDE = (Kubernetes, Docker, PodWatch, asyncio.Event, asyncio.Task)
 
 
 def settings(directory: Path, **keys: object) -> Settings:
@@ -98,97 +117,34 @@ def settings(directory: Path, **keys: object) -> Settings:
     return Settings.model_validate(tree, by_alias=True, by_name=False)
 
 
-@asynccontextmanager
-async def composer(directory: Path) -> AsyncIterator["Composer"]:
-    """Makes the parts, as often as wanted, before a cluster and a daemon that is away."""
-    (directory / "data").mkdir()
-    noted = {"kept": {"since": 0, "until": time.time()}}  # else each make has its own beginning
-    (directory / "data/usage.json").write_text(json.dumps(noted))
-    async with (
-        ApiServer.start() as cluster,
-        cluster.client(directory) as kubernetes,
-        Docker.connect(f"unix://{directory}/none", tls=DaemonTlsFiles()) as docker,
-        asyncio.TaskGroup() as group,
-    ):
-        tasks = BackgroundTasks(group)
-        yield Composer(cluster, kubernetes, docker, tasks)
-        tasks.cancel()
-
-
-class Composer:
-    """A cluster, a daemon, and what is put together before them."""
-
-    def __init__(
-        self, cluster: ApiServer, kubernetes: Kubernetes, docker: Docker, tasks: BackgroundTasks
-    ) -> None:
-        self.cluster = cluster
-        self._kubernetes, self._docker, self._tasks = kubernetes, docker, tasks
-
-    def make(self, wanted: Settings, *, daemon: bool) -> Composition:
-        """All parts."""
-        docker = self._docker if daemon else None
-        return composition.compose(wanted, self._kubernetes, self._tasks, docker=docker)
-
-
-def taken(part: object, path: str = "", seen: frozenset[int] = frozenset()) -> dict[str, object]:
-    """All values that a part holds, and those that it holds others by, by their place."""
-    found: dict[str, object] = {}
-    for name, value in _attributes(part):
-        place = f"{path}.{name}"
-        if id(value) in seen or isinstance(value, _OUTSIDE) or callable(value):
-            continue
-        if type(value).__module__.startswith("peitho.") and _attributes(value):
-            found |= taken(value, place, seen | {id(value)})
-        else:
-            found[place] = value if isinstance(value, _PLAIN) else type(value)
-    return found
-
-
-_PLAIN = (str, bytes, int, float, type(None), Path, tuple, list, dict)
-
-
-def _attributes(part: object) -> list[tuple[str, Any]]:
-    slots = [name for kind in type(part).__mro__ for name in getattr(kind, "__slots__", ())]
-    held = {name: getattr(part, name) for name in slots if hasattr(part, name)}
-    return [*{**held, **getattr(part, "__dict__", {})}.items()]
-
-
-def kept_by_restart() -> Iterator[str]:
-    """What is neither followed by a part, nor by the log, nor has a meaning."""
-    for leaf in loading.setting_keys():
-        if leaf.key not in {*OTHER, *ELSEWHERE, *loading.MEANINGLESS}:
-            yield leaf.key
-
-
 def test_every_setting_is_followed_or_needs_a_restart() -> None:
     """
-    A new one is put into `live.NEED_RESTART`, or into OTHER above, which holds it to its word.
+    A new one is put into `changes.NEED_RESTART`, or into FOLLOWED above, which holds it to that.
     """
-    assert changes.NEED_RESTART == {*kept_by_restart()}
-    assert not changes.NEED_RESTART & {*OTHER, *ELSEWHERE}
+    without_restart = {*FOLLOWED, *ELSEWHERE, *loading.MEANINGLESS}
+
+    assert changes.NEED_RESTART == {
+        leaf.key for leaf in loading.setting_keys() if leaf.key not in without_restart
+    }
+    assert not changes.NEED_RESTART & without_restart
 
 
-@pytest.mark.parametrize("key", OTHER)
-async def test_what_follows_a_setting_is_as_if_started_with_it(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("key", FOLLOWED)
+def test_a_setting_is_followed_by_those_that_it_is_for(tmp_path: Path, key: str) -> None:
     """
-    With builds in Pods and in a daemon; and in one of them at least, something is different.
+    What they read is another once the settings are, and nobody else's is.
     """
-    base, other = settings(tmp_path), settings(tmp_path, **{key: OTHER[key]})
-    assert ((key,), ()) == (
-        changes.change(base, other).followed,
-        changes.change(base, other).waiting,
-    )
-    differs = []
-    async with composer(tmp_path) as parts:
-        for daemon in (False, True):
-            running = parts.make(base, daemon=daemon)
-            before = taken(running)
-            running.follow(other)
+    value, wanted = FOLLOWED[key]
+    base, other = settings(tmp_path), settings(tmp_path, **{key: value})
+    change = changes.change(base, other)
+    assert ((key,), ()) == (change.followed, change.waiting)
 
-            assert taken(parts.make(other, daemon=daemon)) == taken(running)
-            differs.append(taken(running) != before)
+    live = Replaceable(base)
+    views = {name: live.map(view) for name, view in VIEWS.items()}
+    before = {name: view.now for name, view in views.items()}
+    live.now = other
 
-    assert any(differs)
+    assert wanted.split() == [name for name, view in views.items() if view.now != before[name]]
 
 
 async def test_builds_asked_for_before_a_change_are_as_they_were(tmp_path: Path) -> None:
@@ -197,23 +153,140 @@ async def test_builds_asked_for_before_a_change_are_as_they_were(tmp_path: Path)
     """
     one = settings(tmp_path, **{"builder.maxParallel": 1})
     other = settings(tmp_path, **{"builder.maxParallel": 5, "builder.template": TEMPLATE})
-    async with composer(tmp_path) as parts:
-        running = parts.make(one, daemon=False)
-        builds = running.services.builds
+    async with composed(tmp_path, one) as (parts, cluster):
+        builds = parts.services.builds
         made = [builds.create(SPEC, peer=peer) for peer in "abc"]
         await made[0].put_archive("/chaincode/input", chunks(archive_bytes([file("a", b"")])))
         for build in made[:2]:
             builds.tasks.spawn(build.start(), name="start")
-        await parts.cluster.until_asked("POST", "pods")
+        await cluster.until_asked("POST", "pods")
 
-        running.follow(other)
+        parts.follow(other)
         builds.tasks.spawn(made[2].start(), name="start")
-        await parts.cluster.until_asked("POST", "pods", times=3)
+        await cluster.until_asked("POST", "pods", times=3)
 
         labels = [
-            parts.cluster.objects[f"pods/{each.summary().kubernetes_name}"]["metadata"]["labels"]
+            cluster.objects[f"pods/{each.summary().kubernetes_name}"]["metadata"]["labels"]
             for each in made
         ]
         assert [None, None, "b"] == [each.get("a") for each in labels]
         for build in made:
             await build.remove()
+
+
+async def test_uploads_are_limited_as_is_set_at_the_moment(tmp_path: Path) -> None:
+    """
+    Those of a build, and the context of an image.
+    """
+    archive = archive_bytes([file("a", b"")])
+    async with composed(tmp_path, settings(tmp_path)) as (parts, _):
+        build = parts.services.builds.create(SPEC)
+        await build.put_archive("/chaincode/input", chunks(archive))
+
+        parts.follow(settings(tmp_path, **{"limits.archiveBytes": 5}))
+
+        too_large = "the body is larger than 5 bytes"
+        with pytest.raises(InvalidArgument, match=too_large):
+            await build.put_archive("/chaincode/input", chunks(archive))
+        with pytest.raises(InvalidArgument, match=too_large):
+            await parts.services.images.build("mycc", chunks(context()))
+        await build.remove()
+
+
+async def test_a_build_that_is_given_up_after_a_change_goes_when_it_says(tmp_path: Path) -> None:
+    """
+    Its peer waits for it no more.
+    """
+    one = settings(tmp_path, **{"builder.abandonedAfterSeconds": 3600})
+    other = settings(tmp_path, **{"builder.abandonedAfterSeconds": 0.01})
+    async with composed(tmp_path, one) as (parts, cluster), asyncio.TaskGroup() as group:
+        build = parts.services.builds.create(SPEC)
+        start = group.create_task(build.start())
+        await cluster.until_asked("POST", "pods")
+        parts.follow(other)
+        start.cancel()
+        await cluster.until_asked("DELETE", f"pods/{build.summary().kubernetes_name}")
+
+
+async def test_chaincode_that_was_created_before_a_change_starts_by_it(tmp_path: Path) -> None:
+    """
+    Its Job is made of the template that there is then, and waited for as long as is said then.
+    """
+    mode = {"peitho.imageMode": "delivery"}
+    one = settings(tmp_path, **mode)
+    other = settings(
+        tmp_path,
+        **mode,
+        **{"chaincode.template": TEMPLATE, "chaincode.startTimeoutSeconds": 0.01},
+    )
+    async with composed(tmp_path, one) as (parts, cluster):
+        await parts.services.images.build("mycc", chunks(context()))
+        spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
+        made = await parts.services.containers.create("mycc-1", spec)
+
+        parts.follow(other)
+        with pytest.raises(PeithoError, match=r"not started within 0\.01 s"):
+            await made.start()
+
+        (job,) = [json.loads(each[3]) for each in cluster.requests if each[:2] == ("POST", "jobs")]
+        assert "b" == job["spec"]["template"]["metadata"]["labels"]["a"]
+
+
+async def test_a_pull_secret_that_is_wanted_by_a_change_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    At its next round; until then the cluster is not asked.
+    """
+    monkeypatch.setattr(pull_secret, "_PAUSE_SECONDS", 0.01)
+    one = settings(tmp_path, **{"docker.registry.pull-secret": ""})
+    async with composed(tmp_path, one) as (parts, cluster):
+        await asyncio.sleep(0.05)
+        assert 0 == cluster.count("POST", "secrets")
+
+        parts.follow(settings(tmp_path))
+
+        await cluster.until_asked("POST", "secrets")
+
+
+async def test_a_daemon_pulls_what_is_set_at_the_moment(tmp_path: Path) -> None:
+    """
+    In place of what the peer names.
+    """
+    other = settings(tmp_path, **{"images.rewrite": {"ccenv": "mirror.local/ccenv"}})
+    async with (
+        Dockerd.start(tmp_path) as daemon,
+        daemon.client() as docker,
+        composed(tmp_path, settings(tmp_path), docker=docker) as (parts, _),
+    ):
+        await parts.services.base_images.pull("ccenv")
+        parts.follow(other)
+        await parts.services.base_images.pull("ccenv")
+
+        asked = [query["fromImage"] for query, _ in daemon.asked("POST", "/images/create")]
+        assert ["docker.io/library/ccenv", "mirror.local/ccenv"] == asked
+
+
+async def test_an_image_is_put_on_what_is_set_at_the_moment(tmp_path: Path) -> None:
+    """
+    The runtime image is looked for where a rewrite has it.
+    """
+    async with RegistryDouble.start() as double:
+        registry = {
+            "docker.registry.server-address": double.address,
+            "docker.registry.insecure": True,
+        }
+        one, other = (
+            settings(
+                tmp_path,
+                **registry,
+                **{"images.rewrite": {"hyperledger/*": f"{double.address}/{place}/*"}},
+            )
+            for place in ("wrong", "hyperledger")
+        )
+        async with composed(tmp_path, one) as (parts, _):
+            with pytest.raises(PeithoError, match="/wrong/fabric-baseos"):
+                await parts.services.publisher.build("mycc", chunks(context()))
+            parts.follow(other)
+            with pytest.raises(PeithoError, match="/hyperledger/fabric-baseos"):
+                await parts.services.publisher.build("mycc", chunks(context()))

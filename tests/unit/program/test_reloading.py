@@ -62,7 +62,7 @@ class Scene:
     @property
     def team(self) -> object:
         """What the template in force has."""
-        metadata = self.parts.chaincodes.parts.pods.template.get("metadata")
+        metadata = self.parts.chaincodes.parts.pods.now.template.get("metadata")
         return metadata["labels"]["team"] if isinstance(metadata, dict) else None
 
 
@@ -85,6 +85,7 @@ async def scene(
         asyncio.TaskGroup() as group,
     ):
         tasks = BackgroundTasks(group)
+        composition.open_data_directory(loaded.settings)
         parts = composition.compose(loaded.settings, kubernetes, tasks)
         looks = Reloading(source, loaded)
         with structlog.testing.capture_logs() as told:

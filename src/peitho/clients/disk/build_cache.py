@@ -114,7 +114,7 @@ class BuildCache:
 
     def entries(self) -> Iterator[CacheEntry]:
         """All entries; what is no entry is passed over."""
-        for entry in sorted(self._root.iterdir()):
+        for entry in sorted(self._root.iterdir()) if self._root.is_dir() else ():
             if entry == self._aside:
                 continue
             try:

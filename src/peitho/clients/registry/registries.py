@@ -14,22 +14,30 @@ from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpo
 from peitho.clients.retries import RetryPolicy
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images.repositories import api_host, is_loopback
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
 _REMEMBERED = 100
 
 
-@dataclass(slots=True)
-class RegistryAccount:
-    """An account whose name and password may be in files; those are read anew at each use."""
+@dataclass(frozen=True, slots=True)
+class RegistryAccountOptions:
+    """A name and a password, or the files that they are in."""
 
     username: str = ""
     password: str = field(default="", repr=False)
     username_file: Path | None = None
     password_file: Path | None = None
-    _last: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
-    _unread: set[Path] = field(default_factory=set, repr=False, compare=False)
+
+
+class RegistryAccount:
+    """An account whose name and password may be in files; those are read anew at each use."""
+
+    def __init__(self, options: Live[RegistryAccountOptions]) -> None:
+        self._options = options
+        self._last: dict[Path, str] = {}
+        self._unread: set[Path] = set()
 
     def read(self) -> RegistryCredentials | None:
         """
@@ -37,18 +45,20 @@ class RegistryAccount:
 
         A file that cannot be read leaves what was last in it.
         """
-        username = self._content(self.username_file, self.username)
-        password = self._content(self.password_file, self.password)
+        options = self._options.now
+        username = self._content(options.username_file, options.username)
+        password = self._content(options.password_file, options.password)
         if username is None or password is None or not (username or password):
             return None
         return RegistryCredentials(username, password)
 
-    def obstacles(self, other: "RegistryAccount") -> list[str]:
-        """Why this one cannot become another: each file that it does not have and cannot read."""
+    def obstacles(self, other: RegistryAccountOptions) -> list[str]:
+        """Why it cannot go by other options: each file that these do not have and is unreadable."""
+        options = self._options.now
         files = {"username-file": other.username_file, "password-file": other.password_file}
         found = []
         for key, file in files.items():
-            if file is None or file in (self.username_file, self.password_file):
+            if file is None or file in (options.username_file, options.password_file):
                 continue
             try:
                 self._last[file] = file.read_text().strip()
@@ -56,11 +66,6 @@ class RegistryAccount:
                 cause = type(error).__name__
                 found.append(f"docker.registry.{key}: {file} cannot be read: {cause}")
         return found
-
-    def become(self, other: "RegistryAccount") -> None:
-        """Be another from now on, for all who have this one."""
-        self.username, self.password = other.username, other.password
-        self.username_file, self.password_file = other.username_file, other.password_file
 
     def _content(self, file: Path | None, otherwise: str) -> str | None:
         if file is None:

@@ -26,6 +26,7 @@ from peitho.formats.docker.streams import STDERR
 from peitho.formats.kubernetes import names
 from peitho.formats.records import SIGKILLED, ContainerSpec
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -41,28 +42,23 @@ class BuildContainerOptions:
     """What the operator decided about build containers."""
 
     abandoned_after_seconds: float
+    archive: ArchiveLimits
 
 
 class BuildContainers:
-    """
-    The build containers of this Peitho; a restart ends them, and peers try again.
-
-    Options and limits may be replaced.
-    """
+    """The build containers of this Peitho; a restart ends them, and peers try again."""
 
     def __init__(
         self,
         runs: BuildPool,
         *,
         storage: Storage,
-        options: BuildContainerOptions,
-        limits: ArchiveLimits,
+        options: Live[BuildContainerOptions],
         tasks: BackgroundTasks,
     ) -> None:
         self.runs = runs
         self.storage = storage
         self.options = options
-        self.limits = limits
         self.tasks = tasks
         self._builds: dict[str, BuildContainer] = {}
 
@@ -123,7 +119,7 @@ class BuildContainer:
             raise Conflict("a build takes no archives after its start")
         directory = _absolute(path)
         archive = self._directory / f"upload-{secrets.token_hex(4)}"
-        limits = self._all.limits
+        limits = self._all.options.now.archive
         try:
             size = await spool(chunks, archive, limit_bytes=limits.total_bytes)
             tree, entries = await asyncio.to_thread(_scan, archive, limits)
@@ -260,7 +256,7 @@ class BuildContainer:
         return self._ended.is_set()
 
     async def _abandon(self) -> None:
-        await asyncio.sleep(self._all.options.abandoned_after_seconds)
+        await asyncio.sleep(self._all.options.now.abandoned_after_seconds)
         if not self._waiting and not self._removed.is_set():
             log.warning("build abandoned by its peer", build=self.id[:12])
             await self.remove()

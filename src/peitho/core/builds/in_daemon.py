@@ -37,7 +37,7 @@ class DaemonBackendOptions:
 
 
 class DaemonBackend:
-    """Carries builds out in a daemon."""
+    """Carries builds out in a daemon, each from its start to its end by the same options."""
 
     def __init__(
         self,

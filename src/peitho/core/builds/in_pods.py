@@ -41,12 +41,13 @@ _RESULT_SECONDS = 60.0
 class PodBackendOptions:
     """What the operator decided about the Pods of builds."""
 
+    pods: PodOptions
     start_timeout_seconds: float
     deadline_seconds: int
 
 
 class PodBackend:
-    """Carries builds out in Pods."""
+    """Carries builds out in Pods, each from its start to its end by the same options."""
 
     def __init__(
         self,
@@ -54,14 +55,12 @@ class PodBackend:
         watch: PodWatch,
         *,
         tokens: DeliveryTokens,
-        pods: PodOptions,
         options: PodBackendOptions,
     ) -> None:
         self._kubernetes = kubernetes
         self._records = Records(kubernetes)
         self._watch = watch
         self._tokens = tokens
-        self._pods = pods
         self._options = options
 
     async def carry_out(self, run: Build) -> None:
@@ -77,7 +76,7 @@ class PodBackend:
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""
-        own = labels.kind_labels(self._pods.instance, BUILD)
+        own = labels.kind_labels(self._options.pods.instance, BUILD)
         used = {names.build_name(build_id) for build_id in known}
         for record in await self._records.find_with_damaged(own):
             if record.kubernetes_name not in used:
@@ -87,7 +86,7 @@ class PodBackend:
 
     async def _make_pod(self, run: Build) -> None:
         secret = record_secrets.build_secret(
-            instance=self._pods.instance,
+            instance=self._options.pods.instance,
             container_id=run.id,
             spec=run.spec,
             token=self._tokens.issue(build_scope(run.id)),
@@ -105,7 +104,7 @@ class PodBackend:
         return build_pod.manifest(
             record,
             run.spec,
-            options=self._pods,
+            options=self._options.pods,
             uploads=sorted({upload.path for upload in run.uploads}),
             output=OUTPUT_DIRECTORY,
             deadline_seconds=self._options.deadline_seconds,

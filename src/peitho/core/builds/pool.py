@@ -30,6 +30,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError, StartFailed, StorageFull
 from peitho.formats.docker import build_key
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -49,11 +50,17 @@ class BuildUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class BuildLimits:
-    """How much one build may say and make, in bytes."""
+class BuildPoolOptions:
+    """
+    What the operator decided about each build: how many bytes it may say and make.
+
+    `determinants` are what its outcome depends on beside the build itself: of two builds with
+    others, neither is answered from the other.
+    """
 
     output_bytes: int
     result_bytes: int
+    determinants: object = None
 
 
 class Build:
@@ -209,7 +216,7 @@ class Build:
 
 
 class BuildBackend(Protocol):
-    """Where builds are carried out: in Pods, or in a Docker daemon."""
+    """Where builds are carried out, by options that stay: in Pods, or in a Docker daemon."""
 
     async def carry_out(self, run: Build) -> None:
         """Run the command, tell the run of it, and leave nothing behind, also if cancelled."""
@@ -221,27 +228,25 @@ class BuildBackend(Protocol):
 
 
 class BuildPool:
-    """The runs of this Peitho; backend, limits and `decided` may be replaced, for runs to come."""
+    """The runs of this Peitho; each keeps the backend and the options that it began with."""
 
     def __init__(  # noqa: PLR0913  what a run needs, given once by the composition root
         self,
-        backend: BuildBackend,
+        backend: Live[BuildBackend],
         *,
         cache: BuildCache | None,
         turns: FairQueue,
         storage: Storage,
         provenance: ResultArchitectures,
-        limits: BuildLimits,
+        options: Live[BuildPoolOptions],
         tasks: BackgroundTasks,
-        decided: object = None,
     ) -> None:
-        self.backend = backend
-        self.decided = decided
+        self._backend = backend
         self._cache = cache
-        self.turns = turns
+        self._turns = turns
         self._storage = storage
         self._provenance = provenance
-        self.limits = limits
+        self._options = options
         self._tasks = tasks
         self._working: dict[str, asyncio.Task[None]] = {}
         self._by_id: dict[str, Build] = {}
@@ -252,8 +257,10 @@ class BuildPool:
         self, build_id: str, spec: ContainerSpec, uploads: list[BuildUpload], *, peer: str
     ) -> tuple[Build, str]:
         """The run for a build, and a line that says why it is not carried out now, if it is not."""
+        # Of the same settings, for as long as the run lasts.
+        backend, options = self._backend.now, self._options.now
         trees = [(upload.path, upload.tree) for upload in uploads]
-        key = build_key.build_key(spec, trees, decided=self.decided)
+        key = build_key.build_key(spec, trees, decided=options.determinants)
         if self._cache is None:
             key = f"{key}-{build_id}"
         if (run := self._by_key.get(key)) and not run.has_failed:
@@ -265,7 +272,9 @@ class BuildPool:
             log.info("build reused", build=build_id[:12])
             return run, " ---> Using cache"
         note = self._waits()
-        return self._new(key, build_id, spec, uploads, peer), note
+        run = self._new(build_id, spec, uploads, peer, options)
+        self._begin(run, key, backend)
+        return run, note
 
     def get(self, run_id: str) -> Build:
         """The run of that ID, while it is carried out; raises NotFound."""
@@ -298,7 +307,7 @@ class BuildPool:
 
     async def clear_leftovers(self) -> None:
         """Drop what earlier runs left behind."""
-        await self.backend.clear_leftovers(self._by_id.keys())
+        await self._backend.now.clear_leftovers(self._by_id.keys())
 
     def close(self) -> None:
         """Give back the files of all runs, at the end of the program."""
@@ -320,30 +329,36 @@ class BuildPool:
         return run
 
     def _new(
-        self, key: str, build_id: str, spec: ContainerSpec, uploads: list[BuildUpload], peer: str
+        self,
+        build_id: str,
+        spec: ContainerSpec,
+        uploads: list[BuildUpload],
+        peer: str,
+        options: BuildPoolOptions,
     ) -> Build:
         directory = self._storage.make_spool_directory("run-")
-        output = BuildOutput.create(directory / LOG, limit_bytes=self.limits.output_bytes)
-        run = Build(
+        output = BuildOutput.create(directory / LOG, limit_bytes=options.output_bytes)
+        return Build(
             build_id,
             spec,
             directory=directory,
             output=output,
             uploads=tuple(_moved(upload, directory) for upload in uploads),
             peer=peer,
-            result_bytes=self.limits.result_bytes,
+            result_bytes=options.result_bytes,
         )
+
+    def _begin(self, run: Build, key: str, backend: BuildBackend) -> None:
         self._by_id[run.id] = self._by_key[key] = run
         self._open.add(run)
-        work = self._carry_out(run, key, self.backend)  # the one that the key is of
+        work = self._carry_out(run, key, backend)
         task = self._tasks.spawn(work, name=f"build {run.id[:12]}")
         task.add_done_callback(lambda _: self._forget(run))
         self._working[run.id] = task
-        return run
 
     async def _carry_out(self, run: Build, key: str, backend: BuildBackend) -> None:
         try:
-            async with self.turns.turn(run.peer):
+            async with self._turns.turn(run.peer):
                 await backend.carry_out(run)
             await self._keep(run, key)
         except PeithoError as error:
@@ -380,9 +395,9 @@ class BuildPool:
 
     def _waits(self) -> str:
         """What is told of a build that has to wait."""
-        if not self.turns.are_taken:
+        if not self._turns.are_taken:
             return ""
-        allowed = f"builder.maxParallel allows, {self.turns.most}"
+        allowed = f"builder.maxParallel allows, {self._turns.most}"
         return f"peitho: as many builds are running as {allowed}; this one waits for its turn"
 
 

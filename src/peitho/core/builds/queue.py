@@ -6,20 +6,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from peitho import metrics
+from peitho.settings.live import Live
 
 
 class FairQueue:
     """
     Lets `most` work at once; 0 is no limit.
 
+    Where it becomes more, those that wait go on at once; where it becomes less, those that are too
+    many go on to their end.
+
     A turn goes to the waiting peer that has the fewest at work, and among such to the one that has
     waited longest: one that sends fifty builds does not keep another's single one for long.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: Live[int]) -> None:
+        self._most = most
         self._working: Counter[str] = Counter()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def most(self) -> int:
+        """How many may work at once."""
+        return self._most.now
 
     @property
     def working(self) -> int:
@@ -30,11 +39,6 @@ class FairQueue:
     def are_taken(self) -> bool:
         """Whether the next one has to wait."""
         return bool(self.most) and self.working >= self.most
-
-    def allow(self, most: int) -> None:
-        """Let another number work at once; those that are too many by it go on to their end."""
-        self.most = most
-        self._fill()
 
     @asynccontextmanager
     async def turn(self, peer: str) -> AsyncIterator[None]:
@@ -52,7 +56,7 @@ class FairQueue:
         ours: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(peer, deque()).append(ours)
         try:
-            with metrics.BUILDS_WAITING.track_inprogress():
+            with self._most.listening(self._fill), metrics.BUILDS_WAITING.track_inprogress():
                 await ours
         except asyncio.CancelledError:
             if ours.done() and not ours.cancelled():

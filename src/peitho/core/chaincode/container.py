@@ -38,6 +38,7 @@ from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE, Record, RecordMetadata
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ class ChaincodeOptions:
     settle_seconds: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChaincodeParts:
     """What chaincode containers work with, and what is known of all of them together."""
 
@@ -65,8 +66,8 @@ class ChaincodeParts:
     storage: Storage
     exits: ExitRecorder
     tasks: BackgroundTasks
-    options: ChaincodeOptions
-    pods: PodOptions
+    options: Live[ChaincodeOptions]
+    pods: Live[PodOptions]
     settling: Settling = field(default_factory=Settling)
     waits: Counter[str] = field(default_factory=Counter)
     _readers: dict[str, Readers] = field(default_factory=dict)
@@ -128,7 +129,7 @@ class ChaincodeContainer:
         """
         if self._is_started():
             return False
-        options = self._parts.options
+        options = self._parts.options.now
         made = Launch(
             began=time.monotonic(),
             kubernetes=self._parts.kubernetes,
@@ -178,7 +179,7 @@ class ChaincodeContainer:
         with self._parts.readers(process.key).reading():
             pod_log = PodLog(process.kubernetes, process.watch, process.key, CHAINCODE)
             if follow and not await process.is_over():
-                seconds = self._parts.options.start_timeout_seconds
+                seconds = self._parts.options.now.start_timeout_seconds
                 await pod_log.until_there(within_seconds=seconds)
             async with aclosing(pod_log.read(follow=follow, from_start=from_start)) as chunks:
                 async for chunk in chunks:
@@ -202,7 +203,7 @@ class ChaincodeContainer:
         return chaincode_job.manifest(
             self._record,
             published.image,
-            options=self._parts.pods,
+            options=self._parts.pods.now,
             reference=published.reference,
         )
 

@@ -43,7 +43,7 @@ class ChaincodeContainers:
         """
         image = (await publisher.get(self.parts.publisher, spec.image)).image
         secret = record_secrets.chaincode_secret(
-            instance=self.parts.pods.instance,
+            instance=self.parts.pods.now.instance,
             container_id=secrets.token_hex(_ID_CHARACTERS // 2),
             name=name,
             spec=spec,
@@ -110,4 +110,4 @@ class ChaincodeContainers:
         )
 
     def _labels(self) -> dict[str, str]:
-        return labels.kind_labels(self.parts.pods.instance, CHAINCODE)
+        return labels.kind_labels(self.parts.pods.now.instance, CHAINCODE)

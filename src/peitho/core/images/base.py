@@ -13,6 +13,7 @@ from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker import daemon
 from peitho.formats.images import references
 from peitho.formats.images.references import Reference
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -75,26 +76,32 @@ class NodeImages:
         """Nothing: a node that lacks the image pulls it."""
 
 
-class DaemonImages:
+@dataclass(frozen=True, slots=True)
+class DaemonImagesOptions:
     """
-    The images of the daemon that builds run in.
+    What the operator decided about the images of builds.
 
-    The account is of one registry, `server`; `rewrite` has other images than peers name, and may be
-    replaced.
+    The account is of one registry, `server`; `rewrite` has other images than peers name.
     """
+
+    server: str
+    rewrite: Mapping[str, str]
+
+
+class DaemonImages:
+    """The images of the daemon that builds run in."""
 
     def __init__(
-        self, docker: Docker, account: RegistryAccount, *, server: str, rewrite: Mapping[str, str]
+        self, docker: Docker, account: RegistryAccount, options: Live[DaemonImagesOptions]
     ) -> None:
         self._docker = docker
         self._account = account
-        self._server = server
-        self.rewrite = rewrite
+        self._options = options
 
     async def pull(self, name: str) -> str:
         """Return once the image is there; our account is shown to its own registry alone."""
         asked = references.parse(name).familiar()
-        reference = references.parse(references.rewritten(name, self.rewrite))
+        reference = references.parse(self._rewritten(name))
         await self._docker.pull(
             f"{reference.domain}/{reference.repository}",
             reference.digest or reference.tag or "latest",
@@ -114,7 +121,7 @@ class DaemonImages:
         if reference is None:
             return None
         try:
-            found = await self._docker.inspect_image(references.rewritten(name, self.rewrite))
+            found = await self._docker.inspect_image(self._rewritten(name))
         except NotFound:
             return None
         if _CHAINCODE_LABEL in ((found.get("Config") or {}).get("Labels") or {}):
@@ -132,16 +139,20 @@ class DaemonImages:
         if await self.find(name) is None:
             raise NotFound(f"No such image: {references.parse(name).familiar()}")
 
+    def _rewritten(self, name: str) -> str:
+        return references.rewritten(name, self._options.now.rewrite)
+
     def _auth_for(self, reference: Reference) -> str:
         """The value of `X-Registry-Auth` for a pull; empty at any registry but our own."""
-        host = self._server.partition("://")[2] or self._server
+        server = self._options.now.server
+        host = server.partition("://")[2] or server
         host = host.partition("/")[0]
         if references.is_docker_hub(host):
             host = references.DOCKER_HUB
         if reference.domain != host or not (account := self._account.read()):
             return ""
         return daemon.registry_auth(
-            username=account.username, password=account.password, address=self._server
+            username=account.username, password=account.password, address=server
         )
 
 

@@ -1,6 +1,7 @@
 """Keeps the Secret with which nodes pull from the registry, as the account is at the moment."""
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
@@ -9,34 +10,36 @@ from peitho.clients.registry.registries import RegistryAccount
 from peitho.errors import Conflict, PeithoError
 from peitho.formats.kubernetes import pull_secret
 from peitho.formats.kubernetes.objects import Manifest
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
 _PAUSE_SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class PullSecretOptions:
+    """Whether the Secret is wanted, whose it is, and for the account at which registry."""
+
+    is_wanted: bool
+    instance: str
+    host: str
+    email: str
+
+
 class PullSecret:
-    """One Secret of one namespace; whether it is wanted, and the address in it, may change."""
+    """One Secret of one namespace."""
 
     def __init__(
-        self,
-        kubernetes: Kubernetes,
-        account: RegistryAccount,
-        *,
-        instance: str,
-        host: str,
-        email: str,
+        self, kubernetes: Kubernetes, account: RegistryAccount, options: Live[PullSecretOptions]
     ) -> None:
-        self.is_wanted = True
-        self.email = email
         self._kubernetes = kubernetes
         self._account = account
-        self._instance = instance
-        self._host = host
+        self._options = options
         self._put: Manifest | None = None
 
     async def run(self) -> None:
-        """Make it at the start, and make it anew when the account has changed."""
+        """Make it as soon as it is wanted, and make it anew when the account has changed."""
         while True:
             try:
                 await self.put()
@@ -50,15 +53,16 @@ class PullSecret:
 
         Raises Conflict if a Secret of that name is not Peitho's, KubernetesError, Unavailable.
         """
-        account = self._account.read() if self.is_wanted else None
+        options = self._options.now
+        account = self._account.read() if options.is_wanted else None
         if account is None:
             return
         wanted = pull_secret.manifest(
-            self._instance,
-            host=self._host,
+            options.instance,
+            host=options.host,
             username=account.username,
             password=account.password,
-            email=self.email,
+            email=options.email,
         )
         if wanted == self._put:
             return
@@ -68,13 +72,13 @@ class PullSecret:
         except KubernetesError as error:
             if error.reason != "AlreadyExists":
                 raise
-            await self._change(name, wanted)
+            await self._change(name, wanted, options.instance)
         self._put = wanted
-        log.info("pull secret made", secret=name, registry=self._host)
+        log.info("pull secret made", secret=name, registry=options.host)
 
-    async def _change(self, name: str, wanted: Manifest) -> None:
+    async def _change(self, name: str, wanted: Manifest, instance: str) -> None:
         found = await self._kubernetes.get("Secret", name)
-        if found is not None and not pull_secret.is_own(found, self._instance):
+        if found is not None and not pull_secret.is_own(found, instance):
             raise Conflict(
                 f"the Secret {name} is not Peitho's: name it in docker.registry.pull-secret, or "
                 "give it another name"

@@ -28,6 +28,7 @@ from peitho.formats.images.image_record import Image
 from peitho.formats.images.oci import Appended, Base, Descriptor
 from peitho.formats.images.references import Reference
 from peitho.formats.images.repositories import ImageLocation
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -52,27 +53,32 @@ class RegistryPublisherOptions:
     architecture: str
     rewrite: Mapping[str, str]
 
+    @property
+    def host(self) -> str:
+        """The registry in a reference."""
+        return repositories.split_server(self.server)[0]
+
+    @property
+    def path(self) -> str:
+        """The path that all repositories are below; may be empty."""
+        _, above = repositories.split_server(self.server)
+        return "/".join(part for part in (above, self.project) if part)
+
 
 class RegistryPublisher:
-    """
-    Publishes images by pushing them to a registry.
-
-    `target` may be replaced by one that has another `rewrite`.
-    """
+    """Publishes images by pushing them to a registry."""
 
     def __init__(
         self,
         images: ImageStore,
         storage: Storage,
         registries: Registries,
-        target: RegistryPublisherOptions,
+        options: Live[RegistryPublisherOptions],
     ) -> None:
         self._images = images
         self._storage = storage
         self._registries = registries
-        self.target = target
-        self._host, path = repositories.split_server(target.server)
-        self._project = "/".join(part for part in (path, target.project) if part)
+        self._options = options
         self._known: BoundedDict[str, PublishedImage] = BoundedDict(_REMEMBERED)
         self._bases: BoundedDict[tuple[str, str], tuple[str, Base]] = BoundedDict(_REMEMBERED)
         self._holders: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
@@ -216,9 +222,10 @@ class RegistryPublisher:
 
     async def _origin(self, image: Image) -> "_Origin":
         """The runtime image, as its tag is now; or as it was, while its registry is away."""
-        name = references.rewritten(image.runtime, self.target.rewrite)
+        options = self._options.now
+        name = references.rewritten(image.runtime, options.rewrite)
         reference = references.parse(name)
-        architecture = image.architecture or self.target.architecture
+        architecture = image.architecture or options.architecture
         registry = await self._registries.of(reference.domain)
         key = (reference.full(), architecture)
         try:
@@ -257,14 +264,16 @@ class RegistryPublisher:
         return next(found, None)
 
     def _place(self, name: str) -> ImageLocation:
-        return repositories.location(name, server=self._host, project=self._project)
+        options = self._options.now
+        return repositories.location(name, server=options.host, project=options.path)
 
     def _reference(self, place: ImageLocation, digest: str) -> str:
-        return f"{self._host}/{place.repository}@{digest}"
+        return f"{self._options.now.host}/{place.repository}@{digest}"
 
     @property
     def _shared(self) -> str:
-        return f"{self._project}/{_SHARED}" if self._project else _SHARED
+        path = self._options.now.path
+        return f"{path}/{_SHARED}" if path else _SHARED
 
     @asynccontextmanager
     async def _in_data_directory(self) -> AsyncIterator[None]:

@@ -24,6 +24,7 @@ from peitho.formats.docker.dockerfile import Dockerfile
 from peitho.formats.images import image_record, layers, references
 from peitho.formats.images.image_record import Image
 from peitho.formats.tar import ArchiveLimits, TarEntry
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -57,14 +58,14 @@ class BuiltImage:
 
 
 class ImageStore:
-    """The chaincode images of the data directory; the limits may be replaced."""
+    """The chaincode images of the data directory; `limits` are those of a build context."""
 
     def __init__(
-        self, storage: Storage, provenance: ResultArchitectures, *, limits: ArchiveLimits
+        self, storage: Storage, provenance: ResultArchitectures, *, limits: Live[ArchiveLimits]
     ) -> None:
         self._storage = storage
         self._provenance = provenance
-        self.limits = limits
+        self._limits = limits
         # Builds are put together in threads: no layer is dropped while its image is noted.  It is
         # held for as long as the disk takes, so that only threads may wait for it.
         self._noting = threading.Lock()
@@ -76,7 +77,7 @@ class ImageStore:
         Raises InvalidArgument for a context or Dockerfile of another shape, StorageFull.
         """
         references.parse(name)
-        limits = self.limits  # the same to the end
+        limits = self._limits.now  # the same to the end
         with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
             await spool(context, archive, limit_bytes=limits.total_bytes)

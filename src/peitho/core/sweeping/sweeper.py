@@ -28,6 +28,7 @@ from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage
 from peitho.errors import PeithoError
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import CHAINCODE
+from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
@@ -64,12 +65,12 @@ class Sweeper:
         kubernetes: Kubernetes,
         *,
         chaincodes: ChaincodeContainers,
-        runs: BuildPool | None,
+        runs: BuildPool,
         images: ImageStore,
         usage: ImageUsage,
         storage: Storage,
         cache: BuildCache,
-        options: SweeperOptions,
+        options: Live[SweeperOptions],
     ) -> None:
         self._kubernetes = kubernetes
         self._chaincodes = chaincodes
@@ -80,16 +81,15 @@ class Sweeper:
         self._cache = cache
         self._options = options
         self._refused_since: dict[str, float] = {}
-        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """For ever; what goes wrong is logged and tried again at the next sweep."""
         while True:
-            self._changed.clear()
+            options = self._options.now
             await self.keep_usage()
-            if self._options.enable:
+            if options.enable:
                 await self._try()
-            await self._rest()
+            await self._rest(options)
 
     async def keep_usage(self) -> None:
         """Write down which peers use what, swept or not; what goes wrong is logged."""
@@ -103,30 +103,23 @@ class Sweeper:
     async def _try(self) -> None:
         try:
             await self.sweep(dry_run=False)
-            if self._runs:  # last: the daemon of builds may be away
-                await self._runs.clear_leftovers()
+            await self._runs.clear_leftovers()  # last: the daemon of builds may be away
         except PeithoError as error:
             log.warning("sweep interrupted", cause=str(error))
         except Exception:
             log.exception("sweep failed")
 
-    async def _rest(self) -> None:
-        """Until the next sweep is due, or is to be another."""
+    async def _rest(self, options: SweeperOptions) -> None:
+        """Until the next sweep is due, or there are other options than the last one had."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._options.interval_seconds):
-                await self._changed.wait()
-
-    def follow(self, options: SweeperOptions) -> None:
-        """Go by other options; if they are others, from a sweep on that is made at once."""
-        if options != self._options:
-            self._options = options
-            self._changed.set()
+            async with asyncio.timeout(options.interval_seconds):
+                await self._options.until_other(options)
 
     async def sweep(self, *, dry_run: bool) -> list[Finding]:
         """Remove what is due, or only tell it.  Raises KubernetesError, Unavailable."""
         world = await self._look()
         found = []
-        for removal in rules.chaincode(world, self._options.policy):
+        for removal in rules.chaincode(world, self._options.now.policy):
             found.append(Finding("chaincode", removal.record.name, removal.why))
             if not dry_run:
                 await container.remove(self._chaincodes.parts, removal.record)
@@ -140,7 +133,8 @@ class Sweeper:
 
     async def _look(self) -> Snapshot:
         parts = self._chaincodes.parts
-        own = labels.kind_labels(parts.pods.instance, CHAINCODE)
+        instance = parts.pods.now.instance
+        own = labels.kind_labels(instance, CHAINCODE)
         # Records first: what is started meanwhile is then missing, and not taken for unstarted.
         records = await parts.records.find(own)
         jobs = await statuses.find_jobs(self._kubernetes, own)
@@ -148,7 +142,7 @@ class Sweeper:
         await self._probe({record.peer_address for record in records} - {""})
         return Snapshot(
             now=time.time(),
-            instance=parts.pods.instance,
+            instance=instance,
             records=records,
             pods=pods,
             jobs=jobs,
@@ -165,7 +159,7 @@ class Sweeper:
 
     async def _probe_one(self, peer: str) -> None:
         host, _, port = peer.rpartition(":")
-        host = self._options.hosts.get(host, host)
+        host = self._options.now.hosts.get(host, host)
         if await is_refused(host.strip("[]"), int(port)):
             self._refused_since.setdefault(peer, time.time())
         else:
@@ -183,7 +177,7 @@ class Sweeper:
         ]
         self._warn(sum(image.bytes for image in stored))
         found = []
-        for image, why in rules.images(stored, in_use, time.time(), self._options.policy):
+        for image, why in rules.images(stored, in_use, time.time(), self._options.now.policy):
             found.append(Finding("image", image.name, why))
             if not dry_run:
                 await self._images.remove(image.name)
@@ -195,10 +189,10 @@ class Sweeper:
         found = []
         for entry in entries:
             age = time.time() - entry.kept_at
-            if age > self._options.cache_age_seconds:
+            if age > self._options.now.cache_age_seconds:
                 why = f"kept for {age:.0f} s"
-            elif total > self._options.cache_limit_bytes:
-                why = f"the cache holds more than {self._options.cache_limit_bytes} bytes"
+            elif total > self._options.now.cache_limit_bytes:
+                why = f"the cache holds more than {self._options.now.cache_limit_bytes} bytes"
             else:
                 continue
             total -= entry.bytes
@@ -208,7 +202,7 @@ class Sweeper:
         return found
 
     def _warn(self, stored_bytes: int) -> None:
-        limit = self._options.policy.images_limit_bytes
+        limit = self._options.now.policy.images_limit_bytes
         if limit and stored_bytes > _NEARLY_FULL * limit:
             log.warning("images are near their limit", bytes=stored_bytes, limit_bytes=limit)
         used, total = self._storage.volume()

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.registry.registries import Registries, RegistryAccount, RegistryAccountOptions
 from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint
+from peitho.settings.live import Replaceable
+from tests.support.accounts import account
 from tests.support.registry_double import USER, RegistryDouble
 
 
@@ -13,9 +15,9 @@ def test_an_account_is_what_was_written() -> None:
     """
     Or none.
     """
-    assert RegistryAccount("robot", "p").read() == RegistryCredentials("robot", "p")
-    assert RegistryAccount().read() is None
-    assert "secret" not in repr(RegistryAccount("robot", "secret"))
+    assert account("robot", "p").read() == RegistryCredentials("robot", "p")
+    assert account().read() is None
+    assert "secret" not in repr(RegistryAccountOptions("robot", "secret"))
 
 
 def test_an_account_in_files_is_read_anew(tmp_path: Path) -> None:
@@ -23,33 +25,34 @@ def test_an_account_in_files_is_read_anew(tmp_path: Path) -> None:
     A file that is away for a moment, as when a Secret is changed, leaves what was in it.
     """
     name, password = tmp_path / "username", tmp_path / "password"
-    account = RegistryAccount("old", "old", name, password)
-    assert account.read() == RegistryCredentials("old", "old")
+    robot = account("old", "old", name, password)
+    assert robot.read() == RegistryCredentials("old", "old")
 
     name.write_text("robot\n")
     password.write_text("Harbor12345\n")
-    assert account.read() == RegistryCredentials("robot", "Harbor12345")
+    assert robot.read() == RegistryCredentials("robot", "Harbor12345")
 
     password.write_text("Harbor67890")
     name.unlink()
-    assert account.read() == RegistryCredentials("robot", "Harbor67890")
+    assert robot.read() == RegistryCredentials("robot", "Harbor67890")
 
 
-def test_an_account_becomes_another(tmp_path: Path) -> None:
+def test_an_account_is_replaced_by_another(tmp_path: Path) -> None:
     """
     For all who have it; what was in a file that both name is still known.
     """
     password = tmp_path / "password"
     password.write_text("one")
-    account = RegistryAccount("robot", password_file=password)
+    options = Replaceable(RegistryAccountOptions("robot", password_file=password))
+    account = RegistryAccount(options)
     assert account.read() == RegistryCredentials("robot", "one")
 
     password.unlink()
-    account.become(RegistryAccount("other", password_file=password))
+    options.now = RegistryAccountOptions("other", password_file=password)
     assert account.read() == RegistryCredentials("other", "one")
-    account.become(RegistryAccount("other", "two"))
+    options.now = RegistryAccountOptions("other", "two")
     assert account.read() == RegistryCredentials("other", "two")
-    account.become(RegistryAccount())
+    options.now = RegistryAccountOptions()
     assert account.read() is None
 
 
@@ -58,17 +61,17 @@ def test_half_an_account_is_none(tmp_path: Path) -> None:
     A password that was never read is not taken for an empty one; that is told once.
     """
     password = tmp_path / "password"
-    account = RegistryAccount("robot", password_file=password)
+    robot = account("robot", password_file=password)
     with structlog.testing.capture_logs() as told:
-        assert account.read() is None
-        assert account.read() is None
+        assert robot.read() is None
+        assert robot.read() is None
     assert ["credentials file not read"] == [each["event"] for each in told]
 
     password.write_text("one")
-    assert account.read() == RegistryCredentials("robot", "one")
+    assert robot.read() == RegistryCredentials("robot", "one")
     password.unlink()
     with structlog.testing.capture_logs() as told:
-        assert account.read() == RegistryCredentials("robot", "one")
+        assert robot.read() == RegistryCredentials("robot", "one")
     assert 1 == len(told)
 
 
@@ -79,14 +82,15 @@ def test_a_new_file_that_cannot_be_read_is_an_obstacle(tmp_path: Path) -> None:
     away, odd, good = (tmp_path / name for name in ("away", "odd", "good"))
     odd.write_bytes(b"secret\xff")
     good.write_text("one")
-    account = RegistryAccount("robot", password_file=away)
+    options = Replaceable(RegistryAccountOptions("robot", password_file=away))
+    account = RegistryAccount(options)
 
-    assert [] == account.obstacles(RegistryAccount("other", password_file=away))
+    assert [] == account.obstacles(RegistryAccountOptions("other", password_file=away))
     assert [
         f"docker.registry.username-file: {odd} cannot be read: UnicodeDecodeError"
-    ] == account.obstacles(RegistryAccount(username_file=odd, password_file=good))
+    ] == account.obstacles(RegistryAccountOptions(username_file=odd, password_file=good))
     good.unlink()
-    account.become(RegistryAccount("other", password_file=good))
+    options.now = RegistryAccountOptions("other", password_file=good)
     assert account.read() == RegistryCredentials("other", "one")
 
 
@@ -99,7 +103,7 @@ async def test_ours_has_the_account_and_others_are_asked_as_nobody() -> None:
         RegistryDouble.start() as other,
         asyncio.TaskGroup() as group,
     ):
-        registries = Registries(double.endpoint, RegistryAccount(USER.username, USER.password))
+        registries = Registries(double.endpoint, account(USER.username, USER.password))
         running = group.create_task(registries.run())
         await asyncio.sleep(0)
 
@@ -123,7 +127,7 @@ async def test_of_very_many_others_the_last_are_known() -> None:
     One that is in use may be used to its end; ours is always the same.
     """
     async with RegistryDouble.start() as other, asyncio.TaskGroup() as group:
-        registries = Registries(RegistryEndpoint("x.io"), RegistryAccount())
+        registries = Registries(RegistryEndpoint("x.io"), account())
         running = group.create_task(registries.run())
         await asyncio.sleep(0)
 
@@ -145,7 +149,7 @@ async def test_docker_hub_is_asked_where_its_api_is() -> None:
     Under its name in references.
     """
     async with asyncio.TaskGroup() as group:
-        registries = Registries(RegistryEndpoint("x.io"), RegistryAccount())
+        registries = Registries(RegistryEndpoint("x.io"), account())
         running = group.create_task(registries.run())
         await asyncio.sleep(0)
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 from aiohttp import web
 
-from peitho.clients.registry.registries import RegistryAccount
 from peitho.core.builds.in_daemon import DaemonBackend, DaemonBackendOptions
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.pool import Build
-from peitho.core.images.base import DaemonImages
+from peitho.core.images.base import DaemonImages, DaemonImagesOptions
 from peitho.core.images.store import ResultArchitectures
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
+from peitho.formats.kubernetes import record_secrets
+from peitho.settings.live import Live
+from tests.support.accounts import account
 from tests.support.docker_double import Container, Dockerd, breaks
 from tests.unit.core.builds.test_in_daemon import LABELS, SPEC, scene
 
@@ -63,8 +65,17 @@ async def test_pods_of_a_run_before_the_daemon_are_cleared(tmp_path: Path) -> No
     """
     The daemon was set in between.
     """
-    async with scene(tmp_path) as scenery, asyncio.timeout(5):
-        await scenery.peitho.cluster.until_asked("GET", "secrets")
+    async with scene(tmp_path) as scenery:
+        left = record_secrets.build_secret(
+            instance="peitho", container_id="0" * 64, spec=SPEC, token="", created=""
+        )
+        scenery.peitho.cluster.objects[f"secrets/{left['metadata']['name']}"] = left
+        former = scenery.peitho.parts.former_builds
+        assert former is not None
+
+        await former.clear_leftovers(())
+
+        assert {} == scenery.peitho.cluster.objects
 
 
 async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> None:
@@ -85,7 +96,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
     )
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
         daemon.script("DELETE", "", silent)
-        images = DaemonImages(docker, RegistryAccount(), server="", rewrite={})
+        images = DaemonImages(docker, account(), Live(DaemonImagesOptions(server="", rewrite={})))
         backend = DaemonBackend(docker, images, provenance=provenance, options=options)
         output = BuildOutput.create(tmp_path / "log", limit_bytes=10_000)
         run = Build("f" * 64, SPEC, directory=tmp_path, output=output, result_bytes=10_000)

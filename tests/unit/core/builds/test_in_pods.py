@@ -116,8 +116,8 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         cluster.script("WATCH", "pods", *news)
         pods = PodWatch(kubernetes, labels={})
         task = group.create_task(pods.run())
-        options = PodBackendOptions(start_timeout_seconds=seconds, deadline_seconds=900)
-        backend = PodBackend(kubernetes, pods, tokens=TOKENS, pods=SETTINGS, options=options)
+        options = PodBackendOptions(SETTINGS, start_timeout_seconds=seconds, deadline_seconds=900)
+        backend = PodBackend(kubernetes, pods, tokens=TOKENS, options=options)
         directory = tmp_path / "run"
         directory.mkdir()
         output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)

@@ -7,16 +7,21 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from peitho.api.services import Services
+from peitho.clients.disk.storage import Storage
 from peitho.core.builds import in_pods
 from peitho.core.builds.container import BuildContainer
-from peitho.core.builds.pool import Build
+from peitho.core.builds.pool import Build, BuildPool, BuildPoolOptions
+from peitho.core.builds.queue import FairQueue
+from peitho.core.images.store import ResultArchitectures
+from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.records import ContainerSpec
-from peitho.settings.models import Settings
+from peitho.program.composition import Composition
+from peitho.settings.live import Live
+from peitho.settings.models import Section, Settings
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, package
 from tests.support.in_process import composed
@@ -30,10 +35,15 @@ CACHED = (STDERR, b" ---> Using cache\n")
 class Scene:
     """Peers that build, before a cluster that only remembers what it was asked."""
 
-    def __init__(self, services: Services, cluster: ApiServer) -> None:
-        self.builds, self.runs = services.builds, services.builds.runs
+    def __init__(self, parts: Composition, cluster: ApiServer) -> None:
+        self.builds, self.runs = parts.services.builds, parts.services.builds.runs
+        self._parts = parts
         self.cluster = cluster
         self.made: list[BuildContainer] = []
+
+    def follow(self, **sections: Section) -> None:
+        """Have all go by other settings."""
+        self._parts.follow(self._parts.settings.now.model_copy(update=sections))
 
     async def create(
         self, source: bytes | None = b"package main", peer: str = "a"
@@ -84,8 +94,8 @@ class Scene:
 async def scene(tmp_path: Path, **builder: Any) -> AsyncIterator[Scene]:
     """All parts, with these settings of `builder`; all builds are removed in the end."""
     settings = Settings.model_validate({"data_dir": tmp_path / "data", "builder": builder})
-    async with composed(tmp_path, settings) as (services, cluster):
-        it = Scene(services, cluster)
+    async with composed(tmp_path, settings) as (parts, cluster):
+        it = Scene(parts, cluster)
         yield it
         for build in it.made:
             await build.remove()
@@ -393,11 +403,22 @@ async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path) -> None:
         async def clear_leftovers(self, known: object) -> None:
             """There are none."""
 
-    async with scene(tmp_path) as it:
-        it.runs.backend = Broken()
+    async with asyncio.TaskGroup() as group:
+        pool = BuildPool(
+            Live(Broken()),
+            cache=None,
+            turns=FairQueue(Live(1)),
+            storage=Storage.open(tmp_path),
+            provenance=ResultArchitectures(),
+            options=Live(BuildPoolOptions(output_bytes=1000, result_bytes=1000)),
+            tasks=BackgroundTasks(group),
+        )
         with structlog.testing.capture_logs() as logs:
-            why = await outcome((await it.create()).start())
+            run, _ = pool.join("a" * 64, SPEC, [], peer="a")
+            with pytest.raises(PeithoError) as why:
+                await run.until_started()
             await asyncio.sleep(0)
+        pool.close()
 
-    assert "Peitho failed, see its log: ValueError: broken 1" == why
+    assert "Peitho failed, see its log: ValueError: broken 0" == str(why.value)
     assert "background task failed" in [each["event"] for each in logs]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from peitho.core.builds.output import BuildOutput
-from peitho.core.builds.pool import Build, BuildLimits
+from peitho.core.builds.pool import Build
 from peitho.core.container import State
 from peitho.errors import InvalidArgument
 from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.records import BUILD, Exit
-from peitho.settings.models import Settings
+from peitho.settings.models import LimitSettings, Settings
 from tests.support import typed
 from tests.support.contexts import package
 from tests.support.in_process import composed
@@ -174,8 +174,8 @@ async def test_a_builder_image_that_is_pinned_anew_is_another_build(tmp_path: Pa
     for digit in "ab":
         images = {"rewrite": {SPEC.image: f"{SPEC.image}@sha256:{digit * 64}"}}
         settings = Settings.model_validate({"data_dir": tmp_path / digit, "images": images})
-        async with composed(tmp_path, settings) as (services, cluster):
-            it = Scene(services, cluster)
+        async with composed(tmp_path, settings) as (parts, cluster):
+            it = Scene(parts, cluster)
             await it.finish(await it.started())
             await asyncio.sleep(0.05)
             keys |= {each.name for each in (tmp_path / digit / "builds").iterdir()} - {".aside"}
@@ -191,10 +191,11 @@ async def test_limits_that_change_meanwhile_are_those_of_later_builds(tmp_path: 
     """
     async with scene(tmp_path) as it:
         build = await it.started()
-        it.runs.limits = BuildLimits(output_bytes=1, result_bytes=1)
+        later = await it.create(b"package other")
+        it.follow(limits=LimitSettings(output_bytes=1, archive_bytes=1))
         await it.finish(build)
         assert (package(), SAID) == (await result(build), await said(build))
 
-        later = await it.started(b"package other")
+        await it.begin(later)
         with pytest.raises(InvalidArgument, match="the body is larger than 1 bytes"):
             await it.finish(later)

@@ -6,13 +6,15 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from peitho.core.builds.queue import FairQueue
+from peitho.settings.live import Live, Replaceable
 
 
 class Scene:
     """Peers that take turns; each build works until it is told to end."""
 
     def __init__(self, group: asyncio.TaskGroup, most: int) -> None:
-        self.turns = FairQueue(most)
+        self.most = Replaceable(most)
+        self.turns = FairQueue(self.most)
         self.began: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._group = group
@@ -91,18 +93,18 @@ async def test_another_number_is_followed() -> None:
         scene = Scene(group, most=1)
         await scene.send("a1", "b1", "c1", "d1")
 
-        scene.turns.allow(3)
+        scene.most.now = 3
         await settle()
         assert ["a1", "b1", "c1"] == scene.began
 
-        scene.turns.allow(1)
+        scene.most.now = 1
         await scene.end("a1", "b1")
         assert ["a1", "b1", "c1"] == scene.began
         await scene.end("c1")
         assert ["a1", "b1", "c1", "d1"] == scene.began
 
         await scene.send("a2")
-        scene.turns.allow(0)
+        scene.most.now = 0
         await settle()
         assert "a2" == scene.began[-1]
         await scene.end_all()
@@ -209,7 +211,7 @@ async def test_a_failure_gives_its_turn_back() -> None:
     """
     And is raised as it is.
     """
-    turns = FairQueue(1)
+    turns = FairQueue(Live(1))
     with pytest.raises(ValueError, match="why"):
         async with turns.turn("a"):
             raise ValueError("why")
@@ -271,7 +273,7 @@ def test_whatever_happens_all_finish_and_never_too_many_work(
 
 async def any_order(most: int, builds: list[tuple[str, int, int, list[int]]]) -> None:
     """One such order, step by step."""
-    turns = FairQueue(most)
+    turns = FairQueue(Live(most))
     finished = 0
 
     async def build(peer: str, steps: int) -> None:

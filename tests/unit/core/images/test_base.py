@@ -9,19 +9,21 @@ from aiohttp import web
 
 from peitho.clients.docker import Docker, DockerError
 from peitho.clients.registry.registries import RegistryAccount
-from peitho.core.images.base import BaseImage, DaemonImages, NodeImages
+from peitho.core.images.base import BaseImage, DaemonImages, DaemonImagesOptions, NodeImages
 from peitho.errors import InvalidArgument, NotFound
+from peitho.settings.live import Live
+from tests.support.accounts import account
 from tests.support.docker_double import CCENV, Dockerd, always, refusal
 
 
 def images_of(
     docker: Docker,
     server: str = "",
-    account: RegistryAccount | None = None,
+    robot: RegistryAccount | None = None,
     rewrite: Mapping[str, str] = MappingProxyType({}),
 ) -> DaemonImages:
     """The images of a daemon."""
-    return DaemonImages(docker, account or RegistryAccount(), server=server, rewrite=rewrite)
+    return DaemonImages(docker, robot or account(), Live(DaemonImagesOptions(server, rewrite)))
 
 
 async def test_for_nodes_a_pull_is_a_note() -> None:
@@ -111,7 +113,7 @@ async def test_credentials_go_to_their_own_registry(tmp_path: Path) -> None:
     And to no other, whatever its name begins with.
     """
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
-        images = images_of(docker, "harbor.local:8099", RegistryAccount("robot", "secret"))
+        images = images_of(docker, "harbor.local:8099", account("robot", "secret"))
         for name in ("harbor.local:8099/p/a", "harbor.local:80991/p/a", "p/a", "harbor.local/a"):
             await images.pull(name)
 
@@ -132,7 +134,7 @@ async def test_docker_hub_has_many_names(tmp_path: Path, address: str) -> None:
     They are one registry.
     """
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
-        images = images_of(docker, address, RegistryAccount("robot", "secret"))
+        images = images_of(docker, address, account("robot", "secret"))
         await images.pull("hyperledger/fabric-ccenv:2.5")
         await images.pull("evil-docker.io/fabric-ccenv:2.5")
 
@@ -146,11 +148,11 @@ async def test_an_account_may_be_in_files(tmp_path: Path) -> None:
     """
     name, password = tmp_path / "name", tmp_path / "password"
     name.write_text("robot")
-    account = RegistryAccount(username_file=name, password_file=password)
+    robot = account(username_file=name, password_file=password)
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
         for each in ("first", "second"):
             password.write_text(each)
-            await images_of(docker, "x.io/team", account).pull("x.io/a")
+            await images_of(docker, "x.io/team", robot).pull("x.io/a")
 
         sent = [auth for _, auth in daemon.asked("POST", "/images/create")]
     assert ["first", "second"] == [

@@ -9,6 +9,7 @@ from peitho.core.images.publisher import PublishedImage
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.errors import NotFound
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
 from tests.support.contexts import chunks, context
 
 
@@ -16,7 +17,7 @@ from tests.support.contexts import chunks, context
 def delivery(tmp_path: Path) -> DeliveryPublisher:
     """Delivery from a data directory that has nothing."""
     return DeliveryPublisher(
-        ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=ArchiveLimits())
+        ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=Live(ArchiveLimits()))
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from peitho.clients.disk.storage import Storage
-from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import RegistryError
 from peitho.core.images import publisher
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
@@ -17,6 +17,8 @@ from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.errors import NotFound, PeithoError, Unavailable, Unsupported
 from peitho.formats.images import oci
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
+from tests.support.accounts import account
 from tests.support.contexts import DOCKERFILE, chunks, context, package
 from tests.support.registry_double import QUICK, USER, RegistryDouble, says
 
@@ -70,10 +72,8 @@ async def peitho(
 ) -> AsyncIterator[Peitho]:
     """A Peitho that pushes to a registry, and takes runtime images from there."""
     storage = Storage.open(directory)
-    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
-    registries = Registries(
-        double.endpoint, RegistryAccount(USER.username, USER.password), patience=QUICK
-    )
+    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    registries = Registries(double.endpoint, account(USER.username, USER.password), patience=QUICK)
     own = {"hyperledger/*": f"{double.address}/hyperledger/*"}
     target = RegistryPublisherOptions(
         double.address, project, "amd64", own if rewrite is None else rewrite
@@ -81,7 +81,9 @@ async def peitho(
     async with asyncio.TaskGroup() as group:
         running = group.create_task(registries.run())
         try:
-            yield Peitho(RegistryPublisher(images, storage, registries, target), images, storage)
+            yield Peitho(
+                RegistryPublisher(images, storage, registries, Live(target)), images, storage
+            )
         finally:
             running.cancel()
 

@@ -12,6 +12,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.errors import InvalidArgument, NotFound, PeithoError
 from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live, Replaceable
 from tests.support.archives import archive_bytes, directory, file, symlink
 from tests.support.contexts import DOCKERFILE, chunks, context, package
 
@@ -33,7 +34,9 @@ def storage(tmp_path: Path) -> Storage:
 @pytest.fixture
 def images(storage: Storage, provenance: ResultArchitectures) -> ImageStore:
     """The images of a data directory that has none."""
-    return ImageStore(storage, provenance, limits=ArchiveLimits(entries=50, total_bytes=10_000_000))
+    return ImageStore(
+        storage, provenance, limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000))
+    )
 
 
 async def test_an_image_is_put_together_from_a_context(
@@ -165,20 +168,22 @@ async def test_a_context_past_the_limit_is_refused(storage: Storage) -> None:
     """
     Its bytes are counted as they come.
     """
-    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits(total_bytes=100))
+    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits(total_bytes=100)))
 
     with pytest.raises(InvalidArgument, match="the body is larger than 100 bytes"):
         await images.build(NAME, chunks(context()))
 
 
-async def test_limits_that_change_meanwhile_are_those_of_later_builds(images: ImageStore) -> None:
+async def test_limits_that_change_meanwhile_are_those_of_later_builds(storage: Storage) -> None:
     """
     One that is under way ends as it began.
     """
+    limits = Replaceable(ArchiveLimits())
+    images = ImageStore(storage, ResultArchitectures(), limits=limits)
 
     async def body() -> AsyncIterator[bytes]:
         yield context()[:100]
-        images.limits = ArchiveLimits(total_bytes=1)
+        limits.now = ArchiveLimits(total_bytes=1)
         yield context()[100:]
 
     assert NAME == (await images.build(NAME, body())).image.name
@@ -281,7 +286,7 @@ async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_agai
     """
     Storage.open(tmp_path)
     storage = Halting(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
     await images.build("one", chunks(context()))
     storage.halt("layer")
 
@@ -301,7 +306,7 @@ async def test_a_slow_disk_keeps_only_those_waiting_who_need_it(tmp_path: Path) 
     """
     Storage.open(tmp_path)
     storage = Halting(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
     removed = (await images.build("removed", chunks(context()))).image
     forgotten = (await images.build("forgotten", chunks(context()))).image
     storage.halt("record")
@@ -341,7 +346,9 @@ async def test_images_are_there_after_a_restart(images: ImageStore, storage: Sto
     """
     image = (await images.build(NAME, chunks(context()))).image
 
-    assert [image] == ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits()).list()
+    assert [image] == ImageStore(
+        storage, ResultArchitectures(), limits=Live(ArchiveLimits())
+    ).list()
 
 
 def test_a_damaged_record_is_told(images: ImageStore, storage: Storage) -> None:
@@ -370,7 +377,9 @@ async def test_an_unused_bomb_in_a_context_is_refused(tmp_path: Path) -> None:
     What no ADD names counts as well.
     """
     images = ImageStore(
-        Storage.open(tmp_path), ResultArchitectures(), limits=ArchiveLimits(total_bytes=1_000_000)
+        Storage.open(tmp_path),
+        ResultArchitectures(),
+        limits=Live(ArchiveLimits(total_bytes=1_000_000)),
     )
 
     with pytest.raises(InvalidArgument):
@@ -381,7 +390,7 @@ async def test_a_context_cut_in_its_gzip_header_is_no_archive(tmp_path: Path) ->
     """
     Three bytes of gzip are refused like any other cut.
     """
-    images = ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=ArchiveLimits())
+    images = ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=Live(ArchiveLimits()))
 
     with pytest.raises(InvalidArgument):
         await images.build("a", chunks(context()[:3]))
@@ -392,7 +401,7 @@ async def test_an_image_put_anew_drops_its_earlier_layer(tmp_path: Path) -> None
     What no image has any more is not kept.
     """
     storage = Storage.open(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=ArchiveLimits())
+    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
     first = (await images.build("a", chunks(context()))).image.layer
 
     await images.build("a", chunks(context(binpackage=package(b"other"))))

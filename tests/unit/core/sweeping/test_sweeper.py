@@ -19,9 +19,9 @@ from peitho.core.sweeping import sweeper
 from peitho.formats.images import image_record
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.records import Exit
-from peitho.program import options
 from peitho.settings.models import Settings
 from tests.support.contexts import chunks, context, package
+from tests.support.in_process import composed
 from tests.support.kubernetes_double import Manifest, always, answer, refusal, watch
 from tests.support.observe import until
 from tests.support.sweeps import (
@@ -341,17 +341,21 @@ class TestForEver:
         However long the next sweep was to be waited for; and none is made while that is off.
         """
         hourly = {"interval": 3600, "enable": False}
+        one, other = (
+            Settings.model_validate({"dataDir": tmp_path / "data", "sweeper": each})
+            for each in (hourly, hourly | {"enable": True})
+        )
         async with (
-            peitho(tmp_path, sweeper=hourly) as (services, cluster),
+            composed(tmp_path, one) as (parts, cluster),
             asyncio.TaskGroup() as group,
         ):
+            services = parts.services
             await created(services, cluster, "forgotten", created=LONG_AGO)
             task = group.create_task(services.sweeper.run())
             await asyncio.sleep(0.05)
             assert ["forgotten"] == await orphans(services)
 
-            wanted = Settings.model_validate({"sweeper": hourly | {"enable": True}})
-            services.sweeper.follow(options.sweeper(wanted))
+            parts.follow(other)
             await until(lambda: "forgotten" not in str(cluster.objects))
             task.cancel()
 

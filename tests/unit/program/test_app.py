@@ -1,0 +1,135 @@
+"""Peitho from its start to its end, before a double of the API server."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from peitho.clients.disk.storage import Storage
+from peitho.errors import NotFound
+from peitho.formats.kubernetes import labels
+from peitho.formats.records import BUILD, CHAINCODE
+from peitho.program import app
+from peitho.settings.loading import SettingsSource
+from tests.support.docker_double import Dockerd
+from tests.support.kubernetes_double import ApiServer
+from tests.support.observe import until
+
+LISTENERS = {f"server.{name}": "127.0.0.1:0" for name in ("api", "delivery", "operations")}
+REGISTRY = {
+    "docker.registry.server-address": "registry.example:5000",
+    "docker.registry.username": "robot",
+}
+
+
+def flags(tmp_path: Path, cluster: ApiServer, **more: Any) -> dict[str, Any]:
+    """What the program is started with."""
+    place = {"dataDir": str(tmp_path / "data"), "k8s.kubeconfig": str(cluster.kubeconfig(tmp_path))}
+    return {**LISTENERS, **place, **more}
+
+
+@asynccontextmanager
+async def serving(source: SettingsSource) -> AsyncIterator[None]:
+    """A Peitho that serves, and is told to stop in the end."""
+    with structlog.testing.capture_logs() as told:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(app.serve(source, source.load()))
+            await until(lambda: "peitho started" in [each["event"] for each in told])
+            yield
+            signal.raise_signal(signal.SIGTERM)
+    # The program's end is that of its process; this one goes on.
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().remove_signal_handler(each)
+    assert "peitho stopping" in [each["event"] for each in told]
+
+
+def asked_for(cluster: ApiServer, kind: str) -> int:
+    """How often the records of a kind were looked at."""
+    wanted = labels.kind_labels("peitho", kind).items()
+    return sum(
+        (method, path) == ("GET", "secrets")
+        and wanted <= {tuple(pair.split("=")) for pair in query["labelSelector"].split(",")}
+        for method, path, query, _ in cluster.requests
+    )
+
+
+async def test_all_that_goes_on_beside_requests_is_started(tmp_path: Path) -> None:
+    """
+    And it ends at a signal, with the use of images written down.
+    """
+    file = tmp_path / "peitho.yml"
+    file.write_text("log: {level: info}\n")
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(file, flags(tmp_path, cluster, **REGISTRY), {})
+        async with serving(source):
+            await cluster.until_asked("WATCH", "pods")
+            # The sweeper's, the exit recorder's, and those that an earlier run left.
+            await until(lambda: asked_for(cluster, CHAINCODE) >= 2)
+            await until(lambda: asked_for(cluster, BUILD) >= 1)
+            await until(lambda: "secrets/peitho-registry" in cluster.objects)
+
+    assert (tmp_path / "data/usage.json").exists()
+
+
+async def test_with_a_daemon_the_pods_of_builds_before_it_are_cleared(tmp_path: Path) -> None:
+    """
+    Beside what is left in the daemon.
+    """
+    async with (
+        Dockerd.start(tmp_path) as daemon,
+        ApiServer.start() as cluster,
+    ):
+        source = SettingsSource(
+            None, flags(tmp_path, cluster, **{"docker.endpoint": daemon.endpoint}), {}
+        )
+        async with serving(source):
+            await until(lambda: asked_for(cluster, BUILD) >= 1)
+
+
+async def test_a_start_drops_what_an_earlier_run_left_half_written(tmp_path: Path) -> None:
+    """
+    Uploads in flight, and builds that were being kept.
+    """
+    Storage.open(tmp_path / "data").make_spool_directory("left-")
+    aside = tmp_path / "data/builds/.aside/left"
+    aside.mkdir(parents=True)
+    async with (
+        ApiServer.start() as cluster,
+        serving(SettingsSource(None, flags(tmp_path, cluster), {})),
+    ):
+        pass
+
+    assert ([], []) == (list((tmp_path / "data/spool").iterdir()), list(aside.parent.iterdir()))
+
+
+async def test_a_sweep_by_hand_drops_nothing_that_is_being_written(tmp_path: Path) -> None:
+    """
+    A Peitho may be running beside it.
+    """
+    upload = Storage.open(tmp_path / "data").make_spool_directory("upload-")
+    aside = tmp_path / "data/builds/.aside/kept"
+    aside.mkdir(parents=True)
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, flags(tmp_path, cluster, **REGISTRY), {})
+        assert [] == await app.sweep(source.load().settings, dry_run=False)
+
+    assert upload.exists()
+    assert aside.exists()
+    assert {"GET", "WATCH"} == {method for method, *_ in cluster.requests}
+
+
+async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path) -> None:
+    """
+    Where there is none, it makes none.
+    """
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+        with pytest.raises(NotFound, match="No Peitho keeps its data in"):
+            await app.sweep(source.load().settings, dry_run=False)
+
+    assert not (tmp_path / "data").exists()
