@@ -16,8 +16,8 @@ from peitho.api.calls import OpenCalls
 from peitho.api.listeners import Listener
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
+from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
-from peitho.core.builds.pool import Build
 from peitho.core.tasks import BackgroundTasks
 from peitho.program import composition
 from peitho.program.composition import Composition
@@ -50,7 +50,7 @@ class Running:
         builds = self.services.builds
         builds.tasks.spawn(build.start(), name="start")
         await asyncio.sleep(0)
-        run = builds.runs.get(build.id)
+        run = builds.pool.get(build.id)
         run.tell_running()
         return run
 
@@ -78,7 +78,7 @@ async def composed(
             yield parts, cluster
         finally:
             tasks.cancel()
-            parts.services.builds.runs.close()
+            parts.services.builds.pool.close()
 
 
 @asynccontextmanager

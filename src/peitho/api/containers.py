@@ -99,8 +99,8 @@ async def inspect(request: web.Request) -> web.Response:
     details = await (await _container(request)).inspect()
     image_id = ""
     with suppress(PeithoError):  # the container is there, whether or not its registry is
-        found = await services(request).publisher.find(details.summary.image)
-        image_id = found.image.id if found else ""
+        published = await services(request).publisher.find(details.summary.image)
+        image_id = published.image.id if published else ""
 
     return json_response(
         models.inspect(details, image_id=image_id, tty=queries.is_versioned(request))
@@ -109,9 +109,9 @@ async def inspect(request: web.Request) -> web.Response:
 
 async def list_all(request: web.Request) -> web.Response:
     """GET /containers/json — 200."""
-    found = await services(request).containers.list(all_states=queries.flag(request, "all"))
+    summaries = await services(request).containers.list(all_states=queries.flag(request, "all"))
 
-    return json_response([_listed(each) for each in found])
+    return json_response([_listed(summary) for summary in summaries])
 
 
 async def logs(request: web.Request) -> web.StreamResponse:

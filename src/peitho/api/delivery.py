@@ -9,7 +9,7 @@ from aiohttp import web
 from peitho.api.archives import CHUNK_BYTES, body
 from peitho.api.middleware import answer, json_response
 from peitho.api.services import SERVICES, Services, services
-from peitho.core.builds.pool import OUTPUT_DIRECTORY, Build
+from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
 from peitho.core.pods.tokens import blob_scope, build_scope
 from peitho.errors import InvalidArgument, NotFound
 
@@ -36,8 +36,8 @@ async def blob(request: web.Request) -> web.StreamResponse:
 
 async def build(request: web.Request) -> web.Response:
     """GET /builds/{id} — 200: what the helper has to fetch, and where the output will be."""
-    found = _build(request)
-    uploads = [{"number": n, "path": each.path} for n, each in enumerate(found.uploads)]
+    running = _build(request)
+    uploads = [{"number": n, "path": upload.path} for n, upload in enumerate(running.uploads)]
 
     return json_response({"uploads": uploads, "output": OUTPUT_DIRECTORY})
 
@@ -60,13 +60,13 @@ async def log(request: web.Request) -> web.Response:
 
 async def exit_code(request: web.Request) -> web.Response:
     """PUT /builds/{id}/exit — 200: the command's exit code, in decimal digits."""
-    found = _build(request)
+    running = _build(request)
     text = await request.content.read(_EXIT_BYTES)
     code = int(text) if text.strip().isdigit() else -1
     if not 0 <= code <= _LAST_EXIT_CODE:
         raise InvalidArgument(f"not an exit code: {text!r}")
 
-    found.take_exit(code)
+    running.take_exit(code)
 
     return web.Response()
 
@@ -75,7 +75,7 @@ async def result(request: web.Request) -> web.Response:
     """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
     architecture = request.query.get("architecture", "")
 
-    await services(request).builds.runs.take_result(_build(request), body(request), architecture)
+    await services(request).builds.pool.take_result(_build(request), body(request), architecture)
 
     return web.Response()
 
@@ -100,7 +100,7 @@ def application(everything: Services) -> web.Application:
 def _build(request: web.Request) -> Build:
     build_id = request.match_info["id"]
     _check(request, build_scope(build_id))
-    return services(request).builds.runs.get(build_id)
+    return services(request).builds.pool.get(build_id)
 
 
 def _check(request: web.Request, scope: str) -> None:

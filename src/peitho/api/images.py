@@ -33,25 +33,28 @@ async def build(request: web.Request) -> web.Response:
 async def inspect(request: web.Request) -> web.Response:
     """GET /images/{name}/json — 200 for a chaincode image, or a base image that is there; 404."""
     name = request.match_info["name"]
-    found = await services(request).publisher.find(name)
-    if found is None and (base := await services(request).base_images.find(name)):
+    published = await services(request).publisher.find(name)
+    if published is None and (base := await services(request).base_images.find(name)):
         return json_response(
             models.base_image(base, architecture=base.architecture or architecture())
         )
-    if found is None:
+    if published is None:
         raise NotFound(f"No such image: {tagged(name)}")
 
-    services(request).usage.touch(found.image.name, request.remote or "")
+    services(request).usage.touch(published.image.name, request.remote or "")
 
-    return json_response(models.image(found.image, reference=found.reference))
+    return json_response(models.image(published.image, reference=published.reference))
 
 
 async def list_all(request: web.Request) -> web.Response:
     """GET /images/json — 200: the chaincode images."""
-    found = services(request).publisher.list()
+    images = services(request).publisher.list()
 
     return json_response(
-        [models.image_list_entry(each, created=int(unix_seconds(each.created))) for each in found]
+        [
+            models.image_list_entry(image, created=int(unix_seconds(image.created)))
+            for image in images
+        ]
     )
 
 

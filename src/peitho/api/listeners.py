@@ -38,15 +38,15 @@ async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
     runners: list[web.AppRunner] = []
     servers: list[asyncio.Server] = []
     try:
-        for each in listeners:
-            runners.append(await _runner(each.application))
-            servers.append(await _listen(runners[-1], each.address))
+        for listener in listeners:
+            runners.append(await _runner(listener.application))
+            servers.append(await _listen(runners[-1], listener.address))
         yield [_address(server) for server in servers]
         # One after the other: a launch that is to be finished needs what is listened on next.
-        for each, server in zip(listeners, servers, strict=True):
+        for listener, server in zip(listeners, servers, strict=True):
             server.close()
-            if each.calls:
-                await each.calls.finish(within_seconds=_FINISH_SECONDS)
+            if listener.calls:
+                await listener.calls.finish(within_seconds=_FINISH_SECONDS)
     finally:
         for server in servers:
             server.close()

@@ -26,7 +26,7 @@ class _Request(BaseModel):
     def _without_nulls(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        return {key: each for key, each in value.items() if each is not None}
+        return {key: content for key, content in value.items() if content is not None}
 
 
 class HostConfigRequest(_Request):

@@ -46,17 +46,17 @@ async def version(request: web.Request) -> web.Response:
 
 async def info(request: web.Request) -> web.Response:
     """GET /info — 200; 503 if the cluster cannot be reached."""
-    found = await services(request).containers.list(all_states=True)
-    running = sum(each.state.status == "running" for each in found)
+    summaries = await services(request).containers.list(all_states=True)
+    running = sum(summary.state.status == "running" for summary in summaries)
     return json_response(
         {
             "ID": "peitho",
             "Name": platform.node(),
             "ServerVersion": __version__,
-            "Containers": len(found),
+            "Containers": len(summaries),
             "ContainersRunning": running,
             "ContainersPaused": 0,
-            "ContainersStopped": len(found) - running,
+            "ContainersStopped": len(summaries) - running,
             "Images": len(services(request).publisher.list()),
             "Driver": "kubernetes",
             "OSType": "linux",

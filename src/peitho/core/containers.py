@@ -49,6 +49,8 @@ class Containers:
 
     async def list(self, *, all_states: bool) -> list[Summary]:
         """Running containers, or all; the newest first, as Docker does."""
-        found = [*await self._chaincodes.list(), *self._builds.list()]
-        shown = [each for each in found if all_states or each.state.status == "running"]
-        return sorted(shown, key=lambda each: each.created, reverse=True)
+        summaries = [*await self._chaincodes.list(), *self._builds.list()]
+        shown = [
+            summary for summary in summaries if all_states or summary.state.status == "running"
+        ]
+        return sorted(shown, key=lambda summary: summary.created, reverse=True)

@@ -35,9 +35,9 @@ def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
     try:
         peitho.get(f"/blobs/{digest}", save)
         with blob.open("rb") as file:
-            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            if found != digest:
-                raise PeithoError(f"the layer is damaged: it is {found}, and should be {digest}")
+            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            if actual != digest:
+                raise PeithoError(f"the layer is damaged: it is {actual}, and should be {digest}")
             file.seek(0)
             tar.unpack(file, target, limits=tar.CHECKED)
     finally:

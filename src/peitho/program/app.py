@@ -49,10 +49,10 @@ async def serve(source: SettingsSource, loaded: LoadedSettings) -> None:
 async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
     """The chaincode of the Go project, each once it has been dealt with; Unavailable."""
     async with composition.connected(settings) as kubernetes:
-        for found in await adoption.survey(kubernetes):
+        for chaincode in await adoption.survey(kubernetes):
             if not dry_run:
-                await adoption.adopt(kubernetes, found)
-            yield found
+                await adoption.adopt(kubernetes, chaincode)
+            yield chaincode
 
 
 async def _run(
@@ -74,19 +74,19 @@ async def _run(
             log.info("peitho stopping")
         await services.sweeper.keep_usage()
         tasks.cancel()
-        services.builds.runs.close()
+        services.builds.pool.close()
 
 
 def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> None:
     """Start all that goes on beside the requests; with `spawn`, what Peitho can do without."""
-    services, runs = parts.services, parts.services.builds.runs
+    services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
     tasks.run(services.watch.run(), name="pod watch")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.run(parts.registries.run(), name="registries")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
-    clearing = until_done(runs.clear_leftovers, what="clearing of leftovers")
+    clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
     tasks.spawn(clearing, name="leftover builds")
     if parts.former_builds:
         clear_pods = partial(parts.former_builds.clear_leftovers, ())
@@ -134,6 +134,6 @@ async def _sweep(
 def _stop_signal() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     return stop

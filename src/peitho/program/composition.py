@@ -182,7 +182,7 @@ class _Place:
         return DaemonBackend(
             self.docker,
             _base_images(Live(settings), self.docker, self.account),
-            provenance=self.stores.architectures,
+            architectures=self.stores.architectures,
             options=options.daemon_backend(settings, self.kubernetes.namespace),
         )
 
@@ -198,17 +198,17 @@ class _Place:
 
 def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> BuildContainers:
     stores = place.stores
-    runs = BuildPool(
+    pool = BuildPool(
         live.map(place.backend),
         cache=stores.cache if live.now.builder.cache.enable else None,
-        turns=FairQueue(live.map(options.parallel_builds)),
+        queue=FairQueue(live.map(options.parallel_builds)),
         storage=stores.storage,
-        provenance=stores.architectures,
+        architectures=stores.architectures,
         options=live.map(options.build_pool),
         tasks=tasks,
     )
     return BuildContainers(
-        runs, storage=stores.storage, options=live.map(options.build_containers), tasks=tasks
+        pool, storage=stores.storage, options=live.map(options.build_containers), tasks=tasks
     )
 
 
@@ -239,7 +239,7 @@ def _sweeper(
     return Sweeper(
         kubernetes,
         chaincodes=chaincodes,
-        runs=builds.runs,
+        pool=builds.pool,
         images=stores.images,
         usage=stores.usage,
         storage=stores.storage,

@@ -83,9 +83,9 @@ def pod_backend(settings: Settings) -> PodBackendOptions:
 def daemon_backend(settings: Settings, namespace: str) -> DaemonBackendOptions:
     """Where in the daemon builds are, and what they may use."""
     resources = settings.builder.resources
-    bounds = DaemonBuildLimits(settings.docker.network, resources.memory_limit, resources.cpu_limit)
+    limits = DaemonBuildLimits(settings.docker.network, resources.memory_limit, resources.cpu_limit)
     return DaemonBackendOptions(
-        place=DaemonBuildOwner(settings.peitho.instance, namespace, bounds),
+        owner=DaemonBuildOwner(settings.peitho.instance, namespace, limits),
         start_timeout_seconds=settings.builder.start_timeout_seconds,
         deadline_seconds=settings.builder.deadline_seconds,
     )
@@ -117,8 +117,8 @@ def chaincode_pods(settings: Settings) -> PodOptions:
         _pods(settings, settings.chaincode),
         host_aliases=settings.kubernetes.dns,
         overrides=tuple(
-            TemplateOverride(each.match.msp_id, each.match.label, each.template)
-            for each in settings.chaincode.overrides
+            TemplateOverride(override.match.msp_id, override.match.label, override.template)
+            for override in settings.chaincode.overrides
         ),
     )
 
@@ -188,5 +188,5 @@ def _pull_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def _quantities(resources: Resources, which: str) -> dict[str, str]:
-    found = {name: getattr(resources, f"{name}_{which}") for name in ("cpu", "memory")}
-    return {name: quantity for name, quantity in found.items() if quantity}
+    quantities = {name: getattr(resources, f"{name}_{which}") for name in ("cpu", "memory")}
+    return {name: quantity for name, quantity in quantities.items() if quantity}

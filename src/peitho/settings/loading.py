@@ -96,14 +96,14 @@ class SettingsSource:
 
     def digest(self) -> bytes:
         """Another one when the content of a file is another: the settings', or a variable's."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for path in self._files():
             try:
                 content = hashlib.sha256(path.read_bytes()).digest()
             except OSError:
                 content = b""
-            found.update(content + b".")
-        return found.digest()
+            digest.update(content + b".")
+        return digest.digest()
 
     def _files(self) -> Iterator[Path]:
         if self.file:
@@ -185,7 +185,7 @@ def load(
     try:
         settings = Settings.model_validate(gathered.tree, by_alias=True, by_name=False)
     except ValidationError as error:
-        gathered.problems += [_problem(dict(each)) for each in error.errors()]
+        gathered.problems += [_problem(dict(problem)) for problem in error.errors()]
     if gathered.problems:
         raise SettingsError(gathered.problems)
     return LoadedSettings(settings, gathered.origins, notes, digest)
@@ -236,9 +236,9 @@ class _Gathered:
         """Turn what only the Go project has into what is meant; what became of which key."""
         notes = {key: note for key, note in MEANINGLESS.items() if key in self.origins}
         address = _look(self.tree, ("peitho", "pullerAccessAddress"))
-        if isinstance(address, str) and (found := _GO_ADDRESS.fullmatch(address)):
+        if isinstance(address, str) and (go_address := _GO_ADDRESS.fullmatch(address)):
             listener = _look(self.tree, ("server", "delivery"), ServerSettings().delivery)
-            ours = f"{found[1]}:{str(listener).rpartition(':')[2]}"
+            ours = f"{go_address[1]}:{str(listener).rpartition(':')[2]}"
             self.tree["peitho"]["pullerAccessAddress"] = ours
             notes["peitho.pullerAccessAddress"] = f"is taken as {ours}, the delivery listener"
         image = _look(self.tree, ("peitho", "pullerImage"))
@@ -288,23 +288,23 @@ def _without_nulls(tree: Tree, above: tuple[str, ...] = ()) -> Tree:
     nullable = {leaf.keys for leaf in setting_keys() if leaf.takes_null}
     sections = {leaf.keys[:end] for leaf in setting_keys() for end in range(1, len(leaf.keys))}
     kept = {
-        key: each for key, each in tree.items() if each is not None or (*above, key) in nullable
+        key: value for key, value in tree.items() if value is not None or (*above, key) in nullable
     }
     return {
-        key: _without_nulls(each, (*above, key))
-        if isinstance(each, dict) and (*above, key) in sections
-        else each
-        for key, each in kept.items()
+        key: _without_nulls(value, (*above, key))
+        if isinstance(value, dict) and (*above, key) in sections
+        else value
+        for key, value in kept.items()
     }
 
 
 def _look(tree: Tree, keys: tuple[str, ...], otherwise: Any = None) -> Any:
-    found: Any = tree
+    value: Any = tree
     for key in keys:
-        if not isinstance(found, dict) or key not in found:
+        if not isinstance(value, dict) or key not in value:
             return otherwise
-        found = found[key]
-    return found
+        value = value[key]
+    return value
 
 
 def _problem(error: Mapping[str, Any]) -> str:

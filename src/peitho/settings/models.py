@@ -383,10 +383,10 @@ def _check_place(address: str, project: str) -> None:
         )
     try:
         # Without a dot, a port or `localhost` in front, it would be a name on Docker Hub.
-        found = references.parse(f"{address}/name").domain == address.partition("/")[0]
+        is_registry = references.parse(f"{address}/name").domain == address.partition("/")[0]
     except InvalidArgument:
-        found = False
-    if not found:
+        is_registry = False
+    if not is_registry:
         raise ValueError(
             "docker.registry.server-address: must be HOST[:PORT][/PATH], with a dot or a port and "
             f"without https:// (is {address!r})"

@@ -49,7 +49,7 @@ def _quantity(value: str) -> str:
 
 def _listed(value: object) -> object:
     """A list as the Go project's flags and variables have it: `a,b`."""
-    return [each for each in value.split(",") if each] if isinstance(value, str) else value
+    return [word for word in value.split(",") if word] if isinstance(value, str) else value
 
 
 def _level(value: object) -> object:

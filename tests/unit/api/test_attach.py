@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
-from peitho.core.builds.pool import Build
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
 from peitho.formats.records import ContainerSpec, Exit

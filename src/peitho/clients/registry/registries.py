@@ -56,7 +56,7 @@ class RegistryAccount:
         """Why it cannot go by other options: each file that these do not have and is unreadable."""
         options = self._options.now
         files = {"username-file": other.username_file, "password-file": other.password_file}
-        found = []
+        problems = []
         for key, file in files.items():
             if file is None or file in (options.username_file, options.password_file):
                 continue
@@ -64,8 +64,8 @@ class RegistryAccount:
                 self._last[file] = file.read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
                 cause = type(error).__name__
-                found.append(f"docker.registry.{key}: {file} cannot be read: {cause}")
-        return found
+                problems.append(f"docker.registry.{key}: {file} cannot be read: {cause}")
+        return problems
 
     def _content(self, file: Path | None, otherwise: str) -> str | None:
         if file is None:
@@ -116,13 +116,13 @@ class Registries:
         """The one that a reference names; ours has the account, others are asked as nobody."""
         if domain == self._own.host:
             return await self.own()
-        found = self._others.get(domain)
-        if found is None:
+        registry = self._others.get(domain)
+        if registry is None:
             insecure, ca_file = is_loopback(domain), self._own.ca_file
             endpoint = RegistryEndpoint(api_host(domain), insecure=insecure, ca_file=ca_file)
-            found = await self._made(endpoint, _nobody)
-        self._others[domain] = found  # whoever has one that goes for it may go on with that
-        return found
+            registry = await self._made(endpoint, _nobody)
+        self._others[domain] = registry  # whoever has one that goes for it may go on with that
+        return registry
 
     async def _made(
         self, endpoint: RegistryEndpoint, credentials: Callable[[], RegistryCredentials | None]

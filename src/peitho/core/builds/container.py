@@ -1,5 +1,5 @@
 """
-Build containers as peers see them; what they lead to is in `runs`, once for all equal ones.
+Build containers as peers see them; what they stand for is in `pool`, once for all equal ones.
 
 What a peer uploads is kept in spool files, found whole and harmless before it is used.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 import structlog
 
 from peitho.clients.disk.storage import Storage, spool
-from peitho.core.builds.pool import OUTPUT_DIRECTORY, Build, BuildPool, BuildUpload
+from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
+from peitho.core.builds.pool import BuildPool
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, PathStat, Said, State, Summary
 from peitho.core.readers import Readers
@@ -50,13 +51,13 @@ class BuildContainers:
 
     def __init__(
         self,
-        runs: BuildPool,
+        pool: BuildPool,
         *,
         storage: Storage,
         options: Live[BuildContainerOptions],
         tasks: BackgroundTasks,
     ) -> None:
-        self.runs = runs
+        self.pool = pool
         self.storage = storage
         self.options = options
         self.tasks = tasks
@@ -75,12 +76,14 @@ class BuildContainers:
             return build
         if len(reference) < _SHORTEST_BEGINNING:
             return None
-        matching = [each for each in self._builds if each.startswith(reference)]
+        matching = [
+            container_id for container_id in self._builds if container_id.startswith(reference)
+        ]
         return self._builds[matching[0]] if len(matching) == 1 else None
 
     def list(self) -> list[Summary]:
         """All of them."""
-        return [each.summary() for each in self._builds.values()]
+        return [container.summary() for container in self._builds.values()]
 
     def forget(self, build: "BuildContainer") -> None:
         """Drop a build that was removed."""
@@ -100,7 +103,7 @@ class BuildContainer:
         self._directory = builds.storage.make_spool_directory("build-")
         self._uploads: list[BuildUpload] = []
         self._created = now()
-        self._run: Build | None = None
+        self._build: Build | None = None
         self._note = ""
         self._state: State | None = None
         self._readers = Readers()
@@ -115,7 +118,7 @@ class BuildContainer:
 
         Raises InvalidArgument, Conflict after the start, StorageFull.
         """
-        if self._run:
+        if self._build:
             raise Conflict("a build takes no archives after its start")
         directory = _absolute(path)
         archive = self._directory / f"upload-{secrets.token_hex(4)}"
@@ -138,9 +141,9 @@ class BuildContainer:
         asked = path.removesuffix("/.").rstrip("/")
         if asked != OUTPUT_DIRECTORY:
             raise NotFound(f"Could not find the file {path} in container {self.id}")
-        if self._run is None or not self._ended.is_set():
+        if self._build is None or not self._ended.is_set():
             raise Conflict(f"container {self.id} has not ended: its output is not complete")
-        file = await self._run.until_made(_RESULT_SECONDS)
+        file = await self._build.until_made(_RESULT_SECONDS)
         name = "." if path.endswith("/.") else "output"
         stat = PathStat(name, size_bytes=4096, mode=_DIRECTORY_MODE, modified_at=now())
         return Archive(stat, file)
@@ -151,15 +154,15 @@ class BuildContainer:
 
         Raises StartFailed with the cluster's words; the Pod is then gone.
         """
-        if self._run or self._removed.is_set():
+        if self._build or self._removed.is_set():
             return False
-        self._run, self._note = self._all.runs.join(
+        self._build, self._note = self._all.pool.join(
             self.id, self.spec, self._uploads, peer=self._peer
         )
-        self._run.add_user(self.id, self._end)
+        self._build.add_user(self.id, self._end)
         self._begun.set()
         try:
-            await self._run.until_started()
+            await self._build.until_started()
         except asyncio.CancelledError:  # the peer hung up
             self._all.tasks.spawn(self._abandon(), name=f"abandon {self.id[:12]}")
             raise
@@ -167,10 +170,10 @@ class BuildContainer:
 
     async def stop(self) -> bool:
         """End the build for this peer, and its Pod if no other wants it; False if it had ended."""
-        if not self._run or self._ended.is_set():
+        if not self._build or self._ended.is_set():
             return False
-        self._end(_killed("stopped", self._run.started_at))
-        await self._all.runs.release(self._run, self.id)
+        self._end(_killed("stopped", self._build.started_at))
+        await self._all.pool.release(self._build, self.id)
         return True
 
     async def wait(self, condition: str = "") -> State:
@@ -194,15 +197,15 @@ class BuildContainer:
     async def output(self, *, logs: bool, follow: bool) -> Said:
         """What the command says, byte for byte."""
         with self._readers.reading():
-            from_start = logs or self._run is None
+            from_start = logs or self._build is None
             if follow:
                 await self._begun.wait()
-            if self._run is None:
+            if self._build is None:
                 return
             # The probe's answer must be the compiler's alone; there is nothing to say of it.
             if self._note and self.uploads:
                 yield STDERR, f"{self._note}\n".encode()
-            async for message in self._run.output.read(
+            async for message in self._build.output.read(
                 follow=follow, from_start=from_start, stopped=self._is_over
             ):
                 yield message
@@ -211,11 +214,11 @@ class BuildContainer:
         """Drop the container and its files, and the Pod if no other peer waits for it."""
         self._all.forget(self)
         self._removed.set()
-        self._end(_killed("removed", self._run.started_at if self._run else ""))
+        self._end(_killed("removed", self._build.started_at if self._build else ""))
         self._begun.set()
         try:
-            if self._run:
-                await self._all.runs.release(self._run, self.id)
+            if self._build:
+                await self._all.pool.release(self._build, self.id)
         finally:  # the peer may hang up before the run has ended
             shutil.rmtree(self._directory, ignore_errors=True)
             log.info("build removed", build=self.id[:12])
@@ -226,7 +229,7 @@ class BuildContainer:
 
     def summary(self) -> Summary:
         """The build in a list."""
-        began = self._run.started_at if self._run else ""
+        began = self._build.started_at if self._build else ""
         running = State("running", started_at=began)
         state = self._state or (running if began else State("created"))
         return Summary(
@@ -236,7 +239,7 @@ class BuildContainer:
             command=" ".join(self.spec.command),
             created=self._created,
             state=state,
-            kubernetes_name=names.build_name(self._run.id if self._run else self.id),
+            kubernetes_name=names.build_name(self._build.id if self._build else self.id),
         )
 
     @property
@@ -248,8 +251,8 @@ class BuildContainer:
         if not self._state:
             self._state = state
             self._ended.set()
-            if self._run:
-                self._run.output.wake()
+            if self._build:
+                self._build.output.wake()
 
     def _is_over(self) -> bool:
         """Whether this container has ended, though what it stands for may go on for others."""

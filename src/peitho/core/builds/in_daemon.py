@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from peitho.clients.docker import Docker
-from peitho.core.builds.pool import OUTPUT_DIRECTORY, Build
+from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
 from peitho.core.images.base import BaseImage, BaseImages
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.tasks import to_its_end
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class DaemonBackendOptions:
     """What the operator decided about builds in a daemon."""
 
-    place: DaemonBuildOwner
+    owner: DaemonBuildOwner
     start_timeout_seconds: float
     deadline_seconds: int
     removal_seconds: float = 15.0
@@ -44,66 +44,66 @@ class DaemonBackend:
         docker: Docker,
         images: BaseImages,
         *,
-        provenance: ResultArchitectures,
+        architectures: ResultArchitectures,
         options: DaemonBackendOptions,
     ) -> None:
         self._docker = docker
         self._images = images
-        self._provenance = provenance
+        self._architectures = architectures
         self._options = options
 
-    async def carry_out(self, run: Build) -> None:
+    async def carry_out(self, build: Build) -> None:
         """From the container's creation to its removal.  Raises StartFailed, Unavailable."""
         try:
             async with asyncio.timeout(self._options.start_timeout_seconds) as patience:
-                await self._live(run, patience)
+                await self._live(build, patience)
         except TimeoutError:
-            self._end_late(run)
+            self._end_late(build)
         except Unavailable:
             raise
         except PeithoError as error:
-            if run.started_at:
+            if build.started_at:
                 raise
             raise StartFailed(f"the build's container cannot run: {error}") from error
         finally:
-            await to_its_end(self._drop(run))
+            await to_its_end(self._drop(build))
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the containers that an earlier run left, or this one could not remove."""
-        for each in await self._docker.find(self._options.place.labels()):
-            if (each.get("Labels") or {}).get(labels.ID) not in known:
-                await self._docker.remove(str(each["Id"]))
-                log.info("leftover build removed", container=str(each["Id"])[:12])
+        for container in await self._docker.find(self._options.owner.labels()):
+            if (container.get("Labels") or {}).get(labels.ID) not in known:
+                await self._docker.remove(str(container["Id"]))
+                log.info("leftover build removed", container=str(container["Id"])[:12])
 
-    async def _live(self, run: Build, patience: Timeout) -> None:
+    async def _live(self, build: Build, patience: Timeout) -> None:
         """Until the result is here; once the command runs, patience lasts for its deadline."""
-        name = names.build_name(run.id)
-        image = await self._create(run)
-        for upload in run.uploads:
+        name = names.build_name(build.id)
+        image = await self._create(build)
+        for upload in build.uploads:
             await self._docker.put_archive(name, upload.path, upload.archive)
         async with self._docker.attach(name) as chunks:
             await self._docker.start(name)
-            run.tell_running()
+            build.tell_running()
             now = asyncio.get_running_loop().time()
             patience.reschedule(now + self._options.deadline_seconds)
             async for chunk in chunks:
-                run.output.write(chunk)
+                build.output.write(chunk)
         code = await self._docker.wait(name)
-        run.end(Exit(code, await self._reason(name) if code else ""))
-        await self._take_result(run, image.architecture)
+        build.end(Exit(code, await self._reason(name) if code else ""))
+        await self._take_result(build, image.architecture)
 
-    async def _create(self, run: Build) -> BaseImage:
+    async def _create(self, build: Build) -> BaseImage:
         """The image that the container is of, by its ID: its name may become another one's."""
-        image = await self._images.find(run.spec.image)
+        image = await self._images.find(build.spec.image)
         if image is None:
-            raise NotFound(f"No such image: {run.spec.image}")
+            raise NotFound(f"No such image: {build.spec.image}")
         container = daemon.build_container(
-            replace(run.spec, image=image.id),
-            labels=self._options.place.labels() | {labels.ID: run.id},
-            bounds=self._options.place.bounds,
+            replace(build.spec, image=image.id),
+            labels=self._options.owner.labels() | {labels.ID: build.id},
+            limits=self._options.owner.limits,
         )
         # Broken off, the daemon would go on, and make what nobody removes.
-        await to_its_end(self._docker.create(names.build_name(run.id), container))
+        await to_its_end(self._docker.create(names.build_name(build.id), container))
         return image
 
     async def _reason(self, name: str) -> str:
@@ -113,28 +113,28 @@ class DaemonBackend:
             return ""
         return "OOMKilled" if state.get("OOMKilled") else str(state.get("Error") or "")
 
-    async def _take_result(self, run: Build, architecture: str) -> None:
+    async def _take_result(self, build: Build, architecture: str) -> None:
         """Keep what was made; a daemon that emulates an architecture does so all the way."""
-        name = names.build_name(run.id)
+        name = names.build_name(build.id)
         try:
             async with self._docker.get_archive(name, f"{OUTPUT_DIRECTORY}/.") as chunks:
-                await run.take_result(chunks, architecture)
+                await build.take_result(chunks, architecture)
         except PeithoError as error:  # whoever asks for it is told
-            run.lack_result(error)
-        if run.result:
-            self._provenance.remember(run.result.digest, run.result.architecture)
+            build.lack_result(error)
+        if build.result:
+            self._architectures.remember(build.result.digest, build.result.architecture)
 
-    def _end_late(self, run: Build) -> None:
-        if not run.started_at:
+    def _end_late(self, build: Build) -> None:
+        if not build.started_at:
             seconds = self._options.start_timeout_seconds
             raise StartFailed(f"the build's container did not run within {seconds:g} s")
         why = f"DeadlineExceeded: it took more than {self._options.deadline_seconds} s"
-        run.end(Exit(SIGKILLED, why))
-        run.lack_result(PeithoError(why))
+        build.end(Exit(SIGKILLED, why))
+        build.lack_result(PeithoError(why))
 
-    async def _drop(self, run: Build) -> None:
+    async def _drop(self, build: Build) -> None:
         """Remove the container; one that is left, as the daemon takes too long, is swept later."""
-        name, seconds = names.build_name(run.id), self._options.removal_seconds
+        name, seconds = names.build_name(build.id), self._options.removal_seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._docker.remove(name)

@@ -16,7 +16,7 @@ import structlog
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
-from peitho.core.builds.pool import NEVER_RAN, OUTPUT_DIRECTORY, Build
+from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now
 from peitho.core.pods import waiting
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
@@ -63,16 +63,16 @@ class PodBackend:
         self._tokens = tokens
         self._options = options
 
-    async def carry_out(self, run: Build) -> None:
+    async def carry_out(self, build: Build) -> None:
         """From the Pod's creation to its removal.  Raises StartFailed with the cluster's words."""
         try:
-            await self._make_pod(run)
-            await self._until_running(run)
-            run.tell_running()
-            run.end(await waiting.first(self._helpers_word(run), self._pods_word(run)))
-            await waiting.first(_result(run), self._until_helper_ends(run))
+            await self._make_pod(build)
+            await self._until_running(build)
+            build.tell_running()
+            build.end(await waiting.first(self._helpers_word(build), self._pods_word(build)))
+            await waiting.first(_result(build), self._until_helper_ends(build))
         finally:
-            await to_its_end(self._drop_pod(run))
+            await to_its_end(self._drop_pod(build))
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Drop the Pods of builds that an earlier run left in the cluster."""
@@ -84,83 +84,83 @@ class PodBackend:
                 await self._kubernetes.delete("Pod", record.kubernetes_name, grace_seconds=1)
                 log.info("leftover build removed", secret=record.kubernetes_name)
 
-    async def _make_pod(self, run: Build) -> None:
+    async def _make_pod(self, build: Build) -> None:
         secret = record_secrets.build_secret(
             instance=self._options.pods.instance,
-            container_id=run.id,
-            spec=run.spec,
-            token=self._tokens.issue(build_scope(run.id)),
+            container_id=build.id,
+            spec=build.spec,
+            token=self._tokens.issue(build_scope(build.id)),
             created=now(),
         )
         try:
             record = await self._records.create_build(secret)
-            await self._kubernetes.create(self._pod(run, record))
+            await self._kubernetes.create(self._pod(build, record))
         except Unavailable:
             raise
         except PeithoError as error:
             raise StartFailed(f"the build's Pod was refused: {error}") from error
 
-    def _pod(self, run: Build, record: RecordMetadata) -> Manifest:
+    def _pod(self, build: Build, record: RecordMetadata) -> Manifest:
         return build_pod.manifest(
             record,
-            run.spec,
+            build.spec,
             options=self._options.pods,
-            uploads=sorted({upload.path for upload in run.uploads}),
+            uploads=sorted({upload.path for upload in build.uploads}),
             output=OUTPUT_DIRECTORY,
             deadline_seconds=self._options.deadline_seconds,
         )
 
-    async def _until_running(self, run: Build) -> None:
+    async def _until_running(self, build: Build) -> None:
         try:
-            await waiting.first(run.until_started(), self._until_pod_runs(run))
+            await waiting.first(build.until_started(), self._until_pod_runs(build))
         except StartFailed:
-            if not run.started_at:  # else the helper had told of it in the same moment
+            if not build.started_at:  # else the helper had told of it in the same moment
                 raise
 
-    async def _until_pod_runs(self, run: Build) -> None:
+    async def _until_pod_runs(self, build: Build) -> None:
         seconds = self._options.start_timeout_seconds
         try:
             for container in (BUILD, HELPER):
-                await waiting.until_started(self._watch, _key(run), container, seconds=seconds)
+                await waiting.until_started(self._watch, _key(build), container, seconds=seconds)
         except StartFailed as error:
             raise StartFailed(f"the build's Pod cannot run: {error}") from error
 
-    async def _helpers_word(self, run: Build) -> Exit:
+    async def _helpers_word(self, build: Build) -> Exit:
         """The command's own code; if it failed, what the Pod's status has to add."""
-        told = await run.told_exit()
+        told = await build.told_exit()
         if told.code:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REASON_SECONDS):
-                    return replace(told, reason=(await self._until_build_ends(run)).reason)
+                    return replace(told, reason=(await self._until_build_ends(build)).reason)
         return told
 
-    async def _pods_word(self, run: Build) -> Exit:
+    async def _pods_word(self, build: Build) -> Exit:
         """How the Pod says that it ended, unless the helper has the command's code after all."""
-        end = await self._until_pod_ends(run)
+        end = await self._until_pod_ends(build)
         with suppress(TimeoutError):
             async with asyncio.timeout(_HELPER_SECONDS):
-                return replace(await run.told_exit(), reason=end.reason)
+                return replace(await build.told_exit(), reason=end.reason)
         return end
 
-    async def _until_build_ends(self, run: Build) -> Exit:
-        return await waiting.until_ended(self._watch, _key(run), BUILD)
+    async def _until_build_ends(self, build: Build) -> Exit:
+        return await waiting.until_ended(self._watch, _key(build), BUILD)
 
-    async def _until_pod_ends(self, run: Build) -> Exit:
-        return await waiting.first(self._until_build_ends(run), self._until_helper_fails(run))
+    async def _until_pod_ends(self, build: Build) -> Exit:
+        return await waiting.first(self._until_build_ends(build), self._until_helper_fails(build))
 
-    async def _until_helper_fails(self, run: Build) -> Exit:
-        end = await self._until_helper_ends(run)
+    async def _until_helper_fails(self, build: Build) -> Exit:
+        end = await self._until_helper_ends(build)
         if end.code == 0:
-            return await self._until_build_ends(run)
-        pod = self._watch.see(_key(run)).pod
+            return await self._until_build_ends(build)
+        pod = self._watch.see(_key(build)).pod
         said = pod.last_words(HELPER) if pod else ""
         return Exit(NEVER_RAN, f"the helper beside the build failed: {said or end.reason}")
 
-    async def _until_helper_ends(self, run: Build) -> Exit:
-        return await waiting.until_ended(self._watch, _key(run), HELPER)
+    async def _until_helper_ends(self, build: Build) -> Exit:
+        return await waiting.until_ended(self._watch, _key(build), HELPER)
 
-    async def _drop_pod(self, run: Build) -> None:
-        name = names.build_name(run.id)
+    async def _drop_pod(self, build: Build) -> None:
+        name = names.build_name(build.id)
         try:
             await self._kubernetes.delete("Pod", name, grace_seconds=1)
             await self._kubernetes.delete("Secret", name)
@@ -168,11 +168,11 @@ class PodBackend:
             log.warning("build pod not removed", pod=name, cause=str(error))
 
 
-async def _result(run: Build) -> None:
+async def _result(build: Build) -> None:
     """Return once the result has come; for that of a failed build nobody asks."""
     with suppress(PeithoError):  # whoever asks for it is told
-        await run.until_made(_REASON_SECONDS if run.has_failed else _RESULT_SECONDS)
+        await build.until_made(_REASON_SECONDS if build.has_failed else _RESULT_SECONDS)
 
 
-def _key(run: Build) -> str:
-    return labels.container_label(run.id)
+def _key(build: Build) -> str:
+    return labels.container_label(build.id)

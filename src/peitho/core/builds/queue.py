@@ -79,7 +79,7 @@ class FairQueue:
 
     def _next(self) -> str:
         """Wake the one whose turn it is; its peer, or empty if nobody waits."""
-        for peer in sorted(self._waiting, key=lambda each: self._working[each]):
+        for peer in sorted(self._waiting, key=lambda waiting: self._working[waiting]):
             line = self._waiting[peer]
             while line:
                 first = line.popleft()

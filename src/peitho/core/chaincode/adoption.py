@@ -18,9 +18,9 @@ async def survey(kubernetes: Kubernetes) -> tuple[GoChaincode, ...]:
     )
 
 
-async def adopt(kubernetes: Kubernetes, found: GoChaincode) -> None:
+async def adopt(kubernetes: Kubernetes, chaincode: GoChaincode) -> None:
     """End one of them; the peer's next call launches it here.  What ran already stays noted."""
-    if found.replicas > 0:
-        await kubernetes.patch("Deployment", found.deployment, go_peitho.adoption(found))
-    if found.config_map:
-        await kubernetes.patch("ConfigMap", found.config_map, go_peitho.mark())
+    if chaincode.replicas > 0:
+        await kubernetes.patch("Deployment", chaincode.deployment, go_peitho.adoption(chaincode))
+    if chaincode.config_map:
+        await kubernetes.patch("ConfigMap", chaincode.config_map, go_peitho.mark())

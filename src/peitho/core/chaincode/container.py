@@ -83,9 +83,9 @@ class ChaincodeParts:
 
     def readers(self, key: str) -> Readers:
         """Who reads a container's output at the moment."""
-        idle = [each for each, readers in self._readers.items() if readers.are_none]
-        for each in idle:
-            del self._readers[each]
+        idle = [idle_key for idle_key, readers in self._readers.items() if readers.are_none]
+        for idle_key in idle:
+            del self._readers[idle_key]
         return self._readers.setdefault(key, Readers())
 
 
@@ -248,5 +248,5 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
 def _files(archive: BinaryIO, path: str) -> dict[str, bytes]:
     """The files of an archive, by their paths in the container that it is unpacked in."""
     base = path.rstrip("/")
-    found = tar.read_files(archive, limits=ArchiveLimits(total_bytes=_FILES_BYTES))
-    return {f"{base}/{name.lstrip('/')}": content for name, content in found.items()}
+    contents = tar.read_files(archive, limits=ArchiveLimits(total_bytes=_FILES_BYTES))
+    return {f"{base}/{name.lstrip('/')}": content for name, content in contents.items()}

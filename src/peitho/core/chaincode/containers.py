@@ -75,8 +75,8 @@ class ChaincodeContainers:
 
     async def list(self) -> list[Summary]:
         """All of them; what their Secrets hold is not read for it."""
-        found = await self.parts.records.find(self._labels())
-        return [summary(record, self.parts.watch) for record in found]
+        records = await self.parts.records.find(self._labels())
+        return [summary(record, self.parts.watch) for record in records]
 
     async def synced(self) -> None:
         """Return once it is known which Pods there are.  Raises Unavailable."""
@@ -89,8 +89,8 @@ class ChaincodeContainers:
             ) from None
 
     async def _find_by_id(self, beginning: str) -> Container | None:
-        found = await self.parts.records.find(self._labels())
-        matching = [record for record in found if record.id.startswith(beginning)]
+        records = await self.parts.records.find(self._labels())
+        matching = [record for record in records if record.id.startswith(beginning)]
         if len(matching) != 1:
             return None
         record = await self.parts.records.get(matching[0].kubernetes_name)

@@ -127,8 +127,8 @@ class ExitRecorder:
 
     async def _read(self, news: _News) -> Record | None:
         """The record of exactly this container; None if it is gone, or its name is another's."""
-        found = await self._records.get(names.kubernetes_name("cc", news.name))
-        return found if isinstance(found, Record) and found.id == news.container_id else None
+        record = await self._records.get(names.kubernetes_name("cc", news.name))
+        return record if isinstance(record, Record) and record.id == news.container_id else None
 
     async def _tell(self, job: ObjectReference, end: Exit) -> None:
         message = f"The chaincode ended with exit code {end.code}"

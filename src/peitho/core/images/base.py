@@ -121,17 +121,17 @@ class DaemonImages:
         if reference is None:
             return None
         try:
-            found = await self._docker.inspect_image(self._rewritten(name))
+            image = await self._docker.inspect_image(self._rewritten(name))
         except NotFound:
             return None
-        if _CHAINCODE_LABEL in ((found.get("Config") or {}).get("Labels") or {}):
+        if _CHAINCODE_LABEL in ((image.get("Config") or {}).get("Labels") or {}):
             return None
         return BaseImage(
             reference.familiar(),
-            id=str(found.get("Id", "")),
-            architecture=str(found.get("Architecture", "")),
-            created=str(found.get("Created", "")),
-            size_bytes=int(found.get("Size") or 0),
+            id=str(image.get("Id", "")),
+            architecture=str(image.get("Architecture", "")),
+            created=str(image.get("Created", "")),
+            size_bytes=int(image.get("Size") or 0),
         )
 
     async def require(self, name: str) -> None:

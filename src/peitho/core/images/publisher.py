@@ -43,7 +43,7 @@ async def get(publisher: Publisher, name: str) -> PublishedImage:
 
     Raises NotFound with the text that peers match by case.
     """
-    found = await publisher.find(name)
-    if found is None:
+    published = await publisher.find(name)
+    if published is None:
         raise NotFound(f"No such image: {tagged(name)}")
-    return found
+    return published

@@ -77,8 +77,8 @@ class PullSecret:
         log.info("pull secret made", secret=name, registry=options.host)
 
     async def _change(self, name: str, wanted: Manifest, instance: str) -> None:
-        found = await self._kubernetes.get("Secret", name)
-        if found is not None and not pull_secret.is_own(found, instance):
+        present = await self._kubernetes.get("Secret", name)
+        if present is not None and not pull_secret.is_own(present, instance):
             raise Conflict(
                 f"the Secret {name} is not Peitho's: name it in docker.registry.pull-secret, or "
                 "give it another name"

@@ -104,15 +104,15 @@ class RegistryPublisher:
         Where the registry is away, what is known has to do: nodes may have it.
         """
         name = name.removesuffix(":latest")
-        if found := self._by_id(name):
-            return found
+        if published := self._by_id(name):
+            return published
         try:
-            place = self._place(name)
+            location = self._location(name)
         except InvalidArgument:
             return None
         registry = await self._registries.own()
         try:
-            digest = await registry.digest(place.repository, place.tag)
+            digest = await registry.digest(location.repository, location.tag)
         except Unavailable as error:
             if known := self._known.get(name):
                 log.warning("registry not asked", image=name, cause=str(error))
@@ -122,13 +122,13 @@ class RegistryPublisher:
             self._known.pop(name, None)
             return await self._push_kept(name)
         known = self._known.get(name)
-        if known and known.reference == self._reference(place, digest):
+        if known and known.reference == self._reference(location, digest):
             return known
-        return await self._read(registry, place, name, digest)
+        return await self._read(registry, location, name, digest)
 
     def list(self) -> list[Image]:
         """Those that were pushed or asked for in this run: a registry lists only what it likes."""
-        return [each.image for each in self._known.values()]
+        return [published.image for published in self._known.values()]
 
     async def remove(self, name: str) -> Image:
         """
@@ -136,18 +136,20 @@ class RegistryPublisher:
 
         Raises NotFound, Unsupported where the registry does not delete.
         """
-        found = await get(self, name)
-        place = self._place(found.image.name)
+        published = await get(self, name)
+        location = self._location(published.image.name)
         registry = await self._registries.own()
         try:
-            await registry.delete_manifest(place.repository, found.reference.rpartition("@")[2])
+            await registry.delete_manifest(
+                location.repository, published.reference.rpartition("@")[2]
+            )
         except RegistryError as error:
             if error.code == _NOT_ALLOWED:
                 raise Unsupported(f"the registry does not delete images: {error}") from error
             raise
-        self._known.pop(found.image.name, None)
-        log.info("image deleted", image=found.image.name, reference=found.reference)
-        return found.image
+        self._known.pop(published.image.name, None)
+        log.info("image deleted", image=published.image.name, reference=published.reference)
+        return published.image
 
     async def _push_kept(self, name: str) -> PublishedImage | None:
         """Push what the data directory has: of a push that failed, or of delivery mode before."""
@@ -158,16 +160,16 @@ class RegistryPublisher:
             return await self._push(image)
 
     async def _push(self, kept: Image) -> PublishedImage:
-        place = self._place(kept.name)
+        location = self._location(kept.name)
         registry = await self._registries.own()
         origin = await self._origin(kept)
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
-        if await registry.digest(place.repository, place.tag) != appended.digest:
+        if await registry.digest(location.repository, location.tag) != appended.digest:
             await self._send(
-                registry, place, tuple(self._layers(image, origin, registry)), appended
+                registry, location, tuple(self._layers(image, origin, registry)), appended
             )
-        published = PublishedImage(image, self._reference(place, appended.digest))
+        published = PublishedImage(image, self._reference(location, appended.digest))
         self._known[image.name] = published
         self._pushed.append(kept)
         log.info("image pushed", image=image.name, reference=published.reference)
@@ -176,7 +178,7 @@ class RegistryPublisher:
     async def _send(
         self,
         registry: Registry,
-        place: ImageLocation,
+        location: ImageLocation,
         layers: "tuple[_Blob, ...]",
         appended: Appended,
     ) -> None:
@@ -185,13 +187,18 @@ class RegistryPublisher:
         config = Descriptor(oci.OCI_CONFIG, oci.digest_of(content), len(content))
         try:
             async with asyncio.TaskGroup() as group:
-                for each in layers:
-                    group.create_task(self._have(registry, place.repository, each))
-                group.create_task(registry.upload(place.repository, config, bytes_source(content)))
+                for layer in layers:
+                    group.create_task(self._have(registry, location.repository, layer))
+                group.create_task(
+                    registry.upload(location.repository, config, bytes_source(content))
+                )
         except ExceptionGroup as raised:
             raise raised.exceptions[0] from raised
         await registry.put_manifest(
-            place.repository, place.tag, media_type=appended.media_type, body=appended.manifest
+            location.repository,
+            location.tag,
+            media_type=appended.media_type,
+            body=appended.manifest,
         )
 
     async def _have(self, registry: Registry, repository: str, blob: "_Blob") -> None:
@@ -240,18 +247,18 @@ class RegistryPublisher:
         return _Origin(registry, reference.repository, self._bases[key][1])
 
     async def _read(
-        self, registry: Registry, place: ImageLocation, name: str, digest: str
+        self, registry: Registry, location: ImageLocation, name: str, digest: str
     ) -> PublishedImage | None:
-        content = await registry.manifest(place.repository, digest)
+        content = await registry.manifest(location.repository, digest)
         if content is None:
             return None
         manifest = oci.read_manifest(content.media_type, content.body)
-        config = await registry.small_blob(place.repository, manifest.config)
+        config = await registry.small_blob(location.repository, manifest.config)
         image = oci.read_image(name, manifest, config)
         if image is None:
             log.warning("image in the registry is not one of ours", image=name, digest=digest)
             return None
-        published = PublishedImage(image, self._reference(place, digest))
+        published = PublishedImage(image, self._reference(location, digest))
         self._known[name] = published
         return published
 
@@ -260,15 +267,16 @@ class RegistryPublisher:
         if asked is None or name in self._known:
             return None
         beginning = f"sha256:{asked[2]}"
-        found = (each for each in self._known.values() if each.image.id.startswith(beginning))
-        return next(found, None)
+        known = self._known.values()
+        matching = (each for each in known if each.image.id.startswith(beginning))
+        return next(matching, None)
 
-    def _place(self, name: str) -> ImageLocation:
+    def _location(self, name: str) -> ImageLocation:
         options = self._options.now
         return repositories.location(name, server=options.host, project=options.path)
 
-    def _reference(self, place: ImageLocation, digest: str) -> str:
-        return f"{self._options.now.host}/{place.repository}@{digest}"
+    def _reference(self, location: ImageLocation, digest: str) -> str:
+        return f"{self._options.now.host}/{location.repository}@{digest}"
 
     @property
     def _shared(self) -> str:

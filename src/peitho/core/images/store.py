@@ -61,10 +61,10 @@ class ImageStore:
     """The chaincode images of the data directory; `limits` are those of a build context."""
 
     def __init__(
-        self, storage: Storage, provenance: ResultArchitectures, *, limits: Live[ArchiveLimits]
+        self, storage: Storage, architectures: ResultArchitectures, *, limits: Live[ArchiveLimits]
     ) -> None:
         self._storage = storage
-        self._provenance = provenance
+        self._architectures = architectures
         self._limits = limits
         # Builds are put together in threads: no layer is dropped while its image is noted.  It is
         # held for as long as the disk takes, so that only threads may wait for it.
@@ -104,7 +104,7 @@ class ImageStore:
         digits = name.removeprefix("sha256:")
         if len(digits) < _SHORTEST_ID or not set(digits) <= set("0123456789abcdef"):
             return None
-        matching = [each for each in self.list() if each.id.startswith(f"sha256:{digits}")]
+        matching = [image for image in self.list() if image.id.startswith(f"sha256:{digits}")]
         return matching[0] if matching else None
 
     def list(self) -> list[Image]:
@@ -152,7 +152,7 @@ class ImageStore:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._provenance.architecture(sha256(added)),
+            architecture=self._architectures.architecture(sha256(added)),
             created=now(),
         )
 

@@ -81,13 +81,13 @@ class ImageUsage:
 
     def _read(self) -> None:
         try:
-            found: dict[str, Any] = json.loads(self._storage.read_file(_FILE) or b"{}")
-            peers = {str(peer): float(at) for peer, at in found.get("peers", {}).items()}
+            notes: dict[str, Any] = json.loads(self._storage.read_file(_FILE) or b"{}")
+            peers = {str(peer): float(at) for peer, at in notes.get("peers", {}).items()}
             images = {
                 str(name): (str(peer), float(at))
-                for name, (peer, at) in found.get("images", {}).items()
+                for name, (peer, at) in notes.get("images", {}).items()
             }
-            kept = found.get("kept", {"since": 0, "until": 0})
+            kept = notes.get("kept", {"since": 0, "until": 0})
             since, until = float(kept["since"]), float(kept["until"])
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             # Then all images count as seen now: nothing goes too early.

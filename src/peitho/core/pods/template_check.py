@@ -51,18 +51,18 @@ class TemplateCheck:
 
 def template_checks(*, builder: PodOptions, chaincode: PodOptions) -> list[TemplateCheck]:
     """What there is to try: each template by itself, each override with what it goes over."""
-    found = []
+    checks = []
     if builder.template:
-        found.append(TemplateCheck("builder.template", _build, builder))
+        checks.append(TemplateCheck("builder.template", _build, builder))
     if chaincode.template:
-        found.append(
+        checks.append(
             TemplateCheck("chaincode.template", _chaincode, replace(chaincode, overrides=()))
         )
     for number, override in enumerate(chaincode.overrides):
         everyone = replace(override, msp_id="*", label="*")
         alone = replace(chaincode, overrides=(everyone,))
-        found.append(TemplateCheck(f"chaincode.overrides.{number}.template", _chaincode, alone))
-    return found
+        checks.append(TemplateCheck(f"chaincode.overrides.{number}.template", _chaincode, alone))
+    return checks
 
 
 async def check(kubernetes: Kubernetes, checks: Sequence[TemplateCheck]) -> None:

@@ -92,7 +92,7 @@ def images(
         else:
             left.append(image)
     total = sum(image.bytes for image in left)
-    for image in sorted(left, key=lambda each: each.used_at):
+    for image in sorted(left, key=lambda kept: kept.used_at):
         if not policy.images_limit_bytes or total <= policy.images_limit_bytes:
             return
         if image.name not in in_use:

@@ -65,7 +65,7 @@ class Sweeper:
         kubernetes: Kubernetes,
         *,
         chaincodes: ChaincodeContainers,
-        runs: BuildPool,
+        pool: BuildPool,
         images: ImageStore,
         usage: ImageUsage,
         storage: Storage,
@@ -74,7 +74,7 @@ class Sweeper:
     ) -> None:
         self._kubernetes = kubernetes
         self._chaincodes = chaincodes
-        self._runs = runs
+        self._pool = pool
         self._images = images
         self._usage = usage
         self._storage = storage
@@ -103,7 +103,7 @@ class Sweeper:
     async def _try(self) -> None:
         try:
             await self.sweep(dry_run=False)
-            await self._runs.clear_leftovers()  # last: the daemon of builds may be away
+            await self._pool.clear_leftovers()  # last: the daemon of builds may be away
         except PeithoError as error:
             log.warning("sweep interrupted", cause=str(error))
         except Exception:
@@ -118,18 +118,20 @@ class Sweeper:
     async def sweep(self, *, dry_run: bool) -> list[Finding]:
         """Remove what is due, or only tell it.  Raises KubernetesError, Unavailable."""
         world = await self._look()
-        found = []
+        findings = []
         for removal in rules.chaincode(world, self._options.now.policy):
-            found.append(Finding("chaincode", removal.record.name, removal.why))
+            findings.append(Finding("chaincode", removal.record.name, removal.why))
             if not dry_run:
                 await container.remove(self._chaincodes.parts, removal.record)
         named = (self._images.find(record.image) for record in world.records)
         in_use = {image.name for image in named if image}
-        found += await self._sweep_images(in_use, dry_run=dry_run)
-        found += self._sweep_builds(dry_run=dry_run)
-        for each in found:
-            log.info("swept", kind=each.kind, name=each.name, why=each.why, dry_run=dry_run)
-        return found
+        findings += await self._sweep_images(in_use, dry_run=dry_run)
+        findings += self._sweep_builds(dry_run=dry_run)
+        for finding in findings:
+            log.info(
+                "swept", kind=finding.kind, name=finding.name, why=finding.why, dry_run=dry_run
+            )
+        return findings
 
     async def _look(self) -> Snapshot:
         parts = self._chaincodes.parts
@@ -176,17 +178,17 @@ class Sweeper:
             for image in self._images.list()
         ]
         self._warn(sum(image.bytes for image in stored))
-        found = []
+        findings = []
         for image, why in rules.images(stored, in_use, time.time(), self._options.now.policy):
-            found.append(Finding("image", image.name, why))
+            findings.append(Finding("image", image.name, why))
             if not dry_run:
                 await self._images.remove(image.name)
-        return found
+        return findings
 
     def _sweep_builds(self, *, dry_run: bool) -> list[Finding]:
-        entries = sorted(self._cache.entries(), key=lambda each: each.used_at)
-        total = sum(each.bytes for each in entries)
-        found = []
+        entries = sorted(self._cache.entries(), key=lambda kept: kept.used_at)
+        total = sum(kept.bytes for kept in entries)
+        findings = []
         for entry in entries:
             age = time.time() - entry.kept_at
             if age > self._options.now.cache_age_seconds:
@@ -196,10 +198,10 @@ class Sweeper:
             else:
                 continue
             total -= entry.bytes
-            found.append(Finding("kept build", entry.key[:12], why))
+            findings.append(Finding("kept build", entry.key[:12], why))
             if not dry_run:
                 self._cache.drop(entry.key)
-        return found
+        return findings
 
     def _warn(self, stored_bytes: int) -> None:
         limit = self._options.now.policy.images_limit_bytes

@@ -37,7 +37,7 @@ class DaemonBuildOwner:
 
     instance: str
     namespace: str
-    bounds: DaemonBuildLimits
+    limits: DaemonBuildLimits
 
     def labels(self) -> dict[str, str]:
         """Of all our builds in the daemon, and of nothing else."""
@@ -46,7 +46,7 @@ class DaemonBuildOwner:
 
 
 def build_container(
-    spec: ContainerSpec, *, labels: Mapping[str, str], bounds: DaemonBuildLimits
+    spec: ContainerSpec, *, labels: Mapping[str, str], limits: DaemonBuildLimits
 ) -> Json:
     """
     The body that creates a build's container.
@@ -63,9 +63,9 @@ def build_container(
         "Labels": dict(labels),
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _limits(spec, bounds)
+        "HostConfig": _resources(spec, limits)
         | {
-            "NetworkMode": bounds.network,
+            "NetworkMode": limits.network,
             "CapDrop": ["ALL"],
             "CapAdd": _CAPABILITIES,
             "SecurityOpt": ["no-new-privileges"],
@@ -76,13 +76,14 @@ def build_container(
     }
 
 
-def _limits(spec: ContainerSpec, bounds: DaemonBuildLimits) -> Json:
-    limits = {"Memory": int(number(bounds.memory_limit)) or max(spec.host.memory_bytes, 0)}
-    if cpus := number(bounds.cpu_limit) or Decimal(spec.host.cpu_limit_millis) / 1000:
+def _resources(spec: ContainerSpec, limits: DaemonBuildLimits) -> Json:
+    memory_bytes = int(number(limits.memory_limit)) or max(spec.host.memory_bytes, 0)
+    resources = {"Memory": memory_bytes}
+    if cpus := number(limits.cpu_limit) or Decimal(spec.host.cpu_limit_millis) / 1000:
         # NanoCpus would do, from API 1.25 on.
-        limits["CpuPeriod"] = _CPU_PERIOD_MICROSECONDS
-        limits["CpuQuota"] = int(cpus * _CPU_PERIOD_MICROSECONDS)
-    return limits
+        resources["CpuPeriod"] = _CPU_PERIOD_MICROSECONDS
+        resources["CpuQuota"] = int(cpus * _CPU_PERIOD_MICROSECONDS)
+    return resources
 
 
 def registry_auth(*, username: str, password: str, address: str) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from peitho.core.builds.build import Build
 from peitho.core.builds.in_daemon import DaemonBackend, DaemonBackendOptions
 from peitho.core.builds.output import BuildOutput
-from peitho.core.builds.pool import Build
 from peitho.core.images.base import DaemonImages, DaemonImagesOptions
 from peitho.core.images.store import ResultArchitectures
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
@@ -37,7 +37,7 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
         }.items():
             daemon.containers[name] = Container({"Labels": labels})
 
-        await scenery.peitho.services.builds.runs.clear_leftovers()
+        await scenery.peitho.services.builds.pool.clear_leftovers()
 
         assert {running_one, "other", "elsewhere", "foreign"} == set(daemon.containers)
         await build.remove()
@@ -58,7 +58,7 @@ async def test_a_container_that_could_not_be_removed_is_cleared_later(tmp_path: 
 
         async with asyncio.timeout(5):
             while scenery.daemon.containers:
-                await scenery.peitho.services.builds.runs.clear_leftovers()
+                await scenery.peitho.services.builds.pool.clear_leftovers()
 
 
 async def test_pods_of_a_run_before_the_daemon_are_cleared(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
 
     provenance = ResultArchitectures()
     options = DaemonBackendOptions(
-        place=DaemonBuildOwner("peitho", "ns", DaemonBuildLimits("bridge")),
+        owner=DaemonBuildOwner("peitho", "ns", DaemonBuildLimits("bridge")),
         start_timeout_seconds=5,
         deadline_seconds=5,
         removal_seconds=0.1,
@@ -97,7 +97,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
         daemon.script("DELETE", "", silent)
         images = DaemonImages(docker, account(), Live(DaemonImagesOptions(server="", rewrite={})))
-        backend = DaemonBackend(docker, images, provenance=provenance, options=options)
+        backend = DaemonBackend(docker, images, architectures=provenance, options=options)
         output = BuildOutput.create(tmp_path / "log", limit_bytes=10_000)
         run = Build("f" * 64, SPEC, directory=tmp_path, output=output, result_bytes=10_000)
 

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.builds import in_pods
+from peitho.core.builds.build import NEVER_RAN, Build, BuildUpload
 from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
 from peitho.core.builds.output import BuildOutput
-from peitho.core.builds.pool import NEVER_RAN, Build, BuildUpload
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats import records

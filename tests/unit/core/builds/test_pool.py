@@ -9,8 +9,9 @@ import structlog.testing
 
 from peitho.clients.disk.storage import Storage
 from peitho.core.builds import in_pods
+from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
-from peitho.core.builds.pool import Build, BuildPool, BuildPoolOptions
+from peitho.core.builds.pool import BuildPool, BuildPoolOptions
 from peitho.core.builds.queue import FairQueue
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.tasks import BackgroundTasks
@@ -36,7 +37,7 @@ class Scene:
     """Peers that build, before a cluster that only remembers what it was asked."""
 
     def __init__(self, parts: Composition, cluster: ApiServer) -> None:
-        self.builds, self.runs = parts.services.builds, parts.services.builds.runs
+        self.builds, self.runs = parts.services.builds, parts.services.builds.pool
         self._parts = parts
         self.cluster = cluster
         self.made: list[BuildContainer] = []
@@ -407,9 +408,9 @@ async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path) -> None:
         pool = BuildPool(
             Live(Broken()),
             cache=None,
-            turns=FairQueue(Live(1)),
+            queue=FairQueue(Live(1)),
             storage=Storage.open(tmp_path),
-            provenance=ResultArchitectures(),
+            architectures=ResultArchitectures(),
             options=Live(BuildPoolOptions(output_bytes=1000, result_bytes=1000)),
             tasks=BackgroundTasks(group),
         )

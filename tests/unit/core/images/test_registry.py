@@ -356,7 +356,7 @@ async def test_a_runtime_image_is_that_of_the_builds_architecture(
         for reference in ("2.5", oci.digest_of(index)):
             double.repository(RUNTIME).manifests[reference] = (oci.OCI_INDEX, index)
         if known:
-            ours.images._provenance.remember(oci.digest_of(package())[7:], "arm64")  # noqa: SLF001
+            ours.images._architectures.remember(oci.digest_of(package())[7:], "arm64")  # noqa: SLF001
 
         image = (await ours.pushing.build(NAME, chunks(context()))).image
 

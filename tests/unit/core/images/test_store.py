@@ -20,7 +20,7 @@ NAME = "net-peer0.org1-mycc_1-0be83049"
 
 
 @pytest.fixture
-def provenance() -> ResultArchitectures:
+def architectures() -> ResultArchitectures:
     """Of builds of this run: none yet."""
     return ResultArchitectures()
 
@@ -32,10 +32,10 @@ def storage(tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def images(storage: Storage, provenance: ResultArchitectures) -> ImageStore:
+def images(storage: Storage, architectures: ResultArchitectures) -> ImageStore:
     """The images of a data directory that has none."""
     return ImageStore(
-        storage, provenance, limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000))
+        storage, architectures, limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000))
     )
 
 
@@ -91,12 +91,12 @@ async def test_equal_packages_are_one_layer(images: ImageStore) -> None:
 
 
 async def test_the_architecture_is_that_of_the_build(
-    images: ImageStore, provenance: ResultArchitectures
+    images: ImageStore, architectures: ResultArchitectures
 ) -> None:
     """
     The result that a build gave is known again; one from elsewhere is not.
     """
-    provenance.remember(hashlib.sha256(package(b"ours")).hexdigest(), "arm64")
+    architectures.remember(hashlib.sha256(package(b"ours")).hexdigest(), "arm64")
 
     ours = await images.build("ours", chunks(context(binpackage=package(b"ours"))))
     other = await images.build("other", chunks(context(binpackage=package(b"other"))))
@@ -365,11 +365,11 @@ def test_where_results_were_made_is_forgotten_one_day() -> None:
     """
     The oldest first; a run that lasts does not grow.
     """
-    provenance = ResultArchitectures()
+    architectures = ResultArchitectures()
     for number in range(1001):
-        provenance.remember(str(number), "amd64")
+        architectures.remember(str(number), "amd64")
 
-    assert ("", "amd64") == (provenance.architecture("0"), provenance.architecture("1"))
+    assert ("", "amd64") == (architectures.architecture("0"), architectures.architecture("1"))
 
 
 async def test_an_unused_bomb_in_a_context_is_refused(tmp_path: Path) -> None:

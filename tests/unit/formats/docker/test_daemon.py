@@ -25,7 +25,7 @@ def test_a_build_gets_what_its_peer_may_decide_and_nothing_else() -> None:
     """
     Neither mounts, devices nor namespaces: what is not written here cannot be asked for.
     """
-    body = daemon.build_container(SPEC, labels={"a": "b"}, bounds=DaemonBuildLimits("default"))
+    body = daemon.build_container(SPEC, labels={"a": "b"}, limits=DaemonBuildLimits("default"))
 
     assert {
         "Image": "ccenv",
@@ -54,8 +54,8 @@ def test_the_operators_limits_go_over_the_peers() -> None:
     """
     In the daemon's units.
     """
-    bounds = DaemonBuildLimits("builds", memory_limit="1Gi", cpu_limit="1500m")
-    body = daemon.build_container(SPEC, labels={}, bounds=bounds)["HostConfig"]
+    limits = DaemonBuildLimits("builds", memory_limit="1Gi", cpu_limit="1500m")
+    body = daemon.build_container(SPEC, labels={}, limits=limits)["HostConfig"]
 
     assert (1 << 30, "builds", 100_000, 150_000) == (
         body["Memory"],

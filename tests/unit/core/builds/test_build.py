@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from peitho.core.builds.build import Build
 from peitho.core.builds.output import BuildOutput
-from peitho.core.builds.pool import Build
 from peitho.core.container import State
 from peitho.errors import InvalidArgument
 from peitho.formats.kubernetes.build_pod import HELPER
@@ -117,7 +117,7 @@ async def test_at_the_end_of_the_program_all_files_are_given_back(tmp_path: Path
     """
     async with scene(tmp_path) as it:
         build = await it.done()
-        run = build._run  # noqa: SLF001  what it has open is nobody's to see
+        run = build._build  # noqa: SLF001  what it has open is nobody's to see
         assert run is not None
         it.runs.close()
         assert run.output._file.closed  # noqa: SLF001  see above
