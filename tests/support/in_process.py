@@ -51,7 +51,7 @@ class Running:
         builds.tasks.spawn(build.start(), name="start")
         await asyncio.sleep(0)
         run = builds.pool.get(build.id)
-        run.tell_running()
+        run.mark_started()
         return run
 
 

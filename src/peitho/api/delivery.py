@@ -53,7 +53,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
 
 async def log(request: web.Request) -> web.Response:
     """POST /builds/{id}/log — 200: Docker frames, as the command says them."""
-    await _build(request).take_output(body(request))
+    await _build(request).append_output(body(request))
 
     return web.Response()
 
@@ -66,7 +66,7 @@ async def exit_code(request: web.Request) -> web.Response:
     if not 0 <= code <= _LAST_EXIT_CODE:
         raise InvalidArgument(f"not an exit code: {text!r}")
 
-    running.take_exit(code)
+    running.set_exit_code(code)
 
     return web.Response()
 
@@ -75,7 +75,7 @@ async def result(request: web.Request) -> web.Response:
     """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
     architecture = request.query.get("architecture", "")
 
-    await services(request).builds.pool.take_result(_build(request), body(request), architecture)
+    await services(request).builds.pool.save_result(_build(request), body(request), architecture)
 
     return web.Response()
 

@@ -1,4 +1,4 @@
-"""What a container is to a peer, whichever kind it is, and what is told of it."""
+"""What a container is to a peer, of either kind."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class State:
     """
     Docker's state of a container: `created`, `running` or `exited`; times are RFC 3339.
 
-    `log` are the last lines of one that failed.
+    `log` holds the last lines of a container that failed.
     """
 
     status: str
@@ -26,7 +26,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A container in a list; `kubernetes_name` is where to look for it in the cluster."""
+    """A container's entry in a list; `kubernetes_name` is the name of its object in the cluster."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All that is told of one container."""
+    """All that `docker inspect` shows of a container."""
 
     summary: Summary
     spec: ContainerSpec
@@ -48,7 +48,7 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class PathStat:
-    """A path in a container, as `X-Docker-Container-Path-Stat` tells it; mode is Go's FileMode."""
+    """A path in a container, for `X-Docker-Container-Path-Stat`; `mode` is Go's FileMode."""
 
     name: str
     size_bytes: int
@@ -56,20 +56,20 @@ class PathStat:
     modified_at: str
 
 
-# What a container says: the stream's number, and bytes.  Whoever reads it closes it.
+# Output of a container: stream number and bytes.  Whoever reads it must close it.
 Said = AsyncGenerator[tuple[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A tar of a path in a container, in a file that lives as long as the container."""
+    """A tar of a path in a container; the file lives as long as the container."""
 
     stat: PathStat
     file: Path
 
 
 class Container(Protocol):
-    """What a peer can do with a container, whichever kind it is."""
+    """What a peer can do with a container, of either kind."""
 
     @property
     def id(self) -> str:
@@ -81,7 +81,7 @@ class Container(Protocol):
         ...
 
     async def get_archive(self, path: str) -> Archive:
-        """The content of a path, after the end."""
+        """Return a tar of a path, after the end."""
         ...
 
     async def start(self) -> bool:
@@ -97,13 +97,13 @@ class Container(Protocol):
         ...
 
     def output(self, *, logs: bool, follow: bool) -> Said:
-        """Stdout (1) and stderr (2); `logs` replays what was said, `follow` goes on to the end."""
+        """Yield stdout (1) and stderr (2); `logs` begins at the start, `follow` goes to the end."""
         ...
 
     async def remove(self) -> None:
-        """Drop the container and all it owns; what it runs is ended."""
+        """End the process, and remove the container and all that it owns."""
         ...
 
     async def inspect(self) -> Details:
-        """All that is told of it."""
+        """Return all that `docker inspect` shows."""
         ...

@@ -1,7 +1,7 @@
 """
-All containers as peers see them: one with a name is chaincode, one without is a build.
+All containers: one with a name is chaincode, one without a name is a build.
 
-This is the only place that knows the difference; whoever holds a `Container` need not.
+Only this module knows the difference; the API works with either kind.
 """
 
 from peitho.core.builds.container import BuildContainers
@@ -14,7 +14,7 @@ from peitho.formats.records import ContainerSpec
 
 
 class Containers:
-    """All containers, by name or ID."""
+    """All containers of this Peitho."""
 
     def __init__(
         self, chaincodes: ChaincodeContainers, builds: BuildContainers, base_images: BaseImages
@@ -37,7 +37,7 @@ class Containers:
 
     async def get(self, reference: str) -> Container:
         """
-        The container of that name, ID, or unique beginning of an ID.
+        Return the container of that name, of that ID, or of a unique beginning of an ID.
 
         Raises NotFound with the text that peers match by case, Unavailable.
         """
@@ -48,7 +48,7 @@ class Containers:
         return container
 
     async def list(self, *, all_states: bool) -> list[Summary]:
-        """Running containers, or all; the newest first, as Docker does."""
+        """List running containers, or all of them, the newest first."""
         summaries = [*await self._chaincodes.list(), *self._builds.list()]
         shown = [
             summary for summary in summaries if all_states or summary.state.status == "running"

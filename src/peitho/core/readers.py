@@ -1,4 +1,4 @@
-"""Who reads something at the moment, so that its end can wait for them."""
+"""Readers of an output, so that its end can wait for them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 
 class Readers:
-    """Counts who reads one container's output."""
+    """Counts the readers of one container's output."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -31,7 +31,11 @@ class Readers:
                 self._none.set()
 
     async def drained(self, seconds: float) -> None:
-        """Return when nobody reads any more, or after `seconds`: a stuck peer holds up no other."""
+        """
+        Wait until nobody reads any more, but for `seconds` at most.
+
+        A stuck peer must not hold up others.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._none.wait()

@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests; every piece has this owner."""
+"""Background tasks, each with an owner."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,32 +16,32 @@ _AGAIN_SECONDS = 5.0
 
 
 class BackgroundTasks:
-    """Starts named tasks in a group, and cancels those that are left at the end."""
+    """Starts named tasks in a group, and cancels at the end those that still run."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Run what the program cannot do without: if it fails, the program ends."""
+        """Run a task that the program needs: if it fails, the program ends."""
         task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
-        """Run one job among many: if it fails, that is logged, and the others go on."""
+        """Run a task that the program can do without: if it fails, that is logged."""
         task = self.run(_guarded(work, name), name=name)
-        # Cancelled before its first step, a task never comes to its work.
+        # A task that is cancelled before its first step never awaits its coroutine.
         task.add_done_callback(lambda _: work.close())
         return task
 
     def finish(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[None]:
-        """Run what is done to its end, also while the program ends; it has an end of its own."""
+        """Run a task to its end, even while the program ends."""
         return self._group.create_task(_guarded(work, name), name=name)
 
     def cancel(self) -> None:
-        """End all that still runs."""
+        """Cancel all tasks that still run, except those of `finish`."""
         for task in list(self._tasks):
             task.cancel()
 
@@ -54,9 +54,9 @@ async def until_done(
     passes: Callable[[PeithoError], bool] = lambda _: True,
 ) -> T:
     """
-    Do something once, as soon as whoever is needed for it can be reached.
+    Do something once, and try again while an error passes; by default all errors do.
 
-    Raises the first error that does not pass; by default there is none.
+    Raises the first error that does not pass.
     """
 
     async def attempt() -> T:
@@ -72,7 +72,7 @@ async def until_done(
 
 
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Return once something is done, also if the caller is cancelled, before or meanwhile."""
+    """Wait for something to its end, even if the caller is cancelled."""
     over = asyncio.Event()
     try:
         await asyncio.shield(_telling(over, work))

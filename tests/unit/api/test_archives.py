@@ -109,7 +109,7 @@ async def test_the_output_of_a_build_is_downloaded_with_its_stat(tmp_path: Path)
         container = build(peitho)
         run = await peitho.begun(container)
         run.end(Exit(0))
-        await peitho.services.builds.pool.take_result(run, chunks(package()), "amd64")
+        await peitho.services.builds.pool.save_result(run, chunks(package()), "amd64")
         path = f"/containers/{container.id}/archive{OUTPUT}"
         status, body, headers = await peitho.ask("GET", path)
         head, nothing, head_headers = await peitho.ask("HEAD", path)

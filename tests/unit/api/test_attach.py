@@ -26,7 +26,7 @@ def build(peitho: Running) -> BuildContainer:
 
 async def say(run: Build, stream: int, data: bytes) -> None:
     """What the helper tells of the command's output."""
-    await run.take_output(chunks(streams.frame(stream, data)))
+    await run.append_output(chunks(streams.frame(stream, data)))
 
 
 def attach(peer: Wire, container_id: str, version: str = "", query: str = QUERY) -> None:

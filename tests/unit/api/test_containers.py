@@ -200,7 +200,7 @@ async def test_logs_are_framed_or_raw_by_the_clients_generation(
     async with running(tmp_path) as peitho:
         build = await create_build(peitho)
         said = streams.frame(STDOUT, b"a") + streams.frame(STDERR, b"b")
-        await (await peitho.begun(build)).take_output(chunks(said))
+        await (await peitho.begun(build)).append_output(chunks(said))
         _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs")
         _, about = await ask(peitho, "GET", f"{version}/containers/{build.id}/json")
 

@@ -1,7 +1,7 @@
 """
-One build while it is carried out, and what it led to, for all the containers that stand for it.
+A build while it is carried out, and its outcome.
 
-A build is a function of its builder image, command, variables and uploaded files.
+Several build containers may stand for one build: all peers that install the same package share it.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ NEVER_RAN = 125
 
 @dataclass(frozen=True, slots=True)
 class BuildUpload:
-    """An archive as the peer sent it, the directory it belongs to, and its files' digest."""
+    """An archive that the peer uploaded, the directory it is for, and its files' digest."""
 
     path: str
     archive: Path
@@ -41,7 +41,7 @@ class BuildUpload:
 
 
 class Build:
-    """One build while it is carried out, and what it led to."""
+    """One build: what is to be done, what the command wrote so far, and how it ended."""
 
     def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
         self,
@@ -77,26 +77,30 @@ class Build:
 
     @property
     def is_used(self) -> bool:
-        """Whether a peer's container still stands for it."""
+        """Whether a build container still stands for it."""
         return bool(self._users)
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is over, and its command ended with another code than 0, or never ran."""
+        """Whether the build is over and its command failed, or never ran."""
         return self.state is not None and self.state.exit_code != 0
 
-    def add_user(self, build_id: str, ended: Callable[[State], None]) -> None:
-        """A peer's container that stands for this run; `ended` is called once it has ended."""
+    def add_container(self, build_id: str, ended: Callable[[State], None]) -> None:
+        """Add a build container; `ended` is called once the build has ended."""
         self._users[build_id] = ended
         if self.state:
             ended(self.state)
 
-    def drop_user(self, build_id: str) -> None:
-        """The container is gone."""
+    def remove_container(self, build_id: str) -> None:
+        """Remove a build container, which is gone."""
         self._users.pop(build_id, None)
 
     async def until_started(self) -> None:
-        """Return once the command runs, or ran.  Raises StartFailed, or what kept it from that."""
+        """
+        Return once the command runs, or ran.
+
+        Raises StartFailed, or whatever error kept it from running.
+        """
         await self._decided.wait()
         if self.started_at:
             return
@@ -104,29 +108,29 @@ class Build:
             raise self._failure
         raise StartFailed("the build was ended before its command ran")
 
-    def tell_running(self) -> None:
-        """The command runs."""
+    def mark_started(self) -> None:
+        """Note that the command runs."""
         self.started_at = self.started_at or now()
         self._decided.set()
 
-    async def take_output(self, chunks: AsyncIterator[bytes]) -> None:
-        """Keep what the command says; its first call tells that the command runs."""
-        self.tell_running()
+    async def append_output(self, chunks: AsyncIterator[bytes]) -> None:
+        """Keep output of the command, as frames; the first call notes that it runs."""
+        self.mark_started()
         async for chunk in chunks:
             self.output.write(chunk)
 
-    def take_exit(self, code: int) -> None:
-        """The command has ended, and all its output has been taken."""
+    def set_exit_code(self, code: int) -> None:
+        """Note the exit code of the command, once all its output has been taken."""
         self._code = code
         self._told.set()
 
-    async def told_exit(self) -> Exit:
-        """The exit code, once it was told."""
+    async def until_exit_code(self) -> Exit:
+        """Wait for the exit code of the command."""
         await self._told.wait()
         return Exit(self._code)
 
-    async def take_result(self, chunks: AsyncIterator[bytes], architecture: str) -> None:
-        """Keep the tar of the output directory."""
+    async def save_result(self, chunks: AsyncIterator[bytes], architecture: str) -> None:
+        """Save the tar of the output directory."""
         path = self.directory / RESULT
         await spool(chunks, path.with_suffix(".part"), limit_bytes=self._result_bytes)
         path.with_suffix(".part").rename(path)
@@ -135,8 +139,12 @@ class Build:
         self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
         self._made.set()
 
-    async def until_made(self, seconds: float) -> Path:
-        """The tar of the output directory.  Raises PeithoError if it does not come, or in time."""
+    async def until_result(self, seconds: float) -> Path:
+        """
+        Wait for the tar of the output directory.
+
+        Raises PeithoError if it does not arrive within `seconds`, or never will.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._made.wait()
@@ -144,13 +152,13 @@ class Build:
             return self.directory / RESULT
         raise self._lack or PeithoError("the build's output did not arrive")
 
-    def lack_result(self, error: PeithoError) -> None:
-        """There will be no tar of the output directory."""
+    def set_no_result(self, error: PeithoError) -> None:
+        """Note why there will be no tar of the output directory."""
         self._lack = error
         self._made.set()
 
     def end(self, end: Exit) -> None:
-        """The build is over, for all who asked for it."""
+        """End the build, for all build containers that stand for it; later calls change nothing."""
         if self.state:
             return
         if end.reason:
@@ -172,13 +180,13 @@ class Build:
             ended(self.state)
 
     def fail(self, error: PeithoError) -> None:
-        """It could not be carried out."""
+        """End the build because it could not be carried out."""
         self._failure = error
-        self.lack_result(error)
+        self.set_no_result(error)
         self.end(Exit(NEVER_RAN, str(error)))
 
-    def finish_from(self, kept: KeptBuild) -> None:
-        """It was carried out before, with this outcome."""
+    def finish_from_cache(self, kept: KeptBuild) -> None:
+        """End the build with the outcome of an equal one that was kept."""
         self.result = kept
         self._made.set()
         self.started_at = now()
@@ -187,6 +195,6 @@ class Build:
         self.over.set()
 
     def discard(self) -> None:
-        """Drop all its files."""
+        """Delete the files of the build."""
         self.output.discard()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,7 +1,8 @@
 """
-Build containers as peers see them; what they stand for is in `pool`, once for all equal ones.
+Build containers as peers see them: created without a name, and each used for one build.
 
-What a peer uploads is kept in spool files, found whole and harmless before it is used.
+Equal ones stand for the same `Build` of the pool. An uploaded archive is kept in a spool file, and
+is checked whole before it is used.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ class BuildContainerOptions:
 
 
 class BuildContainers:
-    """The build containers of this Peitho; a restart ends them, and peers try again."""
+    """The build containers of this Peitho. A restart ends them, and peers build again."""
 
     def __init__(
         self,
@@ -64,14 +65,14 @@ class BuildContainers:
         self._builds: dict[str, BuildContainer] = {}
 
     def create(self, spec: ContainerSpec, *, peer: str = "") -> "BuildContainer":
-        """Create a build container for the peer at an address; nothing is in the cluster yet."""
+        """Create a build container for the peer at an address; the cluster has none of it yet."""
         build = BuildContainer(self, secrets.token_hex(32), spec, peer=peer)
         self._builds[build.id] = build
         log.info("build created", build=build.id[:12], image=spec.image)
         return build
 
     def find(self, reference: str) -> "BuildContainer | None":
-        """The build of that ID, or unique beginning of one."""
+        """Find the build container of that ID, or of a unique beginning of an ID."""
         if build := self._builds.get(reference):
             return build
         if len(reference) < _SHORTEST_BEGINNING:
@@ -82,11 +83,11 @@ class BuildContainers:
         return self._builds[matching[0]] if len(matching) == 1 else None
 
     def list(self) -> list[Summary]:
-        """All of them."""
+        """List all build containers."""
         return [container.summary() for container in self._builds.values()]
 
     def forget(self, build: "BuildContainer") -> None:
-        """Drop a build that was removed."""
+        """Remove a build container from the list."""
         self._builds.pop(build.id, None)
 
 
@@ -114,9 +115,9 @@ class BuildContainer:
 
     async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
         """
-        Keep an archive for the build, once it has been read and found whole and harmless.
+        Keep an archive for the build, after it has been read to its end and checked.
 
-        Raises InvalidArgument, Conflict after the start, StorageFull.
+        Raises InvalidArgument for a bad archive, Conflict after the start, StorageFull.
         """
         if self._build:
             raise Conflict("a build takes no archives after its start")
@@ -134,32 +135,32 @@ class BuildContainer:
 
     async def get_archive(self, path: str) -> Archive:
         """
-        The tar that the command's output directory became.
+        Return the tar of the output directory.
 
-        Raises NotFound for another path, Conflict before the end.
+        Raises NotFound for any other path, Conflict before the build has ended.
         """
         asked = path.removesuffix("/.").rstrip("/")
         if asked != OUTPUT_DIRECTORY:
             raise NotFound(f"Could not find the file {path} in container {self.id}")
         if self._build is None or not self._ended.is_set():
             raise Conflict(f"container {self.id} has not ended: its output is not complete")
-        file = await self._build.until_made(_RESULT_SECONDS)
+        file = await self._build.until_result(_RESULT_SECONDS)
         name = "." if path.endswith("/.") else "output"
         stat = PathStat(name, size_bytes=4096, mode=_DIRECTORY_MODE, modified_at=now())
         return Archive(stat, file)
 
     async def start(self) -> bool:
         """
-        Return once the command runs, or an equal one ran before; False if started before.
+        Return once the command runs, or an equal build has run before; False if already started.
 
-        Raises StartFailed with the cluster's words; the Pod is then gone.
+        Raises StartFailed with the cluster's words; no Pod is left then.
         """
         if self._build or self._removed.is_set():
             return False
         self._build, self._note = self._all.pool.join(
             self.id, self.spec, self._uploads, peer=self._peer
         )
-        self._build.add_user(self.id, self._end)
+        self._build.add_container(self.id, self._end)
         self._begun.set()
         try:
             await self._build.until_started()
@@ -169,7 +170,7 @@ class BuildContainer:
         return True
 
     async def stop(self) -> bool:
-        """End the build for this peer, and its Pod if no other wants it; False if it had ended."""
+        """End this container, and its build if no other stands for it; False if it had ended."""
         if not self._build or self._ended.is_set():
             return False
         self._end(_killed("stopped", self._build.started_at))
@@ -178,9 +179,9 @@ class BuildContainer:
 
     async def wait(self, condition: str = "") -> State:
         """
-        Return once the command has ended and all its output has been read; the code is its own.
+        Return the state once the command has ended and its output has been read to the end.
 
-        A build that nobody waits for any more, since its peer hung up, is removed after a while.
+        If the peer hangs up and nobody else waits, the container is removed after a while.
         """
         self._waiting += 1
         try:
@@ -195,14 +196,14 @@ class BuildContainer:
         return self._state or State("exited")
 
     async def output(self, *, logs: bool, follow: bool) -> Said:
-        """What the command says, byte for byte."""
+        """Yield what the command writes, byte for byte."""
         with self._readers.reading():
             from_start = logs or self._build is None
             if follow:
                 await self._begun.wait()
             if self._build is None:
                 return
-            # The probe's answer must be the compiler's alone; there is nothing to say of it.
+            # The peer parses the answer of its probe (`go version`), so nothing is added to it.
             if self._note and self.uploads:
                 yield STDERR, f"{self._note}\n".encode()
             async for message in self._build.output.read(
@@ -211,7 +212,7 @@ class BuildContainer:
                 yield message
 
     async def remove(self) -> None:
-        """Drop the container and its files, and the Pod if no other peer waits for it."""
+        """Remove the container and its files, and its build if no other container stands for it."""
         self._all.forget(self)
         self._removed.set()
         self._end(_killed("removed", self._build.started_at if self._build else ""))
@@ -219,16 +220,16 @@ class BuildContainer:
         try:
             if self._build:
                 await self._all.pool.release(self._build, self.id)
-        finally:  # the peer may hang up before the run has ended
+        finally:  # the peer may hang up before the build has ended
             shutil.rmtree(self._directory, ignore_errors=True)
             log.info("build removed", build=self.id[:12])
 
     async def inspect(self) -> Details:
-        """All that is told of it."""
+        """Return all that `docker inspect` shows."""
         return Details(summary=self.summary(), spec=self.spec)
 
     def summary(self) -> Summary:
-        """The build in a list."""
+        """Return the container's entry in a list."""
         began = self._build.started_at if self._build else ""
         running = State("running", started_at=began)
         state = self._state or (running if began else State("created"))
@@ -244,7 +245,7 @@ class BuildContainer:
 
     @property
     def uploads(self) -> list[BuildUpload]:
-        """What the peer has uploaded so far."""
+        """The archives that the peer has uploaded so far."""
         return self._uploads
 
     def _end(self, state: State) -> None:
@@ -255,7 +256,7 @@ class BuildContainer:
                 self._build.output.wake()
 
     def _is_over(self) -> bool:
-        """Whether this container has ended, though what it stands for may go on for others."""
+        """Whether this container has ended; its build may go on for other containers."""
         return self._ended.is_set()
 
     async def _abandon(self) -> None:

@@ -1,8 +1,8 @@
 """
-Builds in a Docker daemon: a container each, by the daemon's own calls, with nothing beside it.
+Builds in a Docker daemon: each is one container of the daemon, with no helper beside it.
 
-What the command says comes by `attach`, which is there before the start and ends with the process
-or with the daemon; `wait` tells which it was.
+The output comes by `attach`, which is open before the start and ends when the process or the daemon
+ends; `wait` tells which of them it was.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class DaemonBackendOptions:
 
 
 class DaemonBackend:
-    """Carries builds out in a daemon, each from its start to its end by the same options."""
+    """Carries builds out in a Docker daemon; a build keeps the options it began with."""
 
     def __init__(
         self,
@@ -53,7 +53,11 @@ class DaemonBackend:
         self._options = options
 
     async def carry_out(self, build: Build) -> None:
-        """From the container's creation to its removal.  Raises StartFailed, Unavailable."""
+        """
+        Create the build's container, run it, take its result, and remove it.
+
+        Raises StartFailed, Unavailable.
+        """
         try:
             async with asyncio.timeout(self._options.start_timeout_seconds) as patience:
                 await self._live(build, patience)
@@ -69,21 +73,21 @@ class DaemonBackend:
             await to_its_end(self._drop(build))
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
-        """Drop the containers that an earlier run left, or this one could not remove."""
+        """Remove containers that an earlier Peitho left, or that could not be removed."""
         for container in await self._docker.find(self._options.owner.labels()):
             if (container.get("Labels") or {}).get(labels.ID) not in known:
                 await self._docker.remove(str(container["Id"]))
                 log.info("leftover build removed", container=str(container["Id"])[:12])
 
     async def _live(self, build: Build, patience: Timeout) -> None:
-        """Until the result is here; once the command runs, patience lasts for its deadline."""
+        """Run the build until its result is here; once the command runs, its deadline applies."""
         name = names.build_name(build.id)
         image = await self._create(build)
         for upload in build.uploads:
             await self._docker.put_archive(name, upload.path, upload.archive)
         async with self._docker.attach(name) as chunks:
             await self._docker.start(name)
-            build.tell_running()
+            build.mark_started()
             now = asyncio.get_running_loop().time()
             patience.reschedule(now + self._options.deadline_seconds)
             async for chunk in chunks:
@@ -93,7 +97,11 @@ class DaemonBackend:
         await self._take_result(build, image.architecture)
 
     async def _create(self, build: Build) -> BaseImage:
-        """The image that the container is of, by its ID: its name may become another one's."""
+        """
+        Create the container, and return the image it is made of.
+
+        It is made of the image's ID, since another image may take over the name meanwhile.
+        """
         image = await self._images.find(build.spec.image)
         if image is None:
             raise NotFound(f"No such image: {build.spec.image}")
@@ -102,7 +110,7 @@ class DaemonBackend:
             labels=self._options.owner.labels() | {labels.ID: build.id},
             limits=self._options.owner.limits,
         )
-        # Broken off, the daemon would go on, and make what nobody removes.
+        # If we stopped in the middle, the daemon would go on, and leave a container.
         await to_its_end(self._docker.create(names.build_name(build.id), container))
         return image
 
@@ -114,13 +122,17 @@ class DaemonBackend:
         return "OOMKilled" if state.get("OOMKilled") else str(state.get("Error") or "")
 
     async def _take_result(self, build: Build, architecture: str) -> None:
-        """Keep what was made; a daemon that emulates an architecture does so all the way."""
+        """
+        Save what the build made.
+
+        Its architecture is the image's: a daemon that emulates one does so all the way.
+        """
         name = names.build_name(build.id)
         try:
             async with self._docker.get_archive(name, f"{OUTPUT_DIRECTORY}/.") as chunks:
-                await build.take_result(chunks, architecture)
+                await build.save_result(chunks, architecture)
         except PeithoError as error:  # whoever asks for it is told
-            build.lack_result(error)
+            build.set_no_result(error)
         if build.result:
             self._architectures.remember(build.result.digest, build.result.architecture)
 
@@ -130,10 +142,10 @@ class DaemonBackend:
             raise StartFailed(f"the build's container did not run within {seconds:g} s")
         why = f"DeadlineExceeded: it took more than {self._options.deadline_seconds} s"
         build.end(Exit(SIGKILLED, why))
-        build.lack_result(PeithoError(why))
+        build.set_no_result(PeithoError(why))
 
     async def _drop(self, build: Build) -> None:
-        """Remove the container; one that is left, as the daemon takes too long, is swept later."""
+        """Remove the container. If the daemon takes too long, the sweeper removes it later."""
         name, seconds = names.build_name(build.id), self._options.removal_seconds
         try:
             async with asyncio.timeout(seconds):

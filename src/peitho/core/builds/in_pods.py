@@ -1,9 +1,8 @@
 """
 Builds in Pods: the builder image with the peer's command, and Peitho's helper beside it.
 
-What the command says and makes comes from the helper.  Where the helper can say nothing (a kill
-for memory, an eviction, an image that cannot be pulled), the Pod's status says it: whichever news
-is first is taken.
+Output, exit code and result come from the helper. Where the helper can say nothing (an OOM kill, an
+eviction, an image that cannot be pulled), the Pod's status tells. Whichever comes first counts.
 """
 
 import asyncio
@@ -30,9 +29,9 @@ from peitho.formats.records import BUILD, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
-# The helper's own news is nearly always first; the Pod's status waits this long for it.
+# The helper nearly always tells first; when the Pod's status does, we wait this long for it.
 _HELPER_SECONDS = 5.0
-# A failed command may have been killed for memory: the kubelet says so within a second or two.
+# If the command was killed for memory, the kubelet says so within a second or two.
 _REASON_SECONDS = 3.0
 _RESULT_SECONDS = 60.0
 
@@ -47,7 +46,7 @@ class PodBackendOptions:
 
 
 class PodBackend:
-    """Carries builds out in Pods, each from its start to its end by the same options."""
+    """Carries builds out in Pods; a build keeps the options it began with."""
 
     def __init__(
         self,
@@ -64,18 +63,24 @@ class PodBackend:
         self._options = options
 
     async def carry_out(self, build: Build) -> None:
-        """From the Pod's creation to its removal.  Raises StartFailed with the cluster's words."""
+        """
+        Create the build's Pod, wait for its result, and remove it.
+
+        Raises StartFailed with the cluster's words.
+        """
         try:
             await self._make_pod(build)
             await self._until_running(build)
-            build.tell_running()
-            build.end(await waiting.first(self._helpers_word(build), self._pods_word(build)))
+            build.mark_started()
+            build.end(
+                await waiting.first(self._exit_from_helper(build), self._exit_from_pod(build))
+            )
             await waiting.first(_result(build), self._until_helper_ends(build))
         finally:
             await to_its_end(self._drop_pod(build))
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
-        """Drop the Pods of builds that an earlier run left in the cluster."""
+        """Remove the Pods of builds that an earlier Peitho left in the cluster."""
         own = labels.kind_labels(self._options.pods.instance, BUILD)
         used = {names.build_name(build_id) for build_id in known}
         for record in await self._records.find_with_damaged(own):
@@ -114,7 +119,7 @@ class PodBackend:
         try:
             await waiting.first(build.until_started(), self._until_pod_runs(build))
         except StartFailed:
-            if not build.started_at:  # else the helper had told of it in the same moment
+            if not build.started_at:  # else the helper reported the start in the same moment
                 raise
 
     async def _until_pod_runs(self, build: Build) -> None:
@@ -125,21 +130,21 @@ class PodBackend:
         except StartFailed as error:
             raise StartFailed(f"the build's Pod cannot run: {error}") from error
 
-    async def _helpers_word(self, build: Build) -> Exit:
-        """The command's own code; if it failed, what the Pod's status has to add."""
-        told = await build.told_exit()
+    async def _exit_from_helper(self, build: Build) -> Exit:
+        """Return the command's exit code from the helper; if it failed, with the Pod's reason."""
+        told = await build.until_exit_code()
         if told.code:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REASON_SECONDS):
                     return replace(told, reason=(await self._until_build_ends(build)).reason)
         return told
 
-    async def _pods_word(self, build: Build) -> Exit:
-        """How the Pod says that it ended, unless the helper has the command's code after all."""
+    async def _exit_from_pod(self, build: Build) -> Exit:
+        """Return the exit that the Pod's status shows, unless the helper still tells one."""
         end = await self._until_pod_ends(build)
         with suppress(TimeoutError):
             async with asyncio.timeout(_HELPER_SECONDS):
-                return replace(await build.told_exit(), reason=end.reason)
+                return replace(await build.until_exit_code(), reason=end.reason)
         return end
 
     async def _until_build_ends(self, build: Build) -> Exit:
@@ -169,9 +174,9 @@ class PodBackend:
 
 
 async def _result(build: Build) -> None:
-    """Return once the result has come; for that of a failed build nobody asks."""
+    """Wait for the result. After a failed build, which has none, wait only for a moment."""
     with suppress(PeithoError):  # whoever asks for it is told
-        await build.until_made(_REASON_SECONDS if build.has_failed else _RESULT_SECONDS)
+        await build.until_result(_REASON_SECONDS if build.has_failed else _RESULT_SECONDS)
 
 
 def _key(build: Build) -> str:

@@ -1,7 +1,7 @@
 """
-What a build says: kept in a file, read by whoever attaches, from the start, at their own pace.
+The output of a build: written to a file once, and read by every peer that attaches.
 
-The file holds Docker frames, so stdout and stderr stay apart and in order.
+The file holds Docker frames, so that stdout and stderr stay apart and in order.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _READ_BYTES = 64 * 1024
 
 
 class BuildOutput:
-    """One writer, any number of readers; a reader ends when the writer has closed."""
+    """A file with one writer and many readers; a reader ends when the writer has closed."""
 
     def __init__(self, file: BinaryIO, *, limit_bytes: int, size: int = 0) -> None:
         self._limit_bytes = limit_bytes
@@ -29,19 +29,19 @@ class BuildOutput:
 
     @classmethod
     def create(cls, path: Path, *, limit_bytes: int) -> Self:
-        """An output that has said nothing yet, in a new file."""
+        """Open a new, empty output."""
         return cls(path.open("w+b"), limit_bytes=limit_bytes)
 
     @classmethod
     def kept(cls, path: Path) -> Self:
-        """An output that was closed before, and is read again."""
+        """Open the output of a kept build, which is complete."""
         file = path.open("rb")
         output = cls(file, limit_bytes=0, size=path.stat().st_size)
         output.closed = True
         return output
 
     def write(self, frames: bytes) -> None:
-        """Add framed output, cut anywhere; what comes after the close is dropped."""
+        """Append framed output, cut anywhere; after `close` it is ignored."""
         for stream, data in self._incoming.feed(frames):
             if self._size < self._limit_bytes:
                 self._add(stream, data)
@@ -49,7 +49,7 @@ class BuildOutput:
                     self.say(f"peitho: more than {self._limit_bytes} bytes are left out")
 
     def say(self, text: str) -> None:
-        """Add a line of our own, on stderr; the writer may have ended in the middle of a frame."""
+        """Append a line of Peitho's own on stderr, even if the last frame is not complete."""
         self._add(STDERR, f"{text}\n".encode())
 
     def _add(self, stream: int, data: bytes) -> None:
@@ -64,12 +64,12 @@ class BuildOutput:
         self.wake()
 
     def close(self) -> None:
-        """No more will come; readers end once they have read it all."""
+        """Mark the output as complete; readers end once they have read all of it."""
         self.closed = True
         self.wake()
 
     def discard(self) -> None:
-        """Nobody reads any more: give the file back."""
+        """Close the file; nobody reads it any more."""
         self.close()
         self._file.close()
 
@@ -77,9 +77,9 @@ class BuildOutput:
         self, *, follow: bool, from_start: bool, stopped: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[tuple[int, bytes]]:
         """
-        Stream numbers and bytes; with `follow` as they come, until the output is closed.
+        Yield stream numbers and bytes; with `follow` as they come, until the output is closed.
 
-        A reader of whom `stopped` says so at a `wake` is told no more than there is.
+        A reader stops following once `stopped` returns True; it is asked at each `wake`.
         """
         reader = FrameReader()
         position = 0 if from_start else self._size
@@ -97,7 +97,7 @@ class BuildOutput:
         return self._file.read(_READ_BYTES)
 
     def wake(self) -> None:
-        """Have readers look again."""
-        # Wakes all who wait now; whoever comes later looks at the size first.
+        """Make all readers look again."""
+        # This wakes all readers that wait now; a later one looks at the size before it waits.
         self._more.set()
         self._more = asyncio.Event()

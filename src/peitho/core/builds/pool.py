@@ -34,10 +34,10 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class BuildPoolOptions:
     """
-    What the operator decided about each build: how many bytes it may say and make.
+    What the operator decided about each build: how many bytes it may write and make.
 
-    `determinants` are what its outcome depends on beside the build itself: of two builds with
-    others, neither is answered from the other.
+    `determinants` are the settings that its outcome depends on: builds with other determinants are
+    never taken for equal.
     """
 
     output_bytes: int
@@ -46,19 +46,19 @@ class BuildPoolOptions:
 
 
 class BuildBackend(Protocol):
-    """Where builds are carried out, by options that stay: in Pods, or in a Docker daemon."""
+    """Carries builds out, in Pods or in a Docker daemon, with options that never change."""
 
     async def carry_out(self, build: Build) -> None:
-        """Run the command, tell the run of it, and leave nothing behind, also if cancelled."""
+        """Run the build and report to it; leave nothing behind, even if cancelled."""
         ...
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
-        """Drop what earlier runs left, but for those of these IDs."""
+        """Remove what earlier Peithos left, except the builds with these IDs."""
         ...
 
 
 class BuildPool:
-    """The runs of this Peitho; each keeps the backend and the options that it began with."""
+    """The builds of this Peitho; each keeps the backend and the options it began with."""
 
     def __init__(  # noqa: PLR0913  what a run needs, given once by the composition root
         self,
@@ -86,8 +86,12 @@ class BuildPool:
     def join(
         self, container_id: str, spec: ContainerSpec, uploads: list[BuildUpload], *, peer: str
     ) -> tuple[Build, str]:
-        """The run for a build, and a line that says why it is not carried out now, if it is not."""
-        # Of the same settings, for as long as the run lasts.
+        """
+        Return the build that a container is to stand for, and a line for its log or an empty one.
+
+        The line says why the build is not carried out at once: it is under way, kept, or waits.
+        """
+        # Both are of the same settings, and stay so as long as the build lasts.
         backend, options = self._backend.now, self._options.now
         trees = [(upload.path, upload.tree) for upload in uploads]
         key = build_key(spec, trees, decided=options.determinants)
@@ -107,40 +111,40 @@ class BuildPool:
         return build, note
 
     def get(self, build_id: str) -> Build:
-        """The run of that ID, while it is carried out; raises NotFound."""
+        """Return the build of that ID while it is carried out. Raises NotFound."""
         if build := self._by_id.get(build_id):
             return build
         raise NotFound(f"No such build: {build_id}")
 
-    async def take_result(
+    async def save_result(
         self, build: Build, chunks: AsyncIterator[bytes], architecture: str
     ) -> None:
-        """Keep the tar of a run's output directory."""
-        await build.take_result(chunks, architecture)
+        """Save the tar of a build's output directory."""
+        await build.save_result(chunks, architecture)
         if build.result:
             self._architectures.remember(build.result.digest, build.result.architecture)
 
     async def release(self, build: Build, container_id: str) -> None:
-        """A container is gone; a run that no other one stands for is ended, and so is its Pod."""
-        build.drop_user(container_id)
+        """Remove a container from its build; a build without containers is ended."""
+        build.remove_container(container_id)
         if build.is_used:
             return
         task = self._working.get(build.id)
         if task is None:
             self._discard(build)
         elif build.has_failed or build.state is None or self._cache is None:
-            self._disown(build)
+            self._end_joining(build)
             if not build.is_ending:
                 build.is_ending = True
                 task.cancel()
             await build.over.wait()
 
     async def clear_leftovers(self) -> None:
-        """Drop what earlier runs left behind."""
+        """Remove what earlier Peithos left behind."""
         await self._backend.now.clear_leftovers(self._by_id.keys())
 
     def close(self) -> None:
-        """Give back the files of all runs, at the end of the program."""
+        """Close the files of all builds, when the program ends."""
         for build in self._open:
             build.output.discard()
 
@@ -154,7 +158,7 @@ class BuildPool:
             return None
         self._architectures.remember(kept.digest, kept.architecture)
         build = Build(build_id, spec, directory=directory, output=BuildOutput.kept(directory / LOG))
-        build.finish_from(kept)
+        build.finish_from_cache(kept)
         self._open.add(build)
         return build
 
@@ -206,17 +210,17 @@ class BuildPool:
             log.warning("build not kept", build=build.id[:12], cause=str(error))
 
     def _forget(self, build: Build) -> None:
-        """All is done, or it was cancelled, perhaps before its first step."""
+        """Clean up after a build that is over, or was cancelled, perhaps before its first step."""
         build.end(Exit(SIGKILLED, "stopped"))
         self._working.pop(build.id, None)
         self._by_id.pop(build.id, None)
-        self._disown(build)
+        self._end_joining(build)
         build.over.set()
         if not build.is_used:
             self._discard(build)
 
-    def _disown(self, build: Build) -> None:
-        """It cannot be joined any more."""
+    def _end_joining(self, build: Build) -> None:
+        """Make sure that no container joins the build any more."""
         self._by_key = {key: other for key, other in self._by_key.items() if other is not build}
 
     def _discard(self, build: Build) -> None:
@@ -224,7 +228,7 @@ class BuildPool:
         build.discard()
 
     def _waits(self) -> str:
-        """What is told of a build that has to wait."""
+        """Return the line for the log of a build that has to wait, or an empty one."""
         if not self._queue.are_taken:
             return ""
         allowed = f"builder.maxParallel allows, {self._queue.most}"
@@ -232,7 +236,7 @@ class BuildPool:
 
 
 def _moved(upload: BuildUpload, directory: Path) -> BuildUpload:
-    """An upload in the run's own directory: the peer's container may go before the run does."""
+    """Move an upload into the build's own directory, since its container may be removed first."""
     archive = directory / f"upload-{secrets.token_hex(4)}"
     upload.archive.rename(archive)
     return BuildUpload(upload.path, archive, upload.tree)

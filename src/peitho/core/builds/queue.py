@@ -1,4 +1,4 @@
-"""Turns: at most so many at once, and those that wait are served peer by peer."""
+"""A queue for builds: a limited number runs at once, and the peers take turns."""
 
 import asyncio
 from collections import Counter, deque
@@ -11,13 +11,13 @@ from peitho.settings.live import Live
 
 class FairQueue:
     """
-    Lets `most` work at once; 0 is no limit.
+    Lets `most` builds run at once; 0 is no limit.
 
-    Where it becomes more, those that wait go on at once; where it becomes less, those that are too
-    many go on to their end.
+    The next turn goes to the waiting peer that has the fewest builds running, and among such peers
+    to the one that has waited longest. So a peer that sends fifty builds does not keep another's
+    single one waiting for long.
 
-    A turn goes to the waiting peer that has the fewest at work, and among such to the one that has
-    waited longest: one that sends fifty builds does not keep another's single one for long.
+    If `most` grows, waiting builds go on at once; if it shrinks, running builds go on to their end.
     """
 
     def __init__(self, most: Live[int]) -> None:
@@ -32,17 +32,17 @@ class FairQueue:
 
     @property
     def working(self) -> int:
-        """How many have their turn now."""
+        """How many builds run now."""
         return self._working.total()
 
     @property
     def are_taken(self) -> bool:
-        """Whether the next one has to wait."""
+        """Whether the next build has to wait."""
         return bool(self.most) and self.working >= self.most
 
     @asynccontextmanager
     async def turn(self, peer: str) -> AsyncIterator[None]:
-        """A turn, once there is one."""
+        """Wait for a turn, and hold it."""
         if self.are_taken:
             await self._wait(peer)
         else:
@@ -78,7 +78,7 @@ class FairQueue:
             self._working[following] += 1
 
     def _next(self) -> str:
-        """Wake the one whose turn it is; its peer, or empty if nobody waits."""
+        """Wake the build whose turn it is; return its peer, or an empty name if none waits."""
         for peer in sorted(self._waiting, key=lambda waiting: self._working[waiting]):
             line = self._waiting[peer]
             while line:

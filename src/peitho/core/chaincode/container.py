@@ -1,8 +1,8 @@
 """
-One chaincode container: its record is the created container, a Job the started one.
+One chaincode container: its record is the created container, its Job the started one.
 
-Nothing here restarts a process: a peer launches what has ended by itself, and loses track of what
-comes back (DESIGN 5).
+Nothing here restarts a process: a peer launches ended chaincode by itself, and loses track of a
+process that comes back (DESIGN 5).
 """
 
 import time
@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 # A Secret holds 1 MiB, base64 and all; the peers' files have 5 KiB.
 _FILES_BYTES = 512 * 1024
-# The log of an ended container follows its end within this (the kubelet looks once a second).
+# The last lines of a log come within this after the end (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
 
 
@@ -58,7 +58,7 @@ class ChaincodeOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChaincodeParts:
-    """What chaincode containers work with, and what is known of all of them together."""
+    """What all chaincode containers work with, and what is known about all of them together."""
 
     kubernetes: Kubernetes
     watch: PodWatch
@@ -78,11 +78,11 @@ class ChaincodeParts:
         return Records(self.kubernetes)
 
     def process(self, record: RecordMetadata) -> ChaincodeProcess:
-        """The process of a record's container."""
+        """Return the process of a record's container."""
         return ChaincodeProcess(self.kubernetes, self.watch, self.exits, record)
 
     def readers(self, key: str) -> Readers:
-        """Who reads a container's output at the moment."""
+        """Return the readers of a container's output."""
         idle = [idle_key for idle_key, readers in self._readers.items() if readers.are_none]
         for idle_key in idle:
             del self._readers[idle_key]
@@ -90,7 +90,7 @@ class ChaincodeParts:
 
 
 class ChaincodeContainer:
-    """One chaincode container, as its record was when it was looked up."""
+    """One chaincode container; its record is as it was when the container was looked up."""
 
     def __init__(self, parts: ChaincodeParts, record: Record) -> None:
         self._parts = parts
@@ -104,7 +104,7 @@ class ChaincodeContainer:
 
     async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
         """
-        Keep the files of an archive in the record; they are mounted where they were put.
+        Add the files of an archive to the record; the Pod has them at the same paths.
 
         Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB.
         """
@@ -118,14 +118,14 @@ class ChaincodeContainer:
         log.info("files uploaded", name=self._record.name, files=sorted(files))
 
     async def get_archive(self, path: str) -> Archive:
-        """Peers download nothing from chaincode; raises NotFound."""
+        """Raise NotFound: peers download nothing from chaincode."""
         raise NotFound(f"Could not find the file {path} in container {self._record.name}")
 
     async def start(self) -> bool:
         """
-        Make the Job, and return once its process runs; False if it was started before.
+        Create the Job, and return once its process runs; False if it was started before.
 
-        Raises StartFailed with the cluster's words; the Job is then gone.
+        Raises StartFailed with the cluster's words; no Job is left then.
         """
         if self._is_started():
             return False
@@ -153,7 +153,7 @@ class ChaincodeContainer:
         return True
 
     async def stop(self) -> bool:
-        """Return once the process is gone, its exit code on the record; False if none ran."""
+        """Return once the process is gone and its exit is on the record; False if none ran."""
         self._parts.settling.stop(self._process)
         end = await self._process.stop()
         if end is None:
@@ -162,7 +162,7 @@ class ChaincodeContainer:
         return True
 
     async def wait(self, condition: str = "") -> State:
-        """Return once the process has ended, or if it was never started; the code is its own."""
+        """Return the state once the process has ended, or at once if it was never started."""
         waits = self._parts.waits
         waits[self.id] += 1
         try:
@@ -173,7 +173,7 @@ class ChaincodeContainer:
                 del waits[self.id]
 
     async def output(self, *, logs: bool, follow: bool) -> Said:
-        """The Pod's log, which does not tell stderr from stdout: all of it is stdout."""
+        """Yield the Pod's log. It does not tell stderr from stdout, so all of it is stdout."""
         process = self._process
         from_start = logs or process.sighting.pod is None
         with self._parts.readers(process.key).reading():
@@ -186,11 +186,11 @@ class ChaincodeContainer:
                     yield STDOUT, chunk
 
     async def remove(self) -> None:
-        """The process is gone, then the record, and with it what it owns."""
+        """End the process, then remove the record, and with it all that it owns."""
         await remove(self._parts, self._record)
 
     async def inspect(self) -> Details:
-        """All that is told of it; the files in its record are not."""
+        """Return all that `docker inspect` shows; the uploaded files are not shown."""
         return Details(
             summary=summary(self._record, self._parts.watch),
             spec=self._record.spec,
@@ -198,7 +198,7 @@ class ChaincodeContainer:
         )
 
     async def _job(self) -> Manifest:
-        """The Job that runs this container, with its image as that is published now."""
+        """Return the Job that runs this container, with its image as it is published now."""
         published = await publisher.get(self._parts.publisher, self._record.spec.image)
         return chaincode_job.manifest(
             self._record,
@@ -208,7 +208,7 @@ class ChaincodeContainer:
         )
 
     def _is_started(self) -> bool:
-        """Whether the process runs; raises Conflict if it has ended, for it never comes back."""
+        """Whether the process runs. Raises Conflict if it has ended: it is never started twice."""
         if self._process.exit:
             raise self._over()
         return self._process.sighting.pod is not None
@@ -238,7 +238,7 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     started = bool(sighting.pod) or await process.job() is not None
     if started and not waiting.exit_of(sighting, CHAINCODE):
         await process.end()
-    # With the Pod goes its log: whoever still reads the last of it is given a moment.
+    # The log goes with the Pod: give whoever still reads it a moment.
     await parts.readers(process.key).drained(_DRAIN_SECONDS)
     await parts.records.remove(record)
     await parts.kubernetes.delete("Job", record.job_name)
@@ -246,7 +246,7 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
 
 
 def _files(archive: BinaryIO, path: str) -> dict[str, bytes]:
-    """The files of an archive, by their paths in the container that it is unpacked in."""
+    """Return the files of an archive, by their paths in the container."""
     base = path.rstrip("/")
     contents = tar.read_files(archive, limits=ArchiveLimits(total_bytes=_FILES_BYTES))
     return {f"{base}/{name.lstrip('/')}": content for name, content in contents.items()}

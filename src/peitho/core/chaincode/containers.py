@@ -1,7 +1,7 @@
 """
-The chaincode containers of one namespace: created, found by name or ID, listed, removed.
+The chaincode containers of one namespace: create, find, list.
 
-All state is in the cluster, so a restart of Peitho loses nothing.
+All their state is in the cluster, so a restart of Peitho loses nothing.
 """
 
 import asyncio
@@ -61,9 +61,9 @@ class ChaincodeContainers:
 
     async def find(self, reference: str) -> Container | None:
         """
-        The container of that name, ID, or unique beginning of an ID.
+        Find the container of that name, of that ID, or of a unique beginning of an ID.
 
-        Raises Unavailable, also until the cluster has told once which Pods there are.
+        Raises Unavailable, also before the cluster has told once which Pods there are.
         """
         await self.synced()
         record = await self.parts.records.get(names.kubernetes_name("cc", reference))
@@ -74,12 +74,12 @@ class ChaincodeContainers:
         return None
 
     async def list(self) -> list[Summary]:
-        """All of them; what their Secrets hold is not read for it."""
+        """List all of them, without reading what their Secrets hold."""
         records = await self.parts.records.find(self._labels())
         return [summary(record, self.parts.watch) for record in records]
 
     async def synced(self) -> None:
-        """Return once it is known which Pods there are.  Raises Unavailable."""
+        """Wait until it is known which Pods there are. Raises Unavailable after a few seconds."""
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
                 await self.parts.watch.synced.wait()

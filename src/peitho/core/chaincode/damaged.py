@@ -1,4 +1,4 @@
-"""A chaincode container whose record is damaged: all it can be is looked at and removed."""
+"""A chaincode container whose record is damaged: it can be removed, and nothing else."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from peitho.formats.records import DamagedRecord
 @dataclass(frozen=True, slots=True)
 class DamagedContainer:
     """
-    A container that somebody else has written on, so that Peitho cannot read it.
+    A container whose Secret somebody else has changed, so that Peitho cannot read it.
 
-    A peer that launches its chaincode anew removes it first, and so mends it.
+    A peer that launches its chaincode again removes the container first, and so repairs it.
     """
 
     records: Records
@@ -22,7 +22,7 @@ class DamagedContainer:
 
     @property
     def id(self) -> str:
-        """The uid of its Secret; its own ID cannot be read."""
+        """The uid of the Secret, since the container's own ID cannot be read."""
         return self.record.uid
 
     async def put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:

@@ -1,10 +1,10 @@
 """
-How chaincode ended: recorded once for each container, whoever brought the news.
+Exits of chaincode: each is recorded once, from whichever source tells of it first.
 
-The news are the watch's (a Pod ended or went), a Job's that is over and whose Pod nobody saw go, a
-peer's `stop`, or a peer's `wait` that found one of these first.  The record keeps code, reason and
-last log lines, and outlives the Pod, and Peitho; an Event is what `kubectl get events` shows.  A
-peer's `wait` does not wait for either.
+There are four sources: the Pod watch sees a Pod end or vanish; a Job is over whose Pod nobody saw
+vanish; a peer stops the container; a peer waits, and its wait finds one of these. The exit is put
+on the record, which outlives the Pod and Peitho, and an Event is made on the Job for `kubectl get
+events`.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 _PAUSE_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
-# A peer that stops a container waits this long for the record; it is written all the same.
+# A peer's stop or wait is held up by this at most; the exit is recorded all the same.
 _STOP_SECONDS = 5.0
 _REMEMBERED = 10_000
 # What the API server answers if a record is gone, or is another container's by now.
@@ -43,7 +43,7 @@ _NOBODYS = (404, 409)
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """That a container ended: which, how, its Job if it is known, and its record if it was read."""
+    """A container's exit as a source told it; `job` and `record` may not be known."""
 
     key: str
     container_id: str
@@ -54,7 +54,7 @@ class _News:
 
 
 class ExitRecorder:
-    """Records how chaincode ended: on its record, in the log, and as an Event on its Job."""
+    """Records exits of chaincode: on the record, in the log, and as an Event on the Job."""
 
     def __init__(
         self, kubernetes: Kubernetes, watch: PodWatch, *, instance: str, tasks: BackgroundTasks
@@ -68,7 +68,11 @@ class ExitRecorder:
         self._listed = asyncio.Event()
 
     async def run(self) -> None:
-        """Record what the watch tells, and after each of its lists what it cannot have told."""
+        """
+        Record exits for ever: those that the watch tells, and those that it missed.
+
+        What it missed is looked for after each of its lists.
+        """
         self._watch.listen(self._take_news)
         self._watch.after_list(self._listed.set)
         while True:
@@ -84,9 +88,10 @@ class ExitRecorder:
         self, record: RecordMetadata, end: Exit, *, job: ObjectReference | None
     ) -> None:
         """
-        Return once the end of a container is on its record, unless other news of it came before.
+        Record the exit of a container, and return once it is on the record.
 
-        It also returns where the cluster is away for long; the end is then recorded later.
+        An exit that was recorded before stays as it is. If the cluster is away for long, this
+        returns earlier, and the exit is recorded when the cluster is back.
         """
         if record.exit is None:
             key = labels.container_label(record.id)
@@ -94,7 +99,7 @@ class ExitRecorder:
             await asyncio.wait([self._begin(news)], timeout=_STOP_SECONDS)
 
     def _take_news(self, key: str) -> None:
-        """Look whether the Pod that was told of has ended."""
+        """Record the exit of a Pod's chaincode, if the Pod has ended."""
         sighting = self._watch.see(key)
         pod = sighting.pod
         if pod is None or pod.kind != CHAINCODE or not pod.record_id:
@@ -103,7 +108,7 @@ class ExitRecorder:
             self._begin(_news_of(pod, end))
 
     def _begin(self, news: _News) -> asyncio.Task[None]:
-        """The recording of a container's end; the first news of it are what is recorded."""
+        """Begin to record an exit; return the task of the first recording for this container."""
         if news.key not in self._recordings:
             task = self._tasks.spawn(self._carry_out(news), name=f"exit of {news.key[:12]}")
             self._recordings[news.key] = task
@@ -115,7 +120,7 @@ class ExitRecorder:
             self._tasks.spawn(event, name=f"event of {news.key[:12]}")
 
     async def _keep(self, news: _News) -> bool:
-        """Put the end on the container's record; False if one is on it already."""
+        """Put the exit on the container's record; False if there is one already."""
         record = news.record or await self._read(news)
         if record:
             if record.exit:
@@ -126,7 +131,7 @@ class ExitRecorder:
         return True
 
     async def _read(self, news: _News) -> Record | None:
-        """The record of exactly this container; None if it is gone, or its name is another's."""
+        """Return the record of exactly this container; None if it is gone or renamed."""
         record = await self._records.get(names.kubernetes_name("cc", news.name))
         return record if isinstance(record, Record) and record.id == news.container_id else None
 
@@ -148,18 +153,18 @@ class ExitRecorder:
         await _until_answered(create)
 
     async def _record_unseen(self) -> None:
-        """Record the ends of Pods that went unseen; return once no Job is left without a Pod."""
+        """Record the exits that the watch missed; return when each open Job has a Pod."""
         given_up: set[str] = set()
         while candidates := await self._without_pod(given_up):
             for record, job in candidates:
                 if end := await unseen_exit(self._kubernetes, job, record):
                     await self.record(record, end, job=job.reference)
-                    # What could not be noted is looked at again after the watch's next list.
+                    # What could not be recorded is looked at again after the watch's next list.
                     given_up.add(record.id)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _without_pod(self, given_up: set[str]) -> list[tuple[RecordMetadata, JobStatus]]:
-        """The records and Jobs of what was started, has no end noted, and no Pod that is known."""
+        """Return records and Jobs of what was started, and has neither exit nor known Pod."""
         jobs = {job.name: job for job in await statuses.find_jobs(self._kubernetes, self._labels)}
         records = [
             record
@@ -177,10 +182,10 @@ class ExitRecorder:
 async def unseen_exit(
     kubernetes: Kubernetes, job: JobStatus | None, record: RecordMetadata
 ) -> Exit | None:
-    """How a container ended whose Job is over, or gone, and has no Pod; None if that is not so."""
+    """Return the exit of a container whose Job is over or gone and has no Pod; None otherwise."""
     if job and not job.finished_at:
         return None
-    # A watch that is silent at the moment does not know of a Pod that is there.
+    # The API server is asked, since the watch may be silent and not know of a Pod.
     label = {labels.CONTAINER: labels.container_label(record.id)}
     if await statuses.find_pods(kubernetes, label):
         return None
@@ -194,7 +199,7 @@ def _news_of(pod: PodStatus, end: Exit) -> _News:
 
 
 async def _until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
-    """What a step answers, as soon as the API server is there for it; False where it refuses."""
+    """Return the result of a step, tried while the API server is away; False if it refuses."""
     try:
         return await until_done(
             step,

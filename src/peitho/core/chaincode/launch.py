@@ -1,4 +1,4 @@
-"""A launch: the Job of a chaincode container is made, and watched until its process runs."""
+"""A launch: create the Job of a chaincode container, and wait until its process runs."""
 
 import asyncio
 import time
@@ -21,9 +21,10 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class Launch:
     """
-    One launch; `key` is the label by which the Pod of the Job is known.
+    One launch.
 
-    `began` is when the peer asked for it, by the monotonic clock.
+    `key` is the label by which the Job's Pod is known; `began` is when the peer asked, by the
+    monotonic clock.
     """
 
     kubernetes: Kubernetes
@@ -35,17 +36,16 @@ class Launch:
 
     async def carry_out(self, *, timeout_seconds: float) -> float:
         """
-        Make the Job, and return once its process runs: the seconds that the launch took.
+        Create the Job, and return once its process runs: the seconds that the launch took.
 
-        A launch that fails leaves no Job.
-
-        Raises StartFailed with the cluster's words, KubernetesError where the Job is not made.
+        A failed launch leaves no Job. Raises StartFailed with the cluster's words, KubernetesError
+        if the Job cannot be created.
         """
         await self.kubernetes.create(self.job)
         try:
             await self._until_running(timeout_seconds)
         except BaseException:
-            # Whoever breaks the start off, and were it the end of Peitho, waits for this.
+            # Even a cancelled start, or the end of Peitho, waits until the Job is deleted.
             withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
             await asyncio.shield(withdrawing)
             metrics.START_SECONDS.labels("failed").observe(time.monotonic() - self.began)
@@ -55,7 +55,7 @@ class Launch:
         return seconds
 
     async def _until_running(self, timeout_seconds: float) -> None:
-        """Wait for what the Pod's status tells, and for what keeps the Pod away."""
+        """Wait for the Pod's status to show the process, or for what keeps the Pod away."""
 
         async def explained() -> None:
             await waiting.explain_no_pod(self.kubernetes, self.watch, self.key, self.job)
@@ -73,5 +73,5 @@ class Launch:
 
 
 def failed(name: str, error: StartFailed) -> StartFailed:
-    """A failed start, with the name of its container in front of the cluster's words."""
+    """Return the error of a failed start, with the container's name before the cluster's words."""
     return StartFailed(f"cannot start container {name}: {error}")

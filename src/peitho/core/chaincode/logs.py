@@ -1,4 +1,4 @@
-"""The log of a container in a Pod, from the moment when there is one until all of it has come."""
+"""The log of one container of a Pod, from its first byte to its last."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,19 +11,19 @@ from peitho.core.pods import waiting
 
 Chunks = AsyncGenerator[bytes, None]
 
-# The Pod went meanwhile, and its log with it.
+# The Pod was deleted meanwhile, and its log with it.
 _GONE = 404
-# A node that has just begun with a container may have nothing to open yet.
+# Right after a container has started, its node may have no log to open yet.
 _TRIES = 10
 _PAUSE_SECONDS = 0.3
-# The log of an ended container follows its end within a second or two, as the kubelet looks once
-# a second.  What is silent for longer is a connection that died without a word.
+# The last lines of a log come within a second or two after the end, as the kubelet looks once
+# a second.  A connection that is silent for longer is dead.
 _SILENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class PodLog:
-    """The log of one container, whose Pod is known by its label's value."""
+    """The log of one container; `key` is the label by which its Pod is known."""
 
     kubernetes: Kubernetes
     watch: PodWatch
@@ -31,7 +31,7 @@ class PodLog:
     container: str
 
     async def until_there(self, *, within_seconds: float) -> None:
-        """Return once it is known whether there will be a log, or when it should have been."""
+        """Wait until it is known whether there is a log, but no longer than `within_seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 async for sighting in self.watch.sightings(self.key):
@@ -42,7 +42,7 @@ class PodLog:
 
     async def read(self, *, follow: bool, from_start: bool) -> Chunks:
         """
-        What is there now, or with `follow` what comes until the container has ended.
+        Yield what is there now, or with `follow` all that comes until the container has ended.
 
         Raises KubernetesError, Unavailable.
         """
@@ -76,12 +76,12 @@ class PodLog:
                 yield chunk
 
     async def _over(self) -> bytes:
-        """Nothing, once the container has ended, and has been silent for a while."""
+        """Return nothing, once the container has ended and its log has been silent for a while."""
         await waiting.until_ended(self.watch, self.key, self.container)
         await asyncio.sleep(_SILENCE_SECONDS)
         return b""
 
 
 def _is_there(sighting: Sighting, container: str) -> bool:
-    """Whether there is a log to read: the Pod is there, and its container ran."""
+    """Whether there is a log to read: the Pod is there, and its container has run."""
     return bool(sighting.pod and not sighting.gone and sighting.pod.started_at(container))

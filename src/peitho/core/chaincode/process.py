@@ -1,7 +1,7 @@
 """
-A chaincode container's process: was it started, does it run, how did it end.
+The process of a chaincode container: was it started, does it run, how did it end?
 
-Its record, its Job and its Pod tell; the record is as it was when it was looked up.
+Record, Job and Pod tell. The record is as it was when the container was looked up.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.job_status import JobStatus
 from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, RecordMetadata
 
-# How often the cluster is asked about what its watch does not tell.
+# How often the cluster is asked for what the watch does not tell.
 _LOOK_SECONDS = 1.0
 _STOP_GRACE_SECONDS = 1
 _STOP_SECONDS = 60.0
@@ -37,38 +37,38 @@ class ChaincodeProcess:
 
     @property
     def key(self) -> str:
-        """The value of the label by which its Pod is known."""
+        """The label by which its Pod is known."""
         return labels.container_label(self.record.id)
 
     @property
     def sighting(self) -> Sighting:
-        """Its Pod, as last told of."""
+        """Its Pod, as the watch saw it last."""
         return self.watch.see(self.key)
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended, as far as that is known without asking; None while it may run."""
+        """How it ended, as far as is known without asking the cluster; None while it may run."""
         return self.record.exit or waiting.exit_of(self.sighting, CHAINCODE)
 
     async def is_started(self) -> bool:
-        """Whether there was a start of it, however it went on."""
+        """Whether it was ever started."""
         return bool(self.exit or self.sighting.pod) or await self.job() is not None
 
     async def is_over(self) -> bool:
-        """Whether no Pod of it will be told of any more."""
+        """Whether it has ended, so that no Pod will come any more."""
         return bool(self.exit or (not self.sighting.pod and await self.unseen_exit()))
 
     async def job(self) -> JobStatus | None:
-        """Its Job, which is there from the start to the removal."""
+        """Return its Job, which exists from start to removal."""
         return await statuses.get_job(self.kubernetes, self.record.job_name)
 
     async def unseen_exit(self) -> Exit | None:
-        """How it ended, if it was started and no watch told of it; the API server is asked."""
+        """Ask the cluster how it ended; None if it runs or was never started."""
         job = await self.job()
         return await unseen_exit(self.kubernetes, job, self.record) if job else None
 
     async def stop(self) -> Exit | None:
-        """How the process ended, once it is gone and that is on the record; None if none ran."""
+        """Stop the process, and return its exit once that is on the record; None if none ran."""
         if self.exit:
             return None
         if pod := self.sighting.pod:
@@ -86,9 +86,10 @@ class ChaincodeProcess:
 
     async def end(self) -> Exit:
         """
-        Delete the Job, so that no Pod comes any more, and its Pod; how the process ended.
+        Delete the Job and its Pod, and return how the process ended.
 
-        Raises PeithoError if it still runs long after, as on a node that is down.
+        The Job goes first, so that it makes no other Pod. Raises PeithoError if the process still
+        runs long after, as on a node that is down.
         """
         pod = self.sighting.pod
         await self.kubernetes.delete("Job", self.record.job_name)
@@ -130,7 +131,11 @@ class ChaincodeProcess:
         return await waiting.first(ended, self._until_unseen_exit(is_started=is_started))
 
     async def _until_unseen_exit(self, *, is_started: bool) -> Exit:
-        """A Pod that went while Peitho was not there is not told of, but its Job knows."""
+        """
+        Wait for the exit of a Pod that vanished while Peitho was away.
+
+        Only its Job tells of it.
+        """
         while True:
             with suppress(PeithoError):  # who waits, waits on while the cluster is away
                 job = await self.job()
@@ -156,7 +161,7 @@ class ChaincodeProcess:
 
 
 def summary(record: RecordMetadata, watch: PodWatch) -> Summary:
-    """A chaincode container in a list, from its record and its Pod."""
+    """Return a container's entry in a list, from its record and its Pod."""
     sighting = watch.see(labels.container_label(record.id))
     return Summary(
         id=record.id,

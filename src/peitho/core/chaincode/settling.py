@@ -1,8 +1,8 @@
 """
-The first moments of a chaincode's process: one that ends in them fails its start, and says why.
+The first moments of a chaincode's process: if it ends in them, its start fails and says why.
 
-Peers go on at the chaincode's REGISTER and not at this answer, and of `wait` they show nothing but
-the code (Fabric 2.5.16, core/chaincode/runtime_launcher.go).
+Peers go on at the chaincode's REGISTER and not at the answer to `start`, and of `wait` they show
+only the exit code (Fabric 2.5.16, core/chaincode/runtime_launcher.go).
 """
 
 import asyncio
@@ -17,13 +17,13 @@ _SHOWN_LINES = 20
 
 
 class Settling:
-    """Watches processes that have just been started."""
+    """Watches processes that were just started."""
 
     def __init__(self) -> None:
         self._stopped: dict[str, asyncio.Event] = {}
 
     async def watch(self, process: ChaincodeProcess, *, seconds: float) -> None:
-        """Return when a process lived for so long, or was stopped; StartFailed if it ended."""
+        """Return once a process has run for `seconds`, or was stopped; StartFailed if it ended."""
         if not seconds:
             return
         stopped = self._stopped.setdefault(process.key, asyncio.Event())
@@ -35,7 +35,7 @@ class Settling:
             self._stopped.pop(process.key, None)
 
     def stop(self, process: ChaincodeProcess) -> None:
-        """Tell that its end is its peer's wish: then it is no failed start."""
+        """Note that the peer stops this process, so that its end is no failed start."""
         if stopped := self._stopped.get(process.key):
             stopped.set()
 
@@ -50,7 +50,7 @@ async def _until(event: asyncio.Event) -> None:
 
 
 def _ended_at_once(end: Exit) -> str:
-    """In one line: the code in Docker's words, the cluster's reason, and what the process said."""
+    """Return one line: the exit code in Docker's words, the cluster's reason, the last lines."""
     reason = f" ({end.reason})" if end.reason else ""
     lines = [line.strip() for line in end.log.splitlines() if line.strip()]
     said = f"; its last lines: {' | '.join(lines[-_SHOWN_LINES:])}" if lines else ""

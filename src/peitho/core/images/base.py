@@ -24,7 +24,7 @@ _REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """An image that others have built; empty is what is not known."""
+    """An image that is not Peitho's own; a field is empty where nothing is known."""
 
     reference: str
     id: str = ""
@@ -34,54 +34,54 @@ class BaseImage:
 
 
 class BaseImages(Protocol):
-    """The images of others, as far as peers ask for them."""
+    """Builder and runtime images, as far as peers ask for them."""
 
     async def pull(self, name: str) -> str:
         """
-        Have an image pulled, or note that it will be; what became of it, in a line.
+        Pull an image, or note that it will be pulled; return a line that says which.
 
-        Raises InvalidArgument if it is no reference, and whatever the pull fails by.
+        Raises InvalidArgument if the name is no reference, and the errors of the pull.
         """
         ...
 
     async def find(self, name: str) -> BaseImage | None:
-        """The image of that name or ID, or None."""
+        """Return the image of that name or ID, or None."""
         ...
 
     async def require(self, name: str) -> None:
-        """Raise NotFound, in Docker's words, for an image that has to be pulled first."""
+        """Raise NotFound, in Docker's words, if the image has to be pulled first."""
         ...
 
 
 class NodeImages:
-    """Nodes pull an image when a Pod first needs it: until then there is only its name."""
+    """Images that nodes pull when a Pod first needs them; until then only names are known."""
 
     def __init__(self) -> None:
         self._asked: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
 
     async def pull(self, name: str) -> str:
-        """Note the name; of very many, the last are known."""
+        """Remember the name; only the latest names are kept."""
         reference = references.parse(name).familiar()
         self._asked[reference] = None
         return f"{reference} is pulled by the node that first needs it"
 
     async def find(self, name: str) -> BaseImage | None:
-        """An image of that name, if a peer asked to pull it."""
+        """Return an image of that name, if a peer asked to pull it."""
         reference = _parsed(name)
         if reference is None or reference.familiar() not in self._asked:
             return None
         return BaseImage(reference.familiar())
 
     async def require(self, name: str) -> None:
-        """Nothing: a node that lacks the image pulls it."""
+        """Do nothing: a node pulls the image that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonImagesOptions:
     """
-    What the operator decided about the images of builds.
+    What the operator decided about images in the daemon of builds.
 
-    The account is of one registry, `server`; `rewrite` has other images than peers name.
+    `server` is the registry that the account is for; `rewrite` replaces images that peers name.
     """
 
     server: str
@@ -89,7 +89,7 @@ class DaemonImagesOptions:
 
 
 class DaemonImages:
-    """The images of the daemon that builds run in."""
+    """Images in the Docker daemon that builds run in."""
 
     def __init__(
         self, docker: Docker, account: RegistryAccount, options: Live[DaemonImagesOptions]
@@ -99,7 +99,7 @@ class DaemonImages:
         self._options = options
 
     async def pull(self, name: str) -> str:
-        """Return once the image is there; our account is shown to its own registry alone."""
+        """Return once the daemon has the image; the account is shown to its own registry alone."""
         asked = references.parse(name).familiar()
         reference = references.parse(self._rewritten(name))
         await self._docker.pull(
@@ -112,10 +112,10 @@ class DaemonImages:
 
     async def find(self, name: str) -> BaseImage | None:
         """
-        The image of that name or ID.
+        Return the image of that name or ID.
 
-        Chaincode images are left out: a peer that used this daemon before has left some there,
-        and would think that it need not build them.
+        Chaincode images do not count: a peer that used this daemon before has left some there, and
+        would not build them again.
         """
         reference = _parsed(name)
         if reference is None:
@@ -143,7 +143,7 @@ class DaemonImages:
         return references.rewritten(name, self._options.now.rewrite)
 
     def _auth_for(self, reference: Reference) -> str:
-        """The value of `X-Registry-Auth` for a pull; empty at any registry but our own."""
+        """Return the value of `X-Registry-Auth` for a pull; empty for any registry but our own."""
         server = self._options.now.server
         host = server.partition("://")[2] or server
         host = host.partition("/")[0]

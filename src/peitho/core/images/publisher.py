@@ -1,4 +1,4 @@
-"""How a built image gets to the cluster's nodes: from Peitho itself, or from a registry."""
+"""Publishing: how the cluster's nodes get a chaincode image."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,35 +11,35 @@ from peitho.formats.images.image_record import Image
 
 @dataclass(frozen=True, slots=True)
 class PublishedImage:
-    """An image, and the reference by which nodes pull it; empty where Peitho delivers it."""
+    """An image, and the reference by which nodes pull it; empty if Peitho delivers it."""
 
     image: Image
     reference: str = ""
 
 
 class Publisher(Protocol):
-    """Makes built images reachable by the cluster's nodes, and knows which are."""
+    """Makes chaincode images available to the cluster's nodes."""
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
-        """Put an image together from a build context; it is published when this returns."""
+        """Put an image together from a build context, and publish it."""
         ...
 
     async def find(self, name: str) -> PublishedImage | None:
-        """The image of that name, with or without its tag, or of that ID or its beginning."""
+        """Return the image of that name, ID or beginning of an ID, or None."""
         ...
 
     def list(self) -> list[Image]:
-        """All that are known without asking anybody."""
+        """List the images that are known without asking anybody."""
         ...
 
     async def remove(self, name: str) -> Image:
-        """Withdraw an image.  Raises NotFound."""
+        """Remove an image. Raises NotFound."""
         ...
 
 
 async def get(publisher: Publisher, name: str) -> PublishedImage:
     """
-    The image of that name or ID.
+    Return the image of that name or ID.
 
     Raises NotFound with the text that peers match by case.
     """

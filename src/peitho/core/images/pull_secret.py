@@ -1,4 +1,4 @@
-"""Keeps the Secret with which nodes pull from the registry, as the account is at the moment."""
+"""The Secret with which nodes pull from the registry; it follows the account."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PullSecretOptions:
-    """Whether the Secret is wanted, whose it is, and for the account at which registry."""
+    """Whether the Secret is wanted, and its instance, registry and e-mail address."""
 
     is_wanted: bool
     instance: str
@@ -28,7 +28,7 @@ class PullSecretOptions:
 
 
 class PullSecret:
-    """One Secret of one namespace."""
+    """Keeps the Secret of one namespace."""
 
     def __init__(
         self, kubernetes: Kubernetes, account: RegistryAccount, options: Live[PullSecretOptions]
@@ -39,7 +39,7 @@ class PullSecret:
         self._put: Manifest | None = None
 
     async def run(self) -> None:
-        """Make it as soon as it is wanted, and make it anew when the account has changed."""
+        """Make the Secret once it is wanted, and again when the account changes; for ever."""
         while True:
             try:
                 await self.put()
@@ -49,7 +49,7 @@ class PullSecret:
 
     async def put(self) -> None:
         """
-        Have it in the cluster, as the account is; nothing is done if it is there.
+        Make or change the Secret; do nothing if it is there as wanted.
 
         Raises Conflict if a Secret of that name is not Peitho's, KubernetesError, Unavailable.
         """

@@ -1,7 +1,7 @@
 """
-Images in a registry: a layer on the runtime image's, pushed, and run by digest.
+Publishing in a registry: one layer is put on the runtime image, pushed, and run by digest.
 
-The registry is the store: what it has is known after a restart, and on every replica.  The data
+The registry is the store: what it holds is known after a restart, and to every Peitho. The data
 directory has an image only until it is pushed.
 """
 
@@ -32,7 +32,7 @@ from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
-# Has the blobs that were sent once, so that other repositories need but mount them.
+# This repository has all blobs that were sent, so that others can mount them from it.
 _SHARED = "peitho-shared"
 _ID = re.compile(r"(sha256:)?([0-9a-f]{12,64})")
 _REMEMBERED = 1000
@@ -42,10 +42,10 @@ _NOT_ALLOWED = 405
 @dataclass(frozen=True, slots=True)
 class RegistryPublisherOptions:
     """
-    Where images go, and what they are put on.
+    Where images are pushed, and what they are made of.
 
-    `server` is as nodes read it; `architecture` is that of images whose build's is not known;
-    `rewrite` has other runtime images than peers name.
+    `server` is the registry as nodes read it; `architecture` counts for images whose build's is not
+    known; `rewrite` replaces runtime images that peers name.
     """
 
     server: str
@@ -55,12 +55,12 @@ class RegistryPublisherOptions:
 
     @property
     def host(self) -> str:
-        """The registry in a reference."""
+        """The host of the registry, as a reference has it."""
         return repositories.split_server(self.server)[0]
 
     @property
     def path(self) -> str:
-        """The path that all repositories are below; may be empty."""
+        """The path above all repositories; may be empty."""
         _, above = repositories.split_server(self.server)
         return "/".join(part for part in (above, self.project) if part)
 
@@ -90,7 +90,7 @@ class RegistryPublisher:
         """
         Put an image together and push it.
 
-        Raises what `Images.build` does, RegistryError, Unavailable.
+        Raises what `ImageStore.build` raises, RegistryError, Unavailable.
         """
         async with self._in_data_directory():
             built = await self._images.build(name, context)
@@ -99,9 +99,9 @@ class RegistryPublisher:
 
     async def find(self, name: str) -> PublishedImage | None:
         """
-        The image of that name in the registry, whoever pushed it; of an ID, if it is known.
+        Return the image of that name in the registry, whoever pushed it; by ID only known ones.
 
-        Where the registry is away, what is known has to do: nodes may have it.
+        If the registry is away, what is known counts: nodes may have pulled it before.
         """
         name = name.removesuffix(":latest")
         if published := self._by_id(name):
@@ -127,7 +127,7 @@ class RegistryPublisher:
         return await self._read(registry, location, name, digest)
 
     def list(self) -> list[Image]:
-        """Those that were pushed or asked for in this run: a registry lists only what it likes."""
+        """List what was pushed or asked for in this run; a registry need not list images."""
         return [published.image for published in self._known.values()]
 
     async def remove(self, name: str) -> Image:
@@ -152,7 +152,7 @@ class RegistryPublisher:
         return published.image
 
     async def _push_kept(self, name: str) -> PublishedImage | None:
-        """Push what the data directory has: of a push that failed, or of delivery mode before."""
+        """Push an image that is in the data directory: a push failed, or the mode was delivery."""
         image = self._images.find(name)
         if image is None:
             return None
@@ -182,7 +182,7 @@ class RegistryPublisher:
         layers: "tuple[_Blob, ...]",
         appended: Appended,
     ) -> None:
-        """All blobs, and then the manifest: what is cut is no image."""
+        """Send all blobs, and then the manifest: until it is there, there is no image."""
         content = appended.config
         config = Descriptor(oci.OCI_CONFIG, oci.digest_of(content), len(content))
         try:
@@ -202,7 +202,7 @@ class RegistryPublisher:
         )
 
     async def _have(self, registry: Registry, repository: str, blob: "_Blob") -> None:
-        """Have a layer in a repository; two that want the same do not both send it."""
+        """Make sure a repository has a layer; two that need the same do not both send it."""
         digest = blob.descriptor.digest
         async with self._sending.setdefault(digest, asyncio.Lock()):
             known = self._holders.get(digest)
@@ -228,7 +228,7 @@ class RegistryPublisher:
         yield _Blob(own, file_source(path), ())
 
     async def _origin(self, image: Image) -> "_Origin":
-        """The runtime image, as its tag is now; or as it was, while its registry is away."""
+        """Return the runtime image that its tag names, now or when its registry was last there."""
         options = self._options.now
         name = references.rewritten(image.runtime, options.rewrite)
         reference = references.parse(name)
@@ -285,7 +285,7 @@ class RegistryPublisher:
 
     @asynccontextmanager
     async def _in_data_directory(self) -> AsyncIterator[None]:
-        """While an image is there; with the last of them, all that are pushed are dropped."""
+        """Keep images in the data directory while any push goes on; then drop those pushed."""
         self._in_flight += 1
         try:
             yield
@@ -298,7 +298,7 @@ class RegistryPublisher:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A runtime image, and where it is."""
+    """A runtime image, and the registry and repository it is in."""
 
     registry: Registry
     repository: str
@@ -307,7 +307,7 @@ class _Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Blob:
-    """A layer, where it comes from, and repositories of the target that may have it."""
+    """A layer, its source, and repositories of the registry that may have it."""
 
     descriptor: Descriptor
     source: BlobSource
@@ -317,7 +317,7 @@ class _Blob:
 async def _read_base(
     registry: Registry, reference: Reference, architecture: str, known: tuple[str, Base] | None
 ) -> tuple[str, Base]:
-    """A runtime image with the digest that its tag has; read anew only if that has changed."""
+    """Return a runtime image and its digest; it is read again only if the tag's digest changed."""
     repository = reference.repository
     digest = await registry.digest(repository, reference.digest or reference.tag or "latest")
     if digest is None:

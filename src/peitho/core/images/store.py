@@ -1,7 +1,7 @@
 """
-Chaincode images, put together from what a peer sends to `/build`; never by a daemon.
+Chaincode images, put together from what a peer sends to `/build`, without any daemon.
 
-The layer is deterministic (no time, no owner, sorted): equal packages share one blob.
+The layer is deterministic (no time, no owner, sorted), so equal packages share one blob.
 """
 
 import asyncio
@@ -35,30 +35,34 @@ _SHORTEST_ID = 12
 
 
 class ResultArchitectures:
-    """On which architecture a build's result was made, by the result's sha256, in this run."""
+    """
+    The architecture that each build's result was made on, by the result's sha256.
+
+    Only results of this run are known.
+    """
 
     def __init__(self) -> None:
         self._architectures: BoundedDict[str, str] = BoundedDict(_REMEMBERED_RESULTS)
 
     def remember(self, digest: str, architecture: str) -> None:
-        """Note where a result was made."""
+        """Note the architecture of a result."""
         self._architectures[digest] = architecture
 
     def architecture(self, digest: str) -> str:
-        """Go's name of the architecture, or empty if the result is not one of ours."""
+        """Return Go's name of the architecture; empty if the result is not known."""
         return self._architectures.get(digest, "")
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image, and the Dockerfile's steps it came from."""
+    """An image, and the Dockerfile it was made from."""
 
     image: Image
     recipe: Dockerfile
 
 
 class ImageStore:
-    """The chaincode images of the data directory; `limits` are those of a build context."""
+    """The chaincode images in the data directory; `limits` apply to build contexts."""
 
     def __init__(
         self, storage: Storage, architectures: ResultArchitectures, *, limits: Live[ArchiveLimits]
@@ -66,15 +70,15 @@ class ImageStore:
         self._storage = storage
         self._architectures = architectures
         self._limits = limits
-        # Builds are put together in threads: no layer is dropped while its image is noted.  It is
-        # held for as long as the disk takes, so that only threads may wait for it.
+        # Images are put together in threads: no layer may be removed while its image is saved.  The
+        # held for as long as the disk takes, so only threads may wait for it.
         self._noting = threading.Lock()
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
         """
-        Put an image together from a build context (a tar of a Dockerfile and what it adds).
+        Put an image together from a build context: a tar of a Dockerfile and what it adds.
 
-        Raises InvalidArgument for a context or Dockerfile of another shape, StorageFull.
+        Raises InvalidArgument for another shape of context or Dockerfile, StorageFull.
         """
         references.parse(name)
         limits = self._limits.now  # the same to the end
@@ -87,7 +91,7 @@ class ImageStore:
 
     def get(self, name: str) -> Image:
         """
-        The image of that name or ID.
+        Return the image of that name or ID.
 
         Raises NotFound with the text that peers match by case.
         """
@@ -97,7 +101,7 @@ class ImageStore:
         return image
 
     def find(self, name: str) -> Image | None:
-        """The image of that name, with or without its tag, or of that ID or its beginning."""
+        """Return the image of that name, ID or beginning of an ID, or None."""
         bare = name.removesuffix(":latest")
         if record := self._storage.image(bare):
             return image_record.from_json(record)
@@ -108,17 +112,17 @@ class ImageStore:
         return matching[0] if matching else None
 
     def list(self) -> list[Image]:
-        """All chaincode images."""
+        """List all chaincode images."""
         return [image_record.from_json(record) for record in self._storage.images()]
 
     async def remove(self, name: str) -> Image:
-        """Drop an image, and its layer if no other image has it.  Raises NotFound."""
+        """Remove an image, and its layer if no other image has it. Raises NotFound."""
         image = await asyncio.to_thread(self._remove, name)
         log.info("image removed", image=image.name)
         return image
 
     async def forget(self, image: Image) -> None:
-        """Drop an image that is elsewhere by now, unless another has its name meanwhile."""
+        """Remove an image that is now in a registry, unless another image took its name."""
         await asyncio.to_thread(self._forget, image)
 
     def _build(
@@ -172,7 +176,7 @@ class ImageStore:
         self._drop_layer(image.layer)
 
     def _note(self, image: Image) -> bool:
-        """Keep an image's record; False if an equal image went, and the layer with it."""
+        """Save an image's record; False if its layer was removed meanwhile."""
         with self._noting:
             if self._storage.blob(image.layer) is None:
                 return False
@@ -183,7 +187,7 @@ class ImageStore:
             return True
 
     def _drop_layer(self, layer: str) -> None:
-        """Drop a layer, unless an image has it."""
+        """Remove a layer, unless an image has it."""
         if all(other.layer != layer for other in self.list()):
             self._storage.remove_blob(layer)
 
@@ -191,7 +195,7 @@ class ImageStore:
 def _unpack_context(
     context: BinaryIO, directory: Path, limits: ArchiveLimits
 ) -> tuple[Dockerfile, Path]:
-    """The Dockerfile, parsed, and the file that it adds, as a file of its own."""
+    """Return the parsed Dockerfile, and the file that it adds."""
     text = ""
     files: dict[str, Path] = {}
     with tar.whole():
@@ -223,6 +227,6 @@ def _first_level(entries: list[TarEntry], directory: str) -> tuple[str, ...]:
 
 
 def tagged(name: str) -> str:
-    """`NAME:latest`, as dockerd answers for a name without tag or digest."""
+    """Return `NAME:latest` for a name without tag or digest, as dockerd shows it."""
     last = name.rpartition("/")[2]
     return name if ":" in last or "@" in last else f"{name}:latest"

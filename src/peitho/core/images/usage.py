@@ -1,8 +1,8 @@
 """
-Which peer last used which image, and when each peer was last seen; kept in the data directory.
+Which peer last used which image, and when each peer was last seen; kept in a file.
 
-A peer is the address that it calls from.  One that restarts with another address asks for all its
-installed packages at once (Fabric 2.x), and so its images are its new address's.
+A peer is the address that it calls from. A peer that restarts with another address asks for all its
+installed packages at once (Fabric 2.x), so its images soon belong to the new address.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from peitho.clients.disk.storage import Storage
 log = structlog.get_logger()
 
 _FILE = "usage.json"
-# Notes that are older are of a Peitho that was away, or could not write: peers may have come since.
+# If notes are older, Peitho was away or could not write: peers may have called since.
 _FRESH_SECONDS = 3600.0
 
 
 class ImageUsage:
     """
-    Remembers peers and their images; what is not saved yet is lost by a crash, and harmless.
+    Remembers peers and their images. A crash loses what is not saved yet, without harm.
 
     No image counts as unseen for longer than notes have been kept without a gap.
     """
@@ -41,7 +41,7 @@ class ImageUsage:
 
     @contextmanager
     def serving(self, peer: str) -> Iterator[None]:
-        """While a peer's request is open, the peer is there."""
+        """Count the peer as there while its request is open."""
         self._open[peer] += 1
         self._peers[peer] = time.time()
         try:
@@ -53,22 +53,26 @@ class ImageUsage:
                 del self._open[peer]
 
     def touch(self, image: str, peer: str) -> None:
-        """A peer built an image, asked for it, or launches it."""
+        """Note that a peer built an image, asked for it, or launches it."""
         self._images[image] = (peer, time.time())
 
     def used_at(self, image: str, *, default: float) -> float:
-        """When an image was last used."""
+        """Return when an image was last used, in Unix seconds."""
         return self._images.get(image, ("", default))[1]
 
     def seen_at(self, image: str, *, default: float) -> float:
-        """When the peer that last used an image was last seen."""
+        """Return when the peer that last used an image was last seen, in Unix seconds."""
         peer, at = self._images.get(image, ("", default))
         if peer in self._open:
             return time.time()
         return max(at, self._peers.get(peer, 0.0), self._kept_since)
 
     async def save(self, images: Collection[str]) -> None:
-        """Forget all but these images and their peers, and write them down.  Raises StorageFull."""
+        """
+        Save the notes on these images and their peers, and forget all others.
+
+        Raises StorageFull.
+        """
         self._images = {name: use for name, use in self._images.items() if name in images}
         for peer in self._open:
             self._peers[peer] = time.time()
@@ -76,7 +80,7 @@ class ImageUsage:
         self._peers = {peer: at for peer, at in self._peers.items() if peer in used}
         kept = {"since": self._kept_since, "until": time.time()}
         content = {"kept": kept, "peers": self._peers, "images": self._images}
-        # Made here, where nobody changes it meanwhile; only the disk is waited for elsewhere.
+        # Made in the event loop, where nobody changes it meanwhile; a thread waits for the disk.
         await asyncio.to_thread(self._storage.save_file, _FILE, json.dumps(content).encode())
 
     def _read(self) -> None:
@@ -90,7 +94,7 @@ class ImageUsage:
             kept = notes.get("kept", {"since": 0, "until": 0})
             since, until = float(kept["since"]), float(kept["until"])
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            # Then all images count as seen now: nothing goes too early.
+            # All images count as seen now, so that none is removed too early.
             log.warning("usage of images is damaged and forgotten", cause=str(error))
             return
         self._peers, self._images = peers, images

@@ -1,4 +1,8 @@
-"""Whether the cluster would take Pods with the operator's templates: asked before peers are."""
+"""
+A check of the operator's Pod templates: would the cluster admit Pods made with them?
+
+It is made before peers are served, and before changed settings are followed.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -34,23 +38,27 @@ _IMAGE = Image(
 
 @dataclass(frozen=True, slots=True)
 class TemplateCheck:
-    """A template to be tried: its key in the settings, and the Pod that it is for."""
+    """A template to check: its key in the settings, and how to make a Pod with it."""
 
     key: str
     make: Callable[[PodOptions], Manifest]
     options: PodOptions
 
     def pod(self) -> Manifest:
-        """With the template; raises TemplateRefused for one that breaks what we rely on."""
+        """
+        Return the Pod with the template.
+
+        Raises TemplateRefused if the template changes what Peitho relies on.
+        """
         return self.make(self.options)
 
     def plain(self) -> Manifest:
-        """Without it."""
+        """Return the Pod without the template."""
         return self.make(replace(self.options, template={}, overrides=()))
 
 
 def template_checks(*, builder: PodOptions, chaincode: PodOptions) -> list[TemplateCheck]:
-    """What there is to try: each template by itself, each override with what it goes over."""
+    """Return all checks: each template by itself, each override over the template for all."""
     checks = []
     if builder.template:
         checks.append(TemplateCheck("builder.template", _build, builder))
@@ -67,9 +75,9 @@ def template_checks(*, builder: PodOptions, chaincode: PodOptions) -> list[Templ
 
 async def check(kubernetes: Kubernetes, checks: Sequence[TemplateCheck]) -> None:
     """
-    Ask the API server to create a Pod of each kind, without doing so.
+    Ask the API server, as a dry run, whether it would admit each Pod.
 
-    Raises TemplateRefused with all that it says, a line for each key; Unavailable.
+    Raises TemplateRefused with a line for each key, Unavailable.
     """
     problems = [problem for one in checks if (problem := await _problem(kubernetes, one))]
     if problems:
@@ -83,7 +91,7 @@ async def _problem(kubernetes: Kubernetes, trial: TemplateCheck) -> str:
         return f"{trial.key}: {error}"
     except KubernetesError as error:
         if cause := await _refusal(kubernetes, trial.plain()):
-            # A quota that is used up, or an admission of the namespace: not the template's fault.
+            # Not the template's fault: the quota is used up, or the namespace admits no such Pod.
             log.warning("template not checked", key=trial.key, cause=cause)
             return ""
         return f"{trial.key}: {error}"
@@ -119,7 +127,7 @@ def _chaincode(options: PodOptions) -> Manifest:
 
 
 def _record(kind: str, spec: ContainerSpec, options: PodOptions) -> Record:
-    """A record that is nowhere."""
+    """Return a record that is in no cluster."""
     return Record(
         kind=kind,
         id=_ID,
@@ -139,6 +147,6 @@ def _record(kind: str, spec: ContainerSpec, options: PodOptions) -> Record:
 
 
 def _alone(pod: Manifest) -> Manifest:
-    """The Pod under a name of its own, and owned by nothing."""
+    """Return the Pod with a name of its own and without owner."""
     kept = {key: value for key, value in pod["metadata"].items() if key != "ownerReferences"}
     return pod | {"metadata": kept | {"name": _NAME}}

@@ -1,4 +1,4 @@
-"""Waiting for a Pod: until a container runs, or until it is known why it does not."""
+"""Waiting for a Pod: until its container runs or ends, or the cluster says why it cannot run."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -15,10 +15,10 @@ from peitho.formats.records import SIGKILLED, Exit
 
 T = TypeVar("T")
 
-# A pull that fails is tried again by the kubelet; it is taken for an answer the third time.
+# The kubelet tries a failed pull again; the third failure counts as the answer.
 _FAILED_PULLS = 3
 _UNSCHEDULABLE = "Unschedulable"
-# How long a Job may take to make its Pod before we ask what keeps it.
+# After this without a Pod we ask the API server what keeps it away.
 _POD_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 
@@ -42,7 +42,7 @@ async def until_started(watch: PodWatch, key: str, container: str, *, seconds: f
 
 
 async def until_ended(watch: PodWatch, key: str, container: str) -> Exit:
-    """How the container ended; a Pod that vanished is taken for killed."""
+    """Return how the container ended; a Pod that vanished counts as killed."""
     async for sighting in watch.sightings(key):
         if end := exit_of(sighting, container):
             return end
@@ -50,7 +50,7 @@ async def until_ended(watch: PodWatch, key: str, container: str) -> Exit:
 
 
 async def until_seen(watch: PodWatch, key: str) -> PodStatus:
-    """The Pod of a container, once it was told of; it may be gone by then."""
+    """Return the Pod of a container once it was seen; it may be gone by then."""
     async for sighting in watch.sightings(key):
         if sighting.pod:
             return sighting.pod
@@ -58,7 +58,7 @@ async def until_seen(watch: PodWatch, key: str) -> PodStatus:
 
 
 def exit_of(sighting: Sighting, container: str) -> Exit | None:
-    """How a container ended, or None while it may still run or come."""
+    """Return how a container ended, or None while it may still run or come."""
     end = sighting.pod.exit_of(container) if sighting.pod else None
     if end is None and sighting.gone:
         return Exit(SIGKILLED, "the Pod was deleted")
@@ -67,11 +67,11 @@ def exit_of(sighting: Sighting, container: str) -> Exit | None:
 
 async def explain_no_pod(kubernetes: Kubernetes, watch: PodWatch, key: str, job: Manifest) -> None:
     """
-    Return if a Job's Pod comes soon; otherwise ask why not, for as long as it takes.
+    Return if a Job's Pod comes soon; otherwise ask what keeps it away, again and again.
 
-    The Pod is offered to the API server as a dry run, which answers at once with the words of the
-    quota, of Pod Security or of a webhook; the Job's own events would come late.
-    Raises StartFailed.
+    The Pod is offered to the API server as a dry run. It answers at once with the words of the
+    quota, of Pod Security or of a webhook, while the Job's own Events come late. Raises StartFailed
+    with these words.
     """
     while True:
         try:
@@ -84,9 +84,9 @@ async def explain_no_pod(kubernetes: Kubernetes, watch: PodWatch, key: str, job:
 
 async def until_none(kubernetes: Kubernetes, selected: Mapping[str, str]) -> Exit:
     """
-    Return once the API server has no Pod with these labels, and a watch has had time to tell more.
+    Return once the API server has no Pod with these labels, and the watch had time to tell.
 
-    For a Pod that a watch has not told of, or which is silent at the moment.
+    For a Pod that the watch has not told of, or while the watch is silent.
     """
     while True:
         is_there = await statuses.find_pods(kubernetes, selected)
@@ -96,7 +96,7 @@ async def until_none(kubernetes: Kubernetes, selected: Mapping[str, str]) -> Exi
 
 
 async def first(*contenders: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine that ends first gives or raises; the others are cancelled."""
+    """Return or raise the outcome of the coroutine that ends first, and cancel the others."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in contenders]
@@ -119,13 +119,13 @@ async def _offer(kubernetes: Kubernetes, job: Manifest, key: str) -> None:
     try:
         await kubernetes.create(pod, dry_run=True)
     except KubernetesError as error:
-        # The Pod itself may have taken the last of a quota, and the watch be silent.
+        # The Pod may be there and have used up the quota, while the watch is silent.
         if not await statuses.find_pods(kubernetes, {labels.CONTAINER: key}):
             raise StartFailed(str(error)) from error
 
 
 def _has_started(sighting: Sighting, pod: PodStatus, container: str, patience: "_Patience") -> bool:
-    """Whether the process runs or ran.  Raises StartFailed once it is known that it will not."""
+    """Whether the process runs or ran. Raises StartFailed once it is known that it will not."""
     if pod.is_running(container):
         return True
     obstacle = pod.start_obstacle(container)
@@ -138,7 +138,7 @@ def _has_started(sighting: Sighting, pod: PodStatus, container: str, patience: "
 
 
 class _Patience:
-    """Counts how often a container was seen to be kept from starting, and by what."""
+    """Counts how often a container was seen not to start, and remembers the last obstacle."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -146,7 +146,7 @@ class _Patience:
         self.last: StartObstacle | None = None
 
     def is_over(self, obstacle: StartObstacle, pod: PodStatus) -> bool:
-        """Whether this obstacle is to be taken for an answer."""
+        """Whether to give up because of this obstacle."""
         if obstacle.final:
             return True
         self.last = obstacle

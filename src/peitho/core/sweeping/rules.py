@@ -1,7 +1,7 @@
 """
-What a sweep would remove, and why: decided from what was seen, and from nothing else.
+The rules of a sweep: what is removed, and why. They see a snapshot, and nothing else.
 
-Only what has our own labels is looked at, and what is starting is never touched.
+Only objects with Peitho's own labels count, and what is starting is never removed.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from peitho.formats.kubernetes.job_status import JobStatus
 from peitho.formats.kubernetes.pod_status import PodStatus
 from peitho.formats.records import CHAINCODE, RecordMetadata
 
-# A peer starts what it has created once it has sent the files; until then nothing else shows it.
+# A peer starts a container soon after it has created it; until then only the record is there.
 _UNSTARTED_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionOptions:
-    """What the operator decided; 0 of `images_limit_bytes` is no limit."""
+    """How long things are kept; an `images_limit_bytes` of 0 is no limit."""
 
     retention_seconds: float
     orphan_after_seconds: float
@@ -30,10 +30,10 @@ class RetentionOptions:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """
-    What there is: the records, Pods and Jobs of a namespace; times are Unix seconds.
+    What a sweep saw: records, Pods and Jobs of a namespace; times are Unix seconds.
 
-    `refused_since` tells for peers' addresses since when they have refused every connection;
-    `waited` are the IDs of containers that a peer waits for.
+    `refused_since` tells since when a peer's address has refused every connection; `waited` are the
+    IDs of containers that a peer waits for.
     """
 
     now: float
@@ -47,7 +47,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A container that goes, and why."""
+    """A container to be removed, and why."""
 
     record: RecordMetadata
     why: str
@@ -55,7 +55,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image as the sweep sees it; times are Unix seconds, `seen_at` of the peer that has it."""
+    """An image as a sweep sees it; `seen_at` is when its peer was last seen, in Unix seconds."""
 
     name: str
     bytes: int
@@ -64,7 +64,7 @@ class StoredImage:
 
 
 def chaincode(world: Snapshot, policy: RetentionOptions) -> Iterator[Removal]:
-    """The chaincode containers that go."""
+    """Return the chaincode containers to be removed."""
     wanted = labels.kind_labels(world.instance, CHAINCODE)
     pods = {pod.container_label: pod for pod in world.pods}
     jobs = {job.container_label: job for job in world.jobs}
@@ -79,7 +79,7 @@ def images(
     stored: Sequence[StoredImage], in_use: Collection[str], now: float, policy: RetentionOptions
 ) -> Iterator[tuple[StoredImage, str]]:
     """
-    The images that go, and why.
+    Return the images to be removed, and why.
 
     That no container has an image is no reason: an installed package that was never launched has
     none, and a running peer will not build it again.

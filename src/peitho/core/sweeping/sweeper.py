@@ -1,7 +1,7 @@
 """
-Removes what has been over for long, what no peer is left for, and what an earlier run left behind.
+The sweeper: removes ended chaincode, chaincode without a peer, unused images, old kept builds.
 
-What goes is decided by `sweeping`; here it is looked up, removed, and told in the log.
+What is removed is decided in `rules`; here it is looked up, removed and logged.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
-# The store, or its volume, is told to be nearly full from this part on.
+# From this share on, a warning says that the store or its volume is nearly full.
 _NEARLY_FULL = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class SweeperOptions:
-    """What the operator decided: how often, what goes, and the hosts that the DNS lacks."""
+    """What the operator decided: how often, what is kept, and hosts that the DNS does not know."""
 
     enable: bool
     interval_seconds: float
@@ -58,7 +58,7 @@ class Finding:
 
 
 class Sweeper:
-    """Sweeps now and then."""
+    """Sweeps at intervals."""
 
     def __init__(  # noqa: PLR0913  what there is to sweep, given once by the composition root
         self,
@@ -83,7 +83,7 @@ class Sweeper:
         self._refused_since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """For ever; what goes wrong is logged and tried again at the next sweep."""
+        """Sweep for ever; what goes wrong is logged and tried again at the next sweep."""
         while True:
             options = self._options.now
             await self.keep_usage()
@@ -92,7 +92,7 @@ class Sweeper:
             await self._rest(options)
 
     async def keep_usage(self) -> None:
-        """Write down which peers use what, swept or not; what goes wrong is logged."""
+        """Save which peers use which images; what goes wrong is logged."""
         try:
             await self._usage.save({image.name for image in self._images.list()})
         except PeithoError as error:
@@ -110,13 +110,13 @@ class Sweeper:
             log.exception("sweep failed")
 
     async def _rest(self, options: SweeperOptions) -> None:
-        """Until the next sweep is due, or there are other options than the last one had."""
+        """Wait until the next sweep is due, or the options have changed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(options.interval_seconds):
                 await self._options.until_other(options)
 
     async def sweep(self, *, dry_run: bool) -> list[Finding]:
-        """Remove what is due, or only tell it.  Raises KubernetesError, Unavailable."""
+        """Remove what is due, or only report it. Raises KubernetesError, Unavailable."""
         world = await self._look()
         findings = []
         for removal in rules.chaincode(world, self._options.now.policy):
@@ -137,7 +137,7 @@ class Sweeper:
         parts = self._chaincodes.parts
         instance = parts.pods.now.instance
         own = labels.kind_labels(instance, CHAINCODE)
-        # Records first: what is started meanwhile is then missing, and not taken for unstarted.
+        # Records first: a container that is created meanwhile is then not seen, and not removed.
         records = await parts.records.find(own)
         jobs = await statuses.find_jobs(self._kubernetes, own)
         pods = await statuses.find_pods(self._kubernetes, own)

@@ -28,7 +28,7 @@ async def test_a_run_that_is_being_ended_is_not_joined(tmp_path: Path) -> None:
     async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
         first = await it.started()
         await it.cluster.until_asked("POST", "pods")
-        it.runs.get(first.id).tell_running()
+        it.runs.get(first.id).mark_started()
         word = asyncio.Event()
         name = f"pods/{first.summary().kubernetes_name}"
         it.cluster.script("DELETE", name, after(word, always(lambda: answer({}))))
@@ -65,7 +65,7 @@ async def test_a_full_disk_does_not_keep_a_run_from_ending(tmp_path: Path) -> No
     with open("/dev/full", "r+b", buffering=0) as full:  # noqa: ASYNC230, PTH123  no file at all
         run = Build("a" * 64, SPEC, directory=directory, output=BuildOutput(full, limit_bytes=1000))
         ended: list[State] = []
-        run.add_user("a", ended.append)
+        run.add_container("a", ended.append)
         run.end(Exit(137, "OOMKilled"))  # today: StorageFull, and `state` stays None for ever
 
     assert [137] == [state.exit_code for state in ended]
@@ -161,8 +161,8 @@ async def test_a_build_that_ran_is_not_a_failed_start(tmp_path: Path) -> None:
     The helper has told its exit code; the Pod's status with both ends is seen at the same time.
     """
     async with pod_scene(tmp_path, told(done(1), done(0))) as it:
-        it.run.tell_running()
-        it.run.take_exit(1)
+        it.run.mark_started()
+        it.run.set_exit_code(1)
         assert (1, "") == await it.carry_out()
 
 

@@ -97,7 +97,7 @@ class Scene:
 
     async def make(self) -> None:
         """Let the helper bring the result."""
-        await self.run.take_result(chunks(package()), "amd64")
+        await self.run.save_result(chunks(package()), "amd64")
 
     def posted(self, kind: str) -> Manifest:
         """The object that was created."""
@@ -146,9 +146,9 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
     async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
         task = group.create_task(it.carry_out())
         await it.cluster.until_asked("POST", "pods")
-        await it.run.take_output(chunks(streams.frame(STDOUT, b"compiled\n")))
+        await it.run.append_output(chunks(streams.frame(STDOUT, b"compiled\n")))
         await it.run.until_started()
-        it.run.take_exit(0)
+        it.run.set_exit_code(0)
         await it.make()
 
         assert (0, "") == await task
@@ -169,9 +169,9 @@ async def test_the_pod_stays_until_the_result_is_there(tmp_path: Path) -> None:
     """
     async with scene(tmp_path, told()) as it, asyncio.TaskGroup() as group:
         task = group.create_task(it.carry_out())
-        it.run.take_exit(0)
+        it.run.set_exit_code(0)
         ended = asyncio.Event()
-        it.run.add_user("a", lambda _: ended.set())
+        it.run.add_container("a", lambda _: ended.set())
         await ended.wait()
         assert not task.done()
         assert {POD, SECRET} == set(it.cluster.objects)
@@ -186,11 +186,11 @@ async def test_a_result_that_cannot_come_is_not_waited_for(tmp_path: Path) -> No
     The helper has ended, in whatever way.
     """
     async with scene(tmp_path, told(done(0), done(0))) as it:
-        it.run.take_exit(0)
+        it.run.set_exit_code(0)
 
         assert (0, "") == await it.carry_out()
         with pytest.raises(PeithoError, match="the build's output did not arrive"):
-            await it.run.until_made(0)
+            await it.run.until_result(0)
 
 
 class TestTheHelpersWord:
@@ -199,8 +199,8 @@ class TestTheHelpersWord:
         A watch that is silent holds up nobody: neither the start nor the end.
         """
         async with scene(tmp_path) as it:
-            it.run.tell_running()
-            it.run.take_exit(0)
+            it.run.mark_started()
+            it.run.set_exit_code(0)
             await it.make()
 
             assert (0, "") == await it.carry_out()
@@ -212,8 +212,8 @@ class TestTheHelpersWord:
         async with scene(tmp_path, told(done(0))) as it, asyncio.TaskGroup() as group:
             task = group.create_task(it.carry_out())
             await it.run.until_started()
-            await it.run.take_output(chunks(streams.frame(STDOUT, b"last words")))
-            it.run.take_exit(0)
+            await it.run.append_output(chunks(streams.frame(STDOUT, b"last words")))
+            it.run.set_exit_code(0)
             await it.make()
 
             assert (0, "") == await task
@@ -230,8 +230,8 @@ class TestTheHelpersWord:
         news = (told(), after(word, told(OOM_KILLED, done(0))))
         async with scene(tmp_path, *news) as it, asyncio.TaskGroup() as group:
             task = group.create_task(it.carry_out())
-            await it.run.take_output(chunks(streams.frame(STDOUT, b"linking\n")))
-            it.run.take_exit(2)
+            await it.run.append_output(chunks(streams.frame(STDOUT, b"linking\n")))
+            it.run.set_exit_code(2)
             word.set()
 
             assert (2, "OOMKilled") == await task
@@ -245,8 +245,8 @@ class TestTheHelpersWord:
         A compiler's error is said by the compiler.
         """
         async with scene(tmp_path, *news) as it:
-            it.run.tell_running()
-            it.run.take_exit(1)
+            it.run.mark_started()
+            it.run.set_exit_code(1)
             await it.make()
 
             assert (1, "") == await it.carry_out()
@@ -282,7 +282,7 @@ class TestThePodsWord:
         """
         word = asyncio.Event()
         async with scene(tmp_path, *news, after(word, told(done(0), done(0)))) as it:
-            it.run.add_user("a", lambda _: word.set())
+            it.run.add_container("a", lambda _: word.set())
             assert expected == await it.carry_out()
 
             code, reason = expected
@@ -349,8 +349,8 @@ class TestRefusals:
         """
         async with scene(tmp_path) as it:
             it.cluster.script("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
-            it.run.tell_running()
-            it.run.take_exit(0)
+            it.run.mark_started()
+            it.run.set_exit_code(0)
             await it.make()
 
             with structlog.testing.capture_logs() as logs:
@@ -370,7 +370,7 @@ async def test_a_build_that_is_cancelled_leaves_nothing(tmp_path: Path, *, start
         task = group.create_task(it.carry_out())
         await it.cluster.until_asked("POST", "pods")
         if started:
-            it.run.tell_running()
+            it.run.mark_started()
             await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])

@@ -73,10 +73,10 @@ class Scene:
     async def finish(self, build: BuildContainer, code: int = 0) -> None:
         """Tell what the helper of a build's own Pod tells."""
         run = self.runs.get(build.id)
-        await run.take_output(chunks(streams.frame(*SAID[0])))
-        run.take_exit(code)
+        await run.append_output(chunks(streams.frame(*SAID[0])))
+        run.set_exit_code(code)
         if code == 0:
-            await self.runs.take_result(run, chunks(package()), "arm64")
+            await self.runs.save_result(run, chunks(package()), "arm64")
             await run.over.wait()
 
     async def done(self, source: bytes | None = b"package main") -> BuildContainer:
