@@ -11,14 +11,14 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from aiohttp import web
 
 from peitho.clients.kubernetes.api import Kubernetes
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support.loopback import on_loopback
 
-Manifest = dict[str, Any]
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 KUBECONFIG = """\

@@ -1,14 +1,11 @@
 """Records, Jobs and Pods of builds as Peitho makes them."""
 
-from typing import Any
-
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import build_pod, chaincode_job, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import ContainerSpec, HostConfig
 from tests.support import typed
-
-Manifest = dict[str, Any]
 
 ID = "0123456789abcdef" * 4
 TOKEN = "the-token-of-the-layer"  # noqa: S105

@@ -5,9 +5,8 @@ After https://kubernetes.io/docs/concepts/security/pod-security-standards/ (rest
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-Manifest = dict[str, Any]
+from peitho.formats.kubernetes.objects import Manifest
 
 VOLUMES = {
     "configMap",

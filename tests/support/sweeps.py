@@ -8,12 +8,13 @@ from typing import Any
 
 from peitho.api.services import Services
 from peitho.formats import records
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec
 from peitho.settings.models import Settings
 from tests.support import typed
 from tests.support.contexts import chunks, context
 from tests.support.in_process import composed
-from tests.support.kubernetes_double import ApiServer, Manifest
+from tests.support.kubernetes_double import ApiServer
 
 LONG_AGO = "2020-01-02T03:04:05Z"
 RUNNING = {"running": {"startedAt": LONG_AGO}}

@@ -1,15 +1,15 @@
 """Objects of the cluster's double, read as Peitho reads them; a damaged one fails the test."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.formats.kubernetes import job_status, pod_status, record_secrets
 from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_status import PodStatus
 from peitho.formats.records import Exit, Record, RecordMetadata
 
-Manifest = dict[str, Any]
 T = TypeVar("T")
 
 

@@ -1,1 +1,1 @@
-"""What did the peer ask?  The Docker Engine API, spoken; no decision is made here."""
+"""What did the peer ask? The Docker Engine API: requests are parsed, answers are written."""

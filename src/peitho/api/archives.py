@@ -1,4 +1,4 @@
-"""Archives into and out of containers."""
+"""Archives that are uploaded into containers and downloaded from them."""
 
 import asyncio
 import base64
@@ -40,9 +40,9 @@ async def get(request: web.Request) -> web.StreamResponse:
 
 async def body(request: web.Request) -> AsyncIterator[bytes]:
     """
-    The body as it comes.
+    Yield the body of a request as it comes.
 
-    Raises InvalidArgument if it is cut in the middle.
+    Raises InvalidArgument if the body is cut in the middle.
     """
     try:
         async for chunk in request.content.iter_chunked(CHUNK_BYTES):
@@ -52,7 +52,12 @@ async def body(request: web.Request) -> AsyncIterator[bytes]:
 
 
 async def _send(request: web.Request, archive: Archive) -> web.StreamResponse:
-    """Not by a FileResponse, which is sent once the call counts as over: a stop would cut it."""
+    """
+    Send an archive as the answer.
+
+    A FileResponse would do, but aiohttp sends that after the handler has returned: a stop of Peitho
+    would take the call for finished, and cut it.
+    """
     with archive.file.open("rb") as file:
         headers = {"Content-Type": "application/x-tar"} | _stat_header(archive)
         response = web.StreamResponse(headers=headers)

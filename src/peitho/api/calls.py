@@ -1,4 +1,4 @@
-"""The Docker API calls under way, so that a stop can let the short ones finish."""
+"""The open calls of the Docker API, so that a stop of Peitho can let the short ones finish."""
 
 import asyncio
 from collections.abc import Collection
@@ -13,7 +13,7 @@ _STOPPING = "Peitho is stopping, and takes no more calls"
 
 
 class OpenCalls:
-    """Counts the calls under way, but for those that last as long as a container does."""
+    """Counts open calls, except those that last as long as a container does."""
 
     def __init__(self, long: Collection[object]) -> None:
         self._long = frozenset(long)
@@ -24,7 +24,7 @@ class OpenCalls:
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Middleware; raises Unavailable on what comes once a stop has begun."""
+        """Count a call (a middleware); refuse it with Unavailable once Peitho is stopping."""
         if self._stopping:
             raise Unavailable(_STOPPING)
         if request.match_info.handler in self._long:
@@ -39,7 +39,7 @@ class OpenCalls:
                 self._none.set()
 
     async def finish(self, *, within_seconds: float) -> None:
-        """Take no more, and return once none is left, or the time is over."""
+        """Refuse new calls, and return once no call is open or the time is over."""
         self._stopping = True
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):

@@ -34,18 +34,18 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     def of(cls, request: web.Request) -> Self:
-        """The connection that a request came by."""
+        """Return the connection of a request."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the peer hung up")
         return cast("Self", transport.get_protocol())
 
     def take_over(self) -> None:
-        """From now on a half-close is not a hang-up, and aiohttp sees no byte of it."""
+        """Take the connection from aiohttp: a half-close is then no hang-up."""
         self._taken = True
 
     async def write(self, data: bytes) -> None:
-        """Send bytes; returns when there is room for more.  Raises ConnectionResetError."""
+        """Send bytes, and return once there is room for more. Raises ConnectionResetError."""
         transport = self._open_transport()
         transport.write(data)
         await self._writable.wait()
@@ -56,14 +56,14 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Tell aiohttp, and probe the connection while it is silent."""
+        """Pass it on to aiohttp, and have the connection probed while it is silent."""
         self._transport = cast("asyncio.Transport", transport)
         if connection := transport.get_extra_info("socket"):
             keep_alive(connection)
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wake whoever writes, and tell aiohttp."""
+        """Wake whoever writes, and pass it on to aiohttp."""
         self._lost.set()
         self._writable.set()
         self._inner.connection_lost(exc)
@@ -74,18 +74,18 @@ class Connection(asyncio.Protocol):
             self._inner.data_received(data)
 
     def eof_received(self) -> bool:
-        """Keep our half open; whether the peer hung up shows within a few turns of the loop."""
+        """Keep our half open, and see within a few turns of the loop whether the peer hung up."""
         if not self._taken:
             self._in_turns(_TURNS, self._hang_up_unless_taken)
         return True
 
     def pause_writing(self) -> None:
-        """Writers wait."""
+        """Make writers wait."""
         self._writable.clear()
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Writers go on."""
+        """Let writers go on."""
         self._writable.set()
         self._inner.resume_writing()
 
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
 
 
 class Taken(web.StreamResponse):
-    """What a handler returns that has taken its connection over: nothing is left to send."""
+    """The answer of a handler that took the connection over; it sends nothing."""
 
     def __init__(self) -> None:
         super().__init__(status=101)

@@ -1,4 +1,4 @@
-"""Containers: create, start, stop, kill, wait, remove, and what people ask of them."""
+"""Containers: create, start, stop, kill, wait, remove, inspect, list, logs."""
 
 import json
 import time
@@ -136,7 +136,7 @@ def _listed(summary: Summary) -> models.Json:
 
 
 def _status(state: State) -> str:
-    """`Up 5 minutes`, `Exited (3) 2 hours ago`: what people read in `docker ps`."""
+    """Return what `docker ps` shows: `Up 5 minutes`, `Exited (3) 2 hours ago`."""
     if state.status == "running":
         return f"Up {_ago(state.started_at)}"
     if state.status == "exited":

@@ -1,7 +1,7 @@
 """
-The listener for Pods: blobs for pullers, archives for the helpers of builds, and their news.
+The delivery listener: Pods download layers and uploads, and send output and results.
 
-Every call carries a token (`Authorization: Bearer`) that opens one blob or one build.
+Each call carries a token (`Authorization: Bearer`) for exactly one blob or one build.
 """
 
 from aiohttp import web
@@ -18,7 +18,7 @@ _LAST_EXIT_CODE = 255
 
 
 class _Forbidden(NotFound):
-    """A token that does not open this; whether the thing exists is not told."""
+    """The token is not for this; the answer does not tell whether the thing exists."""
 
     status = 403
 
@@ -81,7 +81,7 @@ async def result(request: web.Request) -> web.Response:
 
 
 def application(everything: Services) -> web.Application:
-    """The delivery listener's application."""
+    """Make the delivery listener's application."""
     app = web.Application(middlewares=[answer])
     app[SERVICES] = everything
     app.add_routes(

@@ -36,7 +36,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def application(everything: Services) -> web.Application:
-    """The operations listener's application."""
+    """Make the operations listener's application."""
     app = web.Application()
     app[SERVICES] = everything
     app.add_routes(

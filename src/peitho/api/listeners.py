@@ -1,4 +1,4 @@
-"""The sockets that Peitho listens on, and the order in which they come to their end."""
+"""The sockets that Peitho listens on, and how they stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,15 +11,15 @@ from aiohttp import web
 from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
 
-# The cluster gives a Pod that is told to end 30 seconds.
+# The cluster gives a Pod 30 seconds to stop.
 _FINISH_SECONDS = 10.0
-# What a handler may take to send an answer that it has; aiohttp waits for it twice.
+# A handler may take this to send its answer; aiohttp waits for it twice.
 _SEND_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One socket: the application behind it, HOST:PORT or :PORT, and the calls to wait for."""
+    """One socket: its application, its address (`HOST:PORT` or `:PORT`), and its open calls."""
 
     application: web.Application
     address: str
@@ -29,11 +29,11 @@ class Listener:
 @asynccontextmanager
 async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
     """
-    Listen on all of them, at HOST:PORT each.
+    Listen on all of them; yields the address of each as `HOST:PORT`.
 
-    At the end, one after the other, nobody new comes in and what is short is finished.  What lasts,
-    such as a peer's `wait`, is cut off, as by a dockerd that stops and leaves its containers
-    running.  Raises OSError for an address that is in use.
+    At the end they stop one after the other: no new call is taken, and short calls finish. Long
+    ones, such as a peer's `wait`, are cut off, as by a dockerd that stops and leaves its containers
+    running. Raises OSError for an address that is in use.
     """
     runners: list[web.AppRunner] = []
     servers: list[asyncio.Server] = []
@@ -42,7 +42,7 @@ async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
             runners.append(await _runner(listener.application))
             servers.append(await _listen(runners[-1], listener.address))
         yield [_address(server) for server in servers]
-        # One after the other: a launch that is to be finished needs what is listened on next.
+        # One after the other: a launch that is to finish needs the next listener.
         for listener, server in zip(listeners, servers, strict=True):
             server.close()
             if listener.calls:
@@ -50,14 +50,14 @@ async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
     finally:
         for server in servers:
             server.close()
-        # aiohttp drops what is still being sent to it as soon as it is told to end.
+        # Once cleaned up, aiohttp drops what is still being sent to it.
         async with asyncio.TaskGroup() as group:
             for runner in runners:
                 group.create_task(runner.cleanup())
 
 
 async def _runner(application: web.Application) -> web.AppRunner:
-    """A handler whose client hangs up is cancelled, waits above all."""
+    """Set up aiohttp; it cancels a handler whose peer hangs up, above all a `wait`."""
     runner = web.AppRunner(
         application, handler_cancellation=True, access_log=None, shutdown_timeout=_SEND_SECONDS
     )

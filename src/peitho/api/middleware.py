@@ -1,5 +1,5 @@
 """
-Around every Docker API call: Docker's headers, kinds of error as statuses, one log line.
+The middleware of the Docker API: Docker's headers, errors as statuses, one log line a call.
 
 Nothing here awaits before the handler runs: `attach` must take its connection over at once.
 """
@@ -35,7 +35,7 @@ HEADERS = {
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Run the handler; whatever goes wrong becomes Docker's JSON error, with its cause."""
     began = time.monotonic()
-    status = 499  # the peer hung up: nginx's word for it, there is no other
+    status = 499  # the peer hung up; HTTP has no status for it, this is nginx's
     cause = ""
     try:
         try:
@@ -57,7 +57,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = error_response(500, cause)
         status = response.status
         if cause and request.writer.output_size and request.transport:
-            # A second head would lie in the middle of a body that never ends: break it off.
+            # The head was sent: a second one would lie in the middle of the body, so break off.
             request.transport.close()
         return response
     finally:
@@ -66,24 +66,24 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def seen(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Remember that the peer is there, for as long as its request is open."""
+    """Count the peer as there while its request is open."""
     with services(request).usage.serving(request.remote or ""):
         return await handler(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers that dockerd puts on every answer."""
+    """Add the headers that dockerd puts on every answer."""
     del request
     response.headers.update(HEADERS)
 
 
 def error_response(status: int, message: str) -> web.Response:
-    """Docker's error; with a charset in its Content-Type, peers would not read it as one."""
+    """Make Docker's error answer; with a charset in its Content-Type, peers would not read it."""
     return json_response({"message": message}, status=status)
 
 
 def json_response(value: object, *, status: int = 200) -> web.Response:
-    """JSON whose Content-Type is exactly `application/json`."""
+    """Make a JSON answer whose Content-Type is exactly `application/json`."""
     return web.Response(
         status=status,
         body=json.dumps(value).encode() + b"\n",

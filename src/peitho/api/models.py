@@ -1,7 +1,7 @@
 """
-The JSON of the Docker Engine API, as far as peers and people send and read it.
+The JSON of the Docker Engine API, as far as peers and people use it.
 
-Requests are read leniently: the three generations of client leave out, null or add fields.
+Requests are read leniently: the three generations of client leave fields out, null or add them.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class _Request(BaseModel):
 
 
 class HostConfigRequest(_Request):
-    """The part of HostConfig that is looked at; `Memory` and `ShmSize` are in bytes."""
+    """The part of HostConfig that counts; `Memory` and `ShmSize` are in bytes."""
 
     memory: int = Field(default=0, alias="Memory", ge=0)
     nano_cpus: int = Field(default=0, alias="NanoCpus")
@@ -40,7 +40,7 @@ class HostConfigRequest(_Request):
     shm_size: int = Field(default=0, alias="ShmSize")
 
     def host(self) -> HostConfig:
-        """What it means, in our own words."""
+        """Return it as a HostConfig of ours."""
         return HostConfig(
             memory_bytes=self.memory,
             nano_cpus=self.nano_cpus,
@@ -67,7 +67,7 @@ class CreateRequest(_Request):
         return (value,) if isinstance(value, str) else value
 
     def spec(self) -> ContainerSpec:
-        """What the request means, in our own words."""
+        """Return it as a ContainerSpec."""
         return ContainerSpec(
             image=self.image,
             command=self.cmd,
@@ -80,9 +80,9 @@ class CreateRequest(_Request):
 
 def read_create(body: bytes) -> CreateRequest:
     """
-    The request to create a container.
+    Read the body of `POST /containers/create`.
 
-    Raises InvalidArgument that names what is wrong with it.
+    Raises InvalidArgument that names the wrong field.
     """
     try:
         return CreateRequest.model_validate_json(body or b"{}")
@@ -191,7 +191,7 @@ def path_stat(stat: PathStat) -> Json:
 
 
 def image(image: Image, *, reference: str = "") -> Json:
-    """`docker inspect` of a chaincode image; `reference` is by what nodes pull it, if they do."""
+    """`docker inspect` of a chaincode image; nodes pull it by `reference`, if they do."""
     return {
         "Id": image.id,
         "RepoTags": [f"{image.name}:latest"],
@@ -211,7 +211,7 @@ def image(image: Image, *, reference: str = "") -> Json:
 
 
 def base_image(image: BaseImage, *, architecture: str) -> Json:
-    """`docker inspect` of a builder or runtime image: its name at least is known."""
+    """`docker inspect` of a builder or runtime image; at least its name is known."""
     return {
         "Id": image.id,
         "RepoTags": [image.reference],

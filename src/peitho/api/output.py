@@ -1,4 +1,4 @@
-"""A container's output as its reader takes it: raw, or in frames (see `queries.is_versioned`)."""
+"""Output of a container as the answer to `attach` and `logs`: raw, or in Docker's frames."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -11,12 +11,12 @@ from peitho.formats.docker import streams
 
 
 def content_type(request: web.Request) -> str:
-    """What the answer to a request for output says of itself."""
+    """Return the Content-Type of a request's output."""
     return streams.RAW_TYPE if queries.is_versioned(request) else streams.FRAMED_TYPE
 
 
 async def send(said: Said, request: web.Request, write: Callable[[bytes], Awaitable[None]]) -> None:
-    """Write what a container says, to its end."""
+    """Write all output of a container."""
     is_raw = queries.is_versioned(request)
     async with aclosing(said) as parts:
         async for stream, data in parts:

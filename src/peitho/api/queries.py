@@ -1,4 +1,4 @@
-"""Query parameters, as Docker reads them."""
+"""Query parameters, read as Docker reads them."""
 
 from aiohttp import web
 
@@ -6,7 +6,7 @@ from peitho.errors import InvalidArgument
 
 
 def required(request: web.Request, name: str) -> str:
-    """The value of a parameter; raises InvalidArgument without one."""
+    """Return the value of a parameter. Raises InvalidArgument without one."""
     value = request.query.get(name, "")
     if not value:
         raise InvalidArgument(f"the query parameter {name!r} is missing")
@@ -14,7 +14,7 @@ def required(request: web.Request, name: str) -> str:
 
 
 def flag(request: web.Request, name: str, *, default: bool = False) -> bool:
-    """A boolean, by Docker's rule: empty, `0`, `no`, `false` and `none` are false."""
+    """Return a boolean by Docker's rule: empty, `0`, `no`, `false` and `none` are false."""
     value = request.query.get(name)
     if value is None:
         return default
@@ -23,8 +23,8 @@ def flag(request: web.Request, name: str, *, default: bool = False) -> bool:
 
 def is_versioned(request: web.Request) -> bool:
     """
-    Whether the path began with `/v1.NN`: the newer clients, and every tool that is not a peer.
+    Whether the path began with `/v1.NN`, as with newer peers and with every other client.
 
-    They get raw streams, since peers of that kind do not take frames apart (PROTOCOL 4).
+    They get raw streams, since newer peers do not take frames apart (PROTOCOL 4).
     """
     return "api_version" in request.match_info

@@ -1,7 +1,7 @@
 """
-The Docker Engine API on one page: what is answered, and what is not, on purpose.
+The Docker Engine API on one page: the calls that are answered, and those that never are.
 
-Every path is there twice, bare and below `/v1.NN`, for the three generations of peers' clients.
+Each path is there twice, bare and below `/v1.NN`, for the three generations of peers' clients.
 """
 
 from aiohttp import web
@@ -82,13 +82,13 @@ NOT_IMPLEMENTED = (
     "* /volumes{rest:.*}",
 )
 
-# Of a body that is read whole; archives and images are streams, and have limits of their own.
+# The limit of bodies that are read whole; archives are streams with limits of their own.
 _BODY_BYTES = 1024 * 1024
 _VERSION = r"/v{api_version:1\.\d+}"
 
 
 async def not_implemented(request: web.Request) -> web.Response:
-    """Any of NOT_IMPLEMENTED — 501."""
+    """Refuse any call of NOT_IMPLEMENTED — 501."""
     raise Unsupported(
         f"{request.method} {request.path} is not part of what Peitho does: it builds and runs "
         "Hyperledger Fabric chaincode on Kubernetes (use kubectl for the rest)"
@@ -96,7 +96,7 @@ async def not_implemented(request: web.Request) -> web.Response:
 
 
 def application(everything: Services, calls: OpenCalls) -> web.Application:
-    """The Docker API's application."""
+    """Make the Docker API's application."""
     app = web.Application(middlewares=[answer, calls.count, seen], client_max_size=_BODY_BYTES)
     app[SERVICES] = everything
     app.on_response_prepare.append(add_headers)

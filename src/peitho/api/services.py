@@ -1,4 +1,4 @@
-"""What handlers work with: put into the application by the composition root."""
+"""The parts that handlers call; composition puts them into the application."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from peitho.core.sweeping.sweeper import Sweeper
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that a handler may call; the last is there if builds run in a daemon."""
+    """The parts that handlers call; `docker` is None unless builds run in a daemon."""
 
     containers: Containers
     builds: BuildContainers
@@ -38,5 +38,5 @@ SERVICES = web.AppKey("services", Services)
 
 
 def services(request: web.Request) -> Services:
-    """The services of the application that a request came to."""
+    """Return the parts that a request's handler calls."""
     return request.config_dict[SERVICES]

@@ -1,4 +1,4 @@
-"""What a client asks before anything else: are you there, and who are you?"""
+"""What a client asks first: are you there, and who are you?"""
 
 import platform
 
@@ -11,7 +11,7 @@ from peitho.formats.images.architectures import go_name
 
 
 def architecture() -> str:
-    """Go's name of the architecture that Peitho itself runs on."""
+    """Return Go's name of the architecture that Peitho runs on."""
     return go_name(platform.machine())
 
 

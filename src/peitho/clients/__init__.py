@@ -1,1 +1,1 @@
-"""How do we say it to the outside?  The Kubernetes API and the disk."""
+"""How do we say it to the outside? Kubernetes, registries, a Docker daemon, the disk."""

@@ -28,7 +28,7 @@ from peitho.formats.docker.endpoints import DaemonEndpoint
 
 Json = dict[str, Any]
 
-# The newest version that this was tried with; of the oldest we know that all calls are in it.
+# The newest API version this was tried with, and the oldest that has all calls.
 _NEWEST = (1, 51)
 _OLDEST = (1, 24)
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})")
@@ -42,19 +42,19 @@ _KINDS: Mapping[int, type[PeithoError]] = {400: InvalidArgument, 404: NotFound, 
 
 
 class DockerError(PeithoError):
-    """The daemon said no, in its own words."""
+    """The daemon refused a call, in its own words."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonTlsFiles:
-    """PEM files: the CA of the daemon's certificate, and what we show it; any may be absent."""
+    """PEM files: the CA of the daemon's certificate, and the certificate and key we show it."""
 
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
 
     def trust(self) -> CertificateFiles | None:
-        """What connections are made with; None without any file."""
+        """Return what TLS connections are made with; None if there is no file."""
         if not (self.ca or self.certificate or self.key):
             return None
         named = "The TLS files of the Docker daemon"
@@ -62,7 +62,7 @@ class DaemonTlsFiles:
 
 
 class Docker:
-    """One daemon."""
+    """One Docker daemon."""
 
     def __init__(
         self, http: aiohttp.ClientSession, endpoint: DaemonEndpoint, tls: DaemonTlsFiles
@@ -76,12 +76,12 @@ class Docker:
     @asynccontextmanager
     async def connect(cls, endpoint: str, *, tls: DaemonTlsFiles) -> AsyncIterator[Self]:
         """
-        A client of the daemon at `unix:///PATH` or `tcp://HOST:PORT`; nothing is sent yet.
+        Make a client of the daemon at `unix:///PATH` or `tcp://HOST:PORT`; nothing is sent yet.
 
-        With any file, TCP is TLS.  Raises InvalidArgument for another endpoint.
+        If there is any TLS file, TCP is TLS. Raises InvalidArgument for another endpoint.
         """
         parsed = endpoints.parse(endpoint)
-        # A connection for each call: one that is kept may be dead when a container is to start.
+        # Each call has a connection of its own: one that is kept may be dead when it is needed.
         connector: aiohttp.BaseConnector = (
             aiohttp.UnixConnector(parsed.path, limit=0, force_close=True)
             if parsed.path
@@ -96,11 +96,11 @@ class Docker:
             yield cls(http, parsed, tls)
 
     async def ping(self) -> None:
-        """Return if the daemon answers, at once; raises Unavailable."""
+        """Return if the daemon answers within a second. Raises Unavailable."""
         await self._negotiate(seconds=_PING_SECONDS)
 
     async def version(self) -> Json:
-        """What the daemon says of itself."""
+        """Return the daemon's answer to `GET /version`."""
         return _object(await self._json("GET", "/version"))
 
     async def create(self, name: str, container: Json) -> None:
@@ -127,7 +127,7 @@ class Docker:
 
     @asynccontextmanager
     async def attach(self, container: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """What a container says from now on, as Docker frames; entered once attached."""
+        """Attach to a container: yields its output from now on, as Docker frames."""
         parameters = {"stream": "1", "stdout": "1", "stderr": "1"}
         path = f"/containers/{container}/attach"
         async with self._call("POST", path, seconds=None, params=parameters) as response:
@@ -139,7 +139,7 @@ class Docker:
             await response.read()
 
     async def wait(self, container: str) -> int:
-        """The exit code, once the process has ended."""
+        """Return the exit code once the process has ended."""
         path = f"/containers/{container}/wait"
         answer = _object(await self._json("POST", path, seconds=None))
         code = answer.get("StatusCode")
@@ -149,7 +149,7 @@ class Docker:
 
     @asynccontextmanager
     async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A tar of a path of a container.  Raises NotFound."""
+        """Yield a tar of a path in a container. Raises NotFound."""
         call = self._call(
             "GET", f"/containers/{container}/archive", seconds=None, params={"path": path}
         )
@@ -157,11 +157,11 @@ class Docker:
             yield response.content.iter_any()
 
     async def inspect(self, container: str) -> Json:
-        """All that the daemon knows of a container.  Raises NotFound."""
+        """Return all that the daemon knows of a container. Raises NotFound."""
         return _object(await self._json("GET", f"/containers/{container}/json"))
 
     async def remove(self, container: str) -> bool:
-        """End a container and drop it, with its volumes; False if it was not there."""
+        """Kill and remove a container with its volumes; False if it was not there."""
         parameters = {"force": "1", "v": "1"}
         try:
             async with self._call(
@@ -173,14 +173,14 @@ class Docker:
         return True
 
     async def find(self, labels: Mapping[str, str]) -> list[Json]:
-        """All containers that have the labels, whether they run or not."""
+        """List the containers that have the labels, running or not."""
         filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
         parameters = {"all": "1", "filters": json.dumps(filters)}
         answer = await self._json("GET", "/containers/json", params=parameters)
         return [_object(container) for container in answer] if isinstance(answer, list) else []
 
     async def inspect_image(self, name: str) -> Json:
-        """All that the daemon knows of an image; the name is a valid one.  Raises NotFound."""
+        """Return all that the daemon knows of an image of a valid name. Raises NotFound."""
         return _object(await self._json("GET", f"/images/{name}/json"))
 
     async def pull(self, repository: str, tag: str, *, auth: str) -> None:
@@ -255,12 +255,12 @@ class Docker:
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
-        """Tell a daemon that is away as Unavailable; its version is then no longer known."""
+        """Turn errors of the connection into Unavailable, and forget the daemon's API version."""
         try:
             yield
         except (aiohttp.ClientError, TimeoutError) as error:
             self._version = ""
-            # What failed to connect names the endpoint in its own way, and then the cause.
+            # aiohttp's message names the endpoint in its own way, before the cause.
             told = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
             cause = getattr(told, "strerror", None) or str(told) or type(told).__name__
             raise Unavailable(
@@ -275,7 +275,7 @@ def _object(answer: object) -> Json:
 
 
 async def _refusal(response: ClientResponse) -> PeithoError:
-    """The daemon's message, as the kind of error that its status stands for."""
+    """Return the daemon's message as the kind of error that its status means."""
     body = await response.content.read(_ERROR_BYTES)
     try:
         message = str(json.loads(body)["message"])

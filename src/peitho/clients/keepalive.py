@@ -18,7 +18,7 @@ OPTIONS = (
 
 
 def keep_alive(connection: socket.socket) -> None:
-    """Have a connection probed while it is silent; nothing is done to what is no TCP."""
+    """Have a TCP connection probed while it is silent; other sockets are left as they are."""
     if connection.family in (socket.AF_INET, socket.AF_INET6):
         for option in OPTIONS:
             connection.setsockopt(*option)

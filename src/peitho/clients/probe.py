@@ -1,4 +1,4 @@
-"""Whether somebody listens at an address."""
+"""A probe of an address: does somebody listen there?"""
 
 import asyncio
 import errno
@@ -13,7 +13,7 @@ async def is_refused(host: str, port: int) -> bool:
     """
     Whether a connection is refused, or there is no such host.
 
-    Silence is no refusal: a NetworkPolicy that keeps Peitho from a peer drops packets.
+    Silence is no refusal: a NetworkPolicy between Peitho and a peer drops packets.
     """
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):

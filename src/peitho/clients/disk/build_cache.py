@@ -1,8 +1,8 @@
 """
-What builds led to, kept in the data directory: `builds/KEY/` with log, result and a record.
+Kept builds in the data directory: `builds/KEY/` has the log, the result and a record.
 
-An entry appears whole or not at all: it is made aside, synced and renamed.  Whoever uses one gets
-links of its own to the files, so that dropping an entry takes nothing from anybody.
+An entry appears whole or not at all: it is made aside, synced and renamed. A user of an entry gets
+hard links of its own, so removing an entry takes nothing from anybody.
 """
 
 import json
@@ -29,7 +29,7 @@ _ABOUT = "about.json"
 @dataclass(frozen=True, slots=True)
 class KeptBuild:
     """
-    What is known of a build that succeeded.
+    The record of a build that succeeded.
 
     `digest` is the sha256 of the result, `architecture` Go's name, `kept_at` Unix seconds.
     """
@@ -43,7 +43,7 @@ class KeptBuild:
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """An entry as it lies on the disk; `used_at` and `kept_at` are Unix seconds."""
+    """An entry on the disk; `used_at` and `kept_at` are Unix seconds."""
 
     key: str
     bytes: int
@@ -60,7 +60,7 @@ class BuildCache:
 
     @classmethod
     def open(cls, root: Path) -> Self:
-        """Make the directory, and drop what an earlier run left half-made."""
+        """Make the directory, and remove what an earlier run left half-made."""
         cache = cls(root)
         with room():
             shutil.rmtree(cache._aside, ignore_errors=True)
@@ -69,7 +69,7 @@ class BuildCache:
 
     def keep(self, key: str, build: KeptBuild, directory: Path) -> None:
         """
-        Keep the log and result that lie in a directory, and a record of the build.
+        Keep the log and the result in a directory, with a record of the build.
 
         Raises StorageFull.
         """
@@ -89,7 +89,7 @@ class BuildCache:
                 shutil.rmtree(entry, ignore_errors=True)
 
     def use(self, key: str, directory: Path) -> KeptBuild | None:
-        """Link log and result into a directory; the record, or None if nothing is kept."""
+        """Link log and result into a directory; return the record, or None if nothing is kept."""
         entry = self._root / key
         if not entry.is_dir():
             return None
@@ -108,12 +108,12 @@ class BuildCache:
         return build
 
     def drop(self, key: str) -> None:
-        """Drop an entry; it may be gone already."""
+        """Remove an entry; it may be gone already."""
         with tempfile.TemporaryDirectory(dir=self._aside) as gone, suppress(FileNotFoundError):
             (self._root / key).rename(Path(gone) / key)
 
     def entries(self) -> Iterator[CacheEntry]:
-        """All entries; what is no entry is passed over."""
+        """Yield all entries; anything else in the directory is passed over."""
         for entry in sorted(self._root.iterdir()) if self._root.is_dir() else ():
             if entry == self._aside:
                 continue

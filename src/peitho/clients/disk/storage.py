@@ -40,7 +40,7 @@ class Storage:
 
     @classmethod
     def open(cls, root: Path) -> "Storage":
-        """Make the directories, and drop what an earlier run left half-written."""
+        """Make the directories, and remove what an earlier run left half-written."""
         storage = cls(root)
         with room():
             shutil.rmtree(storage._spool, ignore_errors=True)
@@ -49,7 +49,7 @@ class Storage:
         return storage
 
     def delivery_key(self) -> bytes:
-        """The key that signs tokens; made at the first run, readable by its owner alone."""
+        """Return the key that signs tokens; it is made once, and readable by its owner alone."""
         path = self._root / "delivery.key"
         if not path.exists():
             self._replace(path, secrets.token_bytes(_KEY_BYTES))
@@ -57,7 +57,7 @@ class Storage:
 
     @contextmanager
     def spool_directory(self, prefix: str) -> Iterator[Path]:
-        """A directory for files in flight, gone at the end."""
+        """Make a directory for files in flight, and remove it at the end."""
         path = self.make_spool_directory(prefix)
         try:
             yield path
@@ -65,12 +65,12 @@ class Storage:
             shutil.rmtree(path, ignore_errors=True)
 
     def make_spool_directory(self, prefix: str) -> Path:
-        """A directory for files in flight, which the caller removes."""
+        """Make a directory for files in flight; the caller removes it."""
         with room():
             return Path(tempfile.mkdtemp(prefix=prefix, dir=self._spool))
 
     def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
-        """Keep what `write` writes; its digest (`sha256:...`) and size in bytes."""
+        """Keep what `write` writes; return its digest (`sha256:...`) and its size in bytes."""
         with room():
             descriptor, name = tempfile.mkstemp(dir=self._spool)
             temporary = Path(name)
@@ -89,7 +89,7 @@ class Storage:
         return f"sha256:{digest}", size
 
     def blob(self, digest: str) -> Path | None:
-        """The file of a blob, or None."""
+        """Return the file of a blob, or None."""
         algorithm, _, digits = digest.partition(":")
         if algorithm != "sha256" or not digits.isalnum():
             return None
@@ -97,43 +97,43 @@ class Storage:
         return path if path.is_file() else None
 
     def remove_blob(self, digest: str) -> None:
-        """Drop a blob; it may be gone already."""
+        """Remove a blob; it may be gone already."""
         if path := self.blob(digest):
             path.unlink(missing_ok=True)
 
     def save_image(self, name: str, record: bytes) -> None:
-        """Keep an image record under its name, in place of an earlier one."""
+        """Save an image record under its name; it replaces an earlier one."""
         self._replace(self._image_path(name), record)
 
     def image(self, name: str) -> bytes | None:
-        """The record of an image, or None."""
+        """Return the record of an image, or None."""
         try:
             return self._image_path(name).read_bytes()
         except FileNotFoundError:
             return None
 
     def remove_image(self, name: str) -> None:
-        """Drop an image record; it may be gone already."""
+        """Remove an image record; it may be gone already."""
         self._image_path(name).unlink(missing_ok=True)
 
     def images(self) -> Iterator[bytes]:
-        """All image records."""
+        """Yield all image records."""
         for path in sorted(self._images.glob("*.json")):
             yield path.read_bytes()
 
     def save_file(self, name: str, content: bytes) -> None:
-        """Keep a small file of the directory itself, in place of an earlier one."""
+        """Save a small file in the directory itself; it replaces an earlier one."""
         self._replace(self._root / name, content)
 
     def read_file(self, name: str) -> bytes | None:
-        """A small file of the directory itself, or None."""
+        """Return the content of a small file in the directory itself, or None."""
         try:
             return (self._root / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def volume(self) -> tuple[int, int]:
-        """Bytes used and bytes in all of the volume that the directory is on."""
+        """Return the bytes used and the bytes in all of the volume that the directory is on."""
         usage = shutil.disk_usage(self._root)
         return usage.used, usage.total
 
@@ -156,9 +156,9 @@ class Storage:
 
 async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -> int:
     """
-    Write a body to a file as it comes; its size in bytes.
+    Write a body to a file as it comes; return its size in bytes.
 
-    Raises InvalidArgument past the limit, StorageFull where the disk is; the file is then no use.
+    Raises InvalidArgument past the limit, StorageFull. The file is of no use then.
     """
     size = 0
     with room(), path.open("wb") as file:
@@ -171,13 +171,13 @@ async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file's content, in hexadecimal digits."""
+    """Return the sha256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_directory(path: Path) -> None:
-    """Make sure that the names in a directory outlive a crash of the machine."""
+    """Sync a directory, so that the names in it outlive a crash of the machine."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -187,7 +187,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def room() -> Iterator[None]:
-    """Tell a full disk as StorageFull."""
+    """Turn the error of a full disk into StorageFull."""
     try:
         yield
     except OSError as error:

@@ -21,8 +21,7 @@ from lightkube.core.exceptions import ConfigError
 from peitho.clients import keepalive
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.errors import Unavailable
-
-Manifest = dict[str, Any]
+from peitho.formats.kubernetes.objects import Manifest
 
 _PATHS = {
     "ConfigMap": "api/v1/namespaces/{namespace}/configmaps",
@@ -39,13 +38,13 @@ _CONNECTIONS = 50
 # request that it answered with 500 may have been carried out.
 _PATIENCE = RetryPolicy(attempts=6, longest_seconds=5.0, jitter_seconds=1.0)
 _USUAL_PAUSE = "1"
-# The API server ends a watch after this; what then does not end within the read time-out is dead.
+# The API server ends a watch after this; one that goes on past the read time-out is dead.
 _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
 
 
 class KubernetesError(Refused):
-    """The API server said no; `code` is its HTTP status, `reason` its word for it."""
+    """The API server refused a request; `code` is the HTTP status, `reason` its own word."""
 
     def __init__(self, message: str, *, code: int, reason: str) -> None:
         super().__init__(message, code=code)
@@ -53,7 +52,7 @@ class KubernetesError(Refused):
 
 
 class Kubernetes:
-    """One namespace of one cluster."""
+    """A client for one namespace of one cluster."""
 
     def __init__(self, http: httpx.AsyncClient, streams: httpx.AsyncClient, namespace: str) -> None:
         self._http = http
@@ -64,9 +63,9 @@ class Kubernetes:
     @asynccontextmanager
     async def connect(cls, *, kubeconfig: Path | None, namespace: str) -> AsyncIterator[Self]:
         """
-        A client from a kubeconfig file, or from the Pod's service account where there is none.
+        Make a client from a kubeconfig file, else from the Pod's service account.
 
-        Nothing is sent yet.  Raises Unavailable if neither is there.
+        Nothing is sent yet. Raises Unavailable if neither is there.
         """
         config = _configuration(kubeconfig)
         if config.user is None:  # lightkube takes it for granted
@@ -78,14 +77,14 @@ class Kubernetes:
             yield cls(http, streams, namespace or config.namespace)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Create an object; with `dry_run` only ask whether it would be admitted, as it is."""
+        """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
         return await self._json(
             "POST", self._path(manifest["kind"]), parameters=parameters, body=manifest
         )
 
     async def get(self, kind: str, name: str) -> Manifest | None:
-        """One object, or None if it is not there."""
+        """Return one object, or None if it is not there."""
         try:
             return await self._json("GET", self._path(kind, name))
         except KubernetesError as error:
@@ -96,13 +95,13 @@ class Kubernetes:
     async def find(
         self, kind: str, *, labels: Mapping[str, str] | None = None, fields: str = ""
     ) -> list[Manifest]:
-        """The objects that have the labels."""
+        """List the objects that have the labels."""
         parameters = _selectors(labels, fields)
         answer = await self._json("GET", self._path(kind), parameters=parameters)
         return list(answer.get("items") or [])
 
     async def find_metadata(self, kind: str, *, labels: Mapping[str, str]) -> list[Manifest]:
-        """Names, labels and annotations of objects: what is in a Secret stays where it is."""
+        """List the metadata of objects that have the labels; what a Secret holds is not sent."""
         answer = await self._json(
             "GET",
             self._path(kind),
@@ -136,7 +135,7 @@ class Kubernetes:
     async def log(
         self, pod: str, container: str, *, follow: bool, from_start: bool = True
     ) -> AsyncGenerator[bytes, None]:
-        """A container's log as bytes, as they come, uncut; ends with the container if followed."""
+        """Yield a container's log as bytes, unchanged; if followed, until the container ends."""
         parameters = {"container": container, "follow": str(follow).lower()}
         if not from_start:
             parameters["tailLines"] = "0"
@@ -148,7 +147,7 @@ class Kubernetes:
     async def watch(
         self, kind: str, *, labels: Mapping[str, str], version: str
     ) -> AsyncIterator[Manifest]:
-        """Events since a resource version, until the API server ends the stream."""
+        """Yield events since a resource version, until the API server ends the stream."""
         parameters = _selectors(labels, "") | {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -167,7 +166,7 @@ class Kubernetes:
     async def find_with_version(
         self, kind: str, *, labels: Mapping[str, str]
     ) -> tuple[list[Manifest], str]:
-        """The objects that have the labels, and the resource version to watch from."""
+        """List the objects that have the labels, and return the resource version to watch from."""
         answer = await self._json("GET", self._path(kind), parameters=_selectors(labels, ""))
         return list(answer.get("items") or []), answer["metadata"]["resourceVersion"]
 
@@ -226,8 +225,8 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
 
 
 def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClient:
-    # Each followed log takes a connection for its whole life, so those have no limit; of short
-    # calls, a burst of thousands would open as many.
+    # A followed log holds a connection for its whole life, so there is no limit for those; short
+    # calls have one, or a burst of thousands would open as many connections.
     transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
         verify=verify_cluster(
             config.cluster, config.user or User(), config.abs_file, trust_env=False
@@ -251,7 +250,7 @@ def _selectors(labels: Mapping[str, str] | None, fields: str) -> dict[str, str]:
 
 
 class _reachable:  # noqa: N801  reads as a statement: with _reachable()
-    """Turns what the transport raises into Unavailable, with its cause."""
+    """Turns errors of the connection into Unavailable, with their cause."""
 
     def __enter__(self) -> None:
         return None
@@ -295,7 +294,7 @@ def _status_error(status: Manifest) -> KubernetesError:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    r"""Lines ended by `\n` alone: JSON may hold U+2028, at which other splitters cut."""
+    r"""Yield lines ended by `\n` alone: JSON may hold U+2028, at which other splitters cut."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

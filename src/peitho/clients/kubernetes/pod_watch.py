@@ -1,7 +1,7 @@
 """
-Our Pods as the API server last told of them: a cache that is kept up by one list and watch.
+A cache of the Pods of this Peitho, kept up to date by one list and watch.
 
-What it has not heard of is never taken for gone.
+A Pod that the watch has not told of yet is never taken for gone.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ _REMEMBERED_GONE = 10_000
 
 class PodWatch:
     """
-    Our Pods as the API server last told of them, each known by its container label.
+    The Pods of this Peitho as last seen; each is known by its container label, its key.
 
-    List, then watch; a watch that ends is taken up where it was, and one that is told `410 Gone`
-    starts with a list again, from which it also learns what has vanished meanwhile.
+    List, then watch. A watch that ends is resumed at its version; after `410 Gone` a list comes
+    first, which also shows the Pods that vanished meanwhile.
     """
 
     def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str]) -> None:
@@ -47,21 +47,21 @@ class PodWatch:
 
     @property
     def age_seconds(self) -> float:
-        """Seconds since the API server was last heard; infinite before the first list."""
+        """Seconds since the API server last told anything; infinite before the first list."""
         return time.monotonic() - self._heard_at if self._heard_at else float("inf")
 
     def see(self, key: str) -> "Sighting":
-        """What is known of the Pod of a container, now."""
+        """Return the Pod of a container as last seen."""
         if pod := self._pods.get(key):
             return Sighting(pod=pod, gone=False)
         return Sighting(pod=self._gone.get(key), gone=key in self._gone)
 
     def sightings(self, key: str) -> "Sightings":
-        """The Pod of a container as it is now, and then anew with each news of it; for ever."""
+        """Iterate over sightings of a container's Pod: the present one, then each change."""
         return Sightings(self, key)
 
     async def changed(self, key: str) -> None:
-        """Return at the next news of a container's Pod."""
+        """Return at the next change of a container's Pod."""
         future = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(key, set())
         waiters.add(future)
@@ -73,15 +73,15 @@ class PodWatch:
                 del self._waiters[key]
 
     def listen(self, listener: Callable[[str], None]) -> None:
-        """Have a function called with the key of each container whose Pod is told of."""
+        """Call a function with the key of each Pod that changes."""
         self._listeners.append(listener)
 
     def after_list(self, listener: Callable[[], None]) -> None:
-        """Have a function called after each list: what went before it is not told of."""
+        """Call a function after each list; Pods that vanished before it are not told of."""
         self._list_listeners.append(listener)
 
     async def run(self) -> None:
-        """List and watch for ever; what goes wrong is logged and tried again after a second."""
+        """List and watch for ever; after an error, log it and try again a second later."""
         while True:
             try:
                 await self._list_and_watch()
@@ -106,7 +106,9 @@ class PodWatch:
                     self._take(event)
                 self._heard()
                 if time.monotonic() - began < _PAUSE_SECONDS:
-                    await asyncio.sleep(_PAUSE_SECONDS)  # ended at once: do not ask all day
+                    await asyncio.sleep(
+                        _PAUSE_SECONDS
+                    )  # it ended at once: do not ask without a pause
         except KubernetesError as error:
             if error.code != _GONE:
                 raise
@@ -155,14 +157,14 @@ class PodWatch:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A Pod as last seen; `gone` once it was seen and is no more, which is not "not yet seen"."""
+    """A Pod as last seen; `gone` if it was seen and is no more, which is not "not yet seen"."""
 
     pod: PodStatus | None
     gone: bool
 
 
 class Sightings:
-    """An iterator over what is seen of one Pod; news that come together are seen as one."""
+    """Iterates over sightings of one Pod; changes that come together are one sighting."""
 
     def __init__(self, watch: PodWatch, key: str) -> None:
         self._watch = watch
@@ -180,7 +182,7 @@ class Sightings:
 
 
 def _read(pod: Manifest) -> PodStatus | None:
-    """What a Pod tells, or None for one that is none of ours, or damaged."""
+    """Return a Pod's status; None if the Pod is none of ours, or is damaged."""
     status = pod_status.read(pod)
     if isinstance(status, DamagedPod):
         log.warning("damaged pod is left alone", pod=status.name, cause=status.cause)

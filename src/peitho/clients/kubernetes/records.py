@@ -1,4 +1,4 @@
-"""The records of containers in the cluster; what is read of a Secret is typed from here on."""
+"""Records of containers in the cluster: Secrets are read and written here, and nowhere else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,29 +17,29 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records in one namespace; every call raises KubernetesError and Unavailable."""
+    """The records of one namespace; every call may raise KubernetesError and Unavailable."""
 
     kubernetes: Kubernetes
 
     async def create(self, secret: Manifest) -> Record:
-        """Keep a new record, given as its Secret."""
+        """Create a record, given as its Secret."""
         return _whole(await self.kubernetes.create(secret))
 
     async def create_build(self, secret: Manifest) -> RecordMetadata:
-        """Keep a new record of a build, given as its Secret; there is no more to it."""
+        """Create the record of a build, given as its Secret."""
         record = record_secrets.read_metadata(await self.kubernetes.create(secret))
         return record if isinstance(record, RecordMetadata) else _refuse(record)
 
     async def get(self, kubernetes_name: str) -> Record | DamagedRecord | None:
-        """The record of that name, or None."""
+        """Return the record of that name, or None."""
         secret = await self.kubernetes.get("Secret", kubernetes_name)
         return record_secrets.read(secret) if secret else None
 
     async def find(self, labels: Mapping[str, str]) -> list[RecordMetadata]:
         """
-        All records that have the labels; what their Secrets hold is not read for it.
+        List the records that have the labels, without what their Secrets hold.
 
-        A damaged one is left out and named in the log: it is for whoever damaged it to remove.
+        A damaged record is left out and logged: whoever damaged it has to remove it.
         """
         records = await self.find_with_damaged(labels)
         for record in records:
@@ -54,7 +54,7 @@ class Records:
     async def find_with_damaged(
         self, labels: Mapping[str, str]
     ) -> list[RecordMetadata | DamagedRecord]:
-        """All records that have the labels, for whom names and uids suffice."""
+        """List the records that have the labels, damaged ones too."""
         secrets = await self.kubernetes.find_metadata("Secret", labels=labels)
         return [record_secrets.read_metadata(secret) for secret in secrets]
 
@@ -64,7 +64,7 @@ class Records:
         return _whole(await self.kubernetes.patch("Secret", record.kubernetes_name, patch))
 
     async def note_exit(self, record: RecordMetadata, end: Exit, *, finished_at: str) -> None:
-        """Note how exactly this container ended; a later one of its name is refused as Conflict."""
+        """Note how exactly this container ended; a later container of its name is refused."""
         patch = record_secrets.exit_patch(record, end, finished_at=finished_at)
         await self.kubernetes.patch("Secret", record.kubernetes_name, patch)
 
@@ -79,7 +79,7 @@ class Records:
 
 
 def _whole(secret: Manifest) -> Record:
-    """A record that was just written, as the API server has it."""
+    """Return a record that was just written, as the API server answered."""
     record = record_secrets.read(secret)
     return record if isinstance(record, Record) else _refuse(record)
 

@@ -15,15 +15,15 @@ from yarl import URL
 
 from peitho.clients.registry.transport import (
     REDIRECTS,
-    Call,
-    Calls,
     Method,
+    RegistryCall,
     RegistryCredentials,
     RegistryEndpoint,
     RegistryError,
+    RegistryTransport,
     read_limited,
 )
-from peitho.clients.registry.uploads import BlobSource, Upload
+from peitho.clients.registry.uploads import BlobSource, BlobUpload
 from peitho.clients.retries import RetryPolicy
 from peitho.errors import PeithoError
 from peitho.formats.images import oci
@@ -44,7 +44,7 @@ Outcome = Literal["present", "mounted", "sent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ManifestContent:
     """A manifest as it is on the wire."""
 
     media_type: str
@@ -69,7 +69,7 @@ def session() -> aiohttp.ClientSession:
 class Registry:
     """One registry; raises Unavailable and RegistryError, with its own words."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: RegistryTransport) -> None:
         self._calls = calls
 
     @classmethod
@@ -82,7 +82,9 @@ class Registry:
         patience: RetryPolicy | None = None,
     ) -> Self:
         """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
-        return cls(Calls(http, endpoint, credentials, patience=patience or RetryPolicy()))
+        return cls(
+            RegistryTransport(http, endpoint, credentials, patience=patience or RetryPolicy())
+        )
 
     @classmethod
     @asynccontextmanager
@@ -115,7 +117,7 @@ class Registry:
         content = await self.manifest(repository, reference)
         return content.digest if content else None
 
-    async def manifest(self, repository: str, reference: str) -> Content | None:
+    async def manifest(self, repository: str, reference: str) -> ManifestContent | None:
         """A manifest or an index, by tag or digest; None if it is not there."""
         call = self._manifest_call("GET", repository, reference)
         response = await self._calls.send(call)
@@ -127,13 +129,13 @@ class Registry:
         digest = oci.digest_of(body)
         if oci.is_digest(reference) and digest != reference:
             raise PeithoError(f"registry {self.host}: {call.what}: another content than asked for")
-        return Content(response.headers.get("Content-Type", ""), digest, body)
+        return ManifestContent(response.headers.get("Content-Type", ""), digest, body)
 
     async def put_manifest(
         self, repository: str, tag: str, *, media_type: str, body: bytes
     ) -> None:
         """Put a manifest, all of whose blobs are there, under a tag."""
-        call = Call(
+        call = RegistryCall(
             "PUT",
             self._url(repository, "manifests", tag),
             f"putting the manifest {repository}:{tag}",
@@ -150,7 +152,7 @@ class Registry:
 
     async def delete_manifest(self, repository: str, digest: str) -> bool:
         """Delete a manifest with all its tags; False if it was not there."""
-        call = Call(
+        call = RegistryCall(
             "DELETE",
             self._url(repository, "manifests", digest),
             f"deleting {repository}@{digest}",
@@ -218,7 +220,7 @@ class Registry:
         """
         if await self.has_blob(repository, blob.digest):
             return "present"
-        upload = Upload(self._calls, repository, blob, source)
+        upload = BlobUpload(self._calls, repository, blob, source)
         for holder in holders:
             if holder != repository and await self.mount(repository, blob.digest, holder, upload):
                 return "mounted"
@@ -226,14 +228,14 @@ class Registry:
         return "sent"
 
     async def mount(
-        self, repository: str, digest: str, holder: str, upload: Upload | None = None
+        self, repository: str, digest: str, holder: str, upload: BlobUpload | None = None
     ) -> bool:
         """
         Have a blob of another repository in this one as well; False if the registry does not.
 
         It then begins an upload instead, which `upload` takes over.
         """
-        call = Call(
+        call = RegistryCall(
             "POST",
             self._url(repository, "blobs", "uploads", "").with_query(
                 mount=digest, **{"from": holder}
@@ -251,20 +253,20 @@ class Registry:
             upload.take_over(location)
         return response.status == _CREATED
 
-    async def _body(self, call: Call, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, call: RegistryCall, response: aiohttp.ClientResponse) -> bytes:
         try:
             return await read_limited(response, limit_bytes=_SMALL_BYTES)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._calls.unreachable(call, error) from error
 
-    async def _expect(self, call: Call, response: aiohttp.ClientResponse) -> None:
+    async def _expect(self, call: RegistryCall, response: aiohttp.ClientResponse) -> None:
         """Raise RegistryError unless the answer is a yes."""
         if not response.ok or response.status in REDIRECTS:
             raise await self._calls.refusal(call, response)
 
-    def _manifest_call(self, method: Method, repository: str, reference: str) -> Call:
+    def _manifest_call(self, method: Method, repository: str, reference: str) -> RegistryCall:
         separator = "@" if oci.is_digest(reference) else ":"
-        return Call(
+        return RegistryCall(
             method,
             self._url(repository, "manifests", reference),
             f"reading {repository}{separator}{reference}",
@@ -280,8 +282,8 @@ class Registry:
         *,
         actions: str = "pull",
         headers: dict[str, str] | None = None,
-    ) -> Call:
-        return Call(
+    ) -> RegistryCall:
+        return RegistryCall(
             method,
             self._url(repository, "blobs", digest),
             f"reading {digest} of {repository}",

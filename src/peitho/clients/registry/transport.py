@@ -20,7 +20,7 @@ from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images import auth_challenges
-from peitho.formats.images.auth_challenges import Challenge, Token
+from peitho.formats.images.auth_challenges import AuthChallenge, RegistryToken
 
 REDIRECTS = (301, 302, 303, 307, 308)
 # 408: it waited too long for our bytes.
@@ -62,7 +62,7 @@ class RegistryEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RegistryCall:
     """One call; `what` is what errors name, `body` gives the body anew each time."""
 
     method: Method
@@ -77,7 +77,7 @@ class RegistryError(Refused):
     """The registry said no; `code` is its HTTP status."""
 
 
-class Calls:
+class RegistryTransport:
     """Calls to one registry."""
 
     def __init__(
@@ -97,12 +97,12 @@ class Calls:
             else None  # those of the system, as they are loaded already
         )
         self._credentials = credentials
-        self._challenge: Challenge | None = None
-        self._tokens: BoundedDict[tuple[str, ...], tuple[Token, float]] = BoundedDict(
+        self._challenge: AuthChallenge | None = None
+        self._tokens: BoundedDict[tuple[str, ...], tuple[RegistryToken, float]] = BoundedDict(
             _REMEMBERED_TOKENS
         )
 
-    async def send(self, call: Call) -> aiohttp.ClientResponse:
+    async def send(self, call: RegistryCall) -> aiohttp.ClientResponse:
         """
         The answer to a call, made again where that may help; its user releases it.
 
@@ -110,7 +110,7 @@ class Calls:
         """
         return await Tries(self.patience).run(lambda: self.attempt(call))
 
-    async def attempt(self, call: Call) -> aiohttp.ClientResponse:
+    async def attempt(self, call: RegistryCall) -> aiohttp.ClientResponse:
         """
         The answer to a call, made once, but for a 401 and redirects of what only reads.
 
@@ -125,7 +125,7 @@ class Calls:
             raise Again(error, after_seconds=after)
         return response
 
-    async def refusal(self, call: Call, response: aiohttp.ClientResponse) -> RegistryError:
+    async def refusal(self, call: RegistryCall, response: aiohttp.ClientResponse) -> RegistryError:
         """The error of an answer, in the registry's own words; the answer is released."""
         ours = _origin(response.url) == _origin(self.endpoint.url)
         words = await self._words(response) if ours else f"from {response.url.host}"
@@ -135,7 +135,7 @@ class Calls:
             f"registry {self.endpoint.host}: {call.what}: {said}", code=response.status
         )
 
-    def unreachable(self, call: Call, error: BaseException) -> Unavailable:
+    def unreachable(self, call: RegistryCall, error: BaseException) -> Unavailable:
         """The error of a call that got no answer."""
         cause = auth_challenges.refusal(
             (str(error) or type(error).__name__).encode(), secrets=self._secrets()
@@ -144,7 +144,9 @@ class Calls:
             f"The registry {self.endpoint.host} cannot be reached: {call.what}: {cause}"
         )
 
-    async def _authorized(self, call: Call) -> tuple[aiohttp.ClientResponse, dict[str, str]]:
+    async def _authorized(
+        self, call: RegistryCall
+    ) -> tuple[aiohttp.ClientResponse, dict[str, str]]:
         """The answer to a call, and what was said of who we are: what the registry asks for."""
         sent = await self._authorization(call.scopes)
         response = await self._once(call, call.url, sent)
@@ -164,7 +166,7 @@ class Calls:
         return await self._once(call, call.url, fresh), fresh
 
     async def _once(
-        self, call: Call, url: URL, headers: Mapping[str, str]
+        self, call: RegistryCall, url: URL, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         body = call.body() if callable(call.body) else call.body
         try:
@@ -182,7 +184,7 @@ class Calls:
             raise Again(self.unreachable(call, error)) from error
 
     async def _followed(
-        self, call: Call, response: aiohttp.ClientResponse, sent: Mapping[str, str]
+        self, call: RegistryCall, response: aiohttp.ClientResponse, sent: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         """What redirects lead to, such as a bucket; our credentials stay here."""
         for _ in range(_MOST_REDIRECTS):
@@ -216,12 +218,14 @@ class Calls:
             self._tokens[scopes] = (token, time.monotonic() + token.seconds - margin)
         return {"Authorization": f"Bearer {token.text}"}
 
-    async def _fetch_token(self, challenge: Challenge, scopes: tuple[str, ...]) -> Token:
+    async def _fetch_token(
+        self, challenge: AuthChallenge, scopes: tuple[str, ...]
+    ) -> RegistryToken:
         try:
             realm = URL(challenge.realm)
         except ValueError:
             realm = URL()
-        call = Call("GET", realm, "asking its token server", scopes)
+        call = RegistryCall("GET", realm, "asking its token server", scopes)
         if not self._may_be_asked(realm):
             raise RegistryError(
                 f"registry {self.endpoint.host}: its token server is no https address",

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from peitho.clients.registry.transport import Call, Calls, Method, RegistryError
+from peitho.clients.registry.transport import Method, RegistryCall, RegistryError, RegistryTransport
 from peitho.clients.retries import Again, Tries
 from peitho.errors import PeithoError
 from peitho.formats.images.oci import Descriptor
@@ -31,10 +31,12 @@ _STATUS = 204
 _LOST = (404, 416)
 
 
-class Upload:
+class BlobUpload:
     """The upload of one blob to one repository."""
 
-    def __init__(self, calls: Calls, repository: str, blob: Descriptor, source: BlobSource) -> None:
+    def __init__(
+        self, calls: RegistryTransport, repository: str, blob: Descriptor, source: BlobSource
+    ) -> None:
         self._calls = calls
         self._repository = repository
         self._blob = blob
@@ -133,7 +135,7 @@ class Upload:
             "Content-Type": "application/octet-stream",
             "Content-Length": str(end - self._offset),
         }
-        call = Call(
+        call = RegistryCall(
             method,
             url,
             self._what,
@@ -186,8 +188,8 @@ class Upload:
             raise PeithoError(f"registry {self._calls.endpoint.host}: {self._what}: leads nowhere")
         return self._location
 
-    def _call(self, method: Method, url: URL) -> Call:
-        return Call(method, url, self._what, self._scopes)
+    def _call(self, method: Method, url: URL) -> RegistryCall:
+        return RegistryCall(method, url, self._what, self._scopes)
 
     def _below(self, path: str) -> URL:
         return self._calls.endpoint.url.join(URL(f"{self._repository}/blobs/{path}"))

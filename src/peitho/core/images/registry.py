@@ -25,7 +25,7 @@ from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images import oci, references, repositories
 from peitho.formats.images.image_record import Image
-from peitho.formats.images.oci import Appended, Base, Descriptor
+from peitho.formats.images.oci import ChaincodeManifest, Descriptor, RuntimeImage
 from peitho.formats.images.references import Reference
 from peitho.formats.images.repositories import ImageLocation
 from peitho.settings.live import Live
@@ -80,7 +80,9 @@ class RegistryPublisher:
         self._registries = registries
         self._options = options
         self._known: BoundedDict[str, PublishedImage] = BoundedDict(_REMEMBERED)
-        self._bases: BoundedDict[tuple[str, str], tuple[str, Base]] = BoundedDict(_REMEMBERED)
+        self._bases: BoundedDict[tuple[str, str], tuple[str, RuntimeImage]] = BoundedDict(
+            _REMEMBERED
+        )
         self._holders: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
         self._sending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._in_flight = 0
@@ -180,7 +182,7 @@ class RegistryPublisher:
         registry: Registry,
         location: ImageLocation,
         layers: "tuple[_Blob, ...]",
-        appended: Appended,
+        appended: ChaincodeManifest,
     ) -> None:
         """Send all blobs, and then the manifest: until it is there, there is no image."""
         content = appended.config
@@ -302,7 +304,7 @@ class _Origin:
 
     registry: Registry
     repository: str
-    base: Base
+    base: RuntimeImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +317,11 @@ class _Blob:
 
 
 async def _read_base(
-    registry: Registry, reference: Reference, architecture: str, known: tuple[str, Base] | None
-) -> tuple[str, Base]:
+    registry: Registry,
+    reference: Reference,
+    architecture: str,
+    known: tuple[str, RuntimeImage] | None,
+) -> tuple[str, RuntimeImage]:
     """Return a runtime image and its digest; it is read again only if the tag's digest changed."""
     repository = reference.repository
     digest = await registry.digest(repository, reference.digest or reference.tag or "latest")

@@ -23,7 +23,7 @@ _LONGEST_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
+class AuthChallenge:
     """`basic`, or `bearer` with the token server to ask, and the service to name to it."""
 
     scheme: str
@@ -32,14 +32,14 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Token:
+class RegistryToken:
     """A token, and for how long it is good."""
 
     text: str
     seconds: float
 
 
-def read_challenge(headers: Iterable[str]) -> Challenge | None:
+def read_challenge(headers: Iterable[str]) -> AuthChallenge | None:
     """The one that can be met best: bearer before basic; None if there is neither."""
     challenges = [challenge for header in headers for challenge in _challenges(header)]
     bearer = (
@@ -49,7 +49,7 @@ def read_challenge(headers: Iterable[str]) -> Challenge | None:
     return next(bearer, None) or next(basic, None)
 
 
-def read_token(content: bytes) -> Token:
+def read_token(content: bytes) -> RegistryToken:
     """
     A token server's answer.
 
@@ -63,10 +63,10 @@ def read_token(content: bytes) -> Token:
         raise PeithoError("the token server's answer cannot be read") from None
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
         raise PeithoError("the token server's answer has no token in it")
-    return Token(text, seconds)
+    return RegistryToken(text, seconds)
 
 
-def _challenges(header: str) -> Iterable[Challenge]:
+def _challenges(header: str) -> Iterable[AuthChallenge]:
     # A quoted text may look like the beginning of another challenge.
     bare = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), header)
     starts = list(_CHALLENGE.finditer(bare))
@@ -76,7 +76,7 @@ def _challenges(header: str) -> Iterable[Challenge]:
             key.lower(): _ESCAPED.sub(r"\1", quoted) or plain
             for key, quoted, plain in _PARAMETER.findall(header[start.end() : end])
         }
-        yield Challenge(
+        yield AuthChallenge(
             start[1].lower(), parameters.get("realm", ""), parameters.get("service", "")
         )
 

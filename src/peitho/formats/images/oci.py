@@ -48,7 +48,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ImageManifest:
     """One image as a registry has it: the manifest, and what it says of its parts."""
 
     media_type: str
@@ -58,10 +58,10 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class RuntimeImage:
     """A runtime image: its manifest, and its configuration."""
 
-    manifest: Manifest
+    manifest: ImageManifest
     config: Json
 
     @property
@@ -71,7 +71,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class ChaincodeManifest:
     """A chaincode image, ready to be pushed."""
 
     media_type: str
@@ -117,7 +117,7 @@ def choose(media_type: str, content: bytes, *, architecture: str) -> Descriptor 
     return by_architecture[architecture]
 
 
-def read_manifest(media_type: str, content: bytes) -> Manifest:
+def read_manifest(media_type: str, content: bytes) -> ImageManifest:
     """
     A manifest of one image.
 
@@ -130,7 +130,7 @@ def read_manifest(media_type: str, content: bytes) -> Manifest:
     config = document.get("config")
     if not isinstance(config, dict):
         raise PeithoError("the manifest names no configuration")
-    return Manifest(
+    return ImageManifest(
         media_type=kind,
         content=document,
         config=_descriptor(config),
@@ -138,7 +138,7 @@ def read_manifest(media_type: str, content: bytes) -> Manifest:
     )
 
 
-def read_base(manifest: Manifest, config: bytes) -> Base:
+def read_base(manifest: ImageManifest, config: bytes) -> RuntimeImage:
     """
     A runtime image from its parts.
 
@@ -151,10 +151,10 @@ def read_base(manifest: Manifest, config: bytes) -> Base:
         raise PeithoError("the configuration's labels or variables are damaged")
     if not isinstance(diff_ids, list) or len(diff_ids) != len(manifest.layers):
         raise PeithoError("the configuration's layers are not those of the manifest")
-    return Base(manifest, document)
+    return RuntimeImage(manifest, document)
 
 
-def append(base: Base, image: Image) -> Appended:
+def append(base: RuntimeImage, image: Image) -> ChaincodeManifest:
     """A runtime image, and what a chaincode image has more; media types are those of the base."""
     config = _dump(_config(base.config, image))
     is_docker = base.manifest.media_type == DOCKER_MANIFEST
@@ -177,7 +177,7 @@ def append(base: Base, image: Image) -> Appended:
     # They tell about the runtime image alone.
     manifest.pop("annotations", None)
     manifest.pop("subject", None)
-    return Appended(base.manifest.media_type, _dump(manifest), config)
+    return ChaincodeManifest(base.manifest.media_type, _dump(manifest), config)
 
 
 def normalized(image: Image, *, architecture: str) -> Image:
@@ -196,7 +196,7 @@ def normalized(image: Image, *, architecture: str) -> Image:
     )
 
 
-def read_image(name: str, manifest: Manifest, config: bytes) -> Image | None:
+def read_image(name: str, manifest: ImageManifest, config: bytes) -> Image | None:
     """
     The chaincode image that was appended; None if Peitho has not put it together.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Manifest = dict[str, Any]
+from peitho.formats.kubernetes.objects import Manifest
 
 ADOPTED = "peitho/adopted"
 _REPLICAS = "peitho/adopted-replicas"

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from peitho.errors import TemplateRefused
+from peitho.formats.kubernetes.objects import Manifest
 
-Manifest = dict[str, Any]
 Path = tuple[str, ...]
 
 _PATCH = "$patch"

@@ -15,9 +15,9 @@ from aiohttp import web
 
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.errors import Unavailable
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support.kubernetes_double import (
     ApiServer,
-    Manifest,
     Script,
     always,
     answer,

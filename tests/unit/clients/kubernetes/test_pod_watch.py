@@ -10,10 +10,10 @@ import pytest
 import structlog.testing
 
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support import typed
 from tests.support.kubernetes_double import (
     ApiServer,
-    Manifest,
     Script,
     after,
     always,

@@ -21,12 +21,12 @@ from peitho.formats import records
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.kubernetes import build_pod, labels, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import ContainerSpec
 from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import (
     ApiServer,
-    Manifest,
     Script,
     after,
     always,

@@ -15,9 +15,10 @@ from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats import records
 from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec, Exit
 from tests.support import typed
-from tests.support.kubernetes_double import ApiServer, Manifest, always, answer, refusal, watch
+from tests.support.kubernetes_double import ApiServer, always, answer, refusal, watch
 from tests.support.kubernetes_double import after as later
 
 ID = "a" * 64

@@ -14,9 +14,10 @@ from peitho.core.chaincode.exits import ExitRecorder, unseen_exit
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats import records
 from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec, Exit
 from tests.support import typed
-from tests.support.kubernetes_double import ApiServer, Manifest, always, answer, refusal
+from tests.support.kubernetes_double import ApiServer, always, answer, refusal
 
 ID = "a" * 64
 AT = "2026-01-02T03:04:05Z"

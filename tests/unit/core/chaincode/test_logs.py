@@ -11,10 +11,10 @@ from peitho.clients.kubernetes.api import KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode import logs
 from peitho.core.chaincode.logs import PodLog
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support import typed
 from tests.support.kubernetes_double import (
     ApiServer,
-    Manifest,
     Script,
     after,
     always,

@@ -15,11 +15,11 @@ from peitho.core.container import State
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats import records
 from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec, Exit
 from tests.support import typed
 from tests.support.kubernetes_double import (
     ApiServer,
-    Manifest,
     Script,
     after,
     always,

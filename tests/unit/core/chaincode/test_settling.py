@@ -15,9 +15,10 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.errors import StartFailed
 from peitho.formats import records
 from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec
 from tests.support import typed
-from tests.support.kubernetes_double import ApiServer, Manifest, after, watch
+from tests.support.kubernetes_double import ApiServer, after, watch
 
 ID = "a" * 64
 AT = "2026-01-02T03:04:05Z"

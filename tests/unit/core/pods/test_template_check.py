@@ -1,19 +1,17 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from peitho.core.pods import template_check
 from peitho.errors import TemplateRefused
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
 from tests.support.kubernetes_double import ApiServer, always, answer, refusal
 from tests.support.manifests import SETTINGS
 from tests.support.restricted import violations
-
-Manifest = dict[str, Any]
 
 SELECTOR = {"spec": {"nodeSelector": {"disk": "ssd"}}}
 

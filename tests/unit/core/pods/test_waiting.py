@@ -12,8 +12,9 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods import waiting
 from peitho.errors import StartFailed
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import Exit
-from tests.support.kubernetes_double import ApiServer, Manifest, Script, always, refusal, watch
+from tests.support.kubernetes_double import ApiServer, Script, always, refusal, watch
 
 KEY = "peitho/container"
 AT = "2026-01-02T03:04:05Z"

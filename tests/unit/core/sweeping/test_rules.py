@@ -3,7 +3,6 @@
 import itertools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,11 +13,10 @@ from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage
 from peitho.formats import records
 from peitho.formats.kubernetes import labels, record_secrets
 from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_status import PodStatus
 from peitho.formats.records import Exit, RecordMetadata
 from tests.support import typed
-
-Manifest = dict[str, Any]
 
 NOW = 1_800_000_000
 RETENTION = 100

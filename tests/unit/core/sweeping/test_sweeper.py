@@ -18,11 +18,12 @@ from peitho.core.images.usage import ImageUsage
 from peitho.core.sweeping import sweeper
 from peitho.formats.images import image_record
 from peitho.formats.kubernetes import record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import Exit
 from peitho.settings.models import Settings
 from tests.support.contexts import chunks, context, package
 from tests.support.in_process import composed
-from tests.support.kubernetes_double import Manifest, always, answer, refusal, watch
+from tests.support.kubernetes_double import always, answer, refusal, watch
 from tests.support.observe import until
 from tests.support.sweeps import (
     FAILED,

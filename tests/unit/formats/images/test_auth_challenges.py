@@ -3,15 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.errors import PeithoError
-from peitho.formats.images.auth_challenges import (
-    Challenge,
-    read_challenge,
-    read_token,
-    refusal,
-)
+from peitho.formats.images.auth_challenges import AuthChallenge, read_challenge, read_token, refusal
 
 REALM = "https://auth.x.io/token"
-BEARER = Challenge("bearer", REALM, "x.io")
+BEARER = AuthChallenge("bearer", REALM, "x.io")
 
 
 @pytest.mark.parametrize(
@@ -19,18 +14,18 @@ BEARER = Challenge("bearer", REALM, "x.io")
     [
         ([], None),
         (["Negotiate"], None),
-        (['Basic realm="Registry Realm"'], Challenge("basic", "Registry Realm")),
-        (["basic"], Challenge("basic")),
+        (['Basic realm="Registry Realm"'], AuthChallenge("basic", "Registry Realm")),
+        (["basic"], AuthChallenge("basic")),
         ([f'Bearer realm="{REALM}",service="x.io",scope="repository:a:pull,push"'], BEARER),
         ([f'bearer service = x.io , realm="{REALM}"'], BEARER),
         ([f'Basic realm="a, Bearer b", Bearer realm="{REALM}",service="x.io"'], BEARER),
         (['Basic realm="a"', f'Bearer realm="{REALM}",service="x.io"'], BEARER),
-        (['Bearer realm="say \\"hi\\""'], Challenge("bearer", 'say "hi"')),
-        (['Basic realm="a, Bearer realm=b"'], Challenge("basic", "a, Bearer realm=b")),
-        (['Bearer service="x.io"', "Basic"], Challenge("basic")),
+        (['Bearer realm="say \\"hi\\""'], AuthChallenge("bearer", 'say "hi"')),
+        (['Basic realm="a, Bearer realm=b"'], AuthChallenge("basic", "a, Bearer realm=b")),
+        (['Bearer service="x.io"', "Basic"], AuthChallenge("basic")),
     ],
 )
-def test_a_challenge_is_read(headers: list[str], expected: Challenge | None) -> None:
+def test_a_challenge_is_read(headers: list[str], expected: AuthChallenge | None) -> None:
     """
     The token server before the password, as registries that have both mean it.
     """

@@ -80,7 +80,9 @@ def index(*platforms: tuple[str, str], media_type: str = OCI_INDEX) -> bytes:
     return dump({"schemaVersion": 2, "mediaType": media_type, "manifests": entries})
 
 
-def base(media_type: str = DOCKER_MANIFEST, config: Any = CONFIG, **changes: Any) -> oci.Base:
+def base(
+    media_type: str = DOCKER_MANIFEST, config: Any = CONFIG, **changes: Any
+) -> oci.RuntimeImage:
     """The runtime image."""
     return oci.read_base(oci.read_manifest("", manifest(media_type, **changes)), dump(config))
 

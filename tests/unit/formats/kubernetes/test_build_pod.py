@@ -1,6 +1,5 @@
 import dataclasses
 import json
-from typing import Any
 
 from peitho.formats.kubernetes import (
     names,
@@ -8,8 +7,6 @@ from peitho.formats.kubernetes import (
 from peitho.formats.kubernetes.build_wrapper import WRAPPER
 from tests.support.expansion import expand
 from tests.support.manifests import BUILD, BUILD_TOKEN, ID, IMAGE, build, containers, mounts
-
-Manifest = dict[str, Any]
 
 
 class TestBuilds:

@@ -1,7 +1,6 @@
 import base64
 import dataclasses
 import json
-from typing import Any
 
 from peitho.formats.kubernetes import (
     chaincode_job,
@@ -23,9 +22,6 @@ from tests.support.manifests import (
     with_files,
 )
 from tests.support.restricted import violations
-
-Manifest = dict[str, Any]
-
 
 WHOLE = f"x.io/chaincode/mycc@sha256:{'0a' * 32}"
 

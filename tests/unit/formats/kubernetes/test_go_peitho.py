@@ -4,8 +4,7 @@ import pytest
 
 from peitho.formats.kubernetes import go_peitho
 from peitho.formats.kubernetes.go_peitho import GoChaincode
-
-Manifest = dict[str, Any]
+from peitho.formats.kubernetes.objects import Manifest
 
 NAME = "dev-peer0-org1-mycc-1-0"
 

@@ -1,12 +1,9 @@
-from typing import Any
-
 import pytest
 
 from peitho.formats.kubernetes import job_status
 from peitho.formats.kubernetes.job_status import DamagedJob
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support import typed
-
-Manifest = dict[str, Any]
 
 AT = "2026-01-02T03:04:05Z"
 

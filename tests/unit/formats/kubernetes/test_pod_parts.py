@@ -1,14 +1,12 @@
 import dataclasses
-from typing import Any
 
 import pytest
 
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.templates import TemplateOverride
 from peitho.formats.records import HostConfig
 from tests.support.manifests import BUILD, SETTINGS, SPEC, build, containers, job, pod_of, record
 from tests.support.restricted import violations
-
-Manifest = dict[str, Any]
 
 
 class TestPodSecurity:

@@ -1,15 +1,13 @@
 import base64
 import dataclasses
-from typing import Any
 
 import pytest
 
 from peitho.formats.kubernetes import labels, record_secrets
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec, DamagedRecord, Exit
 from tests.support import typed
 from tests.support.manifests import CRT, ID, KEY, SPEC, record, with_files
-
-Manifest = dict[str, Any]
 
 
 class TestTheRecord:

@@ -7,11 +7,10 @@ import pytest
 
 from peitho.errors import TemplateRefused
 from peitho.formats.kubernetes import templates
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.templates import TemplateOverride
 from tests.support.manifests import CRT, build, job, record, with_files
 from tests.support.restricted import violations
-
-Manifest = dict[str, Any]
 
 # What `kubectl patch --local --type=strategic` (1.32) made of generated templates; the directives
 # that it leaves in new entries of lists are taken out.
