@@ -1,18 +1,17 @@
 """What the tests share: one cluster for all, one Peitho for each file of stories."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.lab import cluster as lab
 from tests.lab import images
-from tests.lab.beside import Story, Told, marked, outcome, wanted
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+
+pytest_plugins = ["tests.lab.beside"]
 
 
 @pytest.fixture(scope="session")
@@ -53,43 +52,3 @@ def peitho_log(peitho: Peitho) -> Iterator[None]:
     with peitho.log.open() as log:
         log.seek(begin)
         print(log.read())
-
-
-@pytest.fixture(scope="module")
-def stories(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, tuple[Story, Mapping[str, Any]]]:
-    """The stories of a file that are told at once, by their tests, and what each is given."""
-    return {
-        test: (
-            story,
-            {
-                name: tmp_path_factory.mktemp("told")
-                if name == "tmp_path"
-                else request.getfixturevalue(name)
-                for name in wanted(story)
-            },
-        )
-        for test, story in marked(request.module, request.session.items).items()
-    }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def begun(
-    stories: Mapping[str, tuple[Story, Mapping[str, Any]]],
-) -> AsyncIterator[Mapping[str, Told]]:
-    """They are begun with the first test of theirs; what is still told at the end is broken off."""
-    async with asyncio.TaskGroup() as tasks:
-        begun = {
-            test: tasks.create_task(outcome(story, given), name=test)
-            for test, (story, given) in stories.items()
-        }
-        yield begun
-        for task in begun.values():
-            task.cancel()
-
-
-@pytest.fixture
-def told(request: pytest.FixtureRequest, begun: Mapping[str, Told]) -> Told:
-    """The story of this test, which goes on."""
-    return begun[request.node.name]

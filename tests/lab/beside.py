@@ -1,81 +1,75 @@
-"""Stories of a file told at the same time: most of each is waiting, for Pods or for a time-out."""
+"""
+Tests of one file that run at the same time: most of each is waiting, for Pods or for a time-out.
 
-import functools
+pytest runs one test after the other.  Before the first that is marked `@beside`, all tests of its
+file that are marked so are started, each as a task.  pytest then takes one by one as ever, but in
+place of a test's function it calls `_end`, which awaits the task and raises what the test raised.
+
+A marked test may have parameters, `tmp_path`, and fixtures whose scope is `module` or `session`.
+Objects that it makes in the cluster have names of its own.  Where the `pytestmark` of a file has
+`usefixtures("begun")`, the tasks start before the first test of all.
+"""
+
+import asyncio
 import inspect
-from asyncio import Task
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.lab.peitho import Peitho
 
-Story = Callable[..., Coroutine[Any, Any, None]]
-Told = Task[BaseException | None]
+Calls = dict[pytest.Function, partial[Any]]
+beside = pytest.mark.usefixtures("begun")
 
-# pytest's own are no Exception, nor is a group that has one of them.
+# What pytest.fail and pytest.skip raise is no Exception, nor is a group that has one of them.
 _FAILURES = (Exception, BaseExceptionGroup, pytest.fail.Exception, pytest.skip.Exception)
 
 
-def beside(story: Story) -> Callable[[Told], Awaitable[None]]:
-    """
-    A story that is begun with all others of its file that are marked so.
-
-    Its own test awaits its end, and fails as it failed.  It is given fixtures of its file and of
-    the session, what it is parametrized with below this mark, and a folder as `tmp_path`.  Names
-    and namespaces are its own.
-    """
-
-    @functools.wraps(story)
-    async def test(told: Told, **_: object) -> None:
-        if failure := await told:
-            raise failure
-
-    vars(test).update(__signature__=_signature(["told", *_parametrized(story)]), story=story)
-    return test
-
-
-def _parametrized(story: Story) -> list[str]:
-    """The parameters of a story that are no fixtures."""
-    marks = (each for each in getattr(story, "pytestmark", []) if each.name == "parametrize")
-    names = (mark.args[0] for mark in marks)
-    return [name for each in names for name in ([each] if isinstance(each, str) else each)]
+@pytest.fixture(scope="module")
+def marked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Calls:
+    """The marked tests of a file: of each, the function with its arguments."""
+    calls = {}
+    for test in request.session.items:
+        if test.path == request.path and beside.mark in test.own_markers:
+            assert isinstance(test, pytest.Function)
+            parameters = test.callspec.params if hasattr(test, "callspec") else {}
+            values = {"tmp_path": tmp_path_factory.mktemp("beside"), **parameters}
+            arguments = {
+                name: values[name] if name in values else request.getfixturevalue(name)
+                for name in inspect.signature(test.obj).parameters
+            }
+            calls[test] = partial(test.obj, **arguments)
+    return calls
 
 
-def _signature(names: list[str]) -> inspect.Signature:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Signature([inspect.Parameter(name, kind) for name in names])
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def begun(marked: Calls) -> AsyncIterator[None]:
+    """Starts the marked tests of a file; at the end of the file, cancels those that still run."""
+    async with asyncio.TaskGroup() as tasks:
+        started = {test: tasks.create_task(failure(call)) for test, call in marked.items()}
+        for test, task in started.items():
+            test.obj = partial(_end, task)
+        yield
+        for task in started.values():
+            task.cancel()
 
 
-def marked(module: object, items: list[pytest.Item]) -> dict[str, Story]:
-    """The stories of a file that are to be told at once, by the names of their tests."""
-    return {
-        item.name: functools.partial(item.obj.story, **_values(item))
-        for item in items
-        if isinstance(item, pytest.Function)
-        if item.module is module and hasattr(item.obj, "story")
-    }
-
-
-def _values(item: pytest.Function) -> dict[str, Any]:
-    """The values that this test has for its parameters."""
-    return item.callspec.params if hasattr(item, "callspec") else {}
-
-
-def wanted(story: Story) -> list[str]:
-    """The fixtures of a story."""
-    parameters = inspect.signature(story).parameters.values()
-    return [each.name for each in parameters if each.default is inspect.Parameter.empty]
-
-
-async def outcome(story: Story, given: Mapping[str, Any]) -> BaseException | None:
-    """How a story failed, with what a Peitho that it was given logged meanwhile."""
-    logs = [each.log for each in given.values() if isinstance(each, Peitho)]
+async def failure(call: partial[Any]) -> BaseException | None:
+    """What a test raises, with what each Peitho among its arguments logs meanwhile."""
+    logs = [each.log for each in call.keywords.values() if isinstance(each, Peitho)]
     begins = [log.stat().st_size for log in logs]
     try:
-        await story(**given)
+        await call()
     except _FAILURES as error:
         for log, begin in zip(logs, begins, strict=True):
             error.add_note(log.read_bytes()[begin:].decode())
         return error
     return None
+
+
+async def _end(task: asyncio.Task[BaseException | None], **_: object) -> None:
+    if error := await task:
+        raise error
