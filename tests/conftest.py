@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.lab import cluster as lab
-from tests.lab import images
+from tests.lab import images, peer
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
@@ -21,6 +21,7 @@ def cluster() -> Iterator[Cluster]:
     found = lab.up()
     images.ensure()
     images.ensure_peitho()
+    peer.build_peers()  # here, since no test has the time for it
     yield found
     if not was_up:
         lab.down()

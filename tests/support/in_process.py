@@ -22,7 +22,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.program import composition
 from peitho.program.composition import Composition
 from peitho.settings.models import Settings
-from tests.support.kubernetes_double import ApiServer, always, refusal
+from tests.support.kubernetes_double import ApiServer, Script, always, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,18 @@ class Running:
 
 @asynccontextmanager
 async def composed(
-    directory: Path, settings: Settings, *, refused: bool = False, docker: Docker | None = None
+    directory: Path,
+    settings: Settings,
+    *,
+    refused: bool = False,
+    docker: Docker | None = None,
+    watch: Script | None = None,
 ) -> AsyncIterator[tuple[Composition, ApiServer]]:
-    """All parts, at work but for the sweeper; the first list of the Pods may be refused."""
+    """
+    All parts, at work but for the sweeper.
+
+    The first list of the Pods may be refused, and the first watch of them may be scripted.
+    """
     async with (
         ApiServer.start() as cluster,
         cluster.client(directory) as kubernetes,
@@ -67,6 +76,8 @@ async def composed(
     ):
         if refused:
             cluster.script("GET", "pods", always(lambda: refusal(503, "", "starting")))
+        if watch:
+            cluster.script("WATCH", "pods", watch)
         tasks = BackgroundTasks(group)
         composition.open_data_directory(settings)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)

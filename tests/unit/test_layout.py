@@ -14,13 +14,6 @@ TESTED_ELSEWHERE = {
     "api/services.py": "a record of parts, which every test of api goes through",
     "core/images/delivery.py": "with the publisher, by test_publisher.py",
     "core/container.py": "records, and a protocol that has no code",
-    "core/builds/container.py": "whole builds on a real cluster, by tests/journeys",
-    "core/chaincode/container.py": "whole launches on a real cluster, by tests/journeys",
-    "core/chaincode/containers.py": "whole launches on a real cluster, by tests/journeys",
-    "core/chaincode/damaged.py": "with the records, by api/test_containers.py",
-    "core/chaincode/launch.py": "whole launches on a real cluster, by tests/journeys",
-    "clients/kubernetes/records.py": "by the parts that keep records in the cluster's double",
-    "clients/kubernetes/statuses.py": "by the parts that look at Pods and Jobs",
 }
 
 MODULES = sorted(

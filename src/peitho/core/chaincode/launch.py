@@ -10,7 +10,7 @@ from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods import waiting
-from peitho.core.tasks import BackgroundTasks
+from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE
@@ -41,10 +41,20 @@ class Launch:
         A failed launch leaves no Job. Raises StartFailed with the cluster's words, KubernetesError
         if the Job cannot be created.
         """
-        await self.kubernetes.create(self.job)
+        is_created = False
+
+        async def create() -> None:
+            nonlocal is_created
+            await self.kubernetes.create(self.job)
+            is_created = True
+
         try:
+            # If the peer hung up meanwhile, nobody would know whether there is a Job.
+            await to_its_end(create())
             await self._until_running(timeout_seconds)
         except BaseException:
+            if not is_created:
+                raise
             # Even a cancelled start, or the end of Peitho, waits until the Job is deleted.
             withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
             await asyncio.shield(withdrawing)

@@ -2,15 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 import structlog.testing
 
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.clients.kubernetes.records import Records
-from peitho.core.chaincode import exits
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats import records
@@ -261,16 +262,21 @@ AWAY = {
 }
 
 
+@pytest.fixture
+def _no_pauses() -> Iterator[None]:
+    """Whatever is tried again is tried at once."""
+    with stamina.set_testing(testing=True, attempts=100):
+        yield
+
+
+@pytest.mark.usefixtures("_no_pauses")
 @pytest.mark.parametrize("away", AWAY)
 class TestAnApiServerThat:
     @pytest.mark.parametrize("method", ["GET", "PATCH"])
-    async def test_is_asked_again(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, away: str
-    ) -> None:
+    async def test_is_asked_again(self, tmp_path: Path, method: str, away: str) -> None:
         """
         Until it is back; the end is then noted and told, once.
         """
-        monkeypatch.setattr(exits, "_PAUSE_SECONDS", 0.01)
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
             server.script(method, PATH, AWAY[away], AWAY[away])
@@ -279,13 +285,10 @@ class TestAnApiServerThat:
         assert END == noted(server)
         assert (3, 1) == (server.count(method, PATH), len(events(server)))
 
-    async def test_is_told_the_event_again(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
-    ) -> None:
+    async def test_is_told_the_event_again(self, tmp_path: Path, away: str) -> None:
         """
         Though the end is on the record by then.
         """
-        monkeypatch.setattr(exits, "_PAUSE_SECONDS", 0.01)
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
             server.script("POST", "events", AWAY[away])

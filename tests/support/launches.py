@@ -1,0 +1,129 @@
+"""Chaincode that is launched before the cluster's double, where its Pod does what a test says."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from peitho.core.chaincode.container import ChaincodeContainer
+from peitho.core.container import Container
+from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.records import CHAINCODE, ContainerSpec, Exit
+from peitho.program.composition import Composition
+from peitho.settings.models import Settings
+from tests.support import typed
+from tests.support.contexts import chunks, context
+from tests.support.in_process import composed
+from tests.support.kubernetes_double import ApiServer, always, answer
+
+NAME = "dev-peer0-mycc-1.0"
+SPEC = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=("A=1",))
+AT = "2026-01-02T03:04:05Z"
+RUNNING = {"running": {"startedAt": AT}}
+
+
+def ended(code: int, **more: str) -> Manifest:
+    """The state of a container that has ended."""
+    return {"terminated": {"exitCode": code, "startedAt": AT, "finishedAt": AT, **more}}
+
+
+@dataclass
+class Scene:
+    """A Peitho, the cluster before it, and news of Pods that are told to its watch."""
+
+    parts: Composition
+    cluster: ApiServer
+    news: "asyncio.Queue[Manifest]" = field(default_factory=asyncio.Queue)
+    version: int = 100
+
+    async def create(self, name: str = NAME) -> ChaincodeContainer:
+        """A created container, whose image was built for it."""
+        await self.parts.services.images.build("mycc", chunks(context()))
+        made = await self.parts.services.containers.create(name, SPEC)
+        assert isinstance(made, ChaincodeContainer)
+        self.cluster.script("POST", "events", always(lambda: answer({}, status=201)))
+        return made
+
+    async def find(self, name: str = NAME) -> Container:
+        """The container as another call of the peer finds it."""
+        return await self.parts.services.containers.get(name)
+
+    async def tell(self, container: Container, state: Manifest, kind: str = "MODIFIED") -> None:
+        """Have the watch tell of the container's Pod, and return once Peitho has heard of it."""
+        self.version += 1
+        pod = self._pod(container, state)
+        if kind == "DELETED":
+            self.cluster.objects.pop("pods/pod", None)
+        else:
+            self.cluster.objects["pods/pod"] = pod
+        await self.news.put({"type": kind, "object": pod})
+        key, version = labels.container_label(container.id), str(self.version)
+        await typed.seen(
+            self.parts.services.watch,
+            key,
+            lambda seen: (seen.pod and seen.pod.resource_version == version) or None,
+        )
+
+    async def launch(self, container: ChaincodeContainer) -> None:
+        """Start the container; its process runs as soon as its Job is there."""
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(container.start())
+            await self.cluster.until_asked("POST", "jobs")
+            await self.tell(container, RUNNING, "ADDED")
+        assert starting.result() is True
+
+    @property
+    def noted(self) -> Exit | None:
+        """The exit on the only record."""
+        (secret,) = (body for path, body in self.cluster.objects.items() if "secrets/" in path)
+        return typed.noted_exit(secret)
+
+    def kinds(self) -> list[str]:
+        """The kinds of objects in the cluster."""
+        return sorted(path.partition("/")[0] for path in self.cluster.objects)
+
+    def _pod(self, container: Container, state: Manifest) -> Manifest:
+        jobs = [body for path, body in self.cluster.objects.items() if path.startswith("jobs/")]
+        owners = [{"kind": "Job", **_name_and_uid(job)} for job in jobs]
+        return {
+            "metadata": {
+                "name": "pod",
+                "labels": labels.container_labels("peitho", CHAINCODE, container.id),
+                "annotations": {labels.ID: container.id, labels.NAME: NAME},
+                "resourceVersion": str(self.version),
+                "ownerReferences": owners,
+            },
+            "status": {"containerStatuses": [{"name": CHAINCODE, "image": "i", "state": state}]},
+        }
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, **chaincode: Any) -> AsyncIterator[Scene]:
+    """A Peitho with settings for chaincode; by default `start` waits for nothing but the Pod."""
+    settings = Settings.model_validate(
+        {"dataDir": tmp_path / "data", "chaincode": {"settleSeconds": 0, **chaincode}}
+    )
+    news: asyncio.Queue[Manifest] = asyncio.Queue()
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        while True:
+            await response.write(json.dumps(await news.get()).encode() + b"\n")
+
+    async with (
+        composed(tmp_path, settings, watch=told) as (parts, cluster),
+        asyncio.timeout(10),
+    ):
+        yield Scene(parts, cluster, news)
+
+
+def _name_and_uid(job: Manifest) -> Manifest:
+    return {key: job["metadata"][key] for key in ("name", "uid")}

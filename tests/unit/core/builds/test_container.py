@@ -1,0 +1,163 @@
+"""A build container from create to remove, before a double of the API server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from peitho.core.builds.container import BuildContainer, BuildContainers
+from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.formats.docker import streams
+from peitho.formats.docker.streams import STDOUT
+from peitho.formats.records import ContainerSpec
+from peitho.settings.models import Settings
+from tests.support.archives import archive_bytes, file
+from tests.support.contexts import chunks, package
+from tests.support.in_process import composed
+
+SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
+SOURCE = archive_bytes([file("main.go", b"package main")], compression="gz")
+RESULT = "/chaincode/output"
+
+
+@asynccontextmanager
+async def builds(tmp_path: Path) -> AsyncIterator[BuildContainers]:
+    """Build containers, before a cluster that only remembers what it was asked."""
+    settings = Settings.model_validate({"dataDir": tmp_path / "data"})
+    async with composed(tmp_path, settings) as (parts, _), asyncio.timeout(10):
+        yield parts.services.builds
+
+
+async def started(found: BuildContainers) -> BuildContainer:
+    """A container whose command runs."""
+    container = found.create(SPEC, peer="a")
+    await container.put_archive("/chaincode/input", chunks(SOURCE))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(container.start())
+        await asyncio.sleep(0)
+        found.pool.get(container.id).mark_started()
+    return container
+
+
+async def finish(found: BuildContainers, container: BuildContainer, code: int = 0) -> None:
+    """Report what the helper of a build reports."""
+    build = found.pool.get(container.id)
+    await build.append_output(chunks(streams.frame(STDOUT, b"compiled\n")))
+    if not code:
+        await found.pool.save_result(build, chunks(package()), "amd64")
+    build.set_exit_code(code)
+
+
+class TestFind:
+    async def test_a_container_is_found_by_its_id_and_its_beginning(self, tmp_path: Path) -> None:
+        """
+        A beginning of fewer than four characters is nobody's.
+        """
+        async with builds(tmp_path) as found:
+            container = found.create(SPEC)
+
+            assert container is found.find(container.id) is found.find(container.id[:4])
+            assert found.find(container.id[:3]) is None
+            assert found.find("") is None
+            assert [container.id] == [each.id for each in found.list()]
+
+
+class TestUploads:
+    @pytest.mark.parametrize("path", ["chaincode/input", "/chaincode/../etc", ""])
+    async def test_a_path_is_absolute_and_stays_where_it_is(
+        self, tmp_path: Path, path: str
+    ) -> None:
+        """
+        Nothing is kept of what is refused.
+        """
+        async with builds(tmp_path) as found:
+            container = found.create(SPEC)
+            with pytest.raises(InvalidArgument, match="must be absolute"):
+                await container.put_archive(path, chunks(SOURCE))
+
+            assert [] == container.uploads
+
+    async def test_a_broken_archive_leaves_no_file(self, tmp_path: Path) -> None:
+        """
+        It is found out when it is uploaded, and not in the build's Pod.
+        """
+        async with builds(tmp_path) as found:
+            container = found.create(SPEC)
+            with pytest.raises(InvalidArgument, match="not a whole tar archive"):
+                await container.put_archive("/chaincode/input", chunks(SOURCE[:40]))
+
+            (folder,) = (tmp_path / "data/spool").glob("build-*")
+            assert [] == list(folder.iterdir())
+
+    async def test_nothing_is_uploaded_after_the_start(self, tmp_path: Path) -> None:
+        """
+        The build has what it is made of by then.
+        """
+        async with builds(tmp_path) as found:
+            container = await started(found)
+            with pytest.raises(Conflict, match="no archives after its start"):
+                await container.put_archive("/chaincode/input", chunks(SOURCE))
+            await container.remove()
+
+
+class TestAfterTheStart:
+    async def test_the_result_is_there_after_the_end(self, tmp_path: Path) -> None:
+        """
+        Before it, it would not be complete; at another path there is nothing.
+        """
+        async with builds(tmp_path) as found:
+            container = await started(found)
+            with pytest.raises(Conflict, match="has not ended"):
+                await container.get_archive(f"{RESULT}/.")
+            await finish(found, container)
+            assert 0 == (await container.wait()).exit_code
+
+            archive = await container.get_archive(f"{RESULT}/.")
+            assert package() == archive.file.read_bytes()
+            assert "." == archive.stat.name
+            assert "output" == (await container.get_archive(RESULT)).stat.name
+            with pytest.raises(NotFound, match="Could not find the file /etc"):
+                await container.get_archive("/etc")
+            await container.remove()
+
+    async def test_a_stop_is_the_end_for_its_peer(self, tmp_path: Path) -> None:
+        """
+        With the code of a kill; a second stop finds nothing to end.
+        """
+        async with builds(tmp_path) as found:
+            container = await started(found)
+
+            assert await container.stop() is True
+            assert await container.stop() is False
+            state = await container.wait()
+            assert ("exited", 137, "stopped") == (state.status, state.exit_code, state.reason)
+            assert "exited" == (await container.inspect()).summary.state.status
+            await container.remove()
+
+    async def test_a_second_start_is_none(self, tmp_path: Path) -> None:
+        """
+        Nor is there one after the removal.
+        """
+        async with builds(tmp_path) as found:
+            container = await started(found)
+            assert await container.start() is False
+            await container.remove()
+            assert await container.start() is False
+            assert found.find(container.id) is None
+
+    async def test_a_wait_for_the_removal_ends_with_it(self, tmp_path: Path) -> None:
+        """
+        The code is the command's own.
+        """
+        async with builds(tmp_path) as found:
+            container = await started(found)
+            async with asyncio.TaskGroup() as group:
+                waiting = group.create_task(container.wait("removed"))
+                await finish(found, container)
+                await container.wait()
+                assert not waiting.done()
+                await container.remove()
+
+            assert 0 == waiting.result().exit_code

@@ -1,0 +1,98 @@
+"""Chaincode containers, found by what peers call them, before a double of the API server."""
+
+from pathlib import Path
+
+import pytest
+
+from peitho.core.chaincode import containers
+from peitho.core.chaincode.damaged import DamagedContainer
+from peitho.errors import Conflict, NotFound, Unavailable
+from peitho.formats.kubernetes import labels
+from tests.support.in_process import running
+from tests.support.kubernetes_double import always, refusal
+from tests.support.launches import NAME, SPEC, scene
+
+
+async def test_a_container_is_found_by_name_and_id(tmp_path: Path) -> None:
+    """
+    And by a beginning of its ID that no other has.
+    """
+    async with scene(tmp_path) as it:
+        first, second = await it.create(), await it.create("dev-other")
+        shared = first.id[: _shared_characters(first.id, second.id)]
+
+        for reference in (NAME, first.id, first.id[: len(shared) + 1]):
+            assert first.id == (await it.find(reference)).id
+        if shared:
+            with pytest.raises(NotFound):
+                await it.find(shared)
+
+
+async def test_a_name_is_given_once(tmp_path: Path) -> None:
+    """
+    The refusal says whose it is.
+    """
+    async with scene(tmp_path) as it:
+        container = await it.create()
+
+        with pytest.raises(Conflict, match=container.id):
+            await it.create()
+
+
+async def test_nothing_is_created_without_its_image(tmp_path: Path) -> None:
+    """
+    A 1.4 peer builds when it hears that.
+    """
+    async with scene(tmp_path) as it:
+        with pytest.raises(NotFound, match=r"^No such image: mycc:latest$"):
+            await it.parts.services.containers.create(NAME, SPEC)
+
+        assert [] == it.kinds()
+
+
+async def test_what_the_api_server_says_no_to_is_told(tmp_path: Path) -> None:
+    """
+    In its own words.
+    """
+    async with scene(tmp_path) as it:
+        quota = always(lambda: refusal(403, "Forbidden", "exceeded quota: secrets"))
+        it.cluster.script("POST", "secrets", quota)
+
+        with pytest.raises(Exception, match="exceeded quota: secrets"):
+            await it.create()
+
+
+async def test_before_the_first_list_nothing_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It could not be told whether a container runs.
+    """
+    monkeypatch.setattr(containers, "_SYNC_SECONDS", 0.01)
+    async with running(tmp_path, refused=True) as peitho:
+        await peitho.cluster.until_asked("GET", "pods")
+        with pytest.raises(Unavailable, match="has not told yet which Pods there are"):
+            await peitho.services.containers.get(NAME)
+
+
+async def test_a_damaged_record_breaks_no_list(tmp_path: Path) -> None:
+    """
+    The others are listed and found; the damaged one is found by its name, to be removed.
+    """
+    async with scene(tmp_path) as it:
+        await it.create()
+        whole = await it.create("dev-whole")
+        damaged = next(body for path, body in it.cluster.objects.items() if "peer0" in path)
+        damaged["metadata"]["annotations"][labels.EXIT] = "{"
+
+        listed = await it.parts.services.containers.list(all_states=True)
+
+        assert ["dev-whole"] == [each.name for each in listed]
+        assert whole.id == (await it.find(whole.id)).id
+        assert isinstance(await it.find(), DamagedContainer)
+
+
+def _shared_characters(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    pairs = enumerate(zip(one, other, strict=True))
+    return next(number for number, (left, right) in pairs if left != right)
