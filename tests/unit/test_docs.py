@@ -2,7 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter, Gauge, Histogram
 
+from peitho import metrics
 from peitho.api import routes
 from tests.unit import settings_reference
 
@@ -19,6 +21,7 @@ QUOTED_MAKE = re.compile(r"`make ([a-z][a-z-]*)")
 FENCED_MAKE = re.compile(r"^ *(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 CALL = re.compile(r"^\| `([A-Z*]+) (/\S*)` \|", re.MULTILINE)
+METRIC = re.compile(r"^\| `(peitho_\w+)` \|", re.MULTILINE)
 PATTERN = re.compile(r"\{(\w+):[^}]+\}")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -39,6 +42,11 @@ def links(page: Path) -> list[str]:
 def calls(text: str) -> set[tuple[str, str]]:
     """The calls in the tables of a page, `VERB /path`."""
     return set(CALL.findall(text))
+
+
+def name_of(metric: Counter | Gauge | Histogram) -> str:
+    """A metric's name; a counter's is without the `_total` that Prometheus sees."""
+    return next(iter(metric.describe())).name
 
 
 def shown(path: str) -> str:
@@ -66,6 +74,21 @@ def test_the_reference_of_the_docker_api_is_as_the_routes_are() -> None:
         (method, shown(path))
         for method, _, path in (each.partition(" ") for each in routes.NOT_IMPLEMENTED)
     } == calls(refused)
+
+
+def test_the_table_of_metrics_is_as_the_metrics_are() -> None:
+    """
+    Each by the name that Prometheus has it by.
+    """
+    kinds = (Counter, Gauge, Histogram)
+    there = {
+        f"{name_of(each)}_total" if isinstance(each, Counter) else name_of(each)
+        for each in vars(metrics).values()
+        if isinstance(each, kinds)
+    }
+    guide = (DOCS / "guides/install.md").read_text()
+
+    assert there == set(METRIC.findall(guide))
 
 
 @pages
