@@ -1,1 +1,1 @@
-"""What does the data look like?  Pure functions: nothing awaits, nothing reads a clock."""
+"""What does the data look like? Pure functions: none awaits, none reads a clock."""

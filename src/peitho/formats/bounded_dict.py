@@ -1,4 +1,4 @@
-"""What is remembered of very many: the last, by when they were noted."""
+"""A dict with a limit, for what is remembered of very many."""
 
 from collections import OrderedDict
 from typing import TypeVar
@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """At most so many; what was noted first goes first, and what is noted again is the last."""
+    """Keeps the `most` latest entries; setting an entry again makes it the latest."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

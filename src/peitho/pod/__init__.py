@@ -1,1 +1,1 @@
-"""What runs inside Pods, in Peitho's own image: standard library only, quick to start."""
+"""What runs in Pods, in Peitho's own image: with the standard library alone, to start fast."""

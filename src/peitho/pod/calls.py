@@ -23,7 +23,7 @@ _SERVER_ERROR = 500
 
 
 class CallError(Exception):
-    """Peitho said no; `status` is its answer."""
+    """Peitho refused a call; `status` is its answer."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class CallError(Exception):
 
 
 class PeithoClient:
-    """Peitho as a Pod sees it: an address, and a token for one thing."""
+    """A client of Peitho's delivery listener, with a token for one thing."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urllib.parse.urlsplit(url)
@@ -42,15 +42,15 @@ class PeithoClient:
 
     @classmethod
     def from_environment(cls) -> "PeithoClient":
-        """From `PEITHO_URL` and `PEITHO_TOKEN`."""
+        """Make a client from `PEITHO_URL` and `PEITHO_TOKEN`."""
         return cls(os.environ["PEITHO_URL"], os.environ["PEITHO_TOKEN"])  # noqa: TID251  its own process
 
     def get(self, path: str, take: Callable[[http.client.HTTPResponse], T]) -> T:
-        """Fetch and give the answer to `take`; what may pass is tried again for a minute."""
+        """Fetch, and pass the answer to `take`; try again for a minute while an error may pass."""
         return _retried(lambda: self._request("GET", path, None, take))
 
     def send(self, method: str, path: str, body: Iterable[bytes]) -> None:
-        """Send a body as it comes, once: half of it may have arrived."""
+        """Send a body as it comes, and never twice: half of it may have arrived."""
         self._request(method, path, body, lambda response: response.read())
 
     def _request(
@@ -112,7 +112,7 @@ def _retried(call: Callable[[], T]) -> T:
 
 
 def tell(message: str) -> None:
-    """Say why this container fails, where the cluster shows it."""
+    """Write why this container fails to where the cluster shows it."""
     line = " ".join(message.split())[:2000]
     print(line, flush=True)  # noqa: T201  a container's log is its output
     try:

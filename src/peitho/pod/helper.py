@@ -1,9 +1,9 @@
 """
-`python -m peitho.pod.helper`: stands beside a build, and is its way to Peitho and back.
+The helper beside a build: `python -m peitho.pod.helper`.
 
-Fetches what the peer uploaded, gives the word to go, sends the output as it comes, then the exit
-code, then the output directory.  PEITHO_URL and PEITHO_TOKEN say where and with what right,
-PEITHO_BUILD which build.
+It fetches what the peer uploaded, lets the command begin, and sends its output as it comes, then
+its exit code, then the output directory. PEITHO_URL and PEITHO_TOKEN say where to and with what
+right, PEITHO_BUILD which build it is.
 """
 
 import http.client
@@ -34,7 +34,7 @@ _GONE = (403, 404)
 
 
 def fetch(peitho: PeithoClient, build: str) -> Path:
-    """Fetch and unpack all uploads; the directory whose content will be the result."""
+    """Fetch and unpack all uploads; return the directory whose content is the result."""
     about: dict[str, Any] = peitho.get(f"/builds/{build}", json.load)
     for upload in about["uploads"]:
         with tempfile.TemporaryFile(dir=build_wrapper.CONTROL) as archive:
@@ -51,7 +51,7 @@ def fetch(peitho: PeithoClient, build: str) -> Path:
 
 
 def output() -> Iterator[bytes]:
-    """What the command says, as frames, until it is done and all is said."""
+    """Yield the command's output as frames, until the command is done."""
     with (
         Path(build_wrapper.STDOUT).open("rb") as stdout,
         Path(build_wrapper.STDERR).open("rb") as stderr,
@@ -72,7 +72,7 @@ def output() -> Iterator[bytes]:
 
 
 def packed(directory: Path) -> Iterator[bytes]:
-    """A tar of a directory, while it is made."""
+    """Yield a tar of a directory while it is made."""
     chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=8)
 
     class Sink:
@@ -95,7 +95,7 @@ def packed(directory: Path) -> Iterator[bytes]:
 
 
 def help_build(peitho: PeithoClient, build: str) -> None:
-    """All of it, in order."""
+    """Do all steps in their order."""
     result = fetch(peitho, build)
     Path(build_wrapper.GO).touch()
     while not Path(build_wrapper.STARTED).exists():
@@ -107,7 +107,11 @@ def help_build(peitho: PeithoClient, build: str) -> None:
 
 
 def main() -> int:
-    """Help; 0, also if the build was removed, or 1 with the reason in the termination message."""
+    """
+    Help one build; return 0, or 1 with the cause in the termination message.
+
+    If the build was removed meanwhile, that is no failure.
+    """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     try:
         help_build(PeithoClient.from_environment(), os.environ["PEITHO_BUILD"])  # noqa: TID251  see puller

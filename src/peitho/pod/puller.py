@@ -1,8 +1,8 @@
 """
-`python -m peitho.pod.puller`: the init container that brings a chaincode's layer.
+The puller, an init container that brings a chaincode's layer: `python -m peitho.pod.puller`.
 
-PEITHO_URL and PEITHO_TOKEN say where and with what right, PEITHO_BLOB which (`sha256:...`),
-PEITHO_TARGET the directory.  Nothing is unpacked before its sha256 is right.
+PEITHO_URL and PEITHO_TOKEN say where from and with what right, PEITHO_BLOB which layer
+(`sha256:...`), PEITHO_TARGET the directory. Nothing is unpacked before its sha256 was checked.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ _COPY_BYTES = 1024 * 1024
 
 def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
     """
-    Fetch a blob, check it, unpack it into a directory.
+    Fetch a blob, check its digest, and unpack it into a directory.
 
-    Raises PeithoError if it is not what its digest says.
+    Raises PeithoError if the digest is another.
     """
     blob = target / ".blob"
 
@@ -45,7 +45,7 @@ def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
 
 
 def main() -> int:
-    """Pull; 0, or 1 with the reason in the termination message."""
+    """Pull one layer; return 0, or 1 with the cause in the termination message."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     environment = os.environ  # noqa: TID251  a process of its own, without settings
     digest, target = environment["PEITHO_BLOB"], Path(environment["PEITHO_TARGET"])

@@ -1,1 +1,1 @@
-"""What runs and from what it is made: `app` starts and ends it, `composition` puts it together."""
+"""What runs, and from what it is made: `composition` makes the parts, `app` starts them."""

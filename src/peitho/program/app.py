@@ -1,4 +1,4 @@
-"""The program from its start to its end: what is started, and in which order it stops."""
+"""The program from start to end: what is started, and in which order it stops."""
 
 import asyncio
 import signal
@@ -31,9 +31,9 @@ log = structlog.get_logger()
 
 async def serve(source: SettingsSource, loaded: LoadedSettings) -> None:
     """
-    Run Peitho until SIGTERM or SIGINT; it follows its settings as they are loaded later.
+    Run Peitho until SIGTERM or SIGINT, following its settings as they change.
 
-    Raises Unavailable and TemplateRefused, before anything is started.
+    Raises Unavailable and TemplateRefused before anything is started.
     """
     settings, stop = loaded.settings, _stop_signal()
     reloading = Reloading(source, loaded)
@@ -47,7 +47,7 @@ async def serve(source: SettingsSource, loaded: LoadedSettings) -> None:
 
 
 async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
-    """The chaincode of the Go project, each once it has been dealt with; Unavailable."""
+    """Take over the Go project's chaincode; yields each when it is done. Raises Unavailable."""
     async with composition.connected(settings) as kubernetes:
         for chaincode in await adoption.survey(kubernetes):
             if not dry_run:
@@ -78,7 +78,7 @@ async def _run(
 
 
 def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> None:
-    """Start all that goes on beside the requests; with `spawn`, what Peitho can do without."""
+    """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
     services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
     tasks.run(services.watch.run(), name="pod watch")
@@ -105,9 +105,9 @@ def _listeners(services: Services, addresses: ServerSettings) -> list[Listener]:
 
 async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
     """
-    One sweep beside a Peitho that may be running: orphans, which take time, are not its.
+    Sweep once by hand, perhaps beside a running Peitho.
 
-    Raises PeithoError.
+    It does not find orphans: whether a peer stays away shows only in time. Raises PeithoError.
     """
     if not (settings.data_dir / "images").is_dir():
         raise NotFound(f"No Peitho keeps its data in {settings.data_dir}: sweep where it runs")

@@ -1,4 +1,4 @@
-"""The composition root: here, and only here, parts meet; `app` starts them."""
+"""The composition root: all parts are put together here, and started by `app`."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -39,13 +39,13 @@ from peitho.settings.models import DockerSettings, Settings
 
 
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
-    """The cluster."""
+    """Connect to the cluster."""
     cluster = settings.kubernetes
     return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
 
 
 def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
-    """The daemon of builds, if there is one."""
+    """Connect to the Docker daemon for builds, if one is set."""
     if not settings.endpoint:
         return nullcontext()
     tls = DaemonTlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
@@ -54,16 +54,16 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
 
 def open_data_directory(settings: Settings) -> None:
     """
-    Make the data directory ready, and drop what an earlier run left half-written.
+    Prepare the data directory, and remove what an earlier run left half-written.
 
-    For the one Peitho that serves: another beside it would lose what is being written.
+    Only the one Peitho that serves may do this: another would lose what it is writing.
     """
     Storage.open(settings.data_dir)
     BuildCache.open(_kept_builds(settings))
 
 
 def templates(settings: Settings) -> list[TemplateCheck]:
-    """What the cluster is to be asked about."""
+    """Return the checks of all Pod templates in the settings."""
     return template_check.template_checks(
         builder=options.build_pods(settings), chaincode=options.chaincode_pods(settings)
     )
@@ -74,8 +74,8 @@ class Composition:
     """
     All parts, put together; none of them has begun to work.
 
-    All go by `settings`, and read them where they act.  `former_builds` is where builds were
-    carried out before there was a daemon for them; None where there is none.
+    All read `settings` where they act. `former_builds` removes builds that were made in Pods before
+    a daemon was set; None without a daemon.
     """
 
     settings: Replaceable[Settings]
@@ -90,9 +90,9 @@ class Composition:
 
     def follow(self, settings: Settings) -> None:
         """
-        Have all parts go by other settings, from the next build and launch on.
+        Replace the settings: builds and launches that come later go by them.
 
-        They differ in nothing that needs a restart (`changes`).
+        They must differ in nothing that needs a restart (see `settings/changes.py`).
         """
         self.settings.now = settings
 
@@ -104,7 +104,7 @@ def compose(
     *,
     docker: Docker | None = None,
 ) -> Composition:
-    """All parts over an opened data directory; with a daemon, builds run there."""
+    """Put all parts together, over a prepared data directory; with a daemon, builds run there."""
     live = Replaceable(settings)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     account = RegistryAccount(live.map(options.registry_account))
@@ -142,7 +142,7 @@ def compose(
 
 @dataclass(frozen=True, slots=True)
 class _Stores:
-    """What is kept in the data directory."""
+    """The parts that keep things in the data directory."""
 
     storage: Storage
     tokens: DeliveryTokens
@@ -153,7 +153,7 @@ class _Stores:
 
     @classmethod
     def at(cls, live: Live[Settings]) -> "_Stores":
-        """Those of the data directory that is set."""
+        """Return those of the data directory in the settings."""
         storage, architectures = Storage(live.now.data_dir), ResultArchitectures()
         return cls(
             storage,
@@ -167,7 +167,7 @@ class _Stores:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where builds and chaincode run, whatever the settings are."""
+    """Where builds and chaincode run; no setting changes it while Peitho runs."""
 
     kubernetes: Kubernetes
     watch: PodWatch
@@ -176,7 +176,7 @@ class _Place:
     stores: _Stores
 
     def backend(self, settings: Settings) -> BuildBackend:
-        """One that stays as it is: a build that has begun is carried out by the same settings."""
+        """Return a backend with fixed options: a build keeps the settings it began with."""
         if self.docker is None:
             return self.pods(settings)
         return DaemonBackend(
@@ -187,7 +187,7 @@ class _Place:
         )
 
     def pods(self, settings: Settings) -> PodBackend:
-        """Builds in Pods."""
+        """Return a backend that carries builds out in Pods."""
         return PodBackend(
             self.kubernetes,
             self.watch,
@@ -257,7 +257,7 @@ def _base_images(
 
 
 def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
-    """How nodes get images, by the image mode."""
+    """Return the publisher of the image mode."""
     if live.now.peitho.image_mode == "delivery":
         return DeliveryPublisher(stores.images)
     return RegistryPublisher(

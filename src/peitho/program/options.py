@@ -1,4 +1,4 @@
-"""What settings mean for each part: functions to the records of options that the parts read."""
+"""What settings mean for each part: functions from settings to the parts' options."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from peitho.settings.models import BuilderSettings, ChaincodeSettings, Resources
 
 
 def sweeper(settings: Settings) -> SweeperOptions:
-    """What goes, and when."""
+    """When the sweeper sweeps, and what it keeps."""
     hosts = (entry.rpartition(":") for entry in settings.kubernetes.dns)
     return SweeperOptions(
         enable=settings.sweeper.enable,
@@ -43,14 +43,14 @@ def sweeper(settings: Settings) -> SweeperOptions:
 
 
 def archive_limits(settings: Settings) -> ArchiveLimits:
-    """What an archive may be."""
+    """How large an archive may be."""
     return ArchiveLimits(
         entries=settings.limits.archive_entries, total_bytes=settings.limits.archive_bytes
     )
 
 
 def build_containers(settings: Settings) -> BuildContainerOptions:
-    """When a build is given up, and what may be uploaded for it."""
+    """When a build counts as abandoned, and how large its uploads may be."""
     return BuildContainerOptions(
         abandoned_after_seconds=settings.builder.abandoned_after_seconds,
         archive=archive_limits(settings),
@@ -58,7 +58,7 @@ def build_containers(settings: Settings) -> BuildContainerOptions:
 
 
 def build_pool(settings: Settings) -> BuildPoolOptions:
-    """What one build may say and leave behind, and what its outcome depends on."""
+    """How much a build may write and make, and which settings its outcome depends on."""
     return BuildPoolOptions(
         output_bytes=settings.limits.output_bytes,
         result_bytes=settings.limits.archive_bytes,
@@ -72,7 +72,7 @@ def parallel_builds(settings: Settings) -> int:
 
 
 def pod_backend(settings: Settings) -> PodBackendOptions:
-    """The Pods of builds, and how long one may take."""
+    """The Pods of builds, and how long a build may take."""
     return PodBackendOptions(
         pods=build_pods(settings),
         start_timeout_seconds=settings.builder.start_timeout_seconds,
@@ -81,7 +81,7 @@ def pod_backend(settings: Settings) -> PodBackendOptions:
 
 
 def daemon_backend(settings: Settings, namespace: str) -> DaemonBackendOptions:
-    """Where in the daemon builds are, and what they may use."""
+    """Whose the builds in the daemon are, and what they may use."""
     resources = settings.builder.resources
     limits = DaemonBuildLimits(settings.docker.network, resources.memory_limit, resources.cpu_limit)
     return DaemonBackendOptions(
@@ -92,7 +92,7 @@ def daemon_backend(settings: Settings, namespace: str) -> DaemonBackendOptions:
 
 
 def daemon_images(settings: Settings) -> DaemonImagesOptions:
-    """What the daemon pulls instead, and whose account it is shown."""
+    """Which images the daemon pulls instead, and which registry the account is for."""
     return DaemonImagesOptions(
         server=settings.docker.registry.server_address, rewrite=settings.images.rewrite
     )
@@ -131,7 +131,7 @@ def registry_endpoint(settings: Settings) -> RegistryEndpoint:
 
 
 def registry_account(settings: Settings) -> RegistryAccountOptions:
-    """Who Peitho is for the registry."""
+    """The account at the registry."""
     registry = settings.docker.registry
     return RegistryAccountOptions(
         registry.username,
@@ -142,7 +142,7 @@ def registry_account(settings: Settings) -> RegistryAccountOptions:
 
 
 def registry_publisher(settings: Settings) -> RegistryPublisherOptions:
-    """Where in the registry images go."""
+    """Where in the registry images are pushed."""
     return RegistryPublisherOptions(
         server=settings.docker.registry.server_address,
         project=settings.docker.registry.project,
@@ -152,7 +152,7 @@ def registry_publisher(settings: Settings) -> RegistryPublisherOptions:
 
 
 def pull_secret(settings: Settings) -> PullSecretOptions:
-    """It is wanted where no other is named, and there is an account to make one of."""
+    """Whether Peitho makes the pull Secret: only if no other is named, and there is an account."""
     registry = settings.docker.registry
     host, _ = repositories.split_server(registry.server_address)
     return PullSecretOptions(

@@ -1,7 +1,7 @@
 """
-Has a running Peitho follow its settings file, and the files that variables name.
+Reloading: a running Peitho follows its settings file, and files that variables name.
 
-The content is looked at now and then: in a mounted ConfigMap no file is written to, a link is
+The content is read again at intervals: in a mounted ConfigMap no file is written to, a link is
 turned to another folder.
 """
 
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 2.0
 
 
 class Reloading:
-    """Looks for other settings, and has all parts go by them; bad ones change nothing."""
+    """Watches the settings, and has all parts follow; wrong settings change nothing."""
 
     def __init__(self, source: SettingsSource, loaded: LoadedSettings) -> None:
         self._source = source
@@ -34,11 +34,11 @@ class Reloading:
         self._told = asyncio.Event()
 
     def tell(self) -> None:
-        """Read all anew at once."""
+        """Read the settings again at once."""
         self._told.set()
 
     async def run(self, parts: Composition) -> None:
-        """For ever; what goes wrong is logged, and the settings stay."""
+        """Look for changes for ever; what goes wrong is logged, and the settings stay."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -49,7 +49,11 @@ class Reloading:
                 log.exception("settings not looked at")
 
     async def look(self, parts: Composition) -> None:
-        """Once; what is new counts if it is the same at two looks, else it may be half written."""
+        """
+        Look for a change once.
+
+        A change counts if two looks see the same: before that, a file may be half written.
+        """
         is_told = self._told.is_set()
         self._told.clear()
         before, self._noticed = self._noticed, await asyncio.to_thread(self._source.digest)
@@ -57,7 +61,7 @@ class Reloading:
         if not (is_told or is_new):
             return
         try:
-            # What cannot be told yet is dealt with no more, even if it once was.
+            # Settings that could not be checked are tried again, even if they were followed once.
             self._dealt_with = self._noticed if await self._reload(parts) else b""
         except Exception:
             self._dealt_with = self._noticed
@@ -65,7 +69,7 @@ class Reloading:
             raise
 
     async def _reload(self, parts: Composition) -> bool:
-        """Go by what is there now, unless it is wrong; False if that cannot be told yet."""
+        """Follow the settings as they are now, unless they are wrong; False if nobody can tell."""
         try:
             loaded = await asyncio.to_thread(self._source.load)
             change = changes.change(parts.settings.now, loaded.settings)
@@ -84,7 +88,7 @@ class Reloading:
         return True
 
     async def _check(self, wanted: Settings, parts: Composition) -> None:
-        """Ask those who know.  Raises SettingsError, TemplateRefused, Unavailable."""
+        """Ask those who know. Raises SettingsError, TemplateRefused, Unavailable."""
         if problems := parts.account.obstacles(options.registry_account(wanted)):
             raise SettingsError(problems)
         trials = composition.templates(wanted)

@@ -1,1 +1,1 @@
-"""What the operator decides: models of the settings, how they are loaded, changed and shown."""
+"""What did the operator decide? Models of the settings; how they are loaded, changed and shown."""

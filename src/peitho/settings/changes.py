@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from peitho.settings.loading import MEANINGLESS
 from peitho.settings.models import Section, Settings
 
-# What is opened, named or mounted by them at the start stays so.  All other keys are followed;
+# What these open, name or mount at the start stays as it is.  All other keys are followed;
 # tests/unit/program/test_composition.py holds each against the options that the parts read.
 NEED_RESTART = frozenset(
     {
@@ -39,7 +39,7 @@ S = TypeVar("S", bound=Section)
 
 @dataclass(frozen=True, slots=True)
 class SettingsChange:
-    """The settings to go by from now on, the keys that differ in them, and those that wait."""
+    """A change of settings: those to follow, the keys that differ, and the keys that wait."""
 
     settings: Settings
     followed: tuple[str, ...]
@@ -48,9 +48,9 @@ class SettingsChange:
 
 def change(running: Settings, wanted: Settings) -> SettingsChange:
     """
-    What becomes of other settings while Peitho runs.
+    Work out which of the wanted settings a running Peitho follows.
 
-    An account is its registry's: it waits with it, so that no other registry is shown it.
+    An account belongs to its registry: it waits with it, so that no other registry sees it.
     """
     now = dict(_values(running))
     differing = [
@@ -69,7 +69,7 @@ def change(running: Settings, wanted: Settings) -> SettingsChange:
 
 
 def _values(section: Section, above: str = "") -> Iterator[tuple[str, Any]]:
-    """All settings, by their keys."""
+    """Yield all settings by their keys."""
     for name, field in type(section).model_fields.items():
         key, value = f"{above}{field.alias or name}", getattr(section, name)
         if isinstance(value, Section):
@@ -79,7 +79,7 @@ def _values(section: Section, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _merged(running: S, wanted: S, waiting: frozenset[str], above: str = "") -> S:
-    """The wanted section, but for the keys that wait."""
+    """Return the wanted section, with the running values of keys that wait."""
     changes: dict[str, Any] = {}
     for name, field in type(wanted).model_fields.items():
         key, value = f"{above}{field.alias or name}", getattr(running, name)
@@ -91,7 +91,7 @@ def _merged(running: S, wanted: S, waiting: frozenset[str], above: str = "") -> 
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether they mean the same; of a table such as `images.rewrite`, the first match counts."""
+    """Whether two values mean the same; the order of a table counts, for its first match does."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return list(one.items()) == list(other.items())
     return one == other

@@ -1,8 +1,9 @@
 """
-Values that are read at each use, since whoever owns them may replace them meanwhile.
+Live values: parts read them where they act, and their owner may replace them meanwhile.
 
-One part owns a value as a `Replaceable`; all others hold a `Live` of it, or of what follows from
-it, and cannot change it.  Nobody has to be told for that: who reads later reads the later value.
+One part owns a value as a `Replaceable`. All others hold a `Live` of it, or of something derived
+from it, and cannot change it. Nobody has to be told of a change: whoever reads later reads the new
+value.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ U = TypeVar("U")
 
 
 class Live(Generic[T_co]):
-    """A value to be read at each use; `Live(value)` itself is one that is never replaced."""
+    """A value to be read at each use; `Live(value)` itself is never replaced."""
 
     def __init__(self, value: T_co) -> None:
         self._value = value
@@ -27,16 +28,16 @@ class Live(Generic[T_co]):
         return self._value
 
     def map(self, derive: Callable[[T_co], U]) -> "Live[U]":
-        """What follows from the value, worked out once for each, when it is first read."""
+        """Return a view that derives another value: once for each value, when it is read."""
         return _Derived(self, derive)
 
     def listening(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
-        """While it is open, have a function called after each replacement."""
+        """Call a function after each replacement, for as long as this is open."""
         del listener  # there is none
         return nullcontext()
 
     async def until_other(self, than: object) -> None:
-        """Return once the value is not equal to this one, or at once if it is not now."""
+        """Return once the value differs from `than`, or at once if it does now."""
         replaced = asyncio.Event()
         with self.listening(replaced.set):
             while self.now == than:
@@ -45,7 +46,7 @@ class Live(Generic[T_co]):
 
 
 class Replaceable(Live[T]):
-    """A value as its owner holds it; an assignment to `now` is all that a replacement takes."""
+    """A value as its owner holds it; assigning to `now` replaces it."""
 
     def __init__(self, value: T) -> None:
         super().__init__(value)
@@ -64,7 +65,7 @@ class Replaceable(Live[T]):
 
     @contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
-        """While it is open, have a function called after each replacement."""
+        """Call a function after each replacement, for as long as this is open."""
         self._listeners.append(listener)
         try:
             yield
@@ -73,7 +74,7 @@ class Replaceable(Live[T]):
 
 
 class _Derived(Live[U], Generic[T, U]):
-    """What follows from another value."""
+    """A value derived from another one."""
 
     def __init__(self, source: Live[T], derive: Callable[[T], U]) -> None:
         self._source = source
@@ -82,12 +83,12 @@ class _Derived(Live[U], Generic[T, U]):
 
     @property
     def now(self) -> U:
-        """What follows from the source's value at this moment."""
+        """The value derived from the source's present value."""
         value = self._source.now
         if self._last is None or self._last[0] is not value:
             self._last = (value, self._derive(value))
         return self._last[1]
 
     def listening(self, listener: Callable[[], None]) -> AbstractContextManager[None]:
-        """While it is open, have a function called after each replacement of the source's."""
+        """Call a function after each replacement of the source's value."""
         return self._source.listening(listener)

@@ -54,7 +54,7 @@ _GO_PULLER = re.compile(r"(.*/)?puller(-\w+)?(:[^/]*)?(@.*)?")
 
 
 class SettingsError(Exception):
-    """Every problem at once, a line each: key, what is wrong, what is allowed."""
+    """All problems of the settings, a line each: key, what is wrong, what is allowed."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -76,7 +76,7 @@ class LoadedSettings:
     digest: bytes
 
     def render(self) -> str:
-        """The settings as YAML, secrets masked, with the origin of each behind it."""
+        """Return the settings as YAML, with origins behind the values and secrets masked."""
         tree = self.settings.model_dump(mode="json", by_alias=True)
         comments = {leaf.keys: self.origins.get(leaf.key, "default") for leaf in setting_keys()}
         return rendering.render(tree, comments)
@@ -84,18 +84,18 @@ class LoadedSettings:
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """Where one start of the program has its settings from; what files hold may change."""
+    """The file and flags that a program was started with; what files hold may change."""
 
     file: Path | None
     flags: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
 
     def load(self) -> LoadedSettings:
-        """The settings as they are now.  Raises SettingsError with every problem."""
+        """Load the settings as they are now. Raises SettingsError with all problems."""
         return load(self.file, self.environment, self.flags)
 
     def digest(self) -> bytes:
-        """Another one when the content of a file is another: the settings', or a variable's."""
+        """Return a digest of the content of all files: the settings', and those of variables."""
         digest = hashlib.sha256()
         for path in self._files():
             try:
@@ -131,20 +131,20 @@ class SettingKey:
 
     @property
     def variable(self) -> str:
-        """Words apart: `PEITHO_PEITHO_IMAGE_MODE`."""
+        """The variable's name, with words apart: `PEITHO_PEITHO_IMAGE_MODE`."""
         words = [_CAPITAL.sub(r"_\1", key).replace("-", "_") for key in self.keys]
         return "PEITHO_" + "_".join(words).upper()
 
     @property
     def go_variable(self) -> str:
-        """As the Go project spells it: `PEITHO_PEITHO_IMAGEMODE`."""
+        """The variable's name as the Go project spells it: `PEITHO_PEITHO_IMAGEMODE`."""
         return "PEITHO_" + "_".join(key.replace("-", "_") for key in self.keys).upper()
 
 
 def setting_keys(
     model: type[BaseModel] = Settings, above: tuple[str, ...] = ()
 ) -> Iterator[SettingKey]:
-    """All settings, in the order of the models."""
+    """Return all settings, in the order of the models."""
     for name, declared in model.model_fields.items():
         keys = (*above, declared.alias or name)
         kind = declared.annotation
@@ -172,7 +172,7 @@ def load(
     Raises SettingsError with every problem.
     """
     environment = _environment(environment)
-    # Before they are read: what changes meanwhile is told by the next digest.
+    # Taken before the files are read, so that a change meanwhile shows in the next digest.
     digest = SettingsSource(file, environment=environment).digest()
     gathered = _Gathered()
     gathered.take_file(file)
@@ -193,7 +193,7 @@ def load(
 
 @dataclass(slots=True)
 class _Gathered:
-    """The tree of the file's own keys, as it grows."""
+    """The settings as a tree of keys, while file, variables and flags are read."""
 
     tree: Tree = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -233,7 +233,7 @@ class _Gathered:
         self.origins[".".join(keys)] = origin
 
     def adapt(self) -> dict[str, str]:
-        """Turn what only the Go project has into what is meant; what became of which key."""
+        """Adapt what only the Go project has; return a note for each adapted key."""
         notes = {key: note for key, note in MEANINGLESS.items() if key in self.origins}
         address = _look(self.tree, ("peitho", "pullerAccessAddress"))
         if isinstance(address, str) and (go_address := _GO_ADDRESS.fullmatch(address)):
@@ -274,7 +274,7 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
 
 
 def _place(error: Exception) -> str:
-    """Where it is, and what is wrong; not what stands there, which may be a password."""
+    """Return where the error is, and what is wrong; never the text, which may be a password."""
     if isinstance(error, _ODD_VALUE):
         return f"a value is not what it looks like, a date for instance ({type(error).__name__})"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
@@ -284,7 +284,7 @@ def _place(error: Exception) -> str:
 
 
 def _without_nulls(tree: Tree, above: tuple[str, ...] = ()) -> Tree:
-    """Keys with nothing behind them are not set, but for those that null means something to."""
+    """Remove keys without a value, except those for which null has a meaning."""
     nullable = {leaf.keys for leaf in setting_keys() if leaf.takes_null}
     sections = {leaf.keys[:end] for leaf in setting_keys() for end in range(1, len(leaf.keys))}
     kept = {
@@ -319,7 +319,7 @@ def _problem(error: Mapping[str, Any]) -> str:
 
 
 def _shown(keys: tuple[str, ...], value: object) -> str:
-    """The wrong value, if it is one word, and holds no secret."""
+    """Return the wrong value, if it is one word and no secret."""
     secrets = [leaf.keys for leaf in setting_keys() if leaf.is_secret]
     if any(secret[: len(keys)] == keys for secret in secrets):
         return ""
@@ -327,7 +327,7 @@ def _shown(keys: tuple[str, ...], value: object) -> str:
 
 
 def _known_instead(keys: tuple[str, ...]) -> str:
-    """What may stand where an unknown key does."""
+    """Return what may stand in place of an unknown key."""
     above = keys[:-1]
     known = [leaf.keys[len(above)] for leaf in setting_keys() if leaf.keys[: len(above)] == above]
     if close := difflib.get_close_matches(keys[-1], known, n=1):

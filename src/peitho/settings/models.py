@@ -2,7 +2,7 @@
 What the operator decides, as frozen models: a class for each section of the settings file.
 
 The keys are those of the Go project of the same name where it had them (`k8s.dns`,
-`peitho.imageMode`, ...).  `sources` reads the file, the variables and the flags.
+`peitho.imageMode`, ...).  `loading` reads the file, the variables and the flags.
 """
 
 from collections.abc import Mapping

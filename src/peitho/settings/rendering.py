@@ -1,4 +1,4 @@
-"""YAML with a comment behind each line that has something to say about itself."""
+"""YAML with comments behind its lines."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,9 +11,9 @@ Keys = tuple[str, ...]
 
 def render(tree: Mapping[str, Any], comments: Mapping[Keys, str]) -> str:
     """
-    A tree as YAML, with comments by the keys that lead to a value.
+    Write a tree as YAML, with comments by the keys that lead to a value.
 
-    What is below a commented key has no comments of its own.
+    There are no comments below a commented key.
     """
     return "".join(f"{line}\n" for line in _lines(tree, comments, ()))
 
@@ -37,7 +37,7 @@ def _lines(tree: Mapping[str, Any], comments: Mapping[Keys, str], above: Keys) -
 
 
 def _dumped(value: object) -> str:
-    """A scalar, or an empty list or map, on one line."""
+    """Write a scalar, or an empty list or map, on one line."""
     style = '"' if isinstance(value, str) and not value.isprintable() else None
     dumped = yaml.safe_dump(value, width=_WIDEST_CHARACTERS, default_style=style)
     return str(dumped).removesuffix("\n...\n").rstrip("\n")

@@ -1,4 +1,4 @@
-"""What the value of a setting may be: types that check what an operator writes."""
+"""Types of settings' values; they check what an operator writes."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from peitho.formats.docker import endpoints
 from peitho.formats.images import references
 from peitho.formats.kubernetes import quantities, templates
 
-# Those of the Go project's logger that are more severe than all that is written here.
+# Levels of the Go project's logger that are more severe than any of ours.
 _SEVEREST = frozenset({"dpanic", "panic", "fatal"})
 
 
@@ -48,12 +48,12 @@ def _quantity(value: str) -> str:
 
 
 def _listed(value: object) -> object:
-    """A list as the Go project's flags and variables have it: `a,b`."""
+    """Split a list as the Go project's flags and variables have it: `a,b`."""
     return [word for word in value.split(",") if word] if isinstance(value, str) else value
 
 
 def _level(value: object) -> object:
-    """The Go project's levels, in any case."""
+    """Turn the Go project's log levels into ours, in any case."""
     lower = value.lower() if isinstance(value, str) else value
     return "error" if lower in _SEVEREST else lower
 

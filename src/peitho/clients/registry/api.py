@@ -45,7 +45,7 @@ Outcome = Literal["present", "mounted", "sent"]
 
 @dataclass(frozen=True, slots=True)
 class ManifestContent:
-    """A manifest as it is on the wire."""
+    """A manifest, byte for byte as it is on the wire."""
 
     media_type: str
     digest: str
@@ -53,7 +53,7 @@ class ManifestContent:
 
 
 def session() -> aiohttp.ClientSession:
-    """What any number of registries are asked by; what one of them sets, no other is sent."""
+    """Open a session for any number of registries; cookies of one are not sent to another."""
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
     )
@@ -67,7 +67,7 @@ def session() -> aiohttp.ClientSession:
 
 
 class Registry:
-    """One registry; raises Unavailable and RegistryError, with its own words."""
+    """A client of one registry; calls raise Unavailable, and RegistryError with its own words."""
 
     def __init__(self, calls: RegistryTransport) -> None:
         self._calls = calls
@@ -81,7 +81,7 @@ class Registry:
         *,
         patience: RetryPolicy | None = None,
     ) -> Self:
-        """A registry; nothing is sent yet.  `credentials` is asked again at each use."""
+        """Make a client over a session; `credentials` is asked again at each use."""
         return cls(
             RegistryTransport(http, endpoint, credentials, patience=patience or RetryPolicy())
         )
@@ -95,17 +95,17 @@ class Registry:
         *,
         patience: RetryPolicy | None = None,
     ) -> AsyncIterator[Self]:
-        """One with connections of its own."""
+        """Make a client with connections of its own."""
         async with session() as http:
             yield cls.over(http, endpoint, credentials, patience=patience)
 
     @property
     def host(self) -> str:
-        """Host and port."""
+        """The registry's host and port."""
         return self._calls.endpoint.host
 
     async def digest(self, repository: str, reference: str) -> str | None:
-        """The digest that a tag leads to; None if there is none."""
+        """Return the digest that a tag leads to; None if there is no such tag."""
         response = await self._calls.send(self._manifest_call("HEAD", repository, reference))
         response.release()
         if response.status == _NOT_FOUND:
@@ -118,7 +118,7 @@ class Registry:
         return content.digest if content else None
 
     async def manifest(self, repository: str, reference: str) -> ManifestContent | None:
-        """A manifest or an index, by tag or digest; None if it is not there."""
+        """Return a manifest or an index, by tag or digest; None if it is not there."""
         call = self._manifest_call("GET", repository, reference)
         response = await self._calls.send(call)
         if response.status == _NOT_FOUND:
@@ -134,7 +134,7 @@ class Registry:
     async def put_manifest(
         self, repository: str, tag: str, *, media_type: str, body: bytes
     ) -> None:
-        """Put a manifest, all of whose blobs are there, under a tag."""
+        """Put a manifest under a tag; all its blobs must be there."""
         call = RegistryCall(
             "PUT",
             self._url(repository, "manifests", tag),
@@ -167,14 +167,14 @@ class Registry:
         return True
 
     async def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether a repository has a blob; if that is not told, an upload will tell why."""
+        """Whether a repository has a blob; if the registry does not tell, an upload will."""
         call = self._blob_call("HEAD", repository, digest, actions="pull,push")
         response = await self._calls.send(call)
         response.release()
         return response.ok
 
     async def small_blob(self, repository: str, blob: Descriptor) -> bytes:
-        """A blob that is small, such as a configuration, checked by its digest."""
+        """Return a small blob, such as a configuration, after its digest was checked."""
         call = self._blob_call("GET", repository, blob.digest)
         response = await self._calls.send(call)
         await self._expect(call, response)
@@ -184,7 +184,7 @@ class Registry:
         return body
 
     def source(self, repository: str, blob: Descriptor) -> BlobSource:
-        """A blob to be copied to another registry, which checks its digest."""
+        """Return a blob as a source for another registry, which checks its digest."""
 
         async def read(offset: int) -> AsyncGenerator[bytes, None]:
             headers = {"Range": f"bytes={offset}-"} if offset else {}
@@ -214,7 +214,7 @@ class Registry:
         holders: tuple[str, ...] = (),
     ) -> Outcome:
         """
-        Have a blob in a repository: it is there, in another that has it, or is sent.
+        Make sure a repository has a blob: it is there, is mounted from another, or is sent.
 
         `holders` are repositories of this registry that may have it.
         """
@@ -231,9 +231,9 @@ class Registry:
         self, repository: str, digest: str, holder: str, upload: BlobUpload | None = None
     ) -> bool:
         """
-        Have a blob of another repository in this one as well; False if the registry does not.
+        Mount a blob from another repository; False if the registry does not.
 
-        It then begins an upload instead, which `upload` takes over.
+        The registry then begins an upload instead, which `upload` takes over.
         """
         call = RegistryCall(
             "POST",

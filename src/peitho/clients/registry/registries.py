@@ -1,4 +1,4 @@
-"""The registries that images come from and go to, and the account of the one that is ours."""
+"""All registries that images come from and go to, and the account at our own."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _REMEMBERED = 100
 
 @dataclass(frozen=True, slots=True)
 class RegistryAccountOptions:
-    """A name and a password, or the files that they are in."""
+    """A user name and a password, or the files that they are in."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -32,7 +32,7 @@ class RegistryAccountOptions:
 
 
 class RegistryAccount:
-    """An account whose name and password may be in files; those are read anew at each use."""
+    """An account whose name and password may be in files, which are read at each use."""
 
     def __init__(self, options: Live[RegistryAccountOptions]) -> None:
         self._options = options
@@ -41,9 +41,9 @@ class RegistryAccount:
 
     def read(self) -> RegistryCredentials | None:
         """
-        As it is now; None if there is none, or if half of it is in a file that was never read.
+        Return the credentials; None if there are none, or half of them could never be read.
 
-        A file that cannot be read leaves what was last in it.
+        If a file cannot be read, its last content counts.
         """
         options = self._options.now
         username = self._content(options.username_file, options.username)
@@ -53,7 +53,7 @@ class RegistryAccount:
         return RegistryCredentials(username, password)
 
     def obstacles(self, other: RegistryAccountOptions) -> list[str]:
-        """Why it cannot go by other options: each file that these do not have and is unreadable."""
+        """Return why other options cannot be followed: each new file that cannot be read."""
         options = self._options.now
         files = {"username-file": other.username_file, "password-file": other.password_file}
         problems = []
@@ -82,7 +82,7 @@ class RegistryAccount:
 
 
 class Registries:
-    """Ours, and the last others that were asked for: their names are callers' words."""
+    """Our own registry, and the latest others that callers have named."""
 
     def __init__(
         self,
@@ -100,12 +100,12 @@ class Registries:
         self._others: BoundedDict[str, Registry] = BoundedDict(_REMEMBERED)
 
     async def run(self) -> None:
-        """Wait for the end, and close all connections then."""
+        """Wait for the end of the program, and close all connections then."""
         async with self._stack:
             await asyncio.Event().wait()
 
     async def own(self) -> Registry:
-        """The one that images are pushed to."""
+        """Return the registry that images are pushed to."""
         if self._ours is None:
             own = self._own
             endpoint = RegistryEndpoint(api_host(own.host), own.prefix, own.insecure, own.ca_file)
@@ -113,7 +113,7 @@ class Registries:
         return self._ours
 
     async def of(self, domain: str) -> Registry:
-        """The one that a reference names; ours has the account, others are asked as nobody."""
+        """Return the registry of a reference; only our own is shown the account."""
         if domain == self._own.host:
             return await self.own()
         registry = self._others.get(domain)

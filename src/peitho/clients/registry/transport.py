@@ -1,5 +1,5 @@
 """
-Calls to a registry: who we are, coming again when it asks for it, and errors in its own words.
+Calls to a registry: credentials, retries, redirects, and errors in the registry's own words.
 
 Credentials go to the registry and to the token server that it names, and to nobody else; no error
 and no log has them.
@@ -38,7 +38,7 @@ Method = Literal["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegistryCredentials:
-    """An account of a registry."""
+    """A user name and a password."""
 
     username: str
     password: str
@@ -46,7 +46,7 @@ class RegistryCredentials:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEndpoint:
-    """Where a registry's API is: host and port, and the path before `/v2/` where it has one."""
+    """The API of a registry: host and port, and a path before `/v2/` if there is one."""
 
     host: str
     prefix: str = ""
@@ -55,7 +55,7 @@ class RegistryEndpoint:
 
     @property
     def url(self) -> URL:
-        """Of the API's root."""
+        """The URL of the API's root."""
         scheme = "http" if self.insecure else "https"
         prefix = f"/{self.prefix.strip('/')}".rstrip("/")
         return URL(f"{scheme}://{self.host}{prefix}/v2/")
@@ -63,7 +63,7 @@ class RegistryEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class RegistryCall:
-    """One call; `what` is what errors name, `body` gives the body anew each time."""
+    """One call; errors name `what`, and `body` gives the body again at each try."""
 
     method: Method
     url: URL
@@ -74,11 +74,11 @@ class RegistryCall:
 
 
 class RegistryError(Refused):
-    """The registry said no; `code` is its HTTP status."""
+    """The registry refused a call; `code` is its HTTP status."""
 
 
 class RegistryTransport:
-    """Calls to one registry."""
+    """Makes calls to one registry."""
 
     def __init__(
         self,
@@ -104,17 +104,17 @@ class RegistryTransport:
 
     async def send(self, call: RegistryCall) -> aiohttp.ClientResponse:
         """
-        The answer to a call, made again where that may help; its user releases it.
+        Return the answer to a call, tried again where that may help; the caller releases it.
 
-        Raises Unavailable, RegistryError if it is still asked to come again.
+        Raises Unavailable, RegistryError.
         """
         return await Tries(self.patience).run(lambda: self.attempt(call))
 
     async def attempt(self, call: RegistryCall) -> aiohttp.ClientResponse:
         """
-        The answer to a call, made once, but for a 401 and redirects of what only reads.
+        Return the answer to one try of a call, after a 401 and redirects of reading calls.
 
-        Raises Again for what may be otherwise the next time, Unavailable.
+        Raises Again for what may pass, Unavailable.
         """
         response, sent = await self._authorized(call)
         if response.status in REDIRECTS and call.method in ("GET", "HEAD"):
@@ -126,7 +126,7 @@ class RegistryTransport:
         return response
 
     async def refusal(self, call: RegistryCall, response: aiohttp.ClientResponse) -> RegistryError:
-        """The error of an answer, in the registry's own words; the answer is released."""
+        """Return the error of an answer, in the registry's own words, and release the answer."""
         ours = _origin(response.url) == _origin(self.endpoint.url)
         words = await self._words(response) if ours else f"from {response.url.host}"
         response.close()
@@ -136,7 +136,7 @@ class RegistryTransport:
         )
 
     def unreachable(self, call: RegistryCall, error: BaseException) -> Unavailable:
-        """The error of a call that got no answer."""
+        """Return the error of a call that got no answer."""
         cause = auth_challenges.refusal(
             (str(error) or type(error).__name__).encode(), secrets=self._secrets()
         )
@@ -147,7 +147,7 @@ class RegistryTransport:
     async def _authorized(
         self, call: RegistryCall
     ) -> tuple[aiohttp.ClientResponse, dict[str, str]]:
-        """The answer to a call, and what was said of who we are: what the registry asks for."""
+        """Return the answer to a call, and the credentials that the registry asked for."""
         sent = await self._authorization(call.scopes)
         response = await self._once(call, call.url, sent)
         if response.status != _UNAUTHORIZED:
@@ -186,7 +186,7 @@ class RegistryTransport:
     async def _followed(
         self, call: RegistryCall, response: aiohttp.ClientResponse, sent: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
-        """What redirects lead to, such as a bucket; our credentials stay here."""
+        """Follow redirects, such as to a bucket, without our credentials."""
         for _ in range(_MOST_REDIRECTS):
             if response.status not in REDIRECTS:
                 return response
@@ -277,9 +277,9 @@ class RegistryTransport:
 
 async def read_limited(response: aiohttp.ClientResponse, *, limit_bytes: int) -> bytes:
     """
-    A body that is known to be small; the answer is released.
+    Read a body that must be small, and release the answer.
 
-    Raises PeithoError if it is not.
+    Raises PeithoError if it is larger.
     """
     try:
         body = b""

@@ -1,7 +1,7 @@
 """
-One upload of a blob: begun, sent in pieces, taken up where it was after a cut, and ended.
+The upload of one blob: begun, sent in pieces, resumed after a cut, and completed.
 
-The registry checks the digest at the end, so what is half there is never used.
+The registry checks the digest at the end, so a half upload is never used.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class BlobUpload:
         """
         Send the blob.
 
-        Raises Unavailable or RegistryError after several attempts that brought it no further.
+        Raises Unavailable or RegistryError after several tries without progress.
         """
         await self._tries.run(self._try)
 
@@ -156,7 +156,7 @@ class BlobUpload:
         return response
 
     async def _is_there(self) -> bool:
-        """After a cut: whether the blob is there after all; if not, find out how far it is."""
+        """After a cut, return whether the blob is there after all; if not, find where to go on."""
         response = await self._calls.send(self._call("HEAD", self._below(self._blob.digest)))
         response.release()
         if response.ok:
@@ -173,7 +173,7 @@ class BlobUpload:
         return False
 
     def _progressed(self, response: aiohttp.ClientResponse) -> None:
-        """Where the registry says that we are; it may have kept less than was sent."""
+        """Note how far the registry says that we are; it may have kept less than was sent."""
         response.release()
         location = response.headers.get("Location", "")
         if location:
@@ -196,7 +196,7 @@ class BlobUpload:
 
 
 class _Pieces:
-    """A part of a source, and what went wrong in it."""
+    """A part of a source, and the error in it if there was one."""
 
     def __init__(self, source: BlobSource, begin: int, end: int) -> None:
         self._source = source
@@ -205,7 +205,7 @@ class _Pieces:
         self.error: PeithoError | None = None
 
     async def read(self) -> AsyncGenerator[bytes, None]:
-        """The bytes; the last piece is cut where the part ends."""
+        """Yield the bytes; the last piece ends where the part ends."""
         left = self._end - self._begin
         try:
             async with aclosing(self._source(self._begin)) as chunks:
@@ -221,7 +221,7 @@ class _Pieces:
 
 
 def file_source(path: Path) -> BlobSource:
-    """A blob that is a file."""
+    """Return a file as a source."""
 
     async def read(offset: int) -> AsyncGenerator[bytes, None]:
         with path.open("rb") as file:
@@ -233,7 +233,7 @@ def file_source(path: Path) -> BlobSource:
 
 
 def bytes_source(content: bytes) -> BlobSource:
-    """A blob that is small, and in memory."""
+    """Return bytes in memory as a source."""
 
     async def read(offset: int) -> AsyncGenerator[bytes, None]:
         yield content[offset:]

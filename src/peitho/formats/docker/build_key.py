@@ -1,4 +1,4 @@
-"""What makes two builds equal: builder image, command, variables, and the uploaded files."""
+"""The key of a build: equal builds have equal keys, and are carried out once."""
 
 import hashlib
 import json
@@ -10,9 +10,10 @@ from peitho.formats.tar import TarEntry
 
 def tree(entries: Sequence[TarEntry]) -> str:
     """
-    The sha256 of an archive's files by path, mode and content; times and owners do not count.
+    Return the sha256 of an archive's files, by path, mode and content.
 
-    Nor does their order, unless a path is there twice: then the later one wins when unpacked.
+    Times and owners do not count. Nor does the order, unless a path is there twice: then the later
+    entry wins when the archive is unpacked.
     """
     lines = [[entry.name, entry.kind, entry.mode, entry.link, entry.sha256] for entry in entries]
     if len({entry.name for entry in entries}) == len(entries):
@@ -24,10 +25,10 @@ def build_key(
     spec: ContainerSpec, uploads: Sequence[tuple[str, str]], *, decided: object = None
 ) -> str:
     """
-    The sha256 of all that a build's outcome depends on; `uploads` are directories and their trees.
+    Return the sha256 of all that a build's outcome depends on.
 
-    `decided` is what the operator changes about builds: other images, and a template.
-    The builder image counts by its name: what a moved tag means to the cache is told in the docs.
+    `uploads` are directories and the digests of their files; `decided` are settings that change
+    builds. The builder image counts by its name: the docs tell what a moved tag means.
     """
     return _sha256(
         {

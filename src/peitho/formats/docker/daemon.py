@@ -1,4 +1,4 @@
-"""What is said to a Docker daemon: the container of a build, a pull's credentials and messages."""
+"""Requests to a Docker daemon: the container of a build, and a pull."""
 
 import base64
 import json
@@ -13,18 +13,18 @@ from peitho.formats.records import BUILD, ContainerSpec
 
 Json = dict[str, Any]
 
-# What package managers need that run as root (nodeenv's npm, apt): to give files and themselves to
+# Package managers that run as root (nodeenv's npm, apt) need to give files and themselves to
 # another user.  The rest of Docker's default set is for servers, or for what reaches past a build.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
 _PROCESSES = 4096
-# Which of the namespaces that share a daemon a container belongs to.
+# Several namespaces may share a daemon: this label says whose a container is.
 _NAMESPACE = "peitho/namespace"
 _CPU_PERIOD_MICROSECONDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonBuildLimits:
-    """What the operator decided about a build's container; quantities are Kubernetes'."""
+    """What a build's container may use; quantities are Kubernetes'."""
 
     network: str
     memory_limit: str = ""
@@ -33,14 +33,14 @@ class DaemonBuildLimits:
 
 @dataclass(frozen=True, slots=True)
 class DaemonBuildOwner:
-    """Whose builds these are, among all that a daemon may run, and what they may use."""
+    """Whose builds these are, among all that a daemon runs, and what they may use."""
 
     instance: str
     namespace: str
     limits: DaemonBuildLimits
 
     def labels(self) -> dict[str, str]:
-        """Of all our builds in the daemon, and of nothing else."""
+        """Return the labels of all our builds in the daemon, and of no other container."""
         own = own_labels(self.instance)
         return own | {KIND: BUILD, _NAMESPACE: self.namespace}
 
@@ -49,10 +49,10 @@ def build_container(
     spec: ContainerSpec, *, labels: Mapping[str, str], limits: DaemonBuildLimits
 ) -> Json:
     """
-    The body that creates a build's container.
+    Return the body that creates a build's container.
 
-    Of what the peer asked for there are image, command, variables, working directory, and how
-    much memory and CPU: no mounts, devices, privilege or namespaces can come from it.
+    Only image, command, variables, working directory, memory and CPU come from the peer's request:
+    no mounts, devices, privilege or namespaces can.
     """
     return {
         "Image": spec.image,
@@ -70,7 +70,7 @@ def build_container(
             "CapAdd": _CAPABILITIES,
             "SecurityOpt": ["no-new-privileges"],
             "PidsLimit": _PROCESSES,
-            # What it says is kept by Peitho, and read by nobody there.
+            # Peitho keeps the output itself; nobody reads the daemon's log.
             "LogConfig": {"Type": "none", "Config": {}},
         },
     }
@@ -87,13 +87,13 @@ def _resources(spec: ContainerSpec, limits: DaemonBuildLimits) -> Json:
 
 
 def registry_auth(*, username: str, password: str, address: str) -> str:
-    """The value of `X-Registry-Auth`."""
+    """Return the value of `X-Registry-Auth`."""
     account = {"username": username, "password": password, "serveraddress": address}
     return base64.urlsafe_b64encode(json.dumps(account).encode()).decode()
 
 
 def pull_error(line: bytes) -> str:
-    """What went wrong, by a line of a pull's progress; empty if it is only progress."""
+    """Return the error in a line of a pull's progress; empty if there is none."""
     try:
         message = json.loads(line)
         return str(message.get("error") or "")

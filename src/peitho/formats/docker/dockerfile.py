@@ -25,7 +25,7 @@ _ADD_WORDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """What a Dockerfile says: an archive is added to a runtime image at a directory."""
+    """A peer's Dockerfile: one archive is added to a runtime image at a directory."""
 
     base: str
     add_source: str
@@ -55,7 +55,7 @@ def parse(text: str) -> Dockerfile:
 
 
 class _Parts:
-    """What the lines read so far have said."""
+    """What was read so far."""
 
     def __init__(self) -> None:
         self.base = ""
@@ -79,7 +79,7 @@ class _Parts:
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    """Logical lines with the number they begin at: continuations joined, comments left out."""
+    """Yield instructions with their line numbers; continuations joined, comments left out."""
     begun, parts = 0, list[str]()
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()

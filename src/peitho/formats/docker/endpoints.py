@@ -1,4 +1,4 @@
-"""Where a Docker daemon listens, as `docker.endpoint` says it: `unix:///PATH`, `tcp://HOST:PORT`."""
+"""The address of a Docker daemon: `unix:///PATH` or `tcp://HOST:PORT`."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _LAST_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class DaemonEndpoint:
-    """A socket's path, or a `HOST:PORT`; the other one is empty."""
+    """The path of a socket, or a `HOST:PORT`; the other one is empty."""
 
     path: str = ""
     address: str = ""

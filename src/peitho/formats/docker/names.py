@@ -9,7 +9,7 @@ _CONTAINER_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 def valid_container_name(name: str) -> str:
     """
-    The name without Docker's leading slash.
+    Return a container's name without Docker's leading slash.
 
     Raises InvalidArgument with dockerd's own message.
     """

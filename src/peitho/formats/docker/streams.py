@@ -23,18 +23,18 @@ LONGEST_BYTES = 127
 
 
 def frame(stream: int, data: bytes) -> bytes:
-    """One frame."""
+    """Return output as one frame."""
     return _HEADER.pack(stream, len(data)) + data
 
 
 def frames(stream: int, data: bytes, *, limit_bytes: int = LONGEST_BYTES) -> bytes:
-    """The same output in frames of at most `limit_bytes`."""
+    """Return output in frames of at most `limit_bytes`."""
     cuts = range(0, len(data), limit_bytes)
     return b"".join(frame(stream, data[cut : cut + limit_bytes]) for cut in cuts)
 
 
 class FrameReader:
-    """Takes frames apart, however the network cut them; long ones are given out in parts."""
+    """Takes frames apart, however the network cut them; a long one comes in parts."""
 
     def __init__(self) -> None:
         self._header = b""
@@ -43,7 +43,7 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """
-        The output in these bytes: stream number and data.
+        Return the output in these bytes: stream numbers and data.
 
         Raises InvalidArgument for what is no frame.
         """
@@ -70,5 +70,5 @@ class FrameReader:
 
 
 def stream_message(text: str) -> bytes:
-    """A line of progress."""
+    """Return a line of progress."""
     return json.dumps({"stream": text}).encode() + b"\r\n"

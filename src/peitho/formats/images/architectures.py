@@ -1,8 +1,8 @@
-"""Architectures, by the names that images give them: Go's."""
+"""Architectures by Go's names, which images use."""
 
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def go_name(machine: str) -> str:
-    """Go's name of a machine as `uname -m` says it; the same for most."""
+    """Return Go's name of a machine that `uname -m` names; most have the same name."""
     return _GO_NAMES.get(machine, machine)

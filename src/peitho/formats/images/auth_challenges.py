@@ -1,5 +1,5 @@
 """
-What a registry asks of who calls it: to say who it is, or not to come again.
+A registry's refusals: it asks who calls, or says why not.
 
 https://distribution.github.io/distribution/spec/auth/token/
 """
@@ -24,7 +24,7 @@ _LONGEST_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class AuthChallenge:
-    """`basic`, or `bearer` with the token server to ask, and the service to name to it."""
+    """`basic`, or `bearer` with the token server to ask and the service to name."""
 
     scheme: str
     realm: str = ""
@@ -33,14 +33,14 @@ class AuthChallenge:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegistryToken:
-    """A token, and for how long it is good."""
+    """A token, and for how many seconds it is good."""
 
     text: str
     seconds: float
 
 
 def read_challenge(headers: Iterable[str]) -> AuthChallenge | None:
-    """The one that can be met best: bearer before basic; None if there is neither."""
+    """Return the best challenge: bearer before basic; None if there is neither."""
     challenges = [challenge for header in headers for challenge in _challenges(header)]
     bearer = (
         challenge for challenge in challenges if challenge.scheme == "bearer" and challenge.realm
@@ -51,7 +51,7 @@ def read_challenge(headers: Iterable[str]) -> AuthChallenge | None:
 
 def read_token(content: bytes) -> RegistryToken:
     """
-    A token server's answer.
+    Read a token server's answer.
 
     Raises PeithoError if there is no token in it.
     """
@@ -82,7 +82,7 @@ def _challenges(header: str) -> Iterable[AuthChallenge]:
 
 
 def refusal(content: bytes, *, secrets: Iterable[str]) -> str:
-    """A registry's own words for its no, short, printable, and without our secrets."""
+    """Return why a registry refuses, in its own words: short, printable, without our secrets."""
     text = content.decode(errors="replace")
     with suppress(ValueError, RecursionError):
         text = _told(json.loads(content)) or text
@@ -94,7 +94,7 @@ def refusal(content: bytes, *, secrets: Iterable[str]) -> str:
 
 
 def _told(document: Any) -> str:
-    """The messages of the errors that the distribution specification has registries answer."""
+    """Return the messages of the errors, as the distribution specification has them."""
     errors = document.get("errors") if isinstance(document, dict) else None
     if not isinstance(errors, list):
         return ""

@@ -1,5 +1,5 @@
 """
-The record of a chaincode image: what the peer's Dockerfile said, and the layer it led to.
+The record of a chaincode image: what the peer's Dockerfile said, and the layer.
 
 An image is never more than a runtime image, one layer, labels and variables (Fabric 1.4 to 3.1).
 """
@@ -21,11 +21,10 @@ MOUNTED_ONE_BY_ONE = 16
 @dataclass(frozen=True, slots=True)
 class Image:
     """
-    An image that Peitho put together.
+    A chaincode image.
 
-    `directory` is where the layer's content belongs; `entries` are its first level there.
-    `architecture` is Go's name (`amd64`), empty where the build's is not known.
-    `created` is RFC 3339.
+    The layer's content belongs at `directory`, where `entries` are its first level. `architecture`
+    is Go's name (`amd64`), empty if it is not known. `created` is RFC 3339.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Image:
 
     @property
     def id(self) -> str:
-        """`sha256:...` of what the image is made of; equal images have equal IDs."""
+        """The sha256 (`sha256:...`) of what the image is made of; equal images have equal IDs."""
         made_of = dataclasses.asdict(self)
         del made_of["name"], made_of["created"]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
@@ -54,15 +53,15 @@ class Image:
 
 
 def to_json(image: Image) -> bytes:
-    """The record as it is kept on disk."""
+    """Return the record as it is kept on disk."""
     return json.dumps(dataclasses.asdict(image), sort_keys=True).encode()
 
 
 def from_json(record: bytes) -> Image:
     """
-    The record read back.
+    Read a record.
 
-    Raises PeithoError if it is not one.
+    Raises PeithoError if it is damaged.
     """
     try:
         fields: dict[str, Any] = json.loads(record)
@@ -73,7 +72,7 @@ def from_json(record: bytes) -> Image:
 
 
 def mounts(image: Image) -> dict[str, str]:
-    """Where in the container what part of the layer goes: mount path to path in the layer."""
+    """Return what of the layer is mounted where: mount path to path in the layer."""
     directory = f"/{image.directory.strip('/')}".rstrip("/")
     if len(image.entries) > MOUNTED_ONE_BY_ONE:
         return {directory: directory.lstrip("/")}

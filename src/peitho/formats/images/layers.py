@@ -1,4 +1,4 @@
-"""The layer of a chaincode's image: what its peer's Dockerfile adds, the same bytes each time."""
+"""The layer of a chaincode image: what the Dockerfile adds, with the same bytes each time."""
 
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,10 @@ def write(
     archive: BinaryIO, layer: BinaryIO, *, directory: str, limits: ArchiveLimits
 ) -> list[TarEntry]:
     """
-    What `ADD archive directory` adds, as an uncompressed layer; equal contents give equal bytes.
+    Write what `ADD archive directory` adds as an uncompressed layer; return its entries.
 
-    Entries are sorted, hard links behind what they link to, times and owners zero; `archive` must
-    be seekable.  Returns the layer's entries.  Raises InvalidArgument.
+    Equal contents give equal bytes: entries are sorted, hard links come last, times and owners are
+    zero. `archive` must be seekable. Raises InvalidArgument.
     """
     base = PurePosixPath(directory.strip("/"))
     entries = {entry.name: entry for entry in tar.scan(archive, limits=limits)}
@@ -43,7 +43,7 @@ def _order(entry: TarEntry) -> tuple[bool, PurePosixPath]:
 
 
 def _resolved(entry: TarEntry, entries: Mapping[str, TarEntry]) -> TarEntry:
-    """A hard link that names what is no link itself: the order of links then does not matter."""
+    """Make a hard link name what is no link itself, so that the order of links does not matter."""
     if entry.kind != "hardlink":
         return entry
     seen = {entry.name}

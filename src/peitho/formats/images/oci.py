@@ -27,10 +27,10 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
-# All that we can read, for `Accept`; what a registry has may be any of them.
+# All manifests that we can read, for `Accept`.
 MANIFESTS = (DOCKER_MANIFEST, OCI_MANIFEST, DOCKER_INDEX, OCI_INDEX)
 _INDEXES = (DOCKER_INDEX, OCI_INDEX)
-# What a chaincode image is made of, for whoever reads it from the registry later.
+# This label tells what a chaincode image is made of, to whoever reads it from the registry.
 RECORD_LABEL = "peitho.image"
 _NO_TIME = "1970-01-01T00:00:00Z"
 _HEXADECIMAL = frozenset("0123456789abcdef")
@@ -39,7 +39,7 @@ _DIGEST_CHARACTERS = len("sha256:") + 64
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a manifest says of a blob or of another manifest; foreign layers lie elsewhere."""
+    """A manifest's description of a blob or another manifest; foreign layers are elsewhere."""
 
     media_type: str
     digest: str
@@ -49,7 +49,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class ImageManifest:
-    """One image as a registry has it: the manifest, and what it says of its parts."""
+    """The manifest of one image in a registry, and the descriptors in it."""
 
     media_type: str
     content: Json
@@ -59,20 +59,20 @@ class ImageManifest:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeImage:
-    """A runtime image: its manifest, and its configuration."""
+    """A runtime image: its manifest and its configuration."""
 
     manifest: ImageManifest
     config: Json
 
     @property
     def architecture(self) -> str:
-        """Go's name of it."""
+        """Go's name of the image's architecture."""
         return str(self.config.get("architecture", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class ChaincodeManifest:
-    """A chaincode image, ready to be pushed."""
+    """Manifest and configuration of a chaincode image, ready to be pushed."""
 
     media_type: str
     manifest: bytes
@@ -80,26 +80,26 @@ class ChaincodeManifest:
 
     @property
     def digest(self) -> str:
-        """By which a Pod names it."""
+        """The digest by which a Pod names the image."""
         return digest_of(self.manifest)
 
 
 def digest_of(content: bytes) -> str:
-    """The digest by which a registry knows a content."""
+    """Return the digest of a content."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def is_digest(text: str) -> bool:
-    """Whether a text is a digest of the one kind that we can check."""
+    """Whether a text is a sha256 digest."""
     algorithm, _, digits = text.partition(":")
     return algorithm == "sha256" and len(text) == _DIGEST_CHARACTERS and set(digits) <= _HEXADECIMAL
 
 
 def choose(media_type: str, content: bytes, *, architecture: str) -> Descriptor | None:
     """
-    The manifest that an index has for Linux on an architecture; None if it is no index.
+    Return an index's manifest for Linux on an architecture; None if this is no index.
 
-    Raises PeithoError if it has none, with those that it has.
+    Raises PeithoError if the index has none, and names those that it has.
     """
     document = _document(content)
     if _kind(media_type, document) not in _INDEXES:
@@ -119,7 +119,7 @@ def choose(media_type: str, content: bytes, *, architecture: str) -> Descriptor 
 
 def read_manifest(media_type: str, content: bytes) -> ImageManifest:
     """
-    A manifest of one image.
+    Read the manifest of one image.
 
     Raises PeithoError for anything else, such as Docker's schema 1.
     """
@@ -140,7 +140,7 @@ def read_manifest(media_type: str, content: bytes) -> ImageManifest:
 
 def read_base(manifest: ImageManifest, config: bytes) -> RuntimeImage:
     """
-    A runtime image from its parts.
+    Put a runtime image together from its parts.
 
     Raises PeithoError if they do not belong together.
     """
@@ -155,7 +155,7 @@ def read_base(manifest: ImageManifest, config: bytes) -> RuntimeImage:
 
 
 def append(base: RuntimeImage, image: Image) -> ChaincodeManifest:
-    """A runtime image, and what a chaincode image has more; media types are those of the base."""
+    """Append a chaincode image's layer to a runtime image; media types are the runtime image's."""
     config = _dump(_config(base.config, image))
     is_docker = base.manifest.media_type == DOCKER_MANIFEST
     manifest = base.manifest.content | {
@@ -174,14 +174,14 @@ def append(base: RuntimeImage, image: Image) -> ChaincodeManifest:
             },
         ],
     }
-    # They tell about the runtime image alone.
+    # These are about the runtime image alone.
     manifest.pop("annotations", None)
     manifest.pop("subject", None)
     return ChaincodeManifest(base.manifest.media_type, _dump(manifest), config)
 
 
 def normalized(image: Image, *, architecture: str) -> Image:
-    """The image as it will be read back: nothing of it is mounted, it is whole by itself."""
+    """Return the image as it will be read back: whole by itself, with nothing to mount."""
     return Image(
         name=image.name,
         runtime=image.runtime,
@@ -198,9 +198,9 @@ def normalized(image: Image, *, architecture: str) -> Image:
 
 def read_image(name: str, manifest: ImageManifest, config: bytes) -> Image | None:
     """
-    The chaincode image that was appended; None if Peitho has not put it together.
+    Read a chaincode image; None if Peitho has not made it.
 
-    Raises PeithoError if it was, and is damaged.
+    Raises PeithoError if it is damaged.
     """
     document = _document(config)
     label = _map(_map(document, "config"), "Labels").get(RECORD_LABEL)
@@ -258,7 +258,7 @@ def _layers_told(history: list[Any]) -> int:
 
 
 def _kind(media_type: str, document: Json) -> str:
-    """What a document says it is; OCI's may leave it to the `Content-Type`."""
+    """Return the media type; OCI may leave it to the `Content-Type`."""
     return str(document.get("mediaType") or media_type.partition(";")[0].strip())
 
 

@@ -25,7 +25,7 @@ _DOCKER_HUB_HOSTS = (DOCKER_HUB, DOCKER_HUB_API, "index.docker.io")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image reference in its parts; tag and digest are empty where it has none."""
+    """An image reference in parts; tag and digest may be empty."""
 
     domain: str
     repository: str
@@ -34,21 +34,21 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """With the domain, without tag and digest."""
+        """The reference without tag and digest."""
         return f"{self.domain}/{self.repository}"
 
     @property
     def version(self) -> str:
-        """Tag and digest with their signs; `:latest` if there is neither."""
+        """The tag and digest with their signs; `:latest` if there is neither."""
         tag = f":{self.tag}" if self.tag else ""
         return f"{tag}@{self.digest}" if self.digest else tag or ":latest"
 
     def full(self) -> str:
-        """With the domain, always."""
+        """Return the whole reference, domain included."""
         return f"{self.name}{self.version}"
 
     def familiar(self) -> str:
-        """As people write it: `hyperledger/fabric-ccenv:2.5`."""
+        """Return the reference as people write it: `hyperledger/fabric-ccenv:2.5`."""
         if self.domain != DOCKER_HUB:
             return self.full()
         return f"{self.repository.removeprefix('library/')}{self.version}"
@@ -80,17 +80,17 @@ def parse(text: str) -> Reference:
 
 
 def is_docker_hub(host: str) -> bool:
-    """Whether a registry is Docker Hub, by any of its names."""
+    """Whether a host is Docker Hub, by any of its names."""
     return host in _DOCKER_HUB_HOSTS
 
 
 def rewritten(image: str, table: Mapping[str, str]) -> str:
     """
-    The image that stands for another: the target of the first pattern that matches.
+    Return the image that a table of patterns puts in place of another.
 
-    A pattern has one `*` at most, which is any text, and stands for the same in the target.  One
-    without tag and digest matches any; a target without them has the image's.  What no pattern
-    matches comes back as it is.
+    The first pattern that matches counts. It has one `*` at most, which is any text and stands for
+    the same in the target. A pattern without tag and digest matches any; a target without them
+    keeps the image's. An image that no pattern matches stays as it is.
     """
     if not table:
         return image
@@ -109,7 +109,7 @@ def rewritten(image: str, table: Mapping[str, str]) -> str:
 
 
 def rewrite_problem(pattern: str, target: str) -> str:
-    """What is wrong with a line of a table of `rewritten`; empty if nothing is."""
+    """Return what is wrong with a line of such a table; empty if nothing is."""
     if pattern.count("*") > 1 or target.count("*") > pattern.count("*"):
         return "may have one * on the left, and on the right if it is there"
     try:
@@ -122,7 +122,7 @@ def rewrite_problem(pattern: str, target: str) -> str:
 
 
 def _whole_pattern(pattern: str) -> str:
-    """A pattern with its domain; one whose first part has a `*` may mean any."""
+    """Return a pattern with its domain; a first part with a `*` may stand for any."""
     first = pattern.partition("/")[0]
     if "*" in first and ("/" in pattern or pattern == "*"):
         return pattern
@@ -133,7 +133,7 @@ def _whole_pattern(pattern: str) -> str:
 
 
 def _starred(pattern: str, text: str) -> str | None:
-    """What the `*` of a pattern stands for in a text, or None if it does not match."""
+    """Return what the `*` of a pattern stands for in a text; None if it does not match."""
     before, star, after = pattern.partition("*")
     if not star:
         return "" if text == pattern else None

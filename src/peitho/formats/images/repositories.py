@@ -1,7 +1,7 @@
 """
-Where in a registry the image of a name goes: readable, always valid, never the same for two.
+Locations of images in a registry: readable, always valid, never the same for two images.
 
-What Docker takes for a name may be longer than a registry's, or begin with a registry's own name.
+A name that Docker takes may be too long for a registry, or begin with a registry's own name.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _SHORTEST_CHARACTERS = 2 * _HASH_CHARACTERS
 
 @dataclass(frozen=True, slots=True)
 class ImageLocation:
-    """A repository, and the tag in it."""
+    """A repository and a tag in it."""
 
     repository: str
     tag: str
@@ -25,10 +25,10 @@ class ImageLocation:
 
 def location(name: str, *, server: str, project: str) -> ImageLocation:
     """
-    The repository and tag of an image, below a project of a registry.
+    Return the repository and tag of an image, below a project of a registry.
 
-    A name that cannot be a repository's becomes one with a hash behind; so does one that looks
-    like such a name, so two names never meet.
+    A name that no repository may have becomes one with a hash behind. So does a name that looks
+    like one of those, so that two names never meet.
     """
     bare, tag = _without_tag(name)
     above = f"{project}/" if project else ""
@@ -42,25 +42,25 @@ def location(name: str, *, server: str, project: str) -> ImageLocation:
 
 
 def split_server(address: str) -> tuple[str, str]:
-    """A registry's address: its host with the port, and the path below which its projects are."""
+    """Split a registry's address into host (with port) and the path above its projects."""
     host, _, path = address.strip("/").partition("/")
     return host, path
 
 
 def api_host(domain: str) -> str:
-    """Where the API of a registry is; Docker Hub's is elsewhere than its name."""
+    """Return the host of a registry's API; Docker Hub's has another name."""
     return references.DOCKER_HUB_API if references.is_docker_hub(domain) else domain
 
 
 def is_loopback(domain: str) -> bool:
-    """Whether a registry is on the machine that asks; Docker and containerd use plain HTTP then."""
+    """Whether a registry is on this machine; Docker and containerd use plain HTTP then."""
     host = domain.rpartition(":")[0] or domain
     return host == "localhost" or host.startswith("127.") or host == "[::1]"
 
 
 def _without_tag(name: str) -> tuple[str, str]:
     """
-    The name as it was given, and its tag.
+    Split a name into name and tag.
 
     Raises InvalidArgument with Docker's words.
     """

@@ -1,8 +1,8 @@
 """
-What the build container runs around the peer's command; needs `sh` and `sleep`, nothing else.
+The shell script around the peer's command in a build container; needs `sh` and `sleep`.
 
-It waits for the helper's word, since the uploads are fetched meanwhile; then runs the command
-unchanged, keeps its output in files, and writes down its exit code.
+It waits until the helper has fetched the uploads. Then it runs the command unchanged, keeps its
+output in files, and writes down its exit code.
 """
 
 CONTROL = "/peitho"

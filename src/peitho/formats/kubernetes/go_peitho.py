@@ -40,13 +40,13 @@ class GoChaincode:
 def find(
     deployments: Sequence[Manifest], config_maps: Sequence[Manifest]
 ) -> tuple[GoChaincode, ...]:
-    """The chaincodes among the Deployments of a namespace; of ConfigMaps only names are read."""
+    """Find chaincodes among the Deployments of a namespace; of ConfigMaps only names are read."""
     names = {each["metadata"]["name"] for each in config_maps}
     return tuple(_read(each, names) for each in deployments if _is_chaincode(each))
 
 
 def adoption(chaincode: GoChaincode) -> Manifest:
-    """The change to the Deployment that ends the process, and says what was there."""
+    """Return the change that ends a Deployment's process, and notes its replicas."""
     return {
         "metadata": {
             "labels": {ADOPTED: "true"},
@@ -57,7 +57,7 @@ def adoption(chaincode: GoChaincode) -> Manifest:
 
 
 def mark() -> Manifest:
-    """The change to the ConfigMap by which it is found again."""
+    """Return the change that marks the ConfigMap as adopted."""
     return {"metadata": {"labels": {ADOPTED: "true"}}}
 
 

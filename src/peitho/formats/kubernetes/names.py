@@ -16,7 +16,7 @@ LONGEST_CHARACTERS = 48
 
 def kubernetes_name(prefix: str, name: str) -> str:
     """
-    An object's name for a container's: at most 48 characters, an RFC 1123 label.
+    Return an object's name for a container's name: at most 48 characters, an RFC 1123 label.
 
     The hash is of the exact name, so `A_b` and `a-b` have two names.
     """
@@ -27,7 +27,7 @@ def kubernetes_name(prefix: str, name: str) -> str:
 
 
 def label_value(text: str) -> str:
-    """A label's value for any text: itself where it can be, else readable with a hash behind."""
+    """Return a label's value for any text: the text if it may be one, else with a hash behind."""
     if _LABEL_VALUE.fullmatch(text):
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARACTERS]
@@ -37,10 +37,10 @@ def label_value(text: str) -> str:
 
 
 def build_name(container_id: str) -> str:
-    """The name of a build's Secret and Pod."""
+    """Return the name of a build's Secret and Pod."""
     return f"build-{container_id[:12]}"
 
 
 def env_escape(text: str) -> str:
-    """A text that Kubernetes' expansion of `$(X)` and `$$` turns back into itself."""
+    """Escape a text, so that Kubernetes' expansion of `$(X)` and `$$` gives it back."""
     return text.replace("$", "$$")

@@ -11,12 +11,12 @@ _DATA_KEY = ".dockerconfigjson"
 
 
 def name(instance: str) -> str:
-    """Its name, which Pods refer to."""
+    """Return the Secret's name."""
     return f"{instance}-registry"
 
 
 def manifest(instance: str, *, host: str, username: str, password: str, email: str) -> Manifest:
-    """The Secret, of the type that the kubelet reads."""
+    """Return the Secret, of the type that the kubelet reads."""
     key = DOCKER_HUB_ACCOUNT if is_docker_hub(host) else host
     account = {"username": username, "password": password}
     account["auth"] = base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -36,6 +36,6 @@ def manifest(instance: str, *, host: str, username: str, password: str, email: s
 
 
 def is_own(secret: Manifest, instance: str) -> bool:
-    """Whether a Secret of that name was made by Peitho, and may be changed."""
+    """Whether Peitho made this Secret, and may change it."""
     labels = secret["metadata"].get("labels") or {}
     return own_labels(instance).items() <= labels.items()

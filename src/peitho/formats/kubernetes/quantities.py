@@ -37,7 +37,7 @@ _FINEST = _UNITS["n"]
 
 def number(quantity: str) -> Decimal:
     """
-    The number that a quantity stands for: `500m` is 0.5, `1Gi` is 1073741824, empty is 0.
+    Return the number of a quantity: `500m` is 0.5, `1Gi` is 1073741824, empty is 0.
 
     Raises InvalidArgument.
     """

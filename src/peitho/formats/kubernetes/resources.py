@@ -14,7 +14,7 @@ _CPU_REQUEST_MILLIS = 10
 def requirements(
     host: HostConfig, *, requests: Mapping[str, str], limits: Mapping[str, str]
 ) -> Manifest:
-    """`resources` of a container: the operator's, and the peer's where those are silent."""
+    """Return `resources` of a container: the operator's, and the peer's where there are none."""
     most, least = _of_peer(host)
     if "cpu" in limits:
         least.pop("cpu", None)  # it may be more than the operator allows

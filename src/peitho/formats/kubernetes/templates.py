@@ -1,9 +1,9 @@
 """
-The operator's part of a Pod template, merged into ours as `kubectl patch` merges.
+The operator's Pod templates, merged into Peitho's Pods as `kubectl patch` merges.
 
 After k8s.io/apimachinery/pkg/util/strategicpatch: maps are merged, null deletes a key, lists are
 merged by the keys below and replaced where they have none; `$patch` (`replace` or `delete`) and
-`$retainKeys` are understood.  What Peitho relies on cannot be changed.
+`$retainKeys` are understood. What Peitho relies on cannot be changed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,9 +60,9 @@ class TemplateOverride:
 
 def applied(made: Manifest, templates: Sequence[Mapping[str, Any]]) -> Manifest:
     """
-    A Pod, or a Pod template, of ours with the operator's parts merged in, one after the other.
+    Merge the operator's templates into a Pod or Pod template, one after the other.
 
-    Raises TemplateRefused that names what of ours they would change.
+    Raises TemplateRefused that names what Peitho relies on and they would change.
     """
     pod = made
     for template in templates:
@@ -75,7 +75,7 @@ def applied(made: Manifest, templates: Sequence[Mapping[str, Any]]) -> Manifest:
 
 
 def merged(base: Manifest, template: Mapping[str, Any], path: Path = ()) -> Manifest:
-    """A map with another merged into it; both are left as they are."""
+    """Merge a map into another; both stay as they are."""
     if directive := template.get(_PATCH):
         return {} if directive == "delete" else _plain_map(template)
     kept = dict(base)
@@ -95,7 +95,7 @@ def merged(base: Manifest, template: Mapping[str, Any], path: Path = ()) -> Mani
 
 
 def problems(template: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a template in itself, whatever it is merged into."""
+    """Return what is wrong with a template, whatever it is merged into."""
     messages = [f"{key}: only metadata and spec" for key in template.keys() - {"metadata", "spec"}]
     metadata = template.get("metadata")
     if isinstance(metadata, dict):
@@ -125,7 +125,7 @@ def _merged_list(before: list[Any], patch: list[Any], path: Path) -> list[Any]:
 
 
 def _in_order(old: dict[Any, Manifest], new: dict[Any, Manifest]) -> list[Manifest]:
-    """As Kubernetes orders: the patch in its own order, the others where they were between them."""
+    """Order a list as Kubernetes does: the patch in its order, the others where they were."""
     places = {name: place for place, name in enumerate(old)}
     others = [name for name in old if name not in new]
     ordered: list[Manifest] = []
@@ -188,7 +188,7 @@ def _problems_of_directive(key: str, value: object, name: str) -> Iterator[str]:
 
 
 def _relied_on(made: Manifest) -> Iterator[tuple[str, Any]]:
-    """What must stay as it is, by its name for people."""
+    """Yield what must not change, each with a name for people."""
     metadata, spec = made.get("metadata", {}), made.get("spec", {})
     for kind in _OF_METADATA:
         for key, value in (metadata.get(kind) or {}).items():
