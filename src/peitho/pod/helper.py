@@ -13,15 +13,16 @@ import platform
 import queue
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
-from peitho.errors import PeithoError
+from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats import tar
 from peitho.formats.docker import streams
 from peitho.formats.images.architectures import go_name
@@ -30,6 +31,7 @@ from peitho.pod.calls import CallError, PeithoClient, tell
 
 _COPY_BYTES = 256 * 1024
 _POLL_SECONDS = 0.02
+_CODE_BYTES = 16
 _GONE = (403, 404)
 
 
@@ -46,16 +48,13 @@ def fetch(peitho: PeithoClient, build: str) -> Path:
 
             peitho.get(f"/builds/{build}/uploads/{upload['number']}", save)
             archive.seek(0)
-            tar.unpack(archive, Path(upload["path"]), limits=tar.CHECKED)
-    return Path(about["output"])
+            tar.unpack(archive, Path(build_wrapper.helper_path(upload["path"])), limits=tar.CHECKED)
+    return Path(build_wrapper.helper_path(about["output"]))
 
 
 def output() -> Iterator[bytes]:
     """Yield the command's output as frames, until the command is done."""
-    with (
-        Path(build_wrapper.STDOUT).open("rb") as stdout,
-        Path(build_wrapper.STDERR).open("rb") as stderr,
-    ):
+    with opened(build_wrapper.STDOUT) as stdout, opened(build_wrapper.STDERR) as stderr:
         while True:
             done = Path(build_wrapper.DONE).exists()  # before the last look at the files
             said = b"".join(
@@ -69,6 +68,20 @@ def output() -> Iterator[bytes]:
                 return
             else:
                 time.sleep(_POLL_SECONDS)
+
+
+def opened(path: str) -> BinaryIO:
+    """
+    Open what the build wrote, if it is a regular file.
+
+    The command can put anything at these paths, also a link to what only the helper can read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise InvalidArgument(f"the build made {path} something else than a file")
+    return file
 
 
 def packed(directory: Path) -> Iterator[bytes]:
@@ -101,7 +114,8 @@ def help_build(peitho: PeithoClient, build: str) -> None:
     while not Path(build_wrapper.STARTED).exists():
         time.sleep(_POLL_SECONDS)
     peitho.send("POST", f"/builds/{build}/log", output())
-    peitho.send("PUT", f"/builds/{build}/exit", [Path(build_wrapper.EXIT).read_bytes().strip()])
+    with opened(build_wrapper.EXIT) as code:
+        peitho.send("PUT", f"/builds/{build}/exit", [code.read(_CODE_BYTES).strip()])
     architecture = go_name(platform.machine())
     peitho.send("PUT", f"/builds/{build}/result?architecture={architecture}", packed(result))
 

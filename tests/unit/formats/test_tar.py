@@ -2,7 +2,6 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,12 +11,10 @@ from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
 from peitho.formats import tar
-from peitho.formats.images import layers
 from peitho.formats.tar import ArchiveLimits, TarEntry
 from tests.support.archives import archive, archive_bytes, directory, file, hardlink, symlink
 
 LIMITS = ArchiveLimits(entries=100, total_bytes=100_000)
-GZIP_HEADER_BYTES = 10
 
 NAMES = st.text("ab-.é", min_size=1, max_size=5).filter(lambda name: name not in (".", ".."))
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -37,7 +34,7 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
-@given(FILES, st.sampled_from(["", "gz", "bz2", "xz"]))
+@given(FILES, st.sampled_from(["", "gz"]))
 def test_what_was_packed_is_unpacked(files: dict[str, bytes], compression: str) -> None:
     """
     Whatever the names, contents and compression, the same files come out.
@@ -149,34 +146,8 @@ def test_a_file_does_not_replace_a_directory(tmp_path: Path) -> None:
         tar.unpack(archive(directory("d"), file("d")), tmp_path, limits=LIMITS)
 
 
-class TestCutArchives:
+class TestDamagedArchives:
     MEMBERS = (directory("src"), file("src/a", b"a" * 600), file("b", b"b"))
-
-    @pytest.mark.parametrize(
-        "read",
-        [
-            lambda data: tar.scan(data, limits=LIMITS),
-            lambda data: layers.write(data, io.BytesIO(), directory="/x", limits=LIMITS),
-        ],
-        ids=["scan", "layer"],
-    )
-    def test_a_cut_archive_never_crashes_the_reader(
-        self, read: Callable[[io.BytesIO], object]
-    ) -> None:
-        """
-        Every beginning of an archive is read, or refused as InvalidArgument.
-        """
-        whole = archive_bytes(self.MEMBERS, compression="gz")
-        refused = 0
-
-        for length in range(GZIP_HEADER_BYTES, len(whole)):
-            try:
-                read(io.BytesIO(whole[:length]))
-            except InvalidArgument:
-                refused += 1
-
-        assert refused > len(whole) // 2
-        read(io.BytesIO(whole))
 
     @given(st.binary(max_size=700))
     def test_what_is_no_archive_is_refused(self, data: bytes) -> None:

@@ -19,16 +19,16 @@ LIMITS = ArchiveLimits(entries=100, total_bytes=100_000)
 MEMBERS = (directory("src"), file("src/a", b"a" * 600), file("b", b"b"))
 
 
-@pytest.mark.parametrize("compression", ["", "gz"])
 @pytest.mark.parametrize(
-    "read",
+    ("read", "compression"),
     [
-        lambda data: tar.scan(data, limits=LIMITS),
-        lambda data: tar.scan(data, limits=LIMITS, digests=True),
-        lambda data: tar.read_files(data, limits=LIMITS),
-        lambda data: layers.write(data, io.BytesIO(), directory="/x", limits=LIMITS),
+        (lambda data: tar.scan(data, limits=LIMITS), "gz"),
+        (lambda data: tar.scan(data, limits=LIMITS), ""),
+        (lambda data: tar.scan(data, limits=LIMITS, digests=True), "gz"),
+        (lambda data: tar.read_files(data, limits=LIMITS), "gz"),
+        (lambda data: layers.write(data, io.BytesIO(), directory="/x", limits=LIMITS), ""),
     ],
-    ids=["scan", "digests", "read_files", "layer"],
+    ids=["scan-gzip", "scan", "digests", "read_files", "layer"],
 )
 def test_a_cut_archive_never_crashes_the_reader(
     read: Callable[[io.BytesIO], object], compression: str
@@ -133,3 +133,11 @@ def test_a_file_without_a_name_is_refused() -> None:
     """
     with pytest.raises(InvalidArgument):
         tar.read_files(archive(file("./", b"x")), limits=LIMITS)
+
+
+def test_what_is_nested_too_deep_is_refused() -> None:
+    """
+    No source tree has 200 directories in each other.
+    """
+    with pytest.raises(InvalidArgument, match="is nested too deep"):
+        tar.scan(archive(file("/".join("d" * 201))), limits=LIMITS)

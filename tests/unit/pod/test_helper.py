@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from peitho.errors import InvalidArgument
 from peitho.formats import tar
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import FrameReader
@@ -63,6 +65,7 @@ def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
     """A Pod's directories, where the helper looks for them."""
     with tempfile.TemporaryDirectory() as root:
         found = Pod(Path(root))
+        monkeypatch.setattr(build_wrapper, "SHARED", "")
         for name in ("CONTROL", "GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE"):
             path = getattr(build_wrapper, name).replace("/peitho", str(found.control))
             monkeypatch.setattr(build_wrapper, name, path)
@@ -151,6 +154,43 @@ def test_what_goes_wrong_while_packing_is_raised(tmp_path: Path) -> None:
     """
     with pytest.raises(FileNotFoundError):
         list(helper.packed(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize(
+    "harm", ["rm -f {0}; ln -s {1} {0}", "rm -f {0}; mkfifo {0}", "rm -f {0}; mkdir {0}"]
+)
+def test_what_a_build_puts_in_place_of_its_output_is_not_read(tmp_path: Path, harm: str) -> None:
+    """
+    A link leads to what only the helper can read, and a fifo keeps it waiting for ever.
+    """
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"the helper's token")
+    path = str(tmp_path / "stdout")
+    subprocess.run(["/bin/sh", "-c", harm.format(path, secret)], check=True)
+
+    with pytest.raises((OSError, InvalidArgument)):
+        helper.opened(path)
+
+
+def test_links_in_a_result_are_packed_as_links(tmp_path: Path) -> None:
+    """
+    Neither a file nor a directory outside the result is in it, and a fifo keeps nobody waiting.
+    """
+    outside, result = tmp_path / "outside", tmp_path / "result"
+    outside.mkdir()
+    result.mkdir()
+    (outside / "secret").write_bytes(b"the helper's token")
+    (result / "file").symlink_to(outside / "secret")
+    (result / "directory").symlink_to(outside)
+    os.mkfifo(result / "fifo")
+
+    packed = b"".join(helper.packed(result))
+
+    assert b"the helper's token" not in packed
+    entries = tar.scan(io.BytesIO(packed), limits=ArchiveLimits())
+    assert {"": "dir", "file": "symlink", "directory": "symlink"} == {
+        entry.name: entry.kind for entry in entries
+    }
 
 
 class TestTheProgram:

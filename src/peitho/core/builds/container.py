@@ -21,11 +21,11 @@ from peitho.core.clock import now
 from peitho.core.container import Archive, Details, PathStat, Said, State, Summary
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.errors import Conflict, NotFound
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
-from peitho.formats.kubernetes import names
+from peitho.formats.kubernetes import mount_paths, names
 from peitho.formats.records import SIGKILLED, ContainerSpec
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live
@@ -117,11 +117,11 @@ class BuildContainer:
         """
         Keep an archive for the build, after it has been read to its end and checked.
 
-        Raises InvalidArgument for a bad archive, Conflict after the start, StorageFull.
+        Raises InvalidArgument for a bad archive or path, Conflict after the start, StorageFull.
         """
         if self._build:
             raise Conflict("a build takes no archives after its start")
-        directory = _absolute(path)
+        directory = mount_paths.of_directory(path)
         archive = self._directory / f"upload-{secrets.token_hex(4)}"
         limits = self._all.options.now.archive
         try:
@@ -268,12 +268,6 @@ class BuildContainer:
 
 def _killed(reason: str, started_at: str) -> State:
     return State("exited", SIGKILLED, reason, started_at, now())
-
-
-def _absolute(path: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise InvalidArgument(f"the path {path!r} must be absolute, without `..`")
-    return path.rstrip("/") or "/"
 
 
 def _scan(path: Path, limits: ArchiveLimits) -> tuple[str, int]:

@@ -5,12 +5,13 @@ Nothing here restarts a process: a peer launches ended chaincode by itself, and 
 process that comes back (DESIGN 5).
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from pathlib import Path
 
 import structlog
 
@@ -33,7 +34,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed
 from peitho.formats import tar
 from peitho.formats.docker.streams import STDOUT
-from peitho.formats.kubernetes import chaincode_job
+from peitho.formats.kubernetes import chaincode_job, mount_paths
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE, Record, RecordMetadata
@@ -42,8 +43,9 @@ from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
-# A Secret holds 1 MiB, base64 and all; the peers' files have 5 KiB.
+# A Secret holds 1 MiB, base64 and all; the peers' files are four or five, of 5 KiB.
 _FILES_BYTES = 512 * 1024
+_FILES_LIMITS = ArchiveLimits(entries=1000, total_bytes=_FILES_BYTES, names_bytes=_FILES_BYTES)
 # The last lines of a log come within this after the end (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
 
@@ -106,13 +108,13 @@ class ChaincodeContainer:
         """
         Add the files of an archive to the record; the Pod has them at the same paths.
 
-        Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB.
+        Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB,
+        and for a path that no Pod can have.
         """
         with self._parts.storage.spool_directory("files-") as directory:
             archive = directory / "archive"
             await spool(chunks, archive, limit_bytes=_FILES_BYTES)
-            with archive.open("rb") as file:
-                files = _files(file, path)
+            files = await asyncio.to_thread(_files, archive, path)
         self._record = await self._with_files(files)
         self._process = self._parts.process(self._record)
         log.info("files uploaded", name=self._record.name, files=sorted(files))
@@ -245,8 +247,8 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     log.info("container removed", name=record.name)
 
 
-def _files(archive: BinaryIO, path: str) -> dict[str, bytes]:
+def _files(archive: Path, path: str) -> dict[str, bytes]:
     """Return the files of an archive, by their paths in the container."""
-    base = path.rstrip("/")
-    contents = tar.read_files(archive, limits=ArchiveLimits(total_bytes=_FILES_BYTES))
-    return {f"{base}/{name.lstrip('/')}": content for name, content in contents.items()}
+    with archive.open("rb") as file:
+        contents = tar.read_files(file, limits=_FILES_LIMITS)
+    return {mount_paths.of_file(f"{path}{name}"): content for name, content in contents.items()}

@@ -5,10 +5,9 @@ The layer is deterministic (no time, no owner, sorted), so equal packages share 
 """
 
 import asyncio
-import shutil
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -21,14 +20,18 @@ from peitho.formats import tar
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker import dockerfile
 from peitho.formats.docker.dockerfile import Dockerfile
+from peitho.formats.gunzip import unpacked
 from peitho.formats.images import image_record, layers, references
 from peitho.formats.images.image_record import Image
 from peitho.formats.tar import ArchiveLimits, TarEntry
+from peitho.formats.tar_members import Content
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
 _DOCKERFILE_BYTES = 64 * 1024
+# A peer's context is a Dockerfile and a package.
+_CONTEXT_ENTRIES = 1000
 _COPY_BYTES = 1024 * 1024
 _REMEMBERED_RESULTS = 1000
 _SHORTEST_ID = 12
@@ -70,8 +73,8 @@ class ImageStore:
         self._storage = storage
         self._architectures = architectures
         self._limits = limits
-        # Images are put together in threads: no layer may be removed while its image is saved.  The
-        # held for as long as the disk takes, so only threads may wait for it.
+        # Images are put together in threads: no layer may be removed while its image is saved.  It
+        # is held for as long as the disk takes, so only threads may wait for it.
         self._noting = threading.Lock()
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
@@ -195,28 +198,40 @@ class ImageStore:
 def _unpack_context(
     context: BinaryIO, directory: Path, limits: ArchiveLimits
 ) -> tuple[Dockerfile, Path]:
-    """Return the parsed Dockerfile, and the file that it adds."""
+    """Return the parsed Dockerfile, and the archive that it adds, not compressed."""
     text = ""
     files: dict[str, Path] = {}
-    with tar.whole():
-        for entry, content in tar.read(context, limits=limits):
-            if content is None:
-                continue
-            if entry.name == "Dockerfile":
-                text = content.read(_DOCKERFILE_BYTES).decode()
-            else:
-                files[entry.name] = _copy(content, directory / f"file-{len(files)}")
+    few = replace(limits, entries=min(limits.entries, _CONTEXT_ENTRIES))
+    for entry, content in tar.read(context, limits=few):
+        if content is None:
+            continue
+        if entry.name == "Dockerfile":
+            text = _text(content.read(_DOCKERFILE_BYTES))
+        else:
+            files[entry.name] = _copy(content, directory / f"file-{len(files)}")
     if not text:
         raise InvalidArgument("Cannot locate specified Dockerfile: Dockerfile")
     recipe = dockerfile.parse(text)
     if recipe.add_source not in files:
         raise InvalidArgument(f"ADD failed: {recipe.add_source} is not in the build context")
-    return recipe, files[recipe.add_source]
+    with (
+        files[recipe.add_source].open("rb") as added,
+        unpacked(added, limit_bytes=limits.stream_bytes) as plain,
+    ):
+        return recipe, _copy(plain, directory / "added")
 
 
-def _copy(source: IO[bytes], path: Path) -> Path:
+def _text(dockerfile: bytes) -> str:
+    try:
+        return dockerfile.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgument("the Dockerfile is no UTF-8 text") from error
+
+
+def _copy(source: Content | IO[bytes], path: Path) -> Path:
     with path.open("wb") as target:
-        shutil.copyfileobj(source, target, _COPY_BYTES)
+        while chunk := source.read(_COPY_BYTES):
+            target.write(chunk)
     return path
 
 

@@ -15,10 +15,16 @@ def tree(entries: Sequence[TarEntry]) -> str:
     Times and owners do not count. Nor does the order, unless a path is there twice: then the later
     entry wins when the archive is unpacked.
     """
-    lines = [[entry.name, entry.kind, entry.mode, entry.link, entry.sha256] for entry in entries]
     if len({entry.name for entry in entries}) == len(entries):
-        lines.sort()
-    return _sha256(lines)
+        entries = sorted(entries, key=lambda entry: entry.name)
+    digest = hashlib.sha256()
+    separator = b"["
+    for entry in entries:
+        line = [entry.name, entry.kind, entry.mode, entry.link, entry.sha256]
+        digest.update(separator + json.dumps(line).encode())
+        separator = b", "
+    digest.update(b"]" if entries else b"[]")
+    return digest.hexdigest()
 
 
 def build_key(

@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from peitho.errors import InvalidArgument
 from peitho.formats import tar
-from peitho.formats.tar import ArchiveLimits, TarEntry
+from peitho.formats.tar import ArchiveLimits, Placed, TarEntry
+
+_COPY_BYTES = 1024 * 1024
 
 
 def write(
@@ -17,43 +20,72 @@ def write(
     Write what `ADD archive directory` adds as an uncompressed layer; return its entries.
 
     Equal contents give equal bytes: entries are sorted, hard links come last, times and owners are
-    zero. `archive` must be seekable. Raises InvalidArgument.
+    zero. `archive` must be seekable and not compressed. Raises InvalidArgument.
     """
     base = PurePosixPath(directory.strip("/"))
-    entries = {entry.name: entry for entry in tar.scan(archive, limits=limits)}
-    archive.seek(0)
-    with tar.whole(), tarfile.open(fileobj=archive, mode="r:*") as source:
-        members = {tar.name_of(member, limits): member for member in source}
-        with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as target:
-            written = [*_parents(base)]
-            for parent in written:
-                target.addfile(_header(parent))
-            for name in sorted(entries, key=lambda path: _order(entries[path])):
-                if not name:
-                    continue  # the directory itself is among its own parents
-                entry = _below(base, _resolved(entries[name], entries))
-                content = source.extractfile(members[name]) if entry.kind == "file" else None
-                target.addfile(_header(entry), content)
-                written.append(entry)
+    placed = tar.places(archive, limits=limits)
+    files = _hard_links(placed)
+    written = [*_parents(base)]
+    layer.writelines(_header(parent) for parent in written)
+    for name in sorted(placed, key=lambda path: _order(placed[path].entry)):
+        if not name:
+            continue  # the directory itself is among its own parents
+        entry = placed[name].entry
+        if entry.kind == "hardlink":
+            entry = replace(entry, link=files[name])
+        entry = _below(base, entry)
+        layer.write(_header(entry))
+        if entry.kind == "file":
+            _copy(archive, placed[name], layer)
+        written.append(entry)
+    _end(layer)
     return written
 
 
-def _order(entry: TarEntry) -> tuple[bool, PurePosixPath]:
-    return entry.kind == "hardlink", PurePosixPath(entry.name)
+def _order(entry: TarEntry) -> tuple[bool, list[str]]:
+    return entry.kind == "hardlink", entry.name.split("/")
 
 
-def _resolved(entry: TarEntry, entries: Mapping[str, TarEntry]) -> TarEntry:
-    """Make a hard link name what is no link itself, so that the order of links does not matter."""
-    if entry.kind != "hardlink":
-        return entry
-    seen = {entry.name}
-    linked = entries.get(entry.link)
-    while linked and linked.kind == "hardlink" and linked.name not in seen:
-        seen.add(linked.name)
-        linked = entries.get(linked.link)
-    if linked is None or linked.kind != "file":
-        raise tar.no_file(entry)
-    return replace(entry, link=linked.name)
+def _hard_links(placed: Mapping[str, Placed]) -> dict[str, str]:
+    """
+    The file that each hard link leads to, by the link's name.
+
+    A link then names what is no link itself, and the order of links does not matter.
+    """
+    files: dict[str, str] = {}
+    for name, each in placed.items():
+        if each.entry.kind != "hardlink":
+            continue
+        chain: dict[str, None] = {}
+        at = name
+        while at not in files and at not in chain:
+            if at not in placed or placed[at].entry.kind != "hardlink":
+                break
+            chain[at] = None
+            at = placed[at].entry.link
+        file = files.get(at, at)
+        if file not in placed or placed[file].entry.kind != "file":
+            raise tar.no_file(each.entry)
+        files.update(dict.fromkeys(chain, file))
+    return files
+
+
+def _copy(archive: BinaryIO, placed: Placed, layer: BinaryIO) -> None:
+    archive.seek(placed.offset)
+    left = placed.entry.size
+    while left:
+        chunk = archive.read(min(left, _COPY_BYTES))
+        if not chunk:
+            raise InvalidArgument("not a whole tar archive: it is cut")
+        layer.write(chunk)
+        left -= len(chunk)
+    layer.write(bytes(-placed.entry.size % tarfile.BLOCKSIZE))
+
+
+def _end(layer: BinaryIO) -> None:
+    """Two blocks of zeros, and as many more as fill a record."""
+    layer.write(bytes(2 * tarfile.BLOCKSIZE))
+    layer.write(bytes(-layer.tell() % tarfile.RECORDSIZE))
 
 
 def _parents(base: PurePosixPath) -> Iterator[TarEntry]:
@@ -64,10 +96,10 @@ def _parents(base: PurePosixPath) -> Iterator[TarEntry]:
 
 def _below(base: PurePosixPath, entry: TarEntry) -> TarEntry:
     link = str(base / entry.link) if entry.kind == "hardlink" else entry.link
-    return TarEntry(str(base / entry.name), entry.kind, entry.mode, entry.size, link)
+    return replace(entry, name=str(base / entry.name), link=link)
 
 
-def _header(entry: TarEntry) -> tarfile.TarInfo:
+def _header(entry: TarEntry) -> bytes:
     header = tarfile.TarInfo(entry.name)
     header.mode = entry.mode
     header.size = entry.size
@@ -78,4 +110,4 @@ def _header(entry: TarEntry) -> tarfile.TarInfo:
         "symlink": tarfile.SYMTYPE,
         "hardlink": tarfile.LNKTYPE,
     }[entry.kind]
-    return header
+    return header.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from peitho.formats.kubernetes import names, pod_parts, record_secrets
-from peitho.formats.kubernetes.build_wrapper import CONTROL, WRAPPER
+from peitho.formats.kubernetes.build_wrapper import CONTROL, WRAPPER, helper_path
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.pod_parts import mount
@@ -25,17 +25,20 @@ def manifest(  # noqa: PLR0913  a build is these six things
     """
     The Pod of a build.
 
-    `uploads` are the directories the peer uploaded to, `output` the one it will download.
+    `uploads` are the directories the peer uploaded to, `output` the one it will download.  The
+    helper has them at a place of its own, where none of them can cover what it runs on.
     """
     user = options.user_for(spec.image)
     volumes = {path: f"upload-{number}" for number, path in enumerate(uploads)}
     volumes.setdefault(output, "output")
-    shared = [mount("control", CONTROL), *(mount(name, path) for path, name in volumes.items())]
+    control = mount("control", CONTROL)
+    mounts = [control, *(mount(name, path) for path, name in volumes.items())]
+    helpers = [control, *(mount(name, helper_path(path)) for path, name in volumes.items())]
     pod = pod_parts.pod_spec(user, options) | {
         "activeDeadlineSeconds": deadline_seconds,
         "containers": [
-            _builder(spec, options=options, user=user) | {"volumeMounts": shared},
-            _helper(record, options=options, user=user) | {"volumeMounts": shared},
+            _builder(spec, options=options, user=user) | {"volumeMounts": mounts},
+            _helper(record, options=options, user=user) | {"volumeMounts": helpers},
         ],
         "volumes": [{"name": name, "emptyDir": {}} for name in ("control", *volumes.values())],
     }

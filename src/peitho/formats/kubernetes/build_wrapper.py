@@ -6,6 +6,8 @@ output in files, and writes down its exit code.
 """
 
 CONTROL = "/peitho"
+# Where the helper has the directories that it shares with the build.
+SHARED = "/shared"
 GO = f"{CONTROL}/go"
 STARTED = f"{CONTROL}/started"
 STDOUT = f"{CONTROL}/stdout"
@@ -27,3 +29,8 @@ echo $code > {EXIT}
 : > {DONE}
 exit $code
 """
+
+
+def helper_path(path: str) -> str:
+    """Where the helper has a directory of the build."""
+    return f"{SHARED}{path}"

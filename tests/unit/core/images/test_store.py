@@ -114,7 +114,7 @@ CUT = context()[:-200]
         (b"hello", "not a whole tar archive"),
         (CUT, "not a whole tar archive"),
         (archive_bytes([file("binpackage.tar")]), "Cannot locate specified Dockerfile: Dockerfile"),
-        (archive_bytes([file("Dockerfile", b"\xff")]), "not a whole tar archive"),
+        (archive_bytes([file("Dockerfile", b"\xff")]), "the Dockerfile is no UTF-8 text"),
         (archive_bytes([file("Dockerfile", DOCKERFILE.encode())]), "binpackage.tar is not in the"),
         (
             archive_bytes(

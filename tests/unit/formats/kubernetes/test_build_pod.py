@@ -32,12 +32,15 @@ class TestBuilds:
 
     def test_builder_and_helper_share_their_directories(self) -> None:
         """
-        The control directory, each upload's, and the output's; all go with the Pod.
+        The control directory, each upload's and the output's; the helper has them below /shared.
         """
         made = build(uploads=("/chaincode/input", "/more"))
         builder, helper = containers(made)["build"], containers(made)["helper"]
 
-        assert mounts(builder) == mounts(helper)
+        assert mounts(helper) == {
+            path if path == "/peitho" else f"/shared{path}": volume
+            for path, volume in mounts(builder).items()
+        }
         assert {"/peitho", "/chaincode/input", "/more", "/chaincode/output"} == set(mounts(builder))
         assert 4 == len(set(mounts(builder).values()))
         assert {(name, "emptyDir") for name in mounts(builder).values()} == {
@@ -59,7 +62,7 @@ class TestBuilds:
         """
         made = build(uploads=())
 
-        assert {"/peitho", "/chaincode/output"} == set(mounts(containers(made)["helper"]))
+        assert {"/peitho", "/shared/chaincode/output"} == set(mounts(containers(made)["helper"]))
 
     def test_a_builds_token_is_in_its_secret_alone(self) -> None:
         """
