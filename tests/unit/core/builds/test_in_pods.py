@@ -11,7 +11,6 @@ import structlog.testing
 from aiohttp import web
 
 from peitho.clients.kubernetes.pod_watch import PodWatch
-from peitho.core.builds import in_pods
 from peitho.core.builds.build import NEVER_RAN, Build, BuildUpload
 from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
 from peitho.core.builds.output import BuildOutput
@@ -132,13 +131,6 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
             run.discard()
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is silent here stays silent: do not wait seconds for it."""
-    monkeypatch.setattr(in_pods, "_HELPER_SECONDS", 0.05)
-    monkeypatch.setattr(in_pods, "_REASON_SECONDS", 0.05)
-
-
 async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
     """
     With the token of its helper in a Secret of its own; both are gone when its result is there.
@@ -219,13 +211,10 @@ class TestTheHelpersWord:
             assert (0, "") == await task
             assert b"last words" == await it.said()
 
-    async def test_a_failure_has_the_pods_reason_behind_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_failure_has_the_pods_reason_behind_it(self, tmp_path: Path) -> None:
         """
         The kubelet says it a little later, and peers read it as the last line.
         """
-        monkeypatch.setattr(in_pods, "_REASON_SECONDS", 10)
         word = asyncio.Event()
         news = (told(), after(word, told(OOM_KILLED, done(0))))
         async with scene(tmp_path, *news) as it, asyncio.TaskGroup() as group:

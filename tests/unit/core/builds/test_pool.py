@@ -8,7 +8,6 @@ import pytest
 import structlog.testing
 
 from peitho.clients.disk.storage import Storage
-from peitho.core.builds import in_pods
 from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.builds.pool import BuildPool, BuildPoolOptions
@@ -101,12 +100,6 @@ async def scene(tmp_path: Path, **builder: Any) -> AsyncIterator[Scene]:
         for build in it.made:
             await build.remove()
         assert {} == cluster.objects
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No Pod here has a reason to add to a failed command's code."""
-    monkeypatch.setattr(in_pods, "_REASON_SECONDS", 0.01)
 
 
 async def outcome(call: Coroutine[Any, Any, bool]) -> str:
