@@ -27,14 +27,16 @@ MODULES = sorted(
 
 
 @cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """All of a file's syntax tree."""
-    return tuple(ast.walk(ast.parse(path.read_text())))
+def statements(path: Path) -> tuple[ast.stmt, ...]:
+    """What a file and its classes consist of."""
+    found = ast.parse(path.read_text()).body
+    classes = [each for each in found if isinstance(each, ast.ClassDef)]
+    return (*found, *(inner for each in classes for inner in each.body))
 
 
 def imported(path: Path) -> Iterator[str]:
     """The modules of tests that a file imports, and the names from them."""
-    for node in nodes(path):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -71,7 +73,7 @@ def test_each_test_says_in_a_sentence_what_it_is_about(path: Path) -> None:
     """
     On a line of its own, with a full stop behind it.
     """
-    for node in nodes(path):
+    for node in statements(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
             said = ast.get_docstring(node, clean=False) or ""
             assert said.startswith("\n"), node.name
