@@ -10,8 +10,8 @@ import re
 
 import pytest
 
+from tests.conformance.conversation import FAMILIES, UNCOUNTED, Conversation, conversation
 from tests.conformance.recordings import Call, observed, recorded
-from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, Conversation, conversation
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peer import Package, PeerError, at_once

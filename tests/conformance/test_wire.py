@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.conversation import FAMILIES, UNCOUNTED, conversation
 from tests.conformance.recordings import Call, observed, recorded
-from tests.conformance.test_recordings import FAMILIES, UNCOUNTED, conversation
 from tests.lab.cluster import Cluster
 from tests.lab.peer import PeerError, at_once, build_chaincode
 from tests.lab.peitho import Peitho

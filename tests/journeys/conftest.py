@@ -24,7 +24,7 @@ async def calls(peitho: Peitho) -> AsyncIterator[Calls]:
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that has the stand-ins of Fabric's images, on a socket and over TLS."""
     folder = tmp_path_factory.mktemp("pki")
-    pki.make(folder, host="127.0.0.1", node="daemon")
+    pki.certificates(folder, host="127.0.0.1", node="daemon")
     with running(Daemon("builder", pki=folder)) as found:
         found.clear()
         images.ensure_in(found)

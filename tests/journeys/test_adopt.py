@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import PROJECT, namespace
+from tests.support.go_peitho import NAME, deployment
 from tests.support.observe import until
-from tests.unit.formats.kubernetes.test_go_peitho import NAME, deployment
 
 SCRIPT = "trap exit TERM; while true; do sleep 0.1; done"
 RUNS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The certificates of the lab's Kubernetes, made by openssl, good for a few days."""
+"""The certificates of the lab's Kubernetes and daemon, made by openssl, good for a few days."""
 
 from pathlib import Path
 
@@ -16,9 +16,16 @@ _SUBJECTS = {
 
 
 def make(folder: Path, *, host: str, node: str) -> None:
-    """A CA, a certificate for each component, and the service accounts' key; kept if there."""
+    """The certificates of a Kubernetes, and its service accounts' key; kept if there."""
     if (folder / "sa.pub").exists():
         return
+    certificates(folder, host=host, node=node)
+    _openssl(folder, "genrsa", "-out", "sa.key", "2048")
+    _openssl(folder, "rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
+
+
+def certificates(folder: Path, *, host: str, node: str) -> None:
+    """A CA, and a certificate for each component."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     ca = ["-x509", "-subj", "/CN=lab", "-days", _DAYS, "-addext", "keyUsage=critical,keyCertSign"]
@@ -34,8 +41,6 @@ def make(folder: Path, *, host: str, node: str) -> None:
         signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", _DAYS]
         request = ["-req", "-in", f"{name}.csr", "-extfile", extensions.name]
         _openssl(folder, "x509", *request, *signing, "-out", f"{name}.crt")
-    _openssl(folder, "genrsa", "-out", "sa.key", "2048")
-    _openssl(folder, "rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
 
 
 def _key(name: str) -> list[str]:

@@ -1,10 +1,13 @@
-"""An application of a test's own, served on loopback."""
+"""Applications of tests, served on loopback, with TLS or without."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -19,3 +22,21 @@ async def on_loopback(
         yield f"127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def _ping(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="OK", headers={"Api-Version": "1.41"})
+
+
+@asynccontextmanager
+async def listening_with_tls(
+    folder: Path, *, client: ssl.VerifyMode = ssl.CERT_REQUIRED, answer: Handler = _ping
+) -> AsyncIterator[str]:
+    """The endpoint of a daemon that asks for certificates of the folder's CA."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.crt")
+    context.load_cert_chain(folder / "apiserver.crt", folder / "apiserver.key")
+    context.verify_mode = client
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with on_loopback(app, tls=context) as address:
+        yield f"tcp://{address}"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from peitho.pod.calls import PeithoClient
+
 Answer = tuple[int, bytes] | Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
@@ -16,6 +18,16 @@ class Serving:
     answers: dict[str, list[Answer]]
     requests: list[tuple[str, str, str, bytes]] = field(default_factory=list)
     url: str = ""
+    pauses: list[float] = field(default_factory=list)
+
+    def client(self, path: str = "", *, bearer: str = "t") -> PeithoClient:
+        """A Pod's client of this server, whose pauses are noted here and take no time."""
+        return PeithoClient(
+            self.url + path,
+            bearer,
+            monotonic=lambda: sum(self.pauses),
+            sleep=self.pauses.append,
+        )
 
     def bodies(self, path: str) -> list[bytes]:
         """The bodies that were sent to a path."""
@@ -64,7 +76,7 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[Serving]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         told.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.001,))
         thread.start()
         try:
             yield told

@@ -1,11 +1,14 @@
-"""Properties are tried with few examples, and with no deadline that a busy machine could break."""
+"""
+Properties are tried with few examples, and pauses take no time.
 
-from collections.abc import Iterator
+No property has a deadline that a busy machine could break.
+"""
+
+from collections.abc import Mapping
 
 import hypothesis
-import pytest
 
-from peitho.clients.kubernetes import pod_watch
+from tests.support.quick_time import QuickLoop
 
 hypothesis.settings.register_profile(
     "unit",
@@ -17,9 +20,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unit")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quick_watch() -> Iterator[None]:
-    """The double ends its watches at once: do not rest a second after each."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(pod_watch, "_PAUSE_SECONDS", 0.02)
-        yield
+def pytest_asyncio_loop_factories() -> Mapping[str, type[QuickLoop]]:
+    """The event loop of all tests below this folder, by a hook of pytest-asyncio."""
+    return {"quick": QuickLoop}

@@ -1,11 +1,16 @@
 import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/peitho"
-TESTS = ROOT / "tests/unit"
+ALL_TESTS = ROOT / "tests"
+TESTS = ALL_TESTS / "unit"
+# What every test may import; everything else is for the files of its own folder.
+SHARED = ("tests.support", "tests.lab")
 
 TESTED_ELSEWHERE = {
     "__main__.py": "one call of the command line",
@@ -19,6 +24,26 @@ TESTED_ELSEWHERE = {
 MODULES = sorted(
     str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if path.name != "__init__.py"
 )
+
+
+@cache
+def statements(path: Path) -> tuple[ast.stmt, ...]:
+    """What a file and its classes consist of."""
+    found = ast.parse(path.read_text()).body
+    classes = [each for each in found if isinstance(each, ast.ClassDef)]
+    return (*found, *(inner for each in classes for inner in each.body))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of tests that a file imports, and the names from them."""
+    for node in statements(path):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in found if name.startswith("tests."))
 
 
 @pytest.mark.parametrize("module", [each for each in MODULES if each not in TESTED_ELSEWHERE])
@@ -48,8 +73,28 @@ def test_each_test_says_in_a_sentence_what_it_is_about(path: Path) -> None:
     """
     On a line of its own, with a full stop behind it.
     """
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
             said = ast.get_docstring(node, clean=False) or ""
             assert said.startswith("\n"), node.name
             assert said.rstrip().endswith("."), node.name
+
+
+def test_what_tests_share_is_in_support_or_lab() -> None:
+    """
+    Nothing is imported from a test module, nor from another folder of tests.
+    """
+    for path in ALL_TESTS.rglob("*.py"):
+        own = ".".join(["tests", *path.relative_to(ALL_TESTS).parts[:1]])
+        for name in imported(path):
+            assert not any(part.startswith("test_") for part in name.split(".")), (path, name)
+            assert name.startswith((own, *SHARED)), (path, name)
+
+
+def test_each_shared_part_says_in_a_sentence_what_it_is() -> None:
+    """
+    At its beginning.
+    """
+    for path in (ALL_TESTS / "support").glob("*.py"):
+        said = ast.get_docstring(ast.parse(path.read_text())) or ""
+        assert said.partition("\n\n")[0].endswith("."), path

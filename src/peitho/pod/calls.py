@@ -31,14 +31,26 @@ class CallError(Exception):
 
 
 class PeithoClient:
-    """A client of Peitho's delivery listener, with a token for one thing."""
+    """
+    A client of Peitho's delivery listener, with a token for one thing.
 
-    def __init__(self, url: str, token: str) -> None:
+    `monotonic` and `sleep` are those of `time`, or of a test's clock.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         parts = urllib.parse.urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or 80
         self._base = parts.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
+        self._monotonic, self._sleep = monotonic, sleep
 
     @classmethod
     def from_environment(cls) -> "PeithoClient":
@@ -47,7 +59,17 @@ class PeithoClient:
 
     def get(self, path: str, take: Callable[[http.client.HTTPResponse], T]) -> T:
         """Fetch, and pass the answer to `take`; try again for a minute while an error may pass."""
-        return _retried(lambda: self._request("GET", path, None, take))
+        end = self._monotonic() + _RETRY_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return self._request("GET", path, None, take)
+            except (OSError, http.client.HTTPException, CallError) as error:
+                final = isinstance(error, CallError) and error.status < _SERVER_ERROR
+                if final or self._monotonic() + pause > end:
+                    raise
+            self._sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def send(self, method: str, path: str, body: Iterable[bytes]) -> None:
         """Send a body as it comes, and never twice: half of it may have arrived."""
@@ -95,20 +117,6 @@ class PeithoClient:
             if chunk:
                 connection.send(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         connection.send(b"0\r\n\r\n")
-
-
-def _retried(call: Callable[[], T]) -> T:
-    end = time.monotonic() + _RETRY_SECONDS
-    pause = _FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return call()
-        except (OSError, http.client.HTTPException, CallError) as error:
-            final = isinstance(error, CallError) and error.status < _SERVER_ERROR
-            if final or time.monotonic() + pause > end:
-                raise
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def tell(message: str) -> None:

@@ -8,9 +8,9 @@ from peitho.formats.images import oci
 from tests.support.contexts import DOCKERFILE, context
 from tests.support.docker_double import Dockerd, always, refusal
 from tests.support.in_process import Running, running
+from tests.support.registry_content import fabric
 from tests.support.registry_double import USER, RegistryDouble
 from tests.support.wire import wire
-from tests.unit.core.images.test_registry import fabric
 
 TYPE = 'org.hyperledger.fabric.chaincode.type="GOLANG"'
 VERSION = 'org.hyperledger.fabric.version="2.5.16"'

@@ -1,4 +1,4 @@
-"""Certificates for what speaks TLS: made once, for openssl takes its time."""
+"""Certificates for what speaks TLS, made once."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.lab import pki
 def _authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
     for name in ("ours", "others"):
-        pki.make(folder / name, host="127.0.0.1", node="node")
+        pki.certificates(folder / name, host="127.0.0.1", node="node")
     return folder
 
 

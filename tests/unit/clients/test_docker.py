@@ -6,7 +6,7 @@ Whole builds in a real daemon are told by tests/journeys.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +17,7 @@ from peitho.clients.docker import DaemonTlsFiles, Docker, DockerError
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats.docker.streams import FrameReader
 from tests.support.docker_double import Dockerd, always, breaks, refusal
-from tests.support.loopback import on_loopback
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from tests.support.loopback import listening_with_tls
 
 BODY = {"Image": "ccenv", "Labels": {"a": "1", "b": "2"}}
 
@@ -308,21 +306,3 @@ def _copy(folder: Path, target: Path) -> None:
     """Have a folder's certificate and key as `cert` and `key`."""
     (target / "cert").write_bytes((folder / "admin.crt").read_bytes())
     (target / "key").write_bytes((folder / "admin.key").read_bytes())
-
-
-async def _ping(_: web.Request) -> web.StreamResponse:
-    return web.Response(text="OK", headers={"Api-Version": "1.41"})
-
-
-@asynccontextmanager
-async def listening_with_tls(
-    folder: Path, *, client: ssl.VerifyMode = ssl.CERT_REQUIRED, answer: Handler = _ping
-) -> AsyncIterator[str]:
-    """The endpoint of a daemon that asks for certificates of the folder's CA."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.crt")
-    context.load_cert_chain(folder / "apiserver.crt", folder / "apiserver.key")
-    context.verify_mode = client
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    async with on_loopback(app, tls=context) as address:
-        yield f"tcp://{address}"

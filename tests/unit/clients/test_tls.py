@@ -10,8 +10,8 @@ from peitho.clients.registry.api import Registry
 from peitho.clients.registry.transport import RegistryEndpoint
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import Unavailable
+from tests.support.loopback import listening_with_tls
 from tests.support.registry_double import QUICK
-from tests.unit.clients.test_docker import listening_with_tls
 
 
 def test_files_are_read_when_they_change_and_not_before(tmp_path: Path, certificates: Path) -> None:

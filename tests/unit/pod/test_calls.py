@@ -18,7 +18,7 @@ def test_a_call_carries_its_token_and_gives_the_answer() -> None:
     Below the path of the URL, as a bearer.
     """
     with serving({"/base/blobs/a": [(200, b"layer")]}) as server:
-        assert b"layer" == PeithoClient(f"{server.url}/base/", "secret").get("/blobs/a", read)
+        assert b"layer" == server.client("/base/", bearer="secret").get("/blobs/a", read)
 
     assert [("GET", "/base/blobs/a", "Bearer secret", b"")] == server.requests
 
@@ -29,9 +29,10 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
     A server that is starting, and a connection that was lost.
     """
     with serving({"/a": [(status, b"not yet"), hang_up, (200, b"now")]}) as server:
-        assert b"now" == PeithoClient(server.url, "t").get("/a", read)
+        assert b"now" == server.client().get("/a", read)
 
     assert 3 == len(server.requests)
+    assert [0.1, 0.2] == server.pauses
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -43,37 +44,37 @@ def test_a_refusal_is_final(status: int) -> None:
         serving({"/a": [(status, b"this token does not open this\n")]}) as server,
         pytest.raises(CallError, match=f"GET /a: {status} this token does not") as raised,
     ):
-        PeithoClient(server.url, "t").get("/a", read)
+        server.client().get("/a", read)
 
     assert status == raised.value.status
     assert 1 == len(server.requests)
 
 
-def test_trying_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trying_ends() -> None:
     """
-    After its time, the last answer is the error.
+    After a minute, in which the pauses grow to three seconds; the last answer is the error.
     """
-    monkeypatch.setattr(calls, "_FIRST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(calls, "_RETRY_SECONDS", 0.15)
     with (
         serving({"/a": [(503, b"still not")]}) as server,
         pytest.raises(CallError, match="503 still not"),
     ):
-        PeithoClient(server.url, "t").get("/a", read)
+        server.client().get("/a", read)
 
-    assert 2 == len(server.requests)
+    assert [0.1, 0.2, 0.4, 0.8, 1.6, 3.0] == pytest.approx(server.pauses[:6])
+    assert {3.0} == set(server.pauses[5:])
+    assert 57 < sum(server.pauses) <= 60
+    assert len(server.pauses) + 1 == len(server.requests)
 
 
-def test_nobody_listening_is_an_error_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_listening_is_an_error_of_the_network() -> None:
     """
     It is what the system says, once trying has ended.
     """
-    monkeypatch.setattr(calls, "_RETRY_SECONDS", 0.0)
     with serving({}) as server:
         pass
 
     with pytest.raises(ConnectionRefusedError):
-        PeithoClient(server.url, "t").get("/a", read)
+        server.client().get("/a", read)
 
 
 def test_a_body_is_sent_in_chunks_as_it_comes() -> None:
@@ -81,7 +82,7 @@ def test_a_body_is_sent_in_chunks_as_it_comes() -> None:
     An empty piece is no end of it.
     """
     with serving({"/log": [(200, b"")]}) as server:
-        PeithoClient(server.url, "t").send("POST", "/log", [b"one ", b"", b"two"])
+        server.client().send("POST", "/log", [b"one ", b"", b"two"])
 
     assert [("POST", "/log", "Bearer t", b"one two")] == server.requests
 
@@ -91,7 +92,7 @@ def test_a_body_is_sent_once() -> None:
     Half of it may have arrived.
     """
     with serving({"/log": [(500, b"no")]}) as server, pytest.raises(CallError, match="500 no"):
-        PeithoClient(server.url, "t").send("POST", "/log", [b"x"])
+        server.client().send("POST", "/log", [b"x"])
 
     assert 1 == len(server.requests)
 

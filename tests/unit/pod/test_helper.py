@@ -16,7 +16,7 @@ from peitho.formats.docker.streams import FrameReader
 from peitho.formats.kubernetes import build_wrapper
 from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, helper
-from peitho.pod.calls import CallError, PeithoClient
+from peitho.pod.calls import CallError
 from tests.support.archives import archive_bytes, file
 from tests.support.serving import Answer, Serving, cut_chunks, serving
 
@@ -54,7 +54,7 @@ class Pod:
         arguments = ["/bin/sh", "-c", script, "peitho", "/bin/sh", "-c", command]
         with subprocess.Popen(arguments) as builder:
             try:
-                helper.help_build(PeithoClient(server.url, "t"), "b")
+                helper.help_build(server.client(), "b")
                 builder.wait(timeout=20)
             finally:
                 builder.kill()
@@ -116,7 +116,7 @@ def test_a_later_upload_lies_over_an_earlier_one(pod: Pod) -> None:
     """
     second = archive_bytes([file("src/main.go", b"second"), file("more", b"more")])
     with serving(pod.answers(SOURCE, second)) as server:
-        result = helper.fetch(PeithoClient(server.url, "t"), "b")
+        result = helper.fetch(server.client(), "b")
 
     assert pod.output == result
     assert b"second" == (pod.input / "src/main.go").read_bytes()
@@ -131,7 +131,7 @@ def test_a_fetch_that_failed_begins_anew(pod: Pod) -> None:
     answers = pod.answers(SOURCE)
     answers["/builds/b/uploads/0"].insert(0, cut_chunks(b"x" * 300_000))
     with serving(answers) as server:
-        helper.fetch(PeithoClient(server.url, "t"), "b")
+        helper.fetch(server.client(), "b")
 
     assert b"package main" == (pod.input / "src/main.go").read_bytes()
 
@@ -143,7 +143,7 @@ def test_the_word_to_go_is_not_given_when_an_upload_cannot_be_had(pod: Pod) -> N
     answers = pod.answers(SOURCE)
     answers["/builds/b/uploads/0"] = [(404, b"No such upload: 0")]
     with serving(answers) as server, pytest.raises(CallError, match="No such upload"):
-        helper.help_build(PeithoClient(server.url, "t"), "b")
+        helper.help_build(server.client(), "b")
 
     assert not Path(build_wrapper.GO).exists()
 

@@ -10,7 +10,7 @@ from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats.images import layers
 from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, puller
-from peitho.pod.calls import CallError, PeithoClient
+from peitho.pod.calls import CallError
 from tests.support.archives import archive, archive_bytes, file
 from tests.support.serving import Answer, cut, hang_up, serving
 
@@ -30,7 +30,7 @@ DIGEST = f"sha256:{hashlib.sha256(LAYER).hexdigest()}"
 def pull(target: Path, *answers: Answer, digest: str = DIGEST) -> None:
     """Pull a blob from a server that gives these answers."""
     with serving({f"/blobs/{digest}": list(answers)}) as server:
-        puller.pull(PeithoClient(server.url, "t"), digest, target)
+        puller.pull(server.client(), digest, target)
 
 
 def test_a_layer_is_fetched_and_unpacked(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from peitho.settings import loading
-from tests.unit.settings.test_loading import GO_FILE, load
+from tests.support.settings_files import GO_FILE, load
 
 # As it is in the README of the Go project, comments left out.
 README = """\

@@ -4,7 +4,7 @@ import pytest
 
 from peitho.settings import loading
 from peitho.settings.loading import SettingsError
-from tests.unit.settings.test_loading import problems
+from tests.support.settings_files import problems
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ class Sweeper:
         self._storage = storage
         self._cache = cache
         self._options = options
+        # By the loop's clock: a clock that is set must not make peers look long gone.
         self._refused_since: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -142,13 +143,16 @@ class Sweeper:
         jobs = await statuses.find_jobs(self._kubernetes, own)
         pods = await statuses.find_pods(self._kubernetes, own)
         await self._probe({record.peer_address for record in records} - {""})
+        now, refused_until = time.time(), asyncio.get_running_loop().time()
         return Snapshot(
-            now=time.time(),
+            now=now,
             instance=instance,
             records=records,
             pods=pods,
             jobs=jobs,
-            refused_since=dict(self._refused_since),
+            refused_since={
+                peer: now - (refused_until - since) for peer, since in self._refused_since.items()
+            },
             waited=set(parts.waits),
         )
 
@@ -163,7 +167,7 @@ class Sweeper:
         host, _, port = peer.rpartition(":")
         host = self._options.now.hosts.get(host, host)
         if await is_refused(host.strip("[]"), int(port)):
-            self._refused_since.setdefault(peer, time.time())
+            self._refused_since.setdefault(peer, asyncio.get_running_loop().time())
         else:
             self._refused_since.pop(peer, None)
 

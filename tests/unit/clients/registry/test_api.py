@@ -10,16 +10,8 @@ from peitho.clients.registry.transport import RegistryEndpoint, RegistryError
 from peitho.clients.registry.uploads import bytes_source
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.images import oci
-from peitho.formats.images.oci import Descriptor
+from tests.support.registry_content import CONTENT, NAME, blob
 from tests.support.registry_double import QUICK, RegistryDouble, says
-
-CONTENT = b"layer" * 1000
-NAME = "chaincode/net-peer0.org1-mycc_1"
-
-
-def blob(content: bytes = CONTENT) -> Descriptor:
-    """What a manifest says of a content."""
-    return Descriptor(oci.OCI_LAYER, oci.digest_of(content), len(content))
 
 
 def manifest(*layers: bytes) -> bytes:

@@ -14,8 +14,8 @@ from peitho.clients.registry.transport import (
 )
 from peitho.clients.registry.uploads import bytes_source
 from peitho.errors import PeithoError, Unavailable
+from tests.support.registry_content import CONTENT, NAME, blob
 from tests.support.registry_double import QUICK, USER, RegistryDouble, refusal, says
-from tests.unit.clients.registry.test_api import CONTENT, NAME, blob
 
 
 @asynccontextmanager

@@ -13,12 +13,12 @@ from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.records import BUILD, Exit
 from peitho.settings.models import LimitSettings, Settings
 from tests.support import typed
+from tests.support.build_pods import done, told
+from tests.support.build_pods import scene as pod_scene
+from tests.support.build_pool import SAID, SPEC, Scene, outcome, result, said, scene
 from tests.support.contexts import package
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import after, always, answer, refusal
-from tests.unit.core.builds.test_in_pods import done, told
-from tests.unit.core.builds.test_in_pods import scene as pod_scene
-from tests.unit.core.builds.test_pool import SAID, SPEC, Scene, outcome, result, said, scene
 
 
 async def test_a_run_that_is_being_ended_is_not_joined(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
 from peitho.formats.kubernetes import record_secrets
 from peitho.settings.live import Live
 from tests.support.accounts import account
+from tests.support.build_daemon import LABELS, SPEC, scene
 from tests.support.docker_double import Container, Dockerd, breaks
-from tests.unit.core.builds.test_in_daemon import LABELS, SPEC, scene
 
 
 async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:

@@ -1,142 +1,29 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog.testing
 from aiohttp import web
 
-from peitho.clients.kubernetes.pod_watch import PodWatch
-from peitho.core.builds import in_pods
-from peitho.core.builds.build import NEVER_RAN, Build, BuildUpload
-from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
-from peitho.core.builds.output import BuildOutput
-from peitho.core.pods.tokens import DeliveryTokens, build_scope
+from peitho.core.builds.build import NEVER_RAN
+from peitho.core.pods.tokens import build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
-from peitho.formats import records
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
-from peitho.formats.kubernetes import build_pod, labels, record_secrets
-from peitho.formats.kubernetes.objects import Manifest
-from peitho.formats.kubernetes.pod_options import PodOptions
-from peitho.formats.records import ContainerSpec
-from tests.support.contexts import chunks, package
+from peitho.formats.kubernetes import labels, record_secrets
+from tests.support.build_pods import AT, ID, NAME, SPEC, TOKENS, done, scene, told
+from tests.support.contexts import chunks
 from tests.support.kubernetes_double import (
-    ApiServer,
     Script,
     after,
     always,
     refusal,
-    watch,
 )
 
-ID = "ab" * 32
-NAME = "build-abababababab"
 POD, SECRET = f"pods/{NAME}", f"secrets/{NAME}"
-SPEC = ContainerSpec(image="ccenv:2.5", command=("make",), entrypoint=(), env=("A=1",))
-SETTINGS = PodOptions(
-    instance="peitho",
-    peitho_image="peitho:1",
-    peitho_url="http://peitho:1",
-    user=500,
-    users={},
-    requests={},
-    limits={},
-)
-TOKENS = DeliveryTokens(b"k" * 32)
-AT = "2026-01-02T03:04:05Z"
-RUNNING = {"running": {"startedAt": AT}}
 OOM_KILLED = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": AT}}
-
-
-def done(code: int, **more: str) -> Manifest:
-    """A container that ran and has ended."""
-    reason = "Error" if code else "Completed"
-    return {"terminated": {"exitCode": code, "reason": reason, "startedAt": AT} | more}
-
-
-def told(
-    build: Manifest = RUNNING, helper: Manifest = RUNNING, kind: str = "MODIFIED", **more: Any
-) -> Script:
-    """A watch that tells of the build's Pod once."""
-    states = {records.BUILD: build, build_pod.HELPER: helper}
-    statuses = [{"name": name, "image": "i:1", "state": state} for name, state in states.items()]
-    metadata = {
-        "name": NAME,
-        "labels": {labels.CONTAINER: labels.container_label(ID)},
-        "resourceVersion": "7",
-    }
-    body = {"metadata": metadata, "status": {"containerStatuses": statuses} | more}
-    return watch({"type": kind, "object": body})
-
-
-class Scene:
-    """A build in a Pod: the cluster, the run, and what carries it out."""
-
-    def __init__(self, cluster: ApiServer, backend: PodBackend, run: Build) -> None:
-        self.cluster = cluster
-        self.backend = backend
-        self.run = run
-
-    async def carry_out(self) -> tuple[int, str]:
-        """From start to end; the run's exit code and reason."""
-        await self.backend.carry_out(self.run)
-        state = self.run.state
-        assert state is not None
-        return state.exit_code, state.reason
-
-    async def said(self) -> bytes:
-        """All that the run says."""
-        return b"".join(
-            [data async for _, data in self.run.output.read(follow=True, from_start=True)]
-        )
-
-    async def make(self) -> None:
-        """Let the helper bring the result."""
-        await self.run.save_result(chunks(package()), "amd64")
-
-    def posted(self, kind: str) -> Manifest:
-        """The object that was created."""
-        (body,) = [each[3] for each in self.cluster.requests if each[:2] == ("POST", kind)]
-        return dict(json.loads(body))
-
-
-@asynccontextmanager
-async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIterator[Scene]:
-    """All that a build needs; the watch of Pods tells these news one by one, and then nothing."""
-    async with (
-        ApiServer.start() as cluster,
-        cluster.client(tmp_path) as kubernetes,
-        asyncio.TaskGroup() as group,
-    ):
-        cluster.script("WATCH", "pods", *news)
-        pods = PodWatch(kubernetes, labels={})
-        task = group.create_task(pods.run())
-        options = PodBackendOptions(SETTINGS, start_timeout_seconds=seconds, deadline_seconds=900)
-        backend = PodBackend(kubernetes, pods, tokens=TOKENS, options=options)
-        directory = tmp_path / "run"
-        directory.mkdir()
-        output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)
-        uploads = (BuildUpload("/chaincode/input", tmp_path / "none", "tree"),)
-        run = Build(
-            ID, SPEC, directory=directory, output=output, uploads=uploads, result_bytes=10**6
-        )
-        try:
-            yield Scene(cluster, backend, run)
-        finally:
-            task.cancel()
-            run.discard()
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is silent here stays silent: do not wait seconds for it."""
-    monkeypatch.setattr(in_pods, "_HELPER_SECONDS", 0.05)
-    monkeypatch.setattr(in_pods, "_REASON_SECONDS", 0.05)
 
 
 async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
@@ -219,13 +106,10 @@ class TestTheHelpersWord:
             assert (0, "") == await task
             assert b"last words" == await it.said()
 
-    async def test_a_failure_has_the_pods_reason_behind_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_failure_has_the_pods_reason_behind_it(self, tmp_path: Path) -> None:
         """
         The kubelet says it a little later, and peers read it as the last line.
         """
-        monkeypatch.setattr(in_pods, "_REASON_SECONDS", 10)
         word = asyncio.Event()
         news = (told(), after(word, told(OOM_KILLED, done(0))))
         async with scene(tmp_path, *news) as it, asyncio.TaskGroup() as group:

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from peitho.core.chaincode import adoption
+from tests.support.go_peitho import NAME, config_map, deployment
 from tests.support.kubernetes_double import ApiServer
-from tests.unit.formats.kubernetes.test_go_peitho import NAME, config_map, deployment
 
 
 async def test_chaincode_is_ended_once_and_all_else_left(tmp_path: Path) -> None:

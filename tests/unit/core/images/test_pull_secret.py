@@ -99,13 +99,10 @@ async def test_a_secret_that_is_not_wanted_is_not_made(tmp_path: Path) -> None:
         assert '"two"' in kept(cluster)
 
 
-async def test_a_cluster_that_refuses_is_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cluster_that_refuses_is_asked_again(tmp_path: Path) -> None:
     """
     Until it does not.
     """
-    monkeypatch.setattr("peitho.core.images.pull_secret._PAUSE_SECONDS", 0.01)
     async with (
         ApiServer.start() as cluster,
         cluster.client(tmp_path) as kubernetes,

@@ -20,32 +20,11 @@ from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live
 from tests.support.accounts import account
 from tests.support.contexts import DOCKERFILE, chunks, context, package
+from tests.support.registry_content import BASE, RUNTIME, fabric
 from tests.support.registry_double import QUICK, USER, RegistryDouble, says
 
 NAME = "net-peer0.org1-mycc_1-0be83049"
 OTHER = "net-peer1.org1-mycc_1-1cf94150"
-BASE = b"base layer" * 100
-RUNTIME = "hyperledger/fabric-baseos"
-
-
-def fabric(double: RegistryDouble, *, architecture: str = "amd64", layer: bytes = BASE) -> None:
-    """Put a runtime image into a registry."""
-    config = json.dumps(
-        {
-            "architecture": architecture,
-            "config": {"User": "chaincode"},
-            "rootfs": {"type": "layers", "diff_ids": [oci.digest_of(layer)]},
-        }
-    ).encode()
-    described = [
-        {"mediaType": "a", "digest": double.add_blob(RUNTIME, each), "size": len(each)}
-        for each in (config, layer)
-    ]
-    manifest = json.dumps(
-        {"mediaType": oci.OCI_MANIFEST, "config": described[0], "layers": described[1:]}
-    ).encode()
-    for reference in ("2.5", oci.digest_of(manifest)):
-        double.repository(RUNTIME).manifests[reference] = (oci.OCI_MANIFEST, manifest)
 
 
 @dataclass(frozen=True, slots=True)

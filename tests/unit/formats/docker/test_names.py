@@ -2,12 +2,10 @@ import re
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from peitho.errors import InvalidArgument
 from peitho.formats.docker import names
-
-CONTAINER_NAMES = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,200}", fullmatch=True)
+from tests.support.drawn_names import CONTAINER_NAMES
 
 
 @given(CONTAINER_NAMES)

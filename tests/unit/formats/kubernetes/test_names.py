@@ -5,17 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.formats.kubernetes import names
+from tests.support.drawn_names import CONTAINER_NAMES, HASHED_NAMES
 from tests.support.expansion import expand
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 
-CONTAINER_NAMES = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,200}", fullmatch=True)
-HASHED = st.from_regex(r"[a-zA-Z0-9_.-]{1,130}-[0-9a-f]{64}", fullmatch=True)
 VARIABLES = {"A": "value", "PATH": "/bin", "": "empty", "$": "dollar"}
 
 
-@given(st.sampled_from(["cc", "build"]), CONTAINER_NAMES | HASHED | st.text(max_size=210))
+@given(st.sampled_from(["cc", "build"]), CONTAINER_NAMES | HASHED_NAMES | st.text(max_size=210))
 def test_an_objects_name_is_always_valid(prefix: str, name: str) -> None:
     """
     Whatever Docker allows as a name, and anything else, becomes an RFC 1123 label.
@@ -36,7 +35,7 @@ def test_an_objects_name_leaves_room_for_what_is_appended() -> None:
     assert len(f"{longest}-01234567-abcde") <= 63
 
 
-@given(st.lists(CONTAINER_NAMES | HASHED, unique=True, min_size=2, max_size=10))
+@given(st.lists(CONTAINER_NAMES | HASHED_NAMES, unique=True, min_size=2, max_size=10))
 def test_different_names_never_become_one(different: list[str]) -> None:
     """
     However alike two names are in Kubernetes' alphabet, they stay two.
