@@ -1,4 +1,4 @@
-"""The command line: serve, config, sweep, adopt, version."""
+"""The command line: serve, config, sweep, adopt, check-store, version."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from peitho import __version__
-from peitho.errors import PeithoError, TemplateRefused, Unavailable
+from peitho.errors import PeithoError
 from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
 from peitho.settings.models import Settings
 
@@ -136,7 +136,7 @@ def serve(config: Path | None, **flags: Any) -> None:
     logs.warn_of_settings(loaded.notes)
     try:
         asyncio.run(app.serve(source, loaded))
-    except (Unavailable, TemplateRefused) as error:
+    except PeithoError as error:  # before anything was started; later ones come in groups
         click.echo(str(error), err=True)
         sys.exit(2)
 
@@ -200,6 +200,29 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     for each in found:
         click.echo(f"{each.kind} {each.name}: {each.why}")
     click.echo(f"{len(found)} {'would go' if dry_run else 'removed'}")
+
+
+@main.command("check-store")
+@_flags
+def check_store(config: Path | None, **flags: Any) -> None:
+    """
+    Read all that Peitho keeps, and print what is damaged; exit status 1 if anything is.
+
+    It changes nothing, and may run beside a Peitho that serves. What is damaged is set aside and
+    made anew by the next build, without a command.
+    """
+    effective = _load(_source(config, flags)).settings
+    from peitho.clients.disk.check import StoreCheck  # noqa: PLC0415  see serve
+
+    check = StoreCheck(effective.data_dir)
+    try:
+        for problem in check.run():
+            click.echo(f"{problem.path}: {problem.cause}")
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    click.echo(check.summary())
+    sys.exit(1 if check.problems else 0)
 
 
 @main.command()

@@ -9,7 +9,8 @@ PeithoError            500
 ├── Unavailable        503   the cluster or a registry cannot be reached; worth a retry
 ├── StartFailed        500   a container could not be started, in the cluster's own words
 ├── TemplateRefused    500   a Pod template of the operator's cannot be used
-└── StorageFull        500   no room in the data directory; what is stored is intact
+├── StorageFull        500   no room in the data directory; what is stored is intact
+└── StorageUnusable    500   the data directory is gone, or cannot be read or written
 
 Messages are Docker's own where it has one, since peers log them and some are matched by case.
 """
@@ -63,3 +64,7 @@ class TemplateRefused(PeithoError):  # noqa: N818
 
 class StorageFull(PeithoError):  # noqa: N818
     """The data directory has no room; nothing half-written is ever used."""
+
+
+class StorageUnusable(PeithoError):  # noqa: N818
+    """The data directory as a whole is in trouble; the message says what to see to."""

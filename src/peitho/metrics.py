@@ -28,3 +28,8 @@ SETTINGS_REFUSED = Gauge(
     "peitho_settings_refused",
     "1 while the settings file was refused, and earlier settings stay.",
 )
+STORE_DAMAGED = Counter(
+    "peitho_store_damaged_total",
+    "Files of the data directory that were found damaged, and set aside.",
+    ["kind"],
+)

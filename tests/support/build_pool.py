@@ -74,6 +74,10 @@ class Scene:
         await self.finish(build)
         return build
 
+    def first_of(self, *builds: BuildContainer) -> BuildContainer:
+        """The one whose own Pod it is that others share."""
+        return next(each for each in builds if each.summary().kubernetes_name[6:] == each.id[:12])
+
     @property
     def pods(self) -> int:
         """How many Pods were created so far."""

@@ -79,7 +79,8 @@ async def composed(
         if watch:
             cluster.script("WATCH", "pods", watch)
         tasks = BackgroundTasks(group)
-        composition.open_data_directory(settings)
+        composition.make_data_directory(settings)
+        composition.clear_data_directory(settings)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(parts.exits.run(), name="exit recorder")
         tasks.run(parts.services.watch.run(), name="pod watch")

@@ -1,5 +1,8 @@
 import asyncio
 import os
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from peitho import __version__, cli
 from peitho.clients.disk.build_cache import BuildCache
+from peitho.clients.disk.lock import locked
 from peitho.clients.disk.storage import Storage
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.records import ContainerSpec
@@ -29,12 +33,12 @@ def test_help_says_what_it_is_for_and_what_changes_on_a_peer() -> None:
 
     assert 0 == result.exit_code
     assert "CORE_VM_ENDPOINT=tcp://peitho:8080" in result.output
-    for command in ("serve", "config", "adopt", "version"):
+    for command in ("serve", "config", "adopt", "check-store", "version"):
         assert f"\n  {command} " in result.output
     assert result.output == run("-h").output
 
 
-@pytest.mark.parametrize("command", ["serve", "config"])
+@pytest.mark.parametrize("command", ["serve", "config", "check-store"])
 def test_help_of_a_command_names_its_flags(command: str) -> None:
     """
     As they are spelled in the file.
@@ -222,3 +226,75 @@ async def test_sweep_tells_what_goes_and_why(tmp_path: Path, flags: list[str], s
     assert first.endswith(" s ago and never started")
     assert said == last
     assert bool(flags) == bool(cluster.objects)
+
+
+@pytest.mark.parametrize("fault", ["key", "directory", "in use"])
+async def test_serve_says_why_it_cannot_use_its_data_directory(tmp_path: Path, fault: str) -> None:
+    """
+    In a sentence, with exit status 2.
+    """
+    Storage.open(tmp_path / "data").delivery_key()
+    directory = tmp_path / "data"
+    if fault == "key":
+        (directory / "delivery.key").write_bytes(b"")
+    elif fault == "directory":
+        (tmp_path / "file").write_bytes(b"")
+        directory = tmp_path / "file/data"
+    async with ApiServer.start() as cluster:
+        arguments = ["--k8s.kubeconfig", str(cluster.kubeconfig(tmp_path)), "--dataDir"]
+        with locked(tmp_path / "data") if fault == "in use" else nullcontext():
+            result = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "peitho", "serve", *arguments, str(directory)],
+                capture_output=True,
+                text=True,
+            )
+
+    assert 2 == result.returncode
+    (line,) = result.stderr.splitlines()
+    said = {
+        "key": f"{directory}/delivery.key is damaged, it has 0 bytes instead of 32: ",
+        "directory": "The data directory cannot be used (Not a directory: ",
+        "in use": f"Another Peitho serves from {directory}: stop it first",
+    }
+    assert line.startswith(said[fault])
+
+
+class TestCheckStore:
+    def test_a_sound_store_is_told_in_a_line(self, tmp_path: Path) -> None:
+        """
+        With exit status 0, also beside a Peitho that serves.
+        """
+        Storage.open(tmp_path).delivery_key()
+        with locked(tmp_path):
+            result = run("check-store", "--dataDir", str(tmp_path))
+
+        assert 0 == result.exit_code
+        assert "images: 0, layers: 0, kept builds: 0; all is as it was written\n" == result.output
+
+    def test_each_damaged_file_is_a_line(self, tmp_path: Path) -> None:
+        """
+        Then a summary, with exit status 1; the files are left as they are.
+        """
+        storage = Storage.open(tmp_path)
+        storage.save_image("mycc", b"{}")
+        (record,) = storage.images()
+        (tmp_path / "blobs/sha256" / ("0" * 64)).write_bytes(b"rotten")
+
+        result = run("check-store", "--dataDir", str(tmp_path))
+
+        assert 1 == result.exit_code
+        image, layer, summary = result.output.splitlines()
+        assert image.startswith(f"images/{record.path.name}: an image record in the data")
+        assert layer.startswith(f"blobs/sha256/{'0' * 64}: its sha256 is ")
+        assert "images: 1, layers: 1, kept builds: 0; damaged: 2" == summary
+        assert not (tmp_path / "damaged").exists()
+
+    def test_a_directory_of_nobody_is_an_error(self, tmp_path: Path) -> None:
+        """
+        In a sentence, with exit status 2.
+        """
+        result = run("check-store", "--dataDir", str(tmp_path / "none"))
+
+        assert 2 == result.exit_code
+        assert f"No Peitho keeps its data in {tmp_path}/none\n" == result.stderr

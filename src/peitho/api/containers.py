@@ -20,11 +20,12 @@ _CONDITIONS = ("", "not-running", "next-exit", "removed")
 async def create(request: web.Request) -> web.Response:
     """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
     spec = models.read_create(await request.read()).spec()
+    image = services(request).images.find(spec.image)  # first: without a store nothing is created
 
     container = await services(request).containers.create(
         request.query.get("name", ""), spec, peer=request.remote or ""
     )
-    if image := services(request).images.find(spec.image):
+    if image:
         services(request).usage.touch(image.name, request.remote or "")
 
     return json_response({"Id": container.id, "Warnings": []}, status=201)

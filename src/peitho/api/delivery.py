@@ -4,6 +4,8 @@ The delivery listener: Pods download layers and uploads, and send output and res
 Each call carries a token (`Authorization: Bearer`) for exactly one blob or one build.
 """
 
+import asyncio
+
 from aiohttp import web
 
 from peitho.api.archives import CHUNK_BYTES, body
@@ -24,10 +26,10 @@ class _Forbidden(NotFound):
 
 
 async def blob(request: web.Request) -> web.StreamResponse:
-    """GET /blobs/{digest} — 200; 403; 404."""
+    """GET /blobs/{digest} — 200; 403; 404, also if the blob is damaged."""
     digest = request.match_info["digest"]
     _check(request, blob_scope(digest))
-    path = services(request).storage.blob(digest)
+    path = await asyncio.to_thread(services(request).storage.verified_blob, digest, anew=True)
     if path is None:
         raise NotFound(f"No such blob: {digest}")
 

@@ -17,10 +17,17 @@ async def alive(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /readyz — 200; 503 while the cluster, or the daemon of builds, cannot be reached."""
+    """
+    GET /readyz — 200; 503 while Peitho is of no use.
+
+    That is while the cluster or the daemon of builds cannot be reached, or the data directory
+    cannot be written.
+    """
     everything = services(request)
     if everything.watch.age_seconds > _STALE_SECONDS:
         return web.Response(status=503, text="the Kubernetes API has not been heard\n")
+    if cause := await everything.write_probe.cause():
+        return web.Response(status=503, text=f"{cause}\n")
     if everything.docker:
         try:
             await everything.docker.ping()

@@ -1,8 +1,8 @@
 """The sockets that Peitho listens on, and how they stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,11 +10,16 @@ from aiohttp import web
 
 from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
+from peitho.errors import PeithoError
 
 # The cluster gives a Pod 30 seconds to stop.
 _FINISH_SECONDS = 10.0
 # A handler may take this to send its answer; aiohttp waits for it twice.
 _SEND_SECONDS = 0.25
+
+
+class CannotListen(PeithoError):  # noqa: N818  named as the kinds of `errors` are
+    """An address is in use, or is not one of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +32,27 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(*listeners: Listener) -> AsyncIterator[list[str]]:
+async def listening(
+    *listeners: Listener, bound: Callable[[], None] = lambda: None
+) -> AsyncIterator[list[str]]:
     """
     Listen on all of them; yields the address of each as `HOST:PORT`.
 
+    `bound` is called once all addresses are ours, before the first call is taken.
     At the end they stop one after the other: no new call is taken, and short calls finish. Long
     ones, such as a peer's `wait`, are cut off, as by a dockerd that stops and leaves its containers
-    running. Raises OSError for an address that is in use.
+    running. Raises CannotListen, for an address that is in use above all.
     """
     runners: list[web.AppRunner] = []
     servers: list[asyncio.Server] = []
     try:
         for listener in listeners:
             runners.append(await _runner(listener.application))
-            servers.append(await _listen(runners[-1], listener.address))
+            servers.append(await _bind(runners[-1], listener.address))
+        bound()
+        for listener, server in zip(listeners, servers, strict=True):
+            with _telling(listener.address):
+                await server.start_serving()
         yield [_address(server) for server in servers]
         # One after the other: a launch that is to finish needs the next listener.
         for listener, server in zip(listeners, servers, strict=True):
@@ -65,15 +77,25 @@ async def _runner(application: web.Application) -> web.AppRunner:
     return runner
 
 
-async def _listen(runner: web.AppRunner, address: str) -> asyncio.Server:
+async def _bind(runner: web.AppRunner, address: str) -> asyncio.Server:
     server = runner.server
     if server is None:
         raise RuntimeError("the runner is set up and has a server")
     host, _, port = address.rpartition(":")
     factory: Callable[[], Connection] = partial(_connection, server)
-    return await asyncio.get_running_loop().create_server(
-        factory, host.strip("[]") or None, int(port), backlog=512
-    )
+    with _telling(address):
+        return await asyncio.get_running_loop().create_server(
+            factory, host.strip("[]") or None, int(port), backlog=512, start_serving=False
+        )
+
+
+@contextmanager
+def _telling(address: str) -> Iterator[None]:
+    """Turn the error of an address into CannotListen."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotListen(f"Cannot listen at {address}: {error.strerror}") from error
 
 
 def _address(server: asyncio.Server) -> str:

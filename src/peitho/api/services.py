@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from peitho.clients.disk.storage import Storage
+from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.builds.container import BuildContainers
@@ -31,6 +32,7 @@ class Services:
     usage: ImageUsage
     sweeper: Sweeper
     base_images: BaseImages
+    write_probe: WriteProbe
     docker: Docker | None = None
 
 

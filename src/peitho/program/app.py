@@ -10,7 +10,7 @@ import structlog
 from peitho import __version__
 from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
-from peitho.api.listeners import Listener, listening
+from peitho.api.listeners import CannotListen, Listener, listening
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
@@ -33,8 +33,17 @@ async def serve(source: SettingsSource, loaded: LoadedSettings) -> None:
     """
     Run Peitho until SIGTERM or SIGINT, following its settings as they change.
 
-    Raises Unavailable and TemplateRefused before anything is started.
+    Raises PeithoError before anything is started or touched: also Conflict where another Peitho
+    serves from the data directory, and CannotListen where one has the address.
     """
+    with composition.locked_data_directory(loaded.settings):
+        try:
+            await _serve(source, loaded)
+        except* CannotListen as raised:
+            raise raised.exceptions[0] from None
+
+
+async def _serve(source: SettingsSource, loaded: LoadedSettings) -> None:
     settings, stop = loaded.settings, _stop_signal()
     reloading = Reloading(source, loaded)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.tell)
@@ -62,13 +71,15 @@ async def _run(
     stop: asyncio.Event,
     reloading: Reloading,
 ) -> None:
-    composition.open_data_directory(settings)
+    composition.make_data_directory(settings)
     async with asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         services = parts.services
-        _start(parts, reloading, tasks)
-        async with listening(*_listeners(services, settings.server)):
+        # Once the addresses are ours, no other Peitho is at work here.
+        clear = partial(composition.clear_data_directory, settings)
+        async with listening(*_listeners(services, settings.server), bound=clear):
+            _start(parts, reloading, tasks)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
             log.info("peitho stopping")

@@ -1,12 +1,14 @@
 """The composition root: all parts are put together here, and started by `app`."""
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from peitho.api.services import Services
+from peitho.clients.disk import lock
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
+from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
@@ -52,13 +54,27 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
     return Docker.connect(settings.endpoint, tls=tls)
 
 
-def open_data_directory(settings: Settings) -> None:
+def locked_data_directory(settings: Settings) -> AbstractContextManager[None]:
+    """Hold the data directory, so that no other Peitho serves from it. Raises Conflict."""
+    return lock.locked(settings.data_dir)
+
+
+def make_data_directory(settings: Settings) -> None:
     """
-    Prepare the data directory, and remove what an earlier run left half-written.
+    Make what the data directory lacks, the key of tokens too; whatever is in it stays.
+
+    Raises StorageUnusable, StorageFull.
+    """
+    Storage.make(settings.data_dir).delivery_key()
+
+
+def clear_data_directory(settings: Settings) -> None:
+    """
+    Remove what an earlier run left half-written.
 
     Only the one Peitho that serves may do this: another would lose what it is writing.
     """
-    Storage.open(settings.data_dir)
+    Storage(settings.data_dir).clear_spool()
     BuildCache.open(_kept_builds(settings))
 
 
@@ -129,6 +145,7 @@ def compose(
             usage=stores.usage,
             sweeper=_sweeper(live, kubernetes, stores, launched, builds),
             base_images=base_images,
+            write_probe=WriteProbe(stores.storage),
             docker=docker,
         ),
         chaincodes=launched,

@@ -1,4 +1,7 @@
+import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from peitho.formats.docker.streams import STDOUT
 from peitho.formats.records import ContainerSpec
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context, package
+from tests.support.damage import changed
 from tests.support.in_process import Running, running
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
@@ -165,3 +169,101 @@ async def test_an_exit_code_is_read_after_the_token(tmp_path: Path) -> None:
         made = await build(peitho)
 
         assert 403 == (await call(peitho, "PUT", f"/builds/{made.id}/exit", None))[0]
+
+
+@pytest.mark.parametrize("damage", ["rotten", "cut", "gone"])
+async def test_a_damaged_blob_is_404_and_its_image_is_built_anew(
+    tmp_path: Path, damage: str
+) -> None:
+    """
+    No byte of it is sent, and an image with another layer is as before.
+    """
+    async with running(tmp_path) as peitho:
+        images = peitho.services.images
+        layer = (await images.build("mycc", chunks(context()))).image.layer
+        other = context(binpackage=package(b"other"))
+        sound = (await images.build("other", chunks(other))).image.layer
+        path = peitho.services.storage.blob(layer)
+        assert path is not None
+        content, before = path.read_bytes(), path.stat()
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(content[:-1] if damage == "cut" else b"x" + content[1:])
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        asked = await call(peitho, "GET", f"/blobs/{layer}", blob_scope(layer))
+        assert (404, {"message": f"No such blob: {layer}"}) == (asked[0], json.loads(asked[1]))
+        assert 404 == (await peitho.ask("GET", "/images/mycc/json"))[0]
+        assert 200 == (await peitho.ask("GET", "/images/other/json"))[0]
+        assert 200 == (await call(peitho, "GET", f"/blobs/{sound}", blob_scope(sound)))[0]
+
+        assert 200 == (await peitho.ask("POST", "/build?t=mycc", body=context()))[0]
+        assert (200, content) == await call(peitho, "GET", f"/blobs/{layer}", blob_scope(layer))
+
+
+async def test_without_the_data_directory_a_blob_is_500(tmp_path: Path) -> None:
+    """
+    It may be back soon, so it is not told as gone.
+    """
+    async with running(tmp_path) as peitho:
+        shutil.rmtree(tmp_path / "data")
+        status, body = await call(peitho, "GET", f"/blobs/{ZEROS}", blob_scope(ZEROS))
+
+    assert 500 == status
+    assert "The data directory cannot be used" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize("flip", [0, 1, 0x80])
+async def test_whatever_file_is_damaged_all_else_is_as_before(
+    tmp_path: Path, place: float, flip: int
+) -> None:
+    """
+    Each in turn, flipped or cut (0): what it was of is whole or not there, and is made anew.
+    """
+    async with running(tmp_path) as peitho:
+        packages = {"one": package(b"one"), "two": package(b"two")}
+        for name, made in packages.items():
+            await image(peitho, name, made)
+        stored = [
+            path.relative_to(tmp_path)
+            for folder in ("blobs", "images")
+            for path in sorted((tmp_path / "data" / folder).rglob("*"))
+            if path.is_file()
+        ]
+        assert 4 == len(stored)
+        for path in stored:
+            content = (tmp_path / path).read_bytes()
+            (tmp_path / path).write_bytes(changed(content, place, flip))
+
+            there = [name for name in packages if await is_whole(peitho, name)]
+            assert 1 == len(there)
+            assert f"{there[0]}:latest" in json.dumps(await listed(peitho))
+
+            for name, made in packages.items():
+                await image(peitho, name, made)
+                assert await is_whole(peitho, name)
+
+
+async def image(peitho: Running, name: str, made: bytes) -> None:
+    """An image that a peer builds."""
+    body = context(binpackage=made)
+    assert 200 == (await peitho.ask("POST", f"/build?t={name}", body=body))[0]
+
+
+async def is_whole(peitho: Running, name: str) -> bool:
+    """Whether an image is told as there; then its layer is given, byte for byte."""
+    if 404 == (await peitho.ask("GET", f"/images/{name}/json"))[0]:
+        return False
+    layer = peitho.services.images.get(name).layer
+    status, content = await call(peitho, "GET", f"/blobs/{layer}", blob_scope(layer))
+    assert (200, layer) == (status, f"sha256:{hashlib.sha256(content).hexdigest()}")
+    return True
+
+
+async def listed(peitho: Running) -> object:
+    """The images, as a peer lists them."""
+    status, body, _ = await peitho.ask("GET", "/images/json")
+    assert 200 == status
+    return json.loads(body)

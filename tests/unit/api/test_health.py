@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 from peitho.clients.docker import DaemonTlsFiles, Docker
@@ -68,3 +69,18 @@ async def test_metrics_are_in_prometheus_text_format(tmp_path: Path) -> None:
     assert "peitho_requests_total{" in text
     assert "/containers/{id}/json" in text
     assert "some-name" not in text
+
+
+async def test_without_its_data_directory_peitho_is_alive_and_not_ready(tmp_path: Path) -> None:
+    """
+    The cause is told, and peers are not sent to it.
+    """
+    async with running(tmp_path) as peitho:
+        await peitho.services.watch.synced.wait()
+        shutil.rmtree(tmp_path / "data")
+
+        status, text = await get(peitho, "/readyz")
+
+        assert 503 == status
+        assert text.startswith("The data directory cannot be used (No such file or directory: ")
+        assert (200, "ok\n") == await get(peitho, "/healthz")

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,72 @@ async def test_a_push_that_fails_is_a_status_in_the_registrys_words(tmp_path: Pa
 
     assert 500 == status
     assert "hyperledger/fabric-baseos:2.5: there is no such image in" in answer["message"]
+
+
+async def test_one_damaged_record_harms_no_call(tmp_path: Path) -> None:
+    """
+    Its own image is not there, and is built anew like any other.
+    """
+    async with running(tmp_path) as peitho:
+        await build(peitho)
+        await build(peitho, "other")
+        (path,) = (each.path for each in peitho.services.storage.images() if each.is_of(NAME))
+        path.write_bytes(path.read_bytes()[:-10])
+
+        listed = await ask(peitho, "GET", "/images/json")
+        assert [["other:latest"]] == [each["RepoTags"] for each in listed[1]]
+        assert 1 == (await ask(peitho, "GET", "/info"))[1]["Images"]
+        assert 404 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]
+        assert 200 == (await ask(peitho, "GET", "/images/other/json"))[0]
+        assert 404 == (await ask(peitho, "DELETE", f"/images/{NAME}"))[0]
+        await build(peitho, "third")
+        assert 200 == (await ask(peitho, "DELETE", "/images/third"))[0]
+
+        await build(peitho)
+        assert 200 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]
+
+
+async def test_an_image_whose_layer_is_gone_is_not_listed_and_can_be_removed(
+    tmp_path: Path,
+) -> None:
+    """
+    What is left of it is its record.
+    """
+    async with running(tmp_path) as peitho:
+        await build(peitho)
+        layer = peitho.services.images.get(NAME).layer
+        peitho.services.storage.remove_blob(layer)
+
+        assert (200, []) == await ask(peitho, "GET", "/images/json")
+        assert 404 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]
+        assert 200 == (await ask(peitho, "DELETE", f"/images/{NAME}"))[0]
+        assert [] == peitho.services.images.list()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"/images/{NAME}/json", None),
+        ("GET", "/images/json", None),
+        ("GET", "/info", None),
+        ("DELETE", f"/images/{NAME}", None),
+        ("POST", f"/build?t={NAME}", context()),
+        ("POST", "/containers/create", b'{"Image": "ccenv"}'),
+        ("POST", "/containers/create?name=dev-mycc", b'{"Image": "mycc"}'),
+    ],
+)
+async def test_without_the_data_directory_every_call_tells_the_cause(
+    tmp_path: Path, method: str, path: str, body: bytes | None
+) -> None:
+    """
+    And what to do; nothing is told as gone that may be back soon.
+    """
+    async with running(tmp_path) as peitho:
+        await build(peitho)
+        shutil.rmtree(tmp_path / "data")
+        status, answer = await ask(peitho, method, path, body)
+
+    assert 500 == status
+    message = answer["message"]
+    assert message.startswith("The data directory cannot be used (No such file or directory: ")
+    assert "see that its volume is there" in message

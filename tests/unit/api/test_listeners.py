@@ -1,10 +1,12 @@
 import asyncio
+import errno
+import socket
 
 import pytest
 from aiohttp import web
 
 from peitho.api.calls import OpenCalls
-from peitho.api.listeners import Listener, listening
+from peitho.api.listeners import CannotListen, Listener, listening
 from tests.support.wire import wire
 
 _HEADERS = "Content-Length: 8\r\n"
@@ -94,9 +96,27 @@ async def test_an_address_that_is_in_use_ends_all(unused_tcp_port: int) -> None:
     Peitho has all of its listeners or does not run.
     """
     first = Listener(web.Application(), f"127.0.0.1:{unused_tcp_port}")
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(CannotListen, match=rf"Cannot listen at 127\.0\.0\.1:{unused_tcp_port}: "):
         async with listening(first, first):
             pass
 
     async with listening(first):
         pass
+
+
+async def test_no_call_is_taken_before_all_addresses_are_ours(unused_tcp_port: int) -> None:
+    """
+    What has to be cleared then is cleared before the first call.
+    """
+    address = ("127.0.0.1", unused_tcp_port)
+    told: list[int] = []
+
+    def bound() -> None:
+        with socket.socket() as peer:
+            told.append(peer.connect_ex(address))
+
+    first = Listener(web.Application(), f"127.0.0.1:{unused_tcp_port}")
+    other = Listener(web.Application(), "127.0.0.1:0")
+    async with listening(first, other, bound=bound):
+        with socket.create_connection(address):
+            assert [errno.ECONNREFUSED] == told

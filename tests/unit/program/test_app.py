@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import structlog.testing
 
+from peitho.api.listeners import CannotListen
 from peitho.clients.disk.storage import Storage
-from peitho.errors import NotFound
+from peitho.errors import Conflict, NotFound, StorageUnusable
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import BUILD, CHAINCODE
 from peitho.program import app
@@ -133,3 +134,61 @@ async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path
             await app.sweep(source.load().settings, dry_run=False)
 
     assert not (tmp_path / "data").exists()
+
+
+def in_flight(tmp_path: Path) -> list[Path]:
+    """What a Peitho is writing: an upload, and a build that is being kept."""
+    upload = Storage.open(tmp_path / "data").make_spool_directory("upload-")
+    aside = tmp_path / "data/builds/.aside/kept"
+    aside.mkdir(parents=True)
+    return [upload, aside]
+
+
+async def test_a_second_start_on_the_same_data_directory_touches_nothing(tmp_path: Path) -> None:
+    """
+    It says who serves there, before it has asked the cluster for anything.
+    """
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+        async with serving(source):
+            await cluster.until_asked("WATCH", "pods")
+            written = in_flight(tmp_path)
+            asked = len(cluster.requests)
+            with pytest.raises(Conflict, match="Another Peitho serves from"):
+                await app.serve(source, source.load())
+
+            assert all(path.exists() for path in written)
+            told = cluster.requests[asked:]
+    assert {"GET", "WATCH"} >= {method for method, *_ in told}
+
+
+async def test_a_start_whose_address_is_in_use_touches_nothing(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    """
+    Whoever has the address may be at work: no build of it is ended, no file of it removed.
+    """
+    written = in_flight(tmp_path)
+    taken = {"server.operations": f"127.0.0.1:{unused_tcp_port}"}
+    async with (
+        ApiServer.start() as cluster,
+        await asyncio.start_server(lambda *_: None, "127.0.0.1", unused_tcp_port),
+    ):
+        source = SettingsSource(None, {**flags(tmp_path, cluster), **taken}, {})
+        with pytest.raises(CannotListen, match=f"Cannot listen at 127.*:{unused_tcp_port}: "):
+            await app.serve(source, source.load())
+
+        assert all(path.exists() for path in written)
+        assert 0 == asked_for(cluster, BUILD) + asked_for(cluster, CHAINCODE)
+
+
+async def test_a_damaged_key_ends_the_start(tmp_path: Path) -> None:
+    """
+    Before anything is started, with what to do.
+    """
+    Storage.open(tmp_path / "data")
+    (tmp_path / "data/delivery.key").write_bytes(b"")
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+        with pytest.raises(StorageUnusable, match="0 bytes instead of 32: take it from a backup"):
+            await app.serve(source, source.load())

@@ -85,7 +85,8 @@ async def scene(
         asyncio.TaskGroup() as group,
     ):
         tasks = BackgroundTasks(group)
-        composition.open_data_directory(loaded.settings)
+        composition.make_data_directory(loaded.settings)
+        composition.clear_data_directory(loaded.settings)
         parts = composition.compose(loaded.settings, kubernetes, tasks)
         looks = Reloading(source, loaded)
         with structlog.testing.capture_logs() as told:

@@ -2,28 +2,39 @@
 Kept builds in the data directory: `builds/KEY/` has the log, the result and a record.
 
 An entry appears whole or not at all: it is made aside, synced and renamed. A user of an entry gets
-hard links of its own, so removing an entry takes nothing from anybody.
+hard links of its own, so removing an entry takes nothing from anybody. The record is sealed and has
+the digests of log and result: an entry is verified whole before each use, and a damaged one is set
+aside, as if it had never been kept.
 """
 
 import json
 import os
+import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import structlog
 
-from peitho.clients.disk.storage import room, sync_directory
+from peitho.clients.disk.damaged import DamagedFiles
+from peitho.clients.disk.sealed import is_sealed, seal, unseal
+from peitho.clients.disk.storage import room, sha256, sync_directory
+from peitho.clients.disk.verification import DamagedFile, content_of, digest_of
+from peitho.errors import PeithoError
 
 log = structlog.get_logger()
 
 LOG = "log"
 RESULT = "result"
-_ABOUT = "about.json"
+ABOUT = "about.json"
+_LOG_DIGEST = "log_digest"
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +63,18 @@ class CacheEntry:
 
 
 class BuildCache:
-    """The kept builds of one data directory."""
+    """The kept builds of one data directory, where they are `builds/`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._aside = root / ".aside"
+        self._damaged = DamagedFiles(root.parent / "damaged")
+        # No entry may be put where a damaged one is being taken away.
+        self._placing = threading.Lock()
 
     @classmethod
     def open(cls, root: Path) -> Self:
-        """Make the directory, and remove what an earlier run left half-made."""
+        """Make the directory, and remove what an earlier run left half-made: it must have ended."""
         cache = cls(root)
         with room():
             shutil.rmtree(cache._aside, ignore_errors=True)
@@ -71,7 +85,7 @@ class BuildCache:
         """
         Keep the log and the result in a directory, with a record of the build.
 
-        Raises StorageFull.
+        Raises StorageFull, StorageUnusable.
         """
         with room():
             entry = Path(tempfile.mkdtemp(dir=self._aside))
@@ -79,57 +93,131 @@ class BuildCache:
                 for name in (LOG, RESULT):
                     (entry / name).hardlink_to(directory / name)
                     _sync(entry / name)
-                (entry / _ABOUT).write_text(json.dumps(asdict(build)))
-                _sync(entry / _ABOUT)
+                about = asdict(build) | {_LOG_DIGEST: sha256(entry / LOG)}
+                (entry / ABOUT).write_bytes(seal(json.dumps(about).encode()))
+                _sync(entry / ABOUT)
                 sync_directory(entry)
-                self.drop(key)
-                entry.rename(self._root / key)
+                with self._placing:
+                    self.drop(key)
+                    entry.rename(self._root / key)
                 sync_directory(self._root)
             finally:
                 shutil.rmtree(entry, ignore_errors=True)
 
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, whatever is in it."""
+        return (self._root / key).is_dir()
+
     def use(self, key: str, directory: Path) -> KeptBuild | None:
-        """Link log and result into a directory; return the record, or None if nothing is kept."""
+        """
+        Link log and result into a directory; return the record, or None if nothing whole is kept.
+
+        All of it is read before: only threads may wait for it.
+        """
         entry = self._root / key
-        if not entry.is_dir():
+        try:
+            inode = entry.stat().st_ino
+        except FileNotFoundError:
             return None
         try:
-            build = KeptBuild(**_read(entry / _ABOUT))
+            build = read_entry(entry)
+            if build is None:
+                log.info("kept build has no digests and is dropped", key=key)
+                self.drop(key)
+                return None
             for name in (LOG, RESULT):
                 (directory / name).hardlink_to(entry / name)
-            os.utime(entry / _ABOUT)
-        except (ValueError, TypeError, FileNotFoundError) as error:
-            log.warning("kept build is damaged and dropped", key=key, cause=str(error))
-            self.drop(key)
+            os.utime(entry / ABOUT)
+        except BadEntryError as error:
+            self._set_aside(entry, inode, str(error))
             return None
-        except OSError as error:
+        except (OSError, PeithoError) as error:
             log.warning("kept build cannot be used", key=key, cause=str(error))
             return None
         return build
 
     def drop(self, key: str) -> None:
-        """Remove an entry; it may be gone already."""
-        with tempfile.TemporaryDirectory(dir=self._aside) as gone, suppress(FileNotFoundError):
+        """Remove an entry; it may be gone already. Raises StorageUnusable."""
+        aside = partial(tempfile.TemporaryDirectory, dir=self._aside)
+        with room(), aside() as gone, suppress(FileNotFoundError):
             (self._root / key).rename(Path(gone) / key)
 
     def entries(self) -> Iterator[CacheEntry]:
-        """Yield all entries; anything else in the directory is passed over."""
+        """
+        Yield all entries; anything else in the directory is passed over.
+
+        One whose record cannot be read is as old as its directory: it goes one day, as all do.
+        """
         for entry in sorted(self._root.iterdir()) if self._root.is_dir() else ():
-            if entry == self._aside:
+            if not is_key(entry.name):
                 continue
             try:
-                about = entry / _ABOUT
-                kept_at = float(_read(about)["kept_at"])
+                about = entry / ABOUT
                 size = sum(file.stat().st_size for file in entry.iterdir())
-                yield CacheEntry(entry.name, size, used_at=about.stat().st_mtime, kept_at=kept_at)
-            except (OSError, ValueError, KeyError, TypeError):
+                used_at = (about if about.exists() else entry).stat().st_mtime
+                yield CacheEntry(entry.name, size, used_at=used_at, kept_at=_kept_at(entry))
+            except OSError:
                 continue
 
+    def _set_aside(self, entry: Path, inode: int, cause: str) -> None:
+        with self._placing:
+            try:
+                if entry.stat().st_ino != inode:
+                    return
+            except FileNotFoundError:
+                return
+            self._damaged.put(entry, kind="build", cause=cause)
 
-def _read(path: Path) -> dict[str, Any]:
-    about = json.loads(path.read_text())
+
+class BadEntryError(Exception):
+    """An entry is not as it was written."""
+
+
+def is_key(name: str) -> bool:
+    """Whether an entry may be called so."""
+    return _KEY.fullmatch(name) is not None
+
+
+def read_entry(entry: Path) -> KeptBuild | None:
+    """
+    Read an entry whole, and return its record; None if an earlier Peitho wrote it, unsealed.
+
+    Raises BadEntryError, OSError.
+    """
+    try:
+        _, content = content_of(entry / ABOUT)
+        about = _mapping(unseal(content))
+        if not is_sealed(content) and "digest" in about:
+            return None
+        digests = {LOG: about.pop(_LOG_DIGEST), RESULT: about["digest"]}
+        build = KeptBuild(**about)
+        for name, digest in digests.items():
+            _verify(entry / name, digest)
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadEntryError(f"its record cannot be read: {error}") from error
+    except (DamagedFile, FileNotFoundError) as error:
+        raise BadEntryError(str(error)) from error
+    return build
+
+
+def _verify(path: Path, digest: str) -> None:
+    stamp, actual = digest_of(path)
+    if actual != digest:
+        raise DamagedFile(f"the sha256 of its {path.name} is {actual} instead of {digest}", stamp)
+
+
+def _kept_at(entry: Path) -> float:
+    try:
+        _, content = content_of(entry / ABOUT)
+        return float(_mapping(unseal(content))["kept_at"])
+    except (DamagedFile, FileNotFoundError, ValueError, TypeError, KeyError):
+        return entry.stat().st_mtime
+
+
+def _mapping(record: bytes) -> dict[str, Any]:
+    about = json.loads(record)
     if not isinstance(about, dict):
-        raise TypeError("the record is no mapping")
+        raise TypeError("it is no mapping")
     return about
 
 

@@ -5,10 +5,14 @@ The data directory: blobs by digest, image records by name, and spool files of u
     images/HEX.json       image records; HEX is the sha256 of the name
     builds/KEY/           what builds led to (`build_cache`)
     spool/                uploads and results of this run, emptied at start
+    damaged/              what was found damaged (`damaged`)
     delivery.key          signs the tokens of Pods
     usage.json            which peer last used which image
+    lock                  held by the Peitho that serves (`lock`)
 
-Whatever is kept is written aside, synced and renamed.  A full disk is told as StorageFull.
+Whatever is kept is written aside, synced and renamed, and verified before it is used: what is
+damaged is set aside, and is not there for anybody.  A full disk is told as StorageFull, any other
+trouble of the whole store as StorageUnusable.
 """
 
 import asyncio
@@ -18,15 +22,41 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from peitho.errors import InvalidArgument, StorageFull
+import structlog
 
-_KEY_BYTES = 32
+from peitho.clients.disk.damaged import DamagedFiles
+from peitho.clients.disk.sealed import BrokenSealError, seal, unseal
+from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
+from peitho.errors import InvalidArgument, PeithoError, StorageFull, StorageUnusable
+
+log = structlog.get_logger()
+
+KEY_BYTES = 32
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNUSABLE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ESHUTDOWN, errno.EMFILE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as it was read, of an image mostly: its file, and what it has."""
+
+    path: Path
+    stamp: Stamp
+    content: bytes
+
+    def is_of(self, name: str) -> bool:
+        """Whether the file is where the record of an image of that name is kept."""
+        return self.path.stem == image_key(name)
 
 
 class Storage:
@@ -34,6 +64,10 @@ class Storage:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._damaged = DamagedFiles(root / "damaged")
+        self._verified = Verification()
+        # No file may be put where a damaged one is being taken away.
+        self._placing = threading.Lock()
         self._blobs = root / "blobs" / "sha256"
         self._images = root / "images"
         self._spool = root / "spool"
@@ -41,19 +75,53 @@ class Storage:
     @classmethod
     def open(cls, root: Path) -> "Storage":
         """Make the directories, and remove what an earlier run left half-written."""
+        storage = cls.make(root)
+        storage.clear_spool()
+        return storage
+
+    @classmethod
+    def make(cls, root: Path) -> "Storage":
+        """Make the directories; whatever is in them stays."""
         storage = cls(root)
         with room():
-            shutil.rmtree(storage._spool, ignore_errors=True)
             for folder in (storage._blobs, storage._images, storage._spool):
                 folder.mkdir(parents=True, exist_ok=True)
         return storage
 
+    def clear_spool(self) -> None:
+        """Remove what an earlier run left half-written: it must have ended."""
+        with room():
+            for path in self._spool.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
     def delivery_key(self) -> bytes:
-        """Return the key that signs tokens; it is made once, and readable by its owner alone."""
+        """
+        Return the key that signs tokens; it is made once, and readable by its owner alone.
+
+        Raises StorageUnusable if it is damaged: with an empty key, anybody could make tokens.
+        """
         path = self._root / "delivery.key"
-        if not path.exists():
-            self._replace(path, secrets.token_bytes(_KEY_BYTES))
-        return path.read_bytes()
+        with room():
+            if not path.exists():
+                self._replace(path, secrets.token_bytes(KEY_BYTES))
+            key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise StorageUnusable(
+                f"{path} is damaged, it has {len(key)} bytes instead of {KEY_BYTES}: take it from "
+                "a backup, or remove it and a new one is made (chaincode that is being launched "
+                "then has to be launched again)"
+            )
+        return key
+
+    def try_writing(self) -> None:
+        """Write a small file aside, sync, rename and remove it. Raises StorageFull and the like."""
+        path = self._root / ".try"
+        self._replace(path, b"Peitho looks whether it can write here.\n")
+        with room():
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def spool_directory(self, prefix: str) -> Iterator[Path]:
@@ -82,63 +150,154 @@ class Storage:
                     os.fsync(file.fileno())
                     file.seek(0)
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
-                temporary.rename(self._blobs / digest)
+                    stamp = Stamp.of(os.fstat(file.fileno()))
+                with self._placing:
+                    temporary.rename(self._blobs / digest)
+                self._verified.note(self._blobs / digest, digest, stamp)
                 sync_directory(self._blobs)
             finally:
                 temporary.unlink(missing_ok=True)
         return f"sha256:{digest}", size
 
     def blob(self, digest: str) -> Path | None:
-        """Return the file of a blob, or None."""
+        """Return the file of a blob, whatever is in it, or None."""
         algorithm, _, digits = digest.partition(":")
         if algorithm != "sha256" or not digits.isalnum():
             return None
         path = self._blobs / digits
         return path if path.is_file() else None
 
+    def blob_bytes(self, digest: str) -> int | None:
+        """Return the size of a blob, or None."""
+        path = self.blob(digest)
+        with suppress(FileNotFoundError):  # removed meanwhile
+            return path.stat().st_size if path else None
+        return None
+
+    def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
+        """
+        Return the file of a blob that is as it was written, or None; a damaged one is set aside.
+
+        A file that was verified today and has not changed is read again only if `anew` says so, as
+        before a hand-over. Only threads may wait for it. Raises StorageUnusable.
+        """
+        verify = self._verified.verify if anew else self._verified.check
+        with room():
+            while path := self.blob(digest):
+                try:
+                    verify(path, path.name)
+                except FileNotFoundError:  # removed meanwhile
+                    continue
+                except DamagedFile as damage:
+                    if self._set_aside(path, damage.stamp, "layer", str(damage)):
+                        return None
+                else:
+                    return path
+        self._look_for(self._blobs)
+        return None
+
     def remove_blob(self, digest: str) -> None:
         """Remove a blob; it may be gone already."""
         if path := self.blob(digest):
-            path.unlink(missing_ok=True)
+            with room():
+                path.unlink(missing_ok=True)
 
     def save_image(self, name: str, record: bytes) -> None:
-        """Save an image record under its name; it replaces an earlier one."""
-        self._replace(self._image_path(name), record)
+        """Save an image record, which is JSON, under its name; it replaces an earlier one."""
+        self._replace(self._image_path(name), seal(record))
 
-    def image(self, name: str) -> bytes | None:
-        """Return the record of an image, or None."""
-        try:
-            return self._image_path(name).read_bytes()
-        except FileNotFoundError:
-            return None
+    def image(self, name: str) -> StoredRecord | None:
+        """Return the record of an image, or None; a damaged one is set aside."""
+        record = self._read_sealed(self._image_path(name), "image")
+        if record is None:
+            self._look_for(self._images)
+        return record
 
     def remove_image(self, name: str) -> None:
         """Remove an image record; it may be gone already."""
-        self._image_path(name).unlink(missing_ok=True)
+        with room():
+            self._image_path(name).unlink(missing_ok=True)
 
-    def images(self) -> Iterator[bytes]:
-        """Yield all image records."""
+    def images(self) -> Iterator[StoredRecord]:
+        """Yield all image records; one that is damaged or cannot be read is left out."""
+        self._look_for(self._images)
         for path in sorted(self._images.glob("*.json")):
-            yield path.read_bytes()
+            try:
+                record = self._read_sealed(path, "image")
+            except PeithoError as error:
+                log.warning("image record cannot be read", path=str(path), cause=str(error))
+                continue
+            if record:
+                yield record
+
+    def set_image_aside(self, record: StoredRecord, cause: str) -> None:
+        """Set the record of an image aside, which was found damaged."""
+        self._set_aside(record.path, record.stamp, "image", cause)
+
+    def damage(self, path: Path, digest: str) -> str:
+        """
+        Return why the result of a build is not as it was saved, or an empty text.
+
+        It is read whole: only threads may wait. A damaged one is set aside. Raises StorageUnusable.
+        """
+        with room():
+            try:
+                self._verified.verify(path, digest)
+            except FileNotFoundError:
+                return "it is gone"
+            except DamagedFile as damage:
+                self._set_aside(path, damage.stamp, "result", str(damage))
+                return str(damage)
+        return ""
 
     def save_file(self, name: str, content: bytes) -> None:
-        """Save a small file in the directory itself; it replaces an earlier one."""
-        self._replace(self._root / name, content)
+        """Save a small JSON file in the directory itself, sealed; it replaces an earlier one."""
+        self._replace(self._root / name, seal(content))
 
     def read_file(self, name: str) -> bytes | None:
-        """Return the content of a small file in the directory itself, or None."""
-        try:
-            return (self._root / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        """Return the content of a small file in the directory itself, or None; see `image`."""
+        record = self._read_sealed(self._root / name, "notes")
+        return record.content if record else None
 
     def volume(self) -> tuple[int, int]:
         """Return the bytes used and the bytes in all of the volume that the directory is on."""
-        usage = shutil.disk_usage(self._root)
+        with room():
+            usage = shutil.disk_usage(self._root)
         return usage.used, usage.total
 
     def _image_path(self, name: str) -> Path:
-        return self._images / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+        return self._images / f"{image_key(name)}.json"
+
+    def _read_sealed(self, path: Path, kind: str) -> StoredRecord | None:
+        with room():
+            try:
+                stamp, content = content_of(path)
+            except FileNotFoundError:
+                return None
+            except DamagedFile as damage:
+                self._set_aside(path, damage.stamp, kind, str(damage))
+                return None
+        try:
+            return StoredRecord(path, stamp, unseal(content))
+        except BrokenSealError as error:
+            self._set_aside(path, stamp, kind, str(error))
+            return None
+
+    def _set_aside(self, path: Path, stamp: Stamp, kind: str, cause: str) -> bool:
+        """Set a damaged file aside; False if another file, or none, is in its place by now."""
+        with self._placing:
+            try:
+                if Stamp.of(path.stat()) != stamp:
+                    return False
+            except FileNotFoundError:
+                return False
+            self._damaged.put(path, kind=kind, cause=cause)
+            return True
+
+    def _look_for(self, folder: Path) -> None:
+        """Raise StorageUnusable if a folder is gone, and with it all that was there."""
+        with room():
+            folder.stat()
 
     def _replace(self, path: Path, content: bytes) -> None:
         with room():
@@ -148,7 +307,8 @@ class Storage:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(name).rename(path)
+                with self._placing:
+                    Path(name).rename(path)
                 sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
@@ -185,15 +345,25 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def image_key(name: str) -> str:
+    """Return what the file of an image's record is called, without `.json`."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
 @contextmanager
 def room() -> Iterator[None]:
-    """Turn the error of a full disk into StorageFull."""
+    """Turn the error of a full disk into StorageFull, and of a lost one into StorageUnusable."""
     try:
         yield
     except OSError as error:
+        cause = error.filename or os.strerror(error.errno or 0)
         if error.errno in _FULL:
             raise StorageFull(
-                f"The data directory is full ({error.filename or os.strerror(error.errno)}): "
-                "nothing was kept; give its volume more room"
+                f"The data directory is full ({cause}): nothing was kept; give its volume more room"
+            ) from error
+        if error.errno in _UNUSABLE:
+            raise StorageUnusable(
+                f"The data directory cannot be used ({error.strerror}: {cause}): see that its "
+                "volume is there and can be written; if it was gone, restart Peitho then"
             ) from error
         raise

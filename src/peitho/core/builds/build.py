@@ -20,7 +20,7 @@ from peitho.clients.disk.storage import sha256, spool
 from peitho.core.builds.output import BuildOutput
 from peitho.core.clock import now
 from peitho.core.container import State
-from peitho.errors import PeithoError, StartFailed, StorageFull
+from peitho.errors import PeithoError, StartFailed, StorageFull, StorageUnusable
 from peitho.formats.records import ContainerSpec, Exit
 
 log = structlog.get_logger()
@@ -162,7 +162,7 @@ class Build:
         if self.state:
             return
         if end.reason:
-            with suppress(StorageFull):  # the end is told all the same
+            with suppress(StorageFull, StorageUnusable):  # the end is told all the same
                 self.output.say(f"peitho: the build ended with {end.code}: {end.reason}")
         self.output.close()
         self.state = State("exited", end.code, end.reason, self.started_at, now())

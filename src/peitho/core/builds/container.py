@@ -21,7 +21,7 @@ from peitho.core.clock import now
 from peitho.core.container import Archive, Details, PathStat, Said, State, Summary
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import Conflict, NotFound
+from peitho.errors import Conflict, NotFound, PeithoError
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
@@ -105,6 +105,7 @@ class BuildContainer:
         self._uploads: list[BuildUpload] = []
         self._created = now()
         self._build: Build | None = None
+        self._is_joining = False
         self._note = ""
         self._state: State | None = None
         self._readers = Readers()
@@ -119,7 +120,7 @@ class BuildContainer:
 
         Raises InvalidArgument for a bad archive or path, Conflict after the start, StorageFull.
         """
-        if self._build:
+        if self._build or self._is_joining:
             raise Conflict("a build takes no archives after its start")
         directory = mount_paths.of_directory(path)
         archive = self._directory / f"upload-{secrets.token_hex(4)}"
@@ -137,7 +138,8 @@ class BuildContainer:
         """
         Return the tar of the output directory.
 
-        Raises NotFound for any other path, Conflict before the build has ended.
+        Raises NotFound for any other path, Conflict before the build has ended, PeithoError if the
+        tar is damaged.
         """
         asked = path.removesuffix("/.").rstrip("/")
         if asked != OUTPUT_DIRECTORY:
@@ -145,9 +147,18 @@ class BuildContainer:
         if self._build is None or not self._ended.is_set():
             raise Conflict(f"container {self.id} has not ended: its output is not complete")
         file = await self._build.until_result(_RESULT_SECONDS)
+        await self._verify(file, self._build)
         name = "." if path.endswith("/.") else "output"
         stat = PathStat(name, size_bytes=4096, mode=_DIRECTORY_MODE, modified_at=now())
         return Archive(stat, file)
+
+    async def _verify(self, file: Path, build: Build) -> None:
+        """Read a result whole before it is handed over. Raises PeithoError if it is damaged."""
+        digest = build.result.digest if build.result else ""
+        if cause := await asyncio.to_thread(self._all.storage.damage, file, digest):
+            raise PeithoError(
+                f"the build's output was damaged on the disk ({cause}): install again"
+            )
 
     async def start(self) -> bool:
         """
@@ -155,19 +166,31 @@ class BuildContainer:
 
         Raises StartFailed with the cluster's words; no Pod is left then.
         """
-        if self._build or self._removed.is_set():
+        if self._build or self._is_joining or self._removed.is_set():
             return False
-        self._build, self._note = self._all.pool.join(
-            self.id, self.spec, self._uploads, peer=self._peer
-        )
-        self._build.add_container(self.id, self._end)
-        self._begun.set()
         try:
-            await self._build.until_started()
+            build = await self._join()
+            await build.until_started()
         except asyncio.CancelledError:  # the peer hung up
             self._all.tasks.spawn(self._abandon(), name=f"abandon {self.id[:12]}")
             raise
         return True
+
+    async def _join(self) -> Build:
+        """Let this container stand for a build of the pool."""
+        self._is_joining = True
+        try:
+            build, note = await self._all.pool.join(
+                self.id, self.spec, self._uploads, peer=self._peer
+            )
+        finally:
+            self._is_joining = False
+        self._build, self._note = build, note
+        build.add_container(self.id, self._end)
+        self._begun.set()
+        if self._removed.is_set():  # while a kept build was read
+            await self._all.pool.release(build, self.id)
+        return build
 
     async def stop(self) -> bool:
         """End this container, and its build if no other stands for it; False if it had ended."""

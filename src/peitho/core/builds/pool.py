@@ -83,7 +83,7 @@ class BuildPool:
         self._by_key: dict[str, Build] = {}
         self._open: set[Build] = set()
 
-    def join(
+    async def join(
         self, container_id: str, spec: ContainerSpec, uploads: list[BuildUpload], *, peer: str
     ) -> tuple[Build, str]:
         """
@@ -97,14 +97,16 @@ class BuildPool:
         key = build_key(spec, trees, decided=options.determinants)
         if self._cache is None:
             key = f"{key}-{container_id}"
-        if (build := self._by_key.get(key)) and not build.has_failed:
-            metrics.BUILDS_SHARED.labels("joined").inc()
-            log.info("build joined", build=container_id[:12], run=build.id[:12])
-            return build, f"peitho: this build is under way for another peer, as {build.id[:12]}"
-        if build := self._kept(key, container_id, spec):
+        if shared := self._under_way(key, container_id):
+            return shared
+        if build := await self._kept(key, container_id, spec):
             metrics.BUILDS_SHARED.labels("reused").inc()
             log.info("build reused", build=container_id[:12])
             return build, " ---> Using cache"
+        if shared := self._under_way(key, container_id):  # begun while the cache was read
+            return shared
+        if not all(upload.archive.exists() for upload in uploads):
+            raise NotFound(f"No such container: {container_id}")  # removed in the meantime
         note = self._waits()
         build = self._new(container_id, spec, uploads, peer, options)
         self._begin(build, key, backend)
@@ -148,13 +150,26 @@ class BuildPool:
         for build in self._open:
             build.output.discard()
 
-    def _kept(self, key: str, build_id: str, spec: ContainerSpec) -> Build | None:
-        if self._cache is None:
+    def _under_way(self, key: str, container_id: str) -> tuple[Build, str] | None:
+        build = self._by_key.get(key)
+        if build is None or build.has_failed:
+            return None
+        metrics.BUILDS_SHARED.labels("joined").inc()
+        log.info("build joined", build=container_id[:12], run=build.id[:12])
+        return build, f"peitho: this build is under way for another peer, as {build.id[:12]}"
+
+    async def _kept(self, key: str, build_id: str, spec: ContainerSpec) -> Build | None:
+        """Return a build that was kept; it is read whole before, so this may take a moment."""
+        if self._cache is None or not self._cache.has(key):
             return None
         directory = self._storage.make_spool_directory("run-")
-        kept = self._cache.use(key, directory)
+        kept = None
+        try:
+            kept = await asyncio.to_thread(self._cache.use, key, directory)
+        finally:
+            if kept is None:
+                shutil.rmtree(directory, ignore_errors=True)
         if kept is None:
-            shutil.rmtree(directory, ignore_errors=True)
             return None
         self._architectures.remember(kept.digest, kept.architecture)
         build = Build(build_id, spec, directory=directory, output=BuildOutput.kept(directory / LOG))

@@ -18,13 +18,13 @@ class DeliveryPublisher:
         return await self._images.build(name, context)
 
     async def find(self, name: str) -> PublishedImage | None:
-        """Return an image of the data directory, or None."""
-        image = self._images.find(name)
+        """Return an image of the data directory, or None, also where its layer is damaged."""
+        image = await self._images.find_whole(name)
         return PublishedImage(image) if image else None
 
     def list(self) -> list[Image]:
-        """List the images of the data directory."""
-        return self._images.list()
+        """List the images of the data directory whose layer is there."""
+        return [image for image in self._images.list() if self._images.has_layer(image)]
 
     async def remove(self, name: str) -> Image:
         """Remove an image, and its layer if no other image has it."""

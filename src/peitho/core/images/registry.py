@@ -155,7 +155,7 @@ class RegistryPublisher:
 
     async def _push_kept(self, name: str) -> PublishedImage | None:
         """Push an image that is in the data directory: a push failed, or the mode was delivery."""
-        image = self._images.find(name)
+        image = await self._images.find_whole(name)
         if image is None:
             return None
         async with self._in_data_directory():
@@ -168,9 +168,9 @@ class RegistryPublisher:
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
         if await registry.digest(location.repository, location.tag) != appended.digest:
-            await self._send(
-                registry, location, tuple(self._layers(image, origin, registry)), appended
-            )
+            own = await self._own_layer(kept)
+            layers = (*_base_layers(origin, registry), own)
+            await self._send(registry, location, layers, appended)
         published = PublishedImage(image, self._reference(location, appended.digest))
         self._known[image.name] = published
         self._pushed.append(kept)
@@ -217,17 +217,16 @@ class RegistryPublisher:
             with suppress(Unavailable):
                 await registry.mount(self._shared, digest, repository)
 
-    def _layers(self, image: Image, origin: "_Origin", registry: Registry) -> "Iterator[_Blob]":
-        holders = (origin.repository,) if origin.registry is registry else ()
-        for layer in origin.base.manifest.layers:
-            if not layer.is_foreign:
-                source = origin.registry.source(origin.repository, layer)
-                yield _Blob(layer, source, holders)
-        path = self._storage.blob(image.layer)
+    async def _own_layer(self, image: Image) -> "_Blob":
+        """Return the layer of an image, read whole before it is sent."""
+        path = await asyncio.to_thread(self._storage.verified_blob, image.layer, anew=True)
         if path is None:
-            raise PeithoError(f"the layer of {image.name} is not in the data directory any more")
+            raise PeithoError(
+                f"the layer of {image.name} is damaged or gone from the data directory: "
+                "install the package again"
+            )
         own = Descriptor(oci.OCI_LAYER, image.layer, image.layer_bytes)
-        yield _Blob(own, file_source(path), ())
+        return _Blob(own, file_source(path), ())
 
     async def _origin(self, image: Image) -> "_Origin":
         """Return the runtime image that its tag names, now or when its registry was last there."""
@@ -314,6 +313,15 @@ class _Blob:
     descriptor: Descriptor
     source: BlobSource
     holders: tuple[str, ...]
+
+
+def _base_layers(origin: _Origin, registry: Registry) -> Iterator[_Blob]:
+    """Yield the layers of the runtime image, except those that no registry may have."""
+    holders = (origin.repository,) if origin.registry is registry else ()
+    for layer in origin.base.manifest.layers:
+        if not layer.is_foreign:
+            source = origin.registry.source(origin.repository, layer)
+            yield _Blob(layer, source, holders)
 
 
 async def _read_base(

@@ -13,9 +13,9 @@ from typing import IO, BinaryIO
 
 import structlog
 
-from peitho.clients.disk.storage import Storage, room, sha256, spool
+from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
 from peitho.core.clock import now
-from peitho.errors import InvalidArgument, NotFound
+from peitho.errors import InvalidArgument, NotFound, PeithoError
 from peitho.formats import tar
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker import dockerfile
@@ -104,19 +104,36 @@ class ImageStore:
         return image
 
     def find(self, name: str) -> Image | None:
-        """Return the image of that name, ID or beginning of an ID, or None."""
+        """
+        Return the record of the image of that name, ID or beginning of an ID, or None.
+
+        Whether its layer is there is another question: see `find_whole`.
+        """
         bare = name.removesuffix(":latest")
-        if record := self._storage.image(bare):
-            return image_record.from_json(record)
+        if (record := self._storage.image(bare)) and (image := self._read(record)):
+            return image
         digits = name.removeprefix("sha256:")
         if len(digits) < _SHORTEST_ID or not set(digits) <= set("0123456789abcdef"):
             return None
         matching = [image for image in self.list() if image.id.startswith(f"sha256:{digits}")]
         return matching[0] if matching else None
 
+    async def find_whole(self, name: str) -> Image | None:
+        """
+        Return the image of that name, ID or beginning of an ID, if its layer is as it was written.
+
+        An image whose layer is damaged or gone is told as not there, so that peers build it anew.
+        """
+        return await asyncio.to_thread(self._find_whole, name)
+
     def list(self) -> list[Image]:
-        """List all chaincode images."""
-        return [image_record.from_json(record) for record in self._storage.images()]
+        """List the records of all chaincode images; a damaged one is set aside."""
+        images = (self._read(record) for record in self._storage.images())
+        return [image for image in images if image]
+
+    def has_layer(self, image: Image) -> bool:
+        """Whether the layer of an image is there with all its bytes; it is not read here."""
+        return self._storage.blob_bytes(image.layer) == image.layer_bytes
 
     async def remove(self, name: str) -> Image:
         """Remove an image, and its layer if no other image has it. Raises NotFound."""
@@ -162,6 +179,26 @@ class ImageStore:
             architecture=self._architectures.architecture(sha256(added)),
             created=now(),
         )
+
+    def _read(self, record: StoredRecord) -> Image | None:
+        try:
+            image = image_record.from_json(record.content)
+        except PeithoError as error:
+            self._storage.set_image_aside(record, str(error))
+            return None
+        if not record.is_of(image.name):
+            self._storage.set_image_aside(record, f"it is the record of {image.name}")
+            return None
+        return image
+
+    def _find_whole(self, name: str) -> Image | None:
+        while image := self.find(name):
+            if self._storage.verified_blob(image.layer):
+                return image
+            if self.find(name) == image:  # else it was replaced meanwhile, layer and all
+                log.warning("image has no layer", image=image.name, layer=image.layer)
+                return None
+        return None
 
     def _remove(self, name: str) -> Image:
         with self._noting:

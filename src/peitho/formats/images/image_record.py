@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from peitho.errors import PeithoError
@@ -66,9 +67,23 @@ def from_json(record: bytes) -> Image:
     try:
         fields: dict[str, Any] = json.loads(record)
         fields["entries"] = tuple(fields["entries"])
-        return Image(**fields)
-    except (ValueError, KeyError, TypeError) as error:
+        image = Image(**fields)
+        _check(image)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PeithoError(f"an image record in the data directory is damaged: {error}") from error
+    return image
+
+
+def _check(image: Image) -> None:
+    """Raise TypeError or ValueError for a field that is not what it should be."""
+    texts = (image.name, image.runtime, image.layer, image.directory, image.architecture)
+    pairs = (*image.labels.items(), *image.env.items())
+    for text in (*texts, *image.entries, *(text for pair in pairs for text in pair)):
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is no text")
+    if type(image.layer_bytes) is not int:
+        raise TypeError(f"{image.layer_bytes!r} is no number of bytes")
+    datetime.fromisoformat(image.created)
 
 
 def mounts(image: Image) -> dict[str, str]:

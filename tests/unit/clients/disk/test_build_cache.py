@@ -1,18 +1,32 @@
+import hashlib
 import json
 import os
+import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import structlog.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from peitho.clients.disk.build_cache import BuildCache, CacheEntry, KeptBuild
+from peitho.clients.disk.sealed import seal
+from peitho.errors import StorageUnusable
+from tests.support.damage import changed
 
 KEY = "a" * 64
 OTHER = "b" * 64
-BUILD = KeptBuild(
-    digest="d" * 64, architecture="arm64", image="ccenv", seconds=12.5, kept_at=1_700_000_000.0
-)
+
+
+def built(result: bytes = b"binary") -> KeptBuild:
+    """The record of a build with that result."""
+    digest = hashlib.sha256(result).hexdigest()
+    return KeptBuild(digest, "arm64", image="ccenv", seconds=12.5, kept_at=1_700_000_000.0)
+
+
+BUILD = built()
 
 
 @pytest.fixture
@@ -82,10 +96,10 @@ def test_a_later_build_takes_the_place_of_an_earlier(cache: BuildCache, tmp_path
     Whole: never one's log with the other's result.
     """
     cache.keep(KEY, BUILD, made(tmp_path, "run"))
-    cache.keep(KEY, BUILD, made(tmp_path, "later", b"said more", b"another"))
+    cache.keep(KEY, built(b"another"), made(tmp_path, "later", b"said more", b"another"))
     target = empty(tmp_path, "target")
 
-    assert BUILD == cache.use(KEY, target)
+    assert built(b"another") == cache.use(KEY, target)
     assert {"log": b"said more", "result": b"another"} == contents(target)
     assert 1 == len(list(cache.entries()))
 
@@ -102,7 +116,7 @@ def test_an_entry_that_cannot_be_made_whole_is_none(
     (half / missing).unlink()
 
     for key in (KEY, OTHER):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(StorageUnusable):
             cache.keep(key, BUILD, half)
 
     assert [OTHER] == [each.key for each in cache.entries()]
@@ -135,10 +149,11 @@ def test_what_an_earlier_run_left_half_made_is_dropped(root: Path, tmp_path: Pat
         b"null",
         b"\xff",
         b"{}",
-        json.dumps({"digest": "d", "more": 1}).encode(),
+        seal(json.dumps({"digest": "d", "more": 1}).encode()),
+        seal(b"{}"),
     ],
 )
-def test_a_damaged_record_is_dropped(
+def test_a_damaged_record_is_set_aside(
     cache: BuildCache, root: Path, tmp_path: Path, record: bytes
 ) -> None:
     """
@@ -150,10 +165,13 @@ def test_a_damaged_record_is_dropped(
     with structlog.testing.capture_logs() as logs:
         assert cache.use(KEY, empty(tmp_path, "target")) is None
 
-    assert [("kept build is damaged and dropped", KEY)] == [
-        (each["event"], each["key"]) for each in logs
+    assert [("stored file damaged", "build", str(root / KEY))] == [
+        (each["event"], each["what"], each["path"]) for each in logs
     ]
     assert not (root / KEY).exists()
+    (aside,) = (tmp_path / "damaged").iterdir()
+    assert aside.name.endswith(f"-build-{KEY}")
+    assert record == (aside / "about.json").read_bytes()
     assert [] == list((root / ".aside").iterdir())
 
 
@@ -231,7 +249,7 @@ def test_what_is_no_entry_is_passed_over(cache: BuildCache, root: Path, tmp_path
 
 
 @pytest.mark.parametrize("missing", ["log", "result", "about.json"])
-def test_an_entry_with_a_file_missing_is_dropped(tmp_path: Path, missing: str) -> None:
+def test_an_entry_with_a_file_missing_is_no_entry(tmp_path: Path, missing: str) -> None:
     """
     It is of no use, and would never be listed.
     """
@@ -241,3 +259,73 @@ def test_an_entry_with_a_file_missing_is_dropped(tmp_path: Path, missing: str) -
 
     assert cache.use(KEY, empty(tmp_path, "target")) is None
     assert not (tmp_path / "builds" / KEY).exists()
+
+
+def test_an_entry_of_an_earlier_peitho_is_dropped(
+    cache: BuildCache, root: Path, tmp_path: Path
+) -> None:
+    """
+    It has no digest of its log: the next build takes its place, and nothing is told as damaged.
+    """
+    cache.keep(KEY, BUILD, made(tmp_path, "run"))
+    (root / KEY / "about.json").write_text(json.dumps(asdict(BUILD)))
+
+    with structlog.testing.capture_logs() as logs:
+        assert cache.use(KEY, empty(tmp_path, "target")) is None
+
+    assert ["kept build has no digests and is dropped"] == [each["event"] for each in logs]
+    assert not cache.has(KEY)
+    assert not (tmp_path / "damaged").exists()
+
+
+def test_an_entry_with_a_damaged_record_grows_old(
+    cache: BuildCache, root: Path, tmp_path: Path
+) -> None:
+    """
+    It counts, and goes one day, though nobody may ask for it any more.
+    """
+    cache.keep(KEY, BUILD, made(tmp_path, "run"))
+    (root / KEY / "about.json").write_bytes(b"{")
+    os.utime(root / KEY, (7.0, 7.0))
+
+    (entry,) = cache.entries()
+
+    assert (KEY, 11, 7.0) == (entry.key, entry.bytes, entry.kept_at)
+
+
+@given(
+    name=st.sampled_from(["log", "result", "about.json"]),
+    place=st.floats(0, 1, exclude_max=True),
+    flip=st.integers(0, 255),
+)
+def test_no_changed_byte_is_ever_given_away(name: str, place: float, flip: int) -> None:
+    """
+    Flipped or cut (0), wherever in whatever file: what is kept beside it is still given.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tmp_path = Path(folder)
+        cache = BuildCache.open(tmp_path / "builds")
+        cache.keep(KEY, BUILD, made(tmp_path, "run"))
+        cache.keep(OTHER, BUILD, made(tmp_path, "other"))
+        path = tmp_path / "builds" / KEY / name
+        path.write_bytes(changed(path.read_bytes(), place, flip))
+
+        target = empty(tmp_path, "target")
+        assert cache.use(KEY, target) is None
+        assert {} == contents(target)
+        assert BUILD == cache.use(OTHER, target)
+
+
+def test_a_build_that_is_made_anew_takes_the_place_of_a_damaged_one(
+    cache: BuildCache, root: Path, tmp_path: Path
+) -> None:
+    """
+    And is given to the next peer.
+    """
+    cache.keep(KEY, BUILD, made(tmp_path, "run"))
+    (root / KEY / "result").write_bytes(b"rotten")
+    assert cache.use(KEY, empty(tmp_path, "none")) is None
+
+    cache.keep(KEY, BUILD, made(tmp_path, "again"))
+
+    assert BUILD == cache.use(KEY, empty(tmp_path, "target"))

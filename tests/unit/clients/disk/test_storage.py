@@ -1,16 +1,23 @@
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+import structlog.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
-from peitho.clients.disk import storage
+from peitho.clients.disk import sealed, storage
 from peitho.clients.disk.storage import Storage
-from peitho.errors import InvalidArgument, StorageFull
+from peitho.errors import InvalidArgument, StorageFull, StorageUnusable
+from tests.support.damage import changed
 
 
 @pytest.fixture
@@ -38,6 +45,12 @@ def full(tmp_path: Path) -> Iterator[Storage]:
 def files(root: Path) -> list[str]:
     """The files below a directory."""
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def content(storage: Storage, name: str) -> bytes | None:
+    """The record of an image."""
+    record = storage.image(name)
+    return record.content if record else None
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
@@ -98,10 +111,12 @@ def test_a_blob_can_be_removed_twice(opened: Storage) -> None:
     """
     digest, _ = opened.add_blob(lambda file: void(file.write(b"x")))
 
+    assert 1 == opened.blob_bytes(digest)
     opened.remove_blob(digest)
     opened.remove_blob(digest)
 
     assert opened.blob(digest) is None
+    assert opened.blob_bytes(digest) is None
 
 
 def test_image_records_are_kept_by_any_name(opened: Storage) -> None:
@@ -113,8 +128,10 @@ def test_image_records_are_kept_by_any_name(opened: Storage) -> None:
         opened.save_image(name, b"old")
         opened.save_image(name, name.encode())
 
-    assert names == [(opened.image(name) or b"").decode() for name in names]
-    assert sorted(name.encode() for name in names) == sorted(opened.images())
+    assert [name.encode() for name in names] == [content(opened, name) for name in names]
+    assert sorted(name.encode() for name in names) == sorted(
+        record.content for record in opened.images()
+    )
     opened.remove_image("a/b:1")
     opened.remove_image("a/b:1")
     assert opened.image("a/b:1") is None
@@ -134,7 +151,7 @@ def test_a_restart_keeps_what_is_kept_and_drops_what_is_in_flight(tmp_path: Path
     second = Storage.open(tmp_path)
 
     assert second.blob(digest) is not None
-    assert b"record" == second.image("name")
+    assert b"record" == content(second, "name")
     assert key == second.delivery_key()
     assert [] == list((tmp_path / "spool").iterdir())
 
@@ -202,7 +219,7 @@ class TestAFullDisk:
         with pytest.raises(StorageFull):
             full.save_image("kept", b"n" * 50_000)
 
-        assert b"k" * 30_000 == full.image("kept")
+        assert b"k" * 30_000 == content(full, "kept")
 
     async def test_an_upload_that_does_not_fit_is_told(self, full: Storage) -> None:
         """
@@ -211,4 +228,224 @@ class TestAFullDisk:
         with full.spool_directory("upload-") as directory, pytest.raises(StorageFull):
             await storage.spool(chunks(*[bytes(10_000)] * 5), directory / "body", limit_bytes=10**9)
 
-        assert b"k" * 30_000 == full.image("kept")
+        assert b"k" * 30_000 == content(full, "kept")
+
+
+def blob(storage: Storage, content: bytes) -> str:
+    """The digest of a new blob."""
+    return storage.add_blob(lambda file: void(file.write(content)))[0]
+
+
+def set_aside(root: Path) -> list[str]:
+    """What is in `damaged/`, without the time."""
+    return sorted(path.name.partition("-")[2] for path in (root / "damaged").iterdir())
+
+
+class TestDamage:
+    @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
+    def test_no_changed_blob_is_ever_handed_over(self, place: float, flip: int) -> None:
+        """
+        Flipped or cut (0), wherever: it is not there, it is set aside, and others are as before.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            opened = Storage.open(Path(folder))
+            digest, other = blob(opened, b"a layer" * 20), blob(opened, b"another")
+            path = opened.blob(digest)
+            assert path is not None
+            path.write_bytes(changed(path.read_bytes(), place, flip))
+
+            assert opened.verified_blob(digest, anew=True) is None
+            assert opened.blob(digest) is None
+            assert [f"layer-{path.name}"] == set_aside(Path(folder))
+            assert opened.verified_blob(other, anew=True) == opened.blob(other)
+
+    @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
+    def test_no_changed_record_is_ever_taken_for_one(self, place: float, flip: int) -> None:
+        """
+        What is not set aside at once is nothing that could be read as a record of an image.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            opened = Storage.open(Path(folder))
+            opened.save_image("mycc", b'{"name": "mycc"}')
+            opened.save_image("other", b"{}")
+            (path,) = [each.path for each in opened.images() if each.is_of("mycc")]
+            path.write_bytes(changed(path.read_bytes(), place, flip))
+
+            read = content(opened, "mycc")
+            assert read is None or b'{"name": "mycc"}' != read[:17]
+            assert b"{}" == content(opened, "other")
+
+    def test_a_changed_blob_is_noticed_by_its_size_and_time(self, opened: Storage) -> None:
+        """
+        Also where nobody asks for it to be read anew.
+        """
+        digest = blob(opened, b"layer")
+        path = opened.blob(digest)
+        assert path is not None
+        assert path == opened.verified_blob(digest)
+
+        path.write_bytes(b"rotten")
+
+        assert opened.verified_blob(digest) is None
+
+    def test_a_damaged_blob_is_told_with_its_cause(self, opened: Storage, tmp_path: Path) -> None:
+        """
+        In one line of the log, and in the metric.
+        """
+        digest = blob(opened, b"layer")
+        path = opened.blob(digest)
+        assert path is not None
+        path.write_bytes(b"rotten")
+        before = REGISTRY.get_sample_value("peitho_store_damaged_total", {"kind": "layer"}) or 0
+
+        with structlog.testing.capture_logs() as logs:
+            opened.verified_blob(digest)
+            opened.verified_blob(digest)
+
+        (line,) = logs
+        assert ("stored file damaged", "layer") == (line["event"], line["what"])
+        assert str(path) == line["path"]
+        actual = hashlib.sha256(b"rotten").hexdigest()
+        assert f"its sha256 is {actual} instead of {path.name}" == line["cause"]
+        assert b"rotten" == Path(line["kept_as"]).read_bytes()
+        assert before + 1 == REGISTRY.get_sample_value(
+            "peitho_store_damaged_total", {"kind": "layer"}
+        )
+        assert [f"layer-{path.name}"] == set_aside(tmp_path / "data")
+
+    def test_a_blob_that_is_written_anew_is_there_again(self, opened: Storage) -> None:
+        """
+        Whether or not the damage was found before.
+        """
+        digest = blob(opened, b"layer")
+        path = opened.blob(digest)
+        assert path is not None
+        path.write_bytes(b"rotten")
+
+        assert digest == blob(opened, b"layer")
+
+        assert path == opened.verified_blob(digest, anew=True)
+
+    def test_a_record_without_a_seal_is_read_and_sealed_when_it_is_saved(
+        self, opened: Storage
+    ) -> None:
+        """
+        An earlier Peitho wrote it.
+        """
+        opened.save_image("mycc", b"{}")
+        (record,) = opened.images()
+        record.path.write_bytes(b'{"old": 1}')
+        assert b'{"old": 1}' == content(opened, "mycc")
+
+        opened.save_image("mycc", b'{"old": 1}')
+
+        assert sealed.is_sealed(record.path.read_bytes())
+        assert b'{"old": 1}' == content(opened, "mycc")
+
+    def test_notes_that_have_changed_are_set_aside(self, opened: Storage, tmp_path: Path) -> None:
+        """
+        They are not there then; those of an earlier Peitho, without a seal, are.
+        """
+        path = tmp_path / "data/usage.json"
+        path.write_bytes(b'{"peers": {}}')
+        assert b'{"peers": {}}' == opened.read_file("usage.json")
+        opened.save_file("usage.json", b'{"peers": {}}')
+        assert b'{"peers": {}}' == opened.read_file("usage.json")
+
+        path.write_bytes(path.read_bytes().replace(b"peers", b"beers"))
+
+        assert opened.read_file("usage.json") is None
+        assert ["notes-usage.json"] == set_aside(tmp_path / "data")
+
+    def test_a_result_that_has_changed_is_told_and_set_aside(
+        self, opened: Storage, tmp_path: Path
+    ) -> None:
+        """
+        A second question finds it gone.
+        """
+        path = opened.make_spool_directory("run-") / "result"
+        path.write_bytes(b"binary")
+        digest = hashlib.sha256(b"binary").hexdigest()
+        assert "" == opened.damage(path, digest)
+
+        path.write_bytes(b"rotten")
+
+        assert "its sha256 is" in opened.damage(path, digest)
+        assert "it is gone" == opened.damage(path, digest)
+        assert ["result-result"] == set_aside(tmp_path / "data")
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 31, b"k" * 33])
+def test_a_key_of_another_size_is_refused(opened: Storage, tmp_path: Path, key: bytes) -> None:
+    """
+    With an empty one, anybody could make tokens.
+    """
+    (tmp_path / "data/delivery.key").write_bytes(key)
+
+    with pytest.raises(StorageUnusable, match=f"it has {len(key)} bytes instead of 32: take it"):
+        opened.delivery_key()
+
+
+class TestAMissingDirectory:
+    def test_every_use_of_it_tells_the_cause(self, opened: Storage, tmp_path: Path) -> None:
+        """
+        And what to see to; nothing is taken for absent, nor made in another place.
+        """
+        shutil.rmtree(tmp_path / "data")
+        digest = f"sha256:{'0' * 64}"
+        uses: list[Callable[[], object]] = [
+            lambda: opened.image("mycc"),
+            lambda: list(opened.images()),
+            lambda: opened.verified_blob(digest),
+            lambda: opened.save_image("mycc", b"{}"),
+            lambda: opened.make_spool_directory("x-"),
+            lambda: blob(opened, b"x"),
+            opened.volume,
+            opened.try_writing,
+            opened.delivery_key,
+        ]
+        for use in uses:
+            with pytest.raises(StorageUnusable, match=r"cannot be used \(No such file .* volume"):
+                use()
+
+        assert [] == files(tmp_path)
+
+    def test_one_record_that_cannot_be_read_is_passed_over(self, opened: Storage) -> None:
+        """
+        The others are listed, and whoever asks for that one is told.
+        """
+        opened.save_image("mycc", b"{}")
+        opened.save_image("odd", b"{}")
+        (odd,) = [each.path for each in opened.images() if each.is_of("odd")]
+        odd.unlink()
+        odd.mkdir()
+
+        assert ["mycc"] == [
+            name for name in ("mycc", "odd") for r in opened.images() if r.is_of(name)
+        ]
+        with pytest.raises(StorageUnusable):
+            opened.image("odd")
+
+
+def test_a_try_of_writing_leaves_nothing(opened: Storage, tmp_path: Path) -> None:
+    """
+    Wherever it went through.
+    """
+    opened.try_writing()
+
+    assert [] == files(tmp_path)
+
+
+def test_making_the_directories_takes_nothing_away(opened: Storage, tmp_path: Path) -> None:
+    """
+    Only a clearing does, of what is in flight.
+    """
+    upload = opened.make_spool_directory("upload-") / "body"
+    upload.write_bytes(b"x")
+    (tmp_path / "data/spool/tmp1").write_bytes(b"x")
+
+    Storage.make(tmp_path / "data")
+    assert upload.exists()
+
+    opened.clear_spool()
+    assert [] == files(tmp_path)

@@ -137,6 +137,93 @@ class TestEqualBuildsLater:
             await build.remove()
             assert [] == spooled(tmp_path)
 
+    @pytest.mark.parametrize("name", ["log", "result", "about.json"])
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+    async def test_a_damaged_one_is_made_anew(self, tmp_path: Path, name: str, damage: str) -> None:
+        """
+        And never given to a peer; what was made is kept in its place.
+        """
+        async with scene(tmp_path) as it:
+            await (await it.done()).remove()
+            (entry,) = (path.parent for path in (tmp_path / "data/builds").glob("*/log"))
+            content = (entry / name).read_bytes()
+            (entry / name).unlink()
+            if damage != "gone":
+                place = content[:-1] if damage == "cut" else b"x" + content[1:]
+                (entry / name).write_bytes(place)
+
+            build = await it.create()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(build.start())
+                await it.cluster.until_asked("POST", "pods", times=2)
+                await it.finish(build)
+
+            assert SAID == await said(build)
+            assert package() == await result(build)
+            (aside,) = (tmp_path / "data/damaged").iterdir()
+            assert aside.name.endswith(f"-build-{entry.name}")
+            later = await it.create()
+            assert await later.start()
+            assert [CACHED, *SAID] == await said(later)
+            assert 2 == it.pods
+
+    async def test_a_result_that_rots_after_its_build_is_never_handed_over(
+        self, tmp_path: Path
+    ) -> None:
+        """
+        The peer is told; its next build is carried out anew.
+        """
+        async with scene(tmp_path) as it:
+            build = await it.done()
+            (path,) = (tmp_path / "data/spool").glob("run-*/result")
+            path.write_bytes(b"rotten")
+
+            for _ in range(2):
+                with pytest.raises(PeithoError, match="output was damaged on the disk"):
+                    await result(build)
+
+            again = await it.started()
+            await it.cluster.until_asked("POST", "pods", times=2)
+            await it.finish(again)
+            assert package() == await result(again)
+            assert 2 == it.pods
+
+    async def test_equal_builds_that_find_a_damaged_one_are_one(self, tmp_path: Path) -> None:
+        """
+        While the first reads what is kept, the second comes.
+        """
+        async with scene(tmp_path) as it:
+            await (await it.done()).remove()
+            (path,) = (tmp_path / "data/builds").glob("*/result")
+            path.write_bytes(b"rotten")
+            first, second = await it.create(), await it.create()
+
+            async with asyncio.TaskGroup() as group:
+                for each in (first, second):
+                    group.create_task(each.start())
+                await it.cluster.until_asked("POST", "pods", times=2)
+                await it.finish(it.first_of(first, second))
+
+            assert package() == await result(first) == await result(second)
+            assert 2 == it.pods
+
+    async def test_a_build_that_is_removed_while_a_kept_one_is_read_leaves_nothing(
+        self, tmp_path: Path
+    ) -> None:
+        """
+        Nor is a second start taken for another build.
+        """
+        async with scene(tmp_path) as it:
+            await (await it.done()).remove()
+            build = await it.create()
+            await it.begin(build)
+            assert not await build.start()
+            await build.remove()
+            await asyncio.sleep(0.1)
+
+            assert [] == spooled(tmp_path)
+            assert 1 == it.pods
+
     async def test_a_restart_keeps_them(self, tmp_path: Path) -> None:
         """
         And the architecture for which they were built.
@@ -310,7 +397,7 @@ async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path) -> None:
             tasks=BackgroundTasks(group),
         )
         with structlog.testing.capture_logs() as logs:
-            run, _ = pool.join("a" * 64, SPEC, [], peer="a")
+            run, _ = await pool.join("a" * 64, SPEC, [], peer="a")
             with pytest.raises(PeithoError) as why:
                 await run.until_started()
             await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -370,3 +371,42 @@ async def test_without_a_project_images_are_at_the_top(tmp_path: Path) -> None:
         await ours.pushing.build(NAME, chunks(context()))
 
         assert "latest" in double.repository(NAME).manifests
+
+
+@pytest.mark.parametrize("damage", [b"rotten", b""])
+async def test_a_damaged_layer_is_never_pushed(tmp_path: Path, damage: bytes) -> None:
+    """
+    An image that waits for its push is not there then, so that its peer builds it anew.
+    """
+    async with RegistryDouble.start() as double, peitho(tmp_path, double) as ours:
+        fabric(double)
+        image = (await ours.images.build(NAME, chunks(context()))).image
+        path = ours.storage.blob(image.layer)
+        assert path is not None
+        path.write_bytes(damage)
+
+        assert await ours.pushing.find(NAME) is None
+        assert 0 == double.count("PUT", "upload")
+
+        await ours.pushing.build(NAME, chunks(context()))
+        assert (await publisher.get(ours.pushing, NAME)).image.layer == image.layer
+
+
+async def test_a_layer_that_rots_before_its_push_is_told(tmp_path: Path) -> None:
+    """
+    It is read whole before the first byte is sent, whenever it was verified last.
+    """
+    async with RegistryDouble.start() as double, peitho(tmp_path, double) as ours:
+        fabric(double)
+        image = (await ours.images.build(NAME, chunks(context()))).image
+        path = ours.storage.blob(image.layer)
+        assert path is not None
+        before = path.stat()
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        with pytest.raises(PeithoError, match=f"the layer of {NAME} is damaged or gone"):
+            await ours.pushing.find(NAME)
+
+        assert 0 == double.count("PUT", "upload")
+        assert await ours.pushing.find(NAME) is None

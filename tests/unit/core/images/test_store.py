@@ -1,22 +1,42 @@
 import asyncio
 import hashlib
 import tarfile
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from peitho.clients.disk.storage import Storage
 from peitho.core.images.store import ImageStore, ResultArchitectures
-from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.errors import InvalidArgument, NotFound
+from peitho.formats.images import image_record
+from peitho.formats.images.image_record import Image
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live, Replaceable
 from tests.support.archives import archive_bytes, directory, file, symlink
 from tests.support.contexts import DOCKERFILE, chunks, context, package
+from tests.support.damage import changed
 
 NAME = "net-peer0.org1-mycc_1-0be83049"
+IMAGE = Image(
+    name="mycc",
+    runtime="hyperledger/fabric-baseos:2.5",
+    layer="sha256:" + "ab" * 32,
+    layer_bytes=10240,
+    directory="/usr/local/bin",
+    entries=("chaincode",),
+    labels={"org.hyperledger.fabric.chaincode.type": "GOLANG"},
+    env={"CORE_CHAINCODE_BUILDLEVEL": "2.5.16"},
+    architecture="amd64",
+    created="2026-01-02T03:04:05.678901Z",
+)
+OTHER = replace(IMAGE, name="other")
 
 
 @pytest.fixture
@@ -351,14 +371,139 @@ async def test_images_are_there_after_a_restart(images: ImageStore, storage: Sto
     ).list()
 
 
-def test_a_damaged_record_is_told(images: ImageStore, storage: Storage) -> None:
+@pytest.mark.parametrize("old", [False, True], ids=["sealed", "of an earlier Peitho"])
+async def test_a_damaged_record_harms_no_other_image(
+    images: ImageStore, storage: Storage, tmp_path: Path, *, old: bool
+) -> None:
     """
-    Not taken for an image that was never there.
+    It is set aside, its image is not there, and is built anew.
     """
-    storage.save_image("mycc", b"{")
+    layer = (await images.build("mycc", chunks(context()))).image.layer
+    other = (await images.build("other", chunks(context()))).image
+    (record,) = [each for each in storage.images() if each.is_of("mycc")]
+    if old:
+        record.path.write_bytes(record.content[:-5])
+    else:
+        record.path.write_bytes(record.path.read_bytes().replace(b"GOLANG", b"GOLAND"))
 
-    with pytest.raises(PeithoError, match="damaged"):
-        images.get("mycc")
+    assert [other] == images.list()
+    assert images.find("mycc") is None
+    with pytest.raises(NotFound):
+        await images.remove("mycc")
+    assert [f"-image-{record.path.name}"] == [
+        path.name[-len(record.path.name) - 7 :] for path in (tmp_path / "data/damaged").iterdir()
+    ]
+
+    again = (await images.build("mycc", chunks(context()))).image
+    assert (layer, again) == (again.layer, await images.find_whole("mycc"))
+
+
+async def test_a_record_in_the_place_of_another_is_damaged(
+    images: ImageStore, storage: Storage
+) -> None:
+    """
+    Whoever copied it there.
+    """
+    image = (await images.build("mycc", chunks(context()))).image
+    storage.save_image("other", image_record.to_json(image))
+
+    assert images.find("other") is None
+    assert [image] == images.list()
+
+
+async def test_a_record_without_a_digest_is_read_and_gets_one(
+    images: ImageStore, storage: Storage
+) -> None:
+    """
+    An earlier Peitho wrote it; its image is as good as before.
+    """
+    image = (await images.build("mycc", chunks(context()))).image
+    (record,) = storage.images()
+    record.path.write_bytes(record.content)
+
+    assert image == await images.find_whole("mycc")
+
+    await images.build("mycc", chunks(context()))
+    assert b'{"sha256": "' == record.path.read_bytes()[:12]
+
+
+@pytest.mark.parametrize("damage", ["rotten", "cut", "gone"])
+async def test_an_image_whose_layer_is_damaged_is_not_there_until_it_is_built_anew(
+    images: ImageStore, storage: Storage, damage: str
+) -> None:
+    """
+    Else its peer would never build it again; an image with another layer is as before.
+    """
+    image = (await images.build("mycc", chunks(context()))).image
+    other = (await images.build("other", chunks(context(binpackage=package(b"other"))))).image
+    path = storage.blob(image.layer)
+    assert path is not None
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-1] if damage == "cut" else b"x" + content[1:])
+
+    assert await images.find_whole("mycc") is None
+    assert await images.find_whole(image.id) is None
+    assert other == await images.find_whole("other")
+
+    again = (await images.build("mycc", chunks(context()))).image
+    assert again == await images.find_whole("mycc")
+    assert content == path.read_bytes()
+    assert storage.verified_blob(image.layer, anew=True) == path
+
+
+async def test_an_image_that_is_replaced_while_it_is_looked_at_is_there(tmp_path: Path) -> None:
+    """
+    Its earlier layer went with the earlier record.
+    """
+
+    class Replacing(Storage):
+        then: Callable[[], None] | None = None
+
+        def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
+            if then := self.then:
+                self.then = None
+                then()
+            return super().verified_blob(digest, anew=anew)
+
+    Storage.open(tmp_path)
+    storage = Replacing(tmp_path)
+    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    await images.build("mycc", chunks(context()))
+    body = chunks(context(binpackage=package(b"new")))
+    storage.then = lambda: void(asyncio.run(images.build("mycc", body)))
+
+    found = await images.find_whole("mycc")
+
+    assert found is not None
+    assert [found] == images.list()
+
+
+def void(_: object) -> None:
+    """Make a call a statement."""
+
+
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255), old=st.booleans())
+def test_no_changed_byte_of_a_record_harms_another_image(
+    place: float, flip: int, *, old: bool
+) -> None:
+    """
+    Nor is a sealed one ever taken for an image; flipped or cut (0), wherever.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Storage.open(Path(folder))
+        images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+        for image in (IMAGE, OTHER):
+            storage.save_image(image.name, image_record.to_json(image))
+        (record,) = [each for each in storage.images() if each.is_of(IMAGE.name)]
+        content = record.content if old else record.path.read_bytes()
+        record.path.write_bytes(changed(content, place, flip))
+
+        assert OTHER == images.find(OTHER.name)
+        assert OTHER in images.list()
+        assert old or images.find(IMAGE.name) is None
 
 
 def test_where_results_were_made_is_forgotten_one_day() -> None:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ IMAGE = Image(
         labels=st.dictionaries(st.text(), st.text(), max_size=3),
         env=st.dictionaries(st.text(), st.text(), max_size=3),
         entries=st.lists(st.text(), max_size=3).map(tuple),
+        created=st.datetimes().map(datetime.isoformat),
     )
 )
 def test_a_record_is_read_as_it_was_written(image: Image) -> None:
@@ -50,7 +52,18 @@ def test_a_record_is_read_as_it_was_written(image: Image) -> None:
         b"\xff",
         b'{"entries": []}',
         json.dumps(dataclasses.asdict(IMAGE) | {"more": 1}).encode(),
-        json.dumps(dataclasses.asdict(IMAGE) | {"entries": None}).encode(),
+        *(
+            json.dumps(dataclasses.asdict(IMAGE) | {field: value}).encode()
+            for field, value in (
+                ("entries", None),
+                ("entries", [1]),
+                ("labels", []),
+                ("env", {"a": 1}),
+                ("layer", 1),
+                ("layer_bytes", "1"),
+                ("created", "yesterday"),
+            )
+        ),
     ],
 )
 def test_a_damaged_record_is_told_as_such(record: bytes) -> None:
