@@ -5,9 +5,17 @@ Requests are read leniently: the three generations of client leave fields out, n
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
@@ -51,13 +59,17 @@ class HostConfigRequest(_Request):
         )
 
 
+# The first wrong word is told; to note each takes a kilobyte, and a body can have 500,000.
+_Words = Annotated[tuple[str, ...], FailFast()]
+
+
 class CreateRequest(_Request):
     """The body of `POST /containers/create`."""
 
     image: str = Field(alias="Image", min_length=1)
-    cmd: tuple[str, ...] = Field(default=(), alias="Cmd")
-    entrypoint: tuple[str, ...] = Field(default=(), alias="Entrypoint")
-    env: tuple[str, ...] = Field(default=(), alias="Env")
+    cmd: _Words = Field(default=(), alias="Cmd")
+    entrypoint: _Words = Field(default=(), alias="Entrypoint")
+    env: _Words = Field(default=(), alias="Env")
     working_dir: str = Field(default="", alias="WorkingDir")
     host_config: HostConfigRequest = Field(default=HostConfigRequest(), alias="HostConfig")
 
@@ -87,7 +99,7 @@ def read_create(body: bytes) -> CreateRequest:
     try:
         return CreateRequest.model_validate_json(body or b"{}")
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidArgument(
             f"invalid JSON: {where}: {first['msg']}".replace(": :", ":")

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -277,3 +278,18 @@ def test_what_kubernetes_has_of_the_hostconfig_is_read_and_told() -> None:
 
     told = models.inspect(Details(SUMMARY, spec), image_id="i", tty=False)["HostConfig"]
     assert sent == {key: told[key] for key in sent}
+
+
+@pytest.mark.parametrize("field", ["Cmd", "Entrypoint", "Env"])
+def test_of_many_wrong_words_the_first_is_told_at_once(field: str) -> None:
+    """
+    To note each of 500,000 would take the memory of the whole Deployment.
+    """
+    body = f'{{"Image": "i", "{field}": [{"1," * 500_000}1]}}'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgument, match=f"{field}.0: "):
+            models.read_create(body)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -5,6 +5,7 @@ A name that Docker takes may be too long for a registry, or begin with a registr
 """
 
 import hashlib
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -54,8 +55,14 @@ def api_host(domain: str) -> str:
 
 def is_loopback(domain: str) -> bool:
     """Whether a registry is on this machine; Docker and containerd use plain HTTP then."""
-    host = domain.rpartition(":")[0] or domain
-    return host == "localhost" or host.startswith("127.") or host == "[::1]"
+    bracket, _, rest = domain.partition("[")
+    host = rest.partition("]")[0] if rest and not bracket else domain.partition(":")[0]
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, also one that begins like an address
+        return False
 
 
 def _without_tag(name: str) -> tuple[str, str]:

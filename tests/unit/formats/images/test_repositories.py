@@ -111,7 +111,12 @@ def test_docker_hubs_api_is_elsewhere() -> None:
         ("localhost:5000", True),
         ("127.0.0.1:5000", True),
         ("[::1]:5000", True),
+        ("[::1]", True),
+        ("127.8.9.10", True),
         ("localhost.x.io", False),
+        ("127.evil.example.com", False),
+        ("127.0.0.1.evil.example.com:5000", False),
+        ("[::2]:5000", False),
         ("x.io:5000", False),
     ],
 )
