@@ -32,6 +32,7 @@ class _Request(BaseModel):
 class HostConfigRequest(_Request):
     """The part of HostConfig that counts; `Memory` and `ShmSize` are in bytes."""
 
+    auto_remove: bool = Field(default=False, alias="AutoRemove")
     memory: int = Field(default=0, alias="Memory", ge=0)
     nano_cpus: int = Field(default=0, alias="NanoCpus")
     cpu_shares: int = Field(default=0, alias="CpuShares")
@@ -75,6 +76,7 @@ class CreateRequest(_Request):
             env=self.env,
             host=self.host_config.host(),
             working_directory=self.working_dir,
+            auto_remove=self.host_config.auto_remove,
         )
 
 
@@ -127,14 +129,14 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
         "Driver": "kubernetes",
         "Platform": "linux",
         "Mounts": [],
-        "HostConfig": _host_config(spec.host),
+        "HostConfig": _host_config(spec.host) | {"AutoRemove": spec.auto_remove},
         "Config": {
             "Hostname": summary.id[:12],
             "Image": summary.image,
             "Cmd": list(spec.command),
             "Entrypoint": list(spec.entrypoint) or None,
             "Env": list(spec.env),
-            "Labels": dict(details.labels) | {"peitho/kubernetes-name": summary.kubernetes_name},
+            "Labels": summary.shown_labels,
             "Tty": tty,
             "OpenStdin": False,
             "AttachStdin": False,
@@ -170,7 +172,7 @@ def list_entry(summary: Summary, *, created: int, status: str) -> Json:
         "Command": summary.command,
         "Created": created,
         "Ports": [],
-        "Labels": {"peitho/kubernetes-name": summary.kubernetes_name},
+        "Labels": summary.shown_labels,
         "State": summary.state.status,
         "Status": status,
         "HostConfig": {"NetworkMode": "default"},

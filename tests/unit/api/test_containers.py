@@ -13,6 +13,7 @@ from tests.support.contexts import chunks, context
 from tests.support.in_process import Running, running
 
 PROBE = b'{"Image": "hyperledger/fabric-ccenv:2.5", "Cmd": ["go", "version"], "Env": null}'
+BOTH = "stdout=1&stderr=1"
 CHAINCODE = b'{"Image": "mycc", "Cmd": ["chaincode"], "HostConfig": {"Memory": 2147483648}}'
 
 
@@ -105,7 +106,7 @@ async def test_a_name_in_use_is_409(tmp_path: Path) -> None:
         ("POST", "kill", "cannot kill container: nobody: No such container: nobody"),
         ("POST", "wait", "No such container: nobody"),
         ("GET", "json", "No such container: nobody"),
-        ("GET", "logs", "No such container: nobody"),
+        ("GET", f"logs?{BOTH}", "No such container: nobody"),
     ],
 )
 async def test_a_container_that_is_not_there_is_404(
@@ -201,7 +202,7 @@ async def test_logs_are_framed_or_raw_by_the_clients_generation(
         build = await create_build(peitho)
         said = streams.frame(STDOUT, b"a") + streams.frame(STDERR, b"b")
         await (await peitho.begun(build)).append_output(chunks(said))
-        _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs")
+        _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs?{BOTH}")
         _, about = await ask(peitho, "GET", f"{version}/containers/{build.id}/json")
 
     assert expected == body

@@ -75,6 +75,7 @@ SUMMARY = Summary(
     created="2026-01-02T03:04:05.678901Z",
     state=State("exited", 137, "OOMKilled", "2026-01-02T03:04:06Z", "2026-01-02T03:05:00Z"),
     kubernetes_name="cc-dev-mycc-0123456789",
+    labels={"l": "v"},
 )
 IMAGE = Image("n", "r", "sha256:l", 5, "/d", ("e",), {"l": "v"}, {"K": "v"}, "arm64", "now")
 
@@ -179,7 +180,7 @@ def test_inspect_tells_how_streams_are_read(*, tty: bool) -> None:
     """
     spec = ContainerSpec("net-mycc", ("c", "d"), ("/e",), ("A=1",), HostConfig(5), "/w")
 
-    found = models.inspect(Details(SUMMARY, spec, {"l": "v"}), image_id="sha256:i", tty=tty)
+    found = models.inspect(Details(SUMMARY, spec), image_id="sha256:i", tty=tty)
 
     assert tty == found["Config"]["Tty"]
     assert ("/e", ["c", "d"], "/dev-mycc") == (found["Path"], found["Args"], found["Name"])

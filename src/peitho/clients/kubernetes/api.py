@@ -8,6 +8,7 @@ dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has th
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -132,13 +133,28 @@ class Kubernetes:
             raise
         return True
 
-    async def log(
-        self, pod: str, container: str, *, follow: bool, from_start: bool = True
+    async def log(  # noqa: PLR0913  what the API server takes
+        self,
+        pod: str,
+        container: str,
+        *,
+        follow: bool,
+        tail_lines: int | None = None,
+        since_seconds: int = 0,
+        timestamps: bool = False,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield a container's log as bytes, unchanged; if followed, until the container ends."""
+        """
+        Yield a container's log as bytes, unchanged; if followed, until the container ends.
+
+        `since_seconds` is Unix time; with `timestamps`, each line begins with its own.
+        """
         parameters = {"container": container, "follow": str(follow).lower()}
-        if not from_start:
-            parameters["tailLines"] = "0"
+        if tail_lines is not None:
+            parameters["tailLines"] = str(tail_lines)
+        if since_seconds:
+            parameters["sinceTime"] = datetime.fromtimestamp(since_seconds, UTC).isoformat()
+        if timestamps:
+            parameters["timestamps"] = "true"
         path = f"{self._path('Pod', pod)}/log"
         async with self._stream(path, parameters, silence_seconds=None) as response:
             async for chunk in response.aiter_raw():

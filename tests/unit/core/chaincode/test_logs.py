@@ -11,6 +11,7 @@ from peitho.clients.kubernetes.api import KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode import logs
 from peitho.core.chaincode.logs import PodLog
+from peitho.core.container import OutputOptions
 from peitho.formats.kubernetes.objects import Manifest
 from tests.support import typed
 from tests.support.kubernetes_double import (
@@ -52,7 +53,7 @@ async def log_of(tmp_path: Path, server: ApiServer, *news: Script) -> AsyncItera
 async def read(log: PodLog, *, follow: bool = True) -> bytes:
     """All of it."""
     async with asyncio.timeout(10):
-        return b"".join([chunk async for chunk in log.read(follow=follow, from_start=True)])
+        return b"".join([chunk async for chunk in log.read(OutputOptions(follow=follow))])
 
 
 async def test_a_log_ends_with_its_stream(tmp_path: Path) -> None:
