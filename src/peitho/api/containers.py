@@ -118,7 +118,7 @@ async def inspect(request: web.Request) -> web.Response:
         if published:
             image_id, sizes = published.image.id, _sizes([published.image])
 
-    found = models.inspect(details, image_id=image_id, tty=queries.is_versioned(request))
+    found = models.inspect(details, image_id=image_id, tty=queries.takes_raw_output(request))
     size = _size(details.summary, sizes) if queries.flag(request, "size") else {}
     return json_response(found | size)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
-from peitho.errors import InvalidArgument
+from peitho.errors import InvalidArgument, Unsupported
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -60,6 +60,8 @@ class CreateRequest(_Request):
     entrypoint: tuple[str, ...] = Field(default=(), alias="Entrypoint")
     env: tuple[str, ...] = Field(default=(), alias="Env")
     working_dir: str = Field(default="", alias="WorkingDir")
+    tty: bool = Field(default=False, alias="Tty")
+    open_stdin: bool = Field(default=False, alias="OpenStdin")
     host_config: HostConfigRequest = Field(default=HostConfigRequest(), alias="HostConfig")
 
     @field_validator("cmd", "entrypoint", mode="before")
@@ -68,7 +70,14 @@ class CreateRequest(_Request):
         return (value,) if isinstance(value, str) else value
 
     def spec(self) -> ContainerSpec:
-        """Return it as a ContainerSpec."""
+        """
+        Return it as a ContainerSpec.
+
+        Raises Unsupported for a terminal or stdin: `docker run -it` would wait for either.
+        """
+        for name, is_set in (("Tty", self.tty), ("OpenStdin", self.open_stdin)):
+            if is_set:
+                raise Unsupported(f"{name} is not part of what Peitho does: no container has one")
         return ContainerSpec(
             image=self.image,
             command=self.cmd,

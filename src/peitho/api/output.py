@@ -48,12 +48,12 @@ def _tail_lines(request: web.Request) -> int | None:
 
 def content_type(request: web.Request) -> str:
     """Return the Content-Type of a request's output."""
-    return streams.RAW_TYPE if queries.is_versioned(request) else streams.FRAMED_TYPE
+    return streams.RAW_TYPE if queries.takes_raw_output(request) else streams.FRAMED_TYPE
 
 
 async def send(said: Said, request: web.Request, write: Callable[[bytes], Awaitable[None]]) -> None:
     """Write all output of a container."""
-    is_raw = queries.is_versioned(request)
+    is_raw = queries.takes_raw_output(request)
     async with aclosing(said) as parts:
         async for stream, data in parts:
             await write(data if is_raw else streams.frames(stream, data))

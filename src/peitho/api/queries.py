@@ -7,6 +7,8 @@ from aiohttp import web
 from peitho.errors import InvalidArgument
 
 _NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
+# All versions of the docker command: `Docker-Client/20.10.24 (linux)`.
+_CLI = "Docker-Client/"
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
 # The last one of the year 9999.
 _LAST_SECOND = 253_402_300_799
@@ -51,10 +53,12 @@ def nanoseconds(request: web.Request, name: str) -> int:
     return int(found[1]) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0")[:9])
 
 
-def is_versioned(request: web.Request) -> bool:
+def takes_raw_output(request: web.Request) -> bool:
     """
-    Whether the path began with `/v1.NN`, as with newer peers and with every other client.
+    Whether the client gets output without frames: it is a newer peer, or looks at `Tty` of inspect.
 
-    They get raw streams, since newer peers do not take frames apart (PROTOCOL 4).
+    Newer peers, whose paths begin with `/v1.NN`, do not take frames apart (PROTOCOL 4). The docker
+    CLI does, and `docker run` takes for granted that there are frames.
     """
-    return "api_version" in request.match_info
+    is_versioned = "api_version" in request.match_info
+    return is_versioned and not request.headers.get("User-Agent", "").startswith(_CLI)

@@ -6,7 +6,7 @@ import pytest
 from peitho.api import models
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
-from peitho.errors import InvalidArgument
+from peitho.errors import InvalidArgument, Unsupported
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -278,3 +278,21 @@ def test_what_kubernetes_has_of_the_hostconfig_is_read_and_told() -> None:
 
     told = models.inspect(Details(SUMMARY, spec), image_id="i", tty=False)["HostConfig"]
     assert sent == {key: told[key] for key in sent}
+
+
+@pytest.mark.parametrize("name", ["Tty", "OpenStdin"])
+def test_a_terminal_and_stdin_are_refused(name: str) -> None:
+    """
+    What a peer sends of them is false.
+    """
+    with pytest.raises(Unsupported, match=f"{name} is not part of what Peitho does"):
+        spec_of({"Image": "i", name: True})
+    assert "i" == spec_of({"Image": "i", name: False}).image
+
+
+def test_a_container_may_be_removed_by_itself() -> None:
+    """
+    `docker run --rm`.
+    """
+    assert spec_of({"Image": "i", "HostConfig": {"AutoRemove": True}}).auto_remove
+    assert not spec_of({"Image": "i", "HostConfig": {}}).auto_remove

@@ -212,6 +212,25 @@ class TestLogs:
         assert said == b"".join(found)
         assert {"container": "c", "follow": "true"} == server.requests[0][2]
 
+    async def test_a_part_of_a_log_is_asked_for_as_the_kubelet_has_it(self, tmp_path: Path) -> None:
+        """
+        A number of lines, a whole second, and the times.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", self.PATH, stream(b"x"))
+            log = kubernetes.log(
+                "p", "c", follow=False, tail_lines=0, since_seconds=1767323045, timestamps=True
+            )
+            assert [b"x"] == [chunk async for chunk in log]
+
+        assert {
+            "container": "c",
+            "follow": "false",
+            "tailLines": "0",
+            "sinceTime": "2026-01-02T03:04:05+00:00",
+            "timestamps": "true",
+        } == server.requests[0][2]
+
     async def test_a_log_that_is_refused_is_told(self, tmp_path: Path) -> None:
         """
         A container that waits has none.

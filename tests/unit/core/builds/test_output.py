@@ -172,3 +172,57 @@ async def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
 
     assert b"compiled" == await read(again)
     again.discard()
+
+
+def tell(output: BuildOutput) -> None:
+    """Three lines on stdout and two on stderr, cut in places, the last one without an end."""
+    for stream, data in (
+        (STDOUT, b"o1\no"),
+        (STDOUT, b"2\n"),
+        (STDERR, b"e1\n"),
+        (STDOUT, b"o3\n"),
+        (STDERR, b"e2"),
+    ):
+        output.write(streams.frame(stream, data))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (OutputOptions(), b"o1\no2\ne1\no3\ne2"),
+        (OutputOptions(tail_lines=0), b""),
+        (OutputOptions(tail_lines=1), b"e2"),
+        (OutputOptions(tail_lines=2), b"o3\ne2"),
+        (OutputOptions(tail_lines=4), b"o2\ne1\no3\ne2"),
+        (OutputOptions(tail_lines=5), b"o1\no2\ne1\no3\ne2"),
+        (OutputOptions(tail_lines=99), b"o1\no2\ne1\no3\ne2"),
+        (OutputOptions(stderr=False), b"o1\no2\no3\n"),
+        (OutputOptions(stdout=False), b"e1\ne2"),
+        (OutputOptions(stderr=False, tail_lines=1), b"o3\n"),
+        (OutputOptions(stdout=False, tail_lines=2), b"e1\ne2"),
+        (OutputOptions(stdout=False, stderr=False), b""),
+    ],
+)
+async def test_a_reader_is_given_the_streams_and_the_last_lines_that_it_asks_for(
+    output: BuildOutput, options: OutputOptions, expected: bytes
+) -> None:
+    """
+    However the frames were cut.
+    """
+    tell(output)
+
+    assert expected == await read(output, options)
+
+
+async def test_the_last_lines_are_followed_by_what_comes(output: BuildOutput) -> None:
+    """
+    They are the last of those that were there when the reader came.
+    """
+    tell(output)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(read(output, OutputOptions(follow=True, tail_lines=2)))
+        await asyncio.sleep(0)
+        say(output, "\nmore\nand more\n")
+        output.close()
+
+    assert b"o3\ne2\nmore\nand more\n" == task.result()
