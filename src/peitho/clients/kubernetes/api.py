@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2 as httpx
+import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
@@ -234,6 +235,11 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
     except (ConfigError, OSError, ValueError) as error:
         raise Unavailable(
             f"No Kubernetes: {error}; set k8s.kubeconfig, or run in a Pod with a service account"
+        ) from error
+    except (LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        # lightkube takes a file of another shape for granted; its text may have a token.
+        raise Unavailable(
+            f"No Kubernetes: {kubeconfig} is no kubeconfig ({type(error).__name__})"
         ) from error
     if config is None:
         raise Unavailable(f"No Kubernetes: {kubeconfig} has no current context")

@@ -116,6 +116,18 @@ class TestErrors:
             with pytest.raises(Unavailable):
                 await kubernetes.find("Secret")
 
+    @pytest.mark.parametrize("text", ["{}", "[]", "x", "", "{clusters: 1, contexts: 2}", "a: ["])
+    async def test_a_file_that_is_no_kubeconfig_is_told(self, tmp_path: Path, text: str) -> None:
+        """
+        As one that is not there.
+        """
+        path = tmp_path / "kubeconfig"
+        path.write_text(text)
+
+        with pytest.raises(Unavailable, match=r"No Kubernetes: .*kubeconfig"):
+            async with Kubernetes.connect(kubeconfig=path, namespace=""):
+                pass
+
     async def test_a_kubeconfig_without_a_context_is_told(self, tmp_path: Path) -> None:
         """
         Before anything is sent.
