@@ -56,7 +56,8 @@ class Launched:
 
             async def said_all() -> bool:
                 # Without frames, which may cut a line anywhere.
-                async with session.get(f"/v1.47/containers/{name}/logs") as response:
+                path = f"/v1.47/containers/{name}/logs?stdout=1&stderr=1"
+                async with session.get(path) as response:
                     said = await response.read()
                 # The first on stdout, the last on stderr: their order in a Pod's log is not fixed.
                 return b"tinycc starting" in said and b"tinycc ready" in said

@@ -12,6 +12,7 @@ from tests.conformance.launched import TERMINATED, Launched
 from tests.lab.peitho import Peitho
 from tests.support.observe import alive
 
+CCENV = "hyperledger/fabric-ccenv:2.5"
 REFUSED = "is not part of what Peitho does"
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
@@ -119,6 +120,40 @@ async def test_ps_shows_what_runs_and_with_a_what_has_ended(docker: Docker, tiny
         assert f"Exited ({TERMINATED}" in (await docker("ps", "-a")).out
 
 
+async def test_a_teardown_script_finds_what_it_asks_for_alone(
+    docker: Docker, tiny: Launched
+) -> None:
+    """
+    `docker rm $(docker ps -q --filter ...)` and `docker rmi $(docker images -q --filter ...)`.
+    """
+    async with tiny.running() as name:
+        (whole,) = await docker.listed("ps")
+        short = whole["ID"][:12]
+        for filtered, expected in (
+            ("label=service=hyperledger-fabric", ""),
+            (f"label=peitho/chaincode={tiny.package.id}x", ""),
+            (f"name={name[:8]}*", short),
+            ("name=^/nobody", ""),
+            (f"id={short}", short),
+            ("status=running", short),
+            ("status=exited", ""),
+            (f"ancestor={tiny.package.image}", short),
+            ("ancestor=hyperledger/fabric-ccenv:2.5", ""),
+        ):
+            found = (await docker("ps", "-q", "--filter", filtered)).out
+            assert expected == found.strip(), filtered
+        for filtered, some in ((f"{name[:8]}*", True), ("dev-peer*", False), ("*/*", False)):
+            found = (await docker("images", "-q", "--filter", f"reference={filtered}")).out
+            assert some == bool(found), filtered
+
+        for words in (("ps", "--filter", "colour=blue"), ("images", "--filter", "colour=blue")):
+            refused = await docker.tried(*words)
+            assert (1, "Error response from daemon: invalid filter 'colour'\n") == (
+                refused.code,
+                refused.err,
+            )
+
+
 async def test_images_shows_chaincode_images(docker: Docker, tiny: Launched) -> None:
     """
     The name that the peer gave, with Docker's tag, and a size.
@@ -171,6 +206,58 @@ async def test_logs_are_clean_text(docker: Docker, tiny: Launched) -> None:
         await docker("stop", name)
 
     assert "tinycc got terminated" == followed.result().out.splitlines()[-1]
+
+
+async def test_logs_are_cut_as_asked(docker: Docker, tiny: Launched) -> None:
+    """
+    By lines and by times; what a Pod's log cannot tell is refused.
+    """
+    async with tiny.running() as name:
+        timed = (await docker("logs", "--timestamps", name)).out.splitlines()
+        said = (await docker("logs", name)).out.splitlines()
+        times = [line.partition(" ")[0] for line in timed]
+        assert said == [line.partition(" ")[2] for line in timed]
+        assert all(
+            each.endswith("Z") and len("2026-01-02T03:04:05.678901234Z") == len(each)
+            for each in times
+        )
+
+        assert said[-1:] == (await docker("logs", "--tail", "1", name)).out.splitlines()
+        last = [line for line, at in zip(said, times, strict=True) if at >= times[-1]]
+        assert last == (await docker("logs", "--since", times[-1], name)).out.splitlines()
+        first = [line for line, at in zip(said, times, strict=True) if at <= times[0]]
+        assert first == (await docker("logs", "--until", times[0], name)).out.splitlines()
+        assert "" == (await docker("logs", "--until", "1h", name)).out
+        for words in (("--details",), ("--follow", "--until", "1h")):
+            refused = await docker.tried("logs", *words, name)
+            assert 1 == refused.code
+            assert REFUSED in refused.err
+
+
+async def test_run_is_a_build_without_uploads(docker: Docker) -> None:
+    """
+    Output on both streams and the code are told, and with `--rm` nothing is left.
+    """
+    script = "echo out; echo err >&2; exit 3"
+
+    said = await docker.tried("run", "--rm", CCENV, "sh", "-c", script)
+
+    assert Said(3, "out\n", "err\n") == said
+    assert "" == (await docker("ps", "-aq", "--filter", f"ancestor={CCENV}")).out
+
+
+@pytest.mark.parametrize("words", [("-i", CCENV, "cat"), ("-t", CCENV, "sh"), (CCENV,)])
+async def test_run_that_would_hang_is_refused_at_once(
+    words: tuple[str, ...], docker: Docker
+) -> None:
+    """
+    No container has stdin or a terminal, and what an image would run is not known.
+    """
+    said = await docker.tried("run", "--rm", *words)
+
+    assert (125, "") == (said.code, said.out)
+    assert REFUSED in said.err or "no command specified" in said.err
+    assert "" == (await docker("ps", "-aq", "--filter", f"ancestor={CCENV}")).out
 
 
 async def test_logs_of_what_is_starting_come_to_an_end(docker: Docker, tiny: Launched) -> None:
@@ -250,6 +337,30 @@ async def test_rmi_removes_an_image(docker: Docker, tiny: Launched) -> None:
         again.code,
         again.err,
     )
+
+
+async def test_rmi_wants_force_for_what_a_container_has(docker: Docker, tiny: Launched) -> None:
+    """
+    Refused in Docker's words, and the image is still there.
+    """
+    async with tiny.running():
+        refused = await docker.tried("rmi", tiny.package.image)
+
+    assert 1 == refused.code
+    assert "conflict: unable to remove repository reference" in refused.err
+    assert "(must force) - container" in refused.err
+    assert [tiny.package.image] == [each["Repository"] for each in await docker.listed("images")]
+
+
+async def test_stats_are_refused_with_a_reason(docker: Docker, tiny: Launched) -> None:
+    """
+    Of a container, and of all; `stats --no-stream` of all is the CLI's: it tells no error.
+    """
+    async with tiny.running() as name:
+        for words in ((name, "--no-stream"), ()):
+            said = await docker.tried("stats", *words)
+            assert 1 == said.code
+            assert REFUSED in said.err
 
 
 async def test_exec_is_refused_with_a_reason(docker: Docker, tiny: Launched) -> None:

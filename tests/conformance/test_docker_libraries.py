@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from functools import partial
 from typing import Any, TypeVar
 
 import aiodocker
@@ -135,6 +136,58 @@ async def test_docker_py_reads_logs_and_waits(blocking: Blocking, tiny: Launched
             await blocking(lambda client: client.containers.get(name).stop(timeout=0))
 
         assert TERMINATED == code.result()["StatusCode"]
+
+
+async def test_docker_py_filters(blocking: Blocking, tiny: Launched) -> None:
+    """
+    Containers and images, with the filters and the options that it has of old.
+    """
+    async with tiny.running() as name:
+        for wanted, expected in (
+            ({"filters": {"label": "service=hyperledger-fabric"}}, []),
+            ({"filters": {"name": name, "status": ["running", "exited"]}}, [name]),
+            ({"filters": {"ancestor": tiny.package.image}, "limit": 1}, [name]),
+            ({"since": name}, []),
+        ):
+            found = await blocking(partial(_names, wanted))
+            assert expected == found, wanted
+        assert [] == await blocking(lambda client: client.images.list(name="nobody*"))
+        with pytest.raises(APIError, match="invalid filter 'colour'") as refused:
+            await blocking(lambda client: client.containers.list(filters={"colour": "blue"}))
+        assert 400 == refused.value.status_code
+
+
+def _names(wanted: dict[str, Any], client: docker.DockerClient) -> list[str | None]:
+    return [container.name for container in client.containers.list(**wanted)]
+
+
+async def test_docker_py_reads_a_part_of_the_logs(blocking: Blocking, tiny: Launched) -> None:
+    """
+    The last line, with its time; one stream of two is refused.
+    """
+    async with tiny.running() as name:
+        whole = await blocking(lambda client: client.containers.get(name).logs())
+        last = await blocking(
+            lambda client: client.containers.get(name).logs(tail=1, timestamps=True, since=1)
+        )
+        with pytest.raises(APIError, match="does not tell stdout from stderr") as refused:
+            await blocking(lambda client: client.containers.get(name).logs(stderr=False))
+
+    assert whole.splitlines()[-1:] == [line.partition(b" ")[2] for line in last.splitlines()]
+    assert 501 == refused.value.status_code
+
+
+async def test_docker_py_runs_a_command(blocking: Blocking) -> None:
+    """
+    It creates, starts, waits, reads what was said, and removes.
+    """
+    said = await blocking(
+        lambda client: client.containers.run(
+            "hyperledger/fabric-ccenv:2.5", ["sh", "-c", "echo out; echo err >&2"], remove=True
+        )
+    )
+
+    assert b"out\n" == said
 
 
 async def test_docker_py_is_told_what_is_not_there(blocking: Blocking) -> None:

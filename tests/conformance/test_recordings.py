@@ -88,10 +88,10 @@ async def _without_its_image(said: Conversation, package: Package) -> None:
     if said.peer.settings.version.startswith("1."):
         await said.peer.restart()
         await said.docker("DELETE", f"/containers/{package.container}?force=1")
-        await said.docker("DELETE", f"/images/{package.image}")
+        await said.docker("DELETE", f"/images/{package.image}?force=1")
         said.begin()
     else:
-        await said.docker("DELETE", f"/images/{package.image}")
+        await said.docker("DELETE", f"/images/{package.image}?force=1")
         await said.peer.restart()
     await said.peer.launch(package)
     await said.compare("image-removed")

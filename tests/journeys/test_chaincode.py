@@ -178,7 +178,9 @@ async def test_the_peers_files_are_where_it_put_them(calls: Calls, peitho: Peith
     assert 204 == (await calls.start("files")).status
 
     async def said() -> bool:
-        answer = await calls.call("GET", "/v1.47/containers/files/logs", params={"stdout": "1"})
+        answer = await calls.call(
+            "GET", "/v1.47/containers/files/logs", params={"stdout": "1", "stderr": "1"}
+        )
         return "secret-of-a-test\nsecond-upload\n" in str(answer.body)
 
     await until(said)

@@ -59,7 +59,9 @@ async def test_java_is_built_and_started_from_its_own_directory(
         assert 204 == started.status, started
 
         async def said() -> bool:
-            answer = await calls.call("GET", "/v1.47/containers/java/logs", params={"stdout": "1"})
+            answer = await calls.call(
+                "GET", "/v1.47/containers/java/logs", params={"stdout": "1", "stderr": "1"}
+            )
             return "a jarjava double" in str(answer.body)
 
         await until(said)

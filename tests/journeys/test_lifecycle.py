@@ -230,7 +230,7 @@ async def test_attached_output_is_complete_before_and_after_the_start(
 
 
 async def _has_said_all(calls: Calls, name: str) -> bool:
-    answer = await calls.call("GET", f"/v1.47/containers/{name}/logs")
+    answer = await calls.call("GET", f"/v1.47/containers/{name}/logs?stdout=1&stderr=1")
     return len(str(answer.body)) >= len(OUTPUT)
 
 

@@ -213,7 +213,8 @@ async def test_output_is_live(calls: Calls, peitho: Peitho) -> None:
     build = await calls.create_build("echo first; until [ -e /tmp/go ]; do sleep 0.1; done")
     await calls.start(build)
     reader, writer = await asyncio.open_connection("127.0.0.1", peitho.port)
-    request = f"POST /containers/{build}/attach?logs=1&stdout=1&stream=1 HTTP/1.1\r\nHost:\r\n\r\n"
+    path = f"/containers/{build}/attach?logs=1&stderr=1&stdout=1&stream=1"
+    request = f"POST {path} HTTP/1.1\r\nHost:\r\n\r\n"
     writer.write(request.encode())
 
     assert b"first\n" in await reader.readuntil(b"first\n")

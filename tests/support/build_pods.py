@@ -11,6 +11,7 @@ from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
 from peitho.core.builds.output import BuildOutput
+from peitho.core.container import OutputOptions
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.formats import records
 from peitho.formats.kubernetes import build_pod, labels
@@ -80,7 +81,7 @@ class Scene:
     async def said(self) -> bytes:
         """All that the run says."""
         return b"".join(
-            [data async for _, data in self.run.output.read(follow=True, from_start=True)]
+            [data async for _, data in self.run.output.read(OutputOptions(follow=True))]
         )
 
     async def make(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from peitho.core.builds.container import BuildContainer
+from peitho.core.container import OutputOptions
 from peitho.errors import PeithoError
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
@@ -107,7 +108,7 @@ async def outcome(call: Coroutine[Any, Any, bool]) -> str:
 
 async def said(build: BuildContainer) -> list[tuple[int, bytes]]:
     """All that a peer that is attached is told."""
-    return [each async for each in build.output(logs=True, follow=True)]
+    return [each async for each in build.output(OutputOptions(follow=True))]
 
 
 async def result(build: BuildContainer) -> bytes:

@@ -9,6 +9,7 @@ from peitho.settings import loading
 from peitho.settings.loading import SettingsError
 from peitho.settings.models import Settings
 
+KUBECONFIG = "/etc/kube/config"
 GO_FILE = """\
 sweeper:
   enable: true
@@ -48,9 +49,10 @@ def load(
     flags: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
 ) -> Settings:
-    """Settings of a file's text, these variables, and these flags."""
-    path = tmp_path / "peitho.yml"
-    path.write_text(text)
+    """Settings of a file's text, these variables, and these flags; a kubeconfig is there."""
+    path, kubeconfig = tmp_path / "peitho.yml", tmp_path / "kubeconfig"
+    path.write_text(text.replace(KUBECONFIG, str(kubeconfig)))
+    kubeconfig.touch()
     return loading.load(path, environment or {}, flags).settings
 
 

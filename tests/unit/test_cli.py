@@ -190,7 +190,9 @@ def test_adopt_without_a_cluster_says_so(tmp_path: Path) -> None:
     """
     In a sentence, with exit status 2.
     """
-    result = run("adopt", "--dry-run", "--k8s.kubeconfig", str(tmp_path / "none"))
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("{}")
+    result = run("adopt", "--dry-run", "--k8s.kubeconfig", str(kubeconfig))
 
     assert 2 == result.exit_code
     assert result.stderr.startswith("No Kubernetes: ")

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from peitho import metrics
-from peitho.api import routes
+from peitho.api import filters, routes
 from tests.unit import settings_reference
 
 ROOT = Path(__file__).parents[2]
@@ -69,11 +69,31 @@ def test_the_reference_of_the_docker_api_is_as_the_routes_are() -> None:
     answered, separator, refused = text.partition("\n## Answered with 501")
 
     assert separator
-    assert {(method, shown(path)) for method, path, _ in routes.ROUTES} == calls(answered)
+    assert {(method, shown(path)) for method, path, *_ in routes.ROUTES} == calls(answered)
     assert {
         (method, shown(path))
         for method, _, path in (each.partition(" ") for each in routes.NOT_IMPLEMENTED)
     } == calls(refused)
+
+
+def test_the_reference_of_options_is_as_the_routes_have_them() -> None:
+    """
+    Every option of every call, and every filter of the two lists.
+    """
+    lines = (DOCS / "reference/docker-api.md").read_text().splitlines()
+    lists = {"GET /containers/json": filters.CONTAINERS, "GET /images/json": filters.IMAGES}
+
+    for method, path, _, options in routes.ROUTES:
+        told = (options.obeyed, options.any_value, options.refused)
+        assert row(f"{method} {shown(path)}", *told) in lines
+    for call, known in lists.items():
+        assert row(call, known.obeyed, known.refused) in lines
+
+
+def row(call: str, *columns: str) -> str:
+    """A line of a table: a call, and names in columns, which may be empty."""
+    cells = (", ".join(f"`{name}`" for name in sorted(column.split())) for column in columns)
+    return f"| `{call}` |" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
 
 def test_the_table_of_metrics_is_as_the_metrics_are() -> None:

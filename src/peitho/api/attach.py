@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from peitho.api import output, queries
+from peitho.api import output
 from peitho.api.connection import Connection, Taken
 from peitho.api.middleware import HEADERS, error_response
 from peitho.api.services import services
@@ -26,12 +26,12 @@ async def attach(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, connection: Connection) -> None:
     try:
         container = await services(request).containers.get(request.match_info["id"])
+        said = container.output(output.options_of_attach(request))
     except PeithoError as error:
         await connection.write(_plain(error))
         return
     await connection.write(_upgraded(output.content_type(request)))
-    logs, follow = queries.flag(request, "logs"), queries.flag(request, "stream")
-    await output.send(container.output(logs=logs, follow=follow), request, connection.write)
+    await output.send(said, request, connection.write)
 
 
 def _upgraded(content_type: str) -> bytes:

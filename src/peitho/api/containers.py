@@ -1,20 +1,26 @@
 """Containers: create, start, stop, kill, wait, remove, inspect, list, logs."""
 
 import json
+import signal
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from aiohttp import web
 
 from peitho import metrics
-from peitho.api import models, output, queries
+from peitho.api import filters, models, output, queries
+from peitho.api.filters import ContainerFilters
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.core.clock import unix_seconds
 from peitho.core.container import Container, State, Summary
-from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError
+from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unsupported
+from peitho.formats.images.image_record import Image
 
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
+# Each ends a process that does not catch it; all of them are answered by a stop.
+_ENDING = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT")
 
 
 async def create(request: web.Request) -> web.Response:
@@ -39,14 +45,21 @@ async def start(request: web.Request) -> web.Response:
 
 
 async def stop(request: web.Request) -> web.Response:
-    """POST /containers/{id}/stop — 204 once the process is gone; 304 if it was; 404."""
+    """
+    POST /containers/{id}/stop — 204 once the process is gone; 304 if it was; 400; 404; 501.
+
+    The process has a second at most, whatever `t` says: a peer gives none.
+    """
+    queries.number(request, "t", default=0)
+    _check_signal(request)
     stopped = await (await _container(request)).stop()
 
     return web.Response(status=204 if stopped else 304)
 
 
 async def kill(request: web.Request) -> web.Response:
-    """POST /containers/{id}/kill — 204 once the process is gone; 409 if it was not there; 404."""
+    """POST /containers/{id}/kill — 204 once the process is gone; 409 if it was not; 404; 501."""
+    _check_signal(request)
     reference = request.match_info["id"]
     try:
         container = await _container(request)
@@ -99,30 +112,46 @@ async def inspect(request: web.Request) -> web.Response:
     """GET /containers/{id}/json — 200; 404."""
     details = await (await _container(request)).inspect()
     image_id = ""
+    sizes: dict[str, int] = {}
     with suppress(PeithoError):  # the container is there, whether or not its registry is
         published = await services(request).publisher.find(details.summary.image)
-        image_id = published.image.id if published else ""
+        if published:
+            image_id, sizes = published.image.id, _sizes([published.image])
 
-    return json_response(
-        models.inspect(details, image_id=image_id, tty=queries.is_versioned(request))
-    )
+    found = models.inspect(details, image_id=image_id, tty=queries.takes_raw_output(request))
+    size = _size(details.summary, sizes) if queries.flag(request, "size") else {}
+    return json_response(found | size)
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """GET /containers/json — 200."""
-    summaries = await services(request).containers.list(all_states=queries.flag(request, "all"))
+    """GET /containers/json — 200; 400 for a filter that is none; 404 for `before`, `since`."""
+    query = request.query
+    asked = ContainerFilters.of(
+        filters.parse(query.get("filters", ""), filters.CONTAINERS),
+        before=query.get("before", ""),
+        since=query.get("since", ""),
+    )
+    limit = queries.number(request, "limit", default=0)
+    all_states = queries.flag(request, "all") or limit > 0 or bool(asked.statuses)
+    images = services(request).publisher.list()
 
-    return json_response([_listed(summary) for summary in summaries])
+    found = asked.select(await services(request).containers.list(), images)
+
+    shown = [each for each in found if all_states or each.state.status == "running"]
+    sizes = _sizes(images) if queries.flag(request, "size") else {}
+    return json_response(
+        [_listed(summary, sizes) for summary in shown[: limit if limit > 0 else None]]
+    )
 
 
 async def logs(request: web.Request) -> web.StreamResponse:
-    """GET /containers/{id}/logs — 200, followed to the container's end if asked; 404."""
-    container = await _container(request)
+    """GET /containers/{id}/logs — 200, followed to the container's end if asked; 400; 404; 501."""
+    options = output.options_of_logs(request)
+    said = (await _container(request)).output(options)
     response = web.StreamResponse(headers={"Content-Type": output.content_type(request)})
     response.enable_chunked_encoding()
     await response.prepare(request)
-    follow = queries.flag(request, "follow")
-    await output.send(container.output(logs=True, follow=follow), request, response.write)
+    await output.send(said, request, response.write)
     await response.write_eof()
     return response
 
@@ -131,9 +160,35 @@ async def _container(request: web.Request) -> Container:
     return await services(request).containers.get(request.match_info["id"])
 
 
-def _listed(summary: Summary) -> models.Json:
+def _listed(summary: Summary, sizes: Mapping[str, int]) -> models.Json:
     created = int(unix_seconds(summary.created))
-    return models.list_entry(summary, created=created, status=_status(summary.state))
+    entry = models.list_entry(summary, created=created, status=_status(summary.state))
+    return entry | _size(summary, sizes)
+
+
+def _sizes(images: Iterable[Image]) -> dict[str, int]:
+    return {image.name: image.layer_bytes for image in images}
+
+
+def _size(summary: Summary, sizes: Mapping[str, int]) -> models.Json:
+    """`docker ps -s`: what a container's image is large; no node tells what it has written."""
+    size = sizes.get(summary.image.removesuffix(":latest"))
+    return {} if size is None else {"SizeRootFs": size}
+
+
+def _check_signal(request: web.Request) -> None:
+    """Raise InvalidArgument for a signal that is none, Unsupported for one that ends nothing."""
+    asked = request.query.get("signal", "").strip().upper()
+    name = asked if asked.startswith("SIG") or asked.isdecimal() else f"SIG{asked}"
+    numbers = {str(number.value): number.name for number in signal.Signals}
+    name = numbers.get(name, name)
+    if not asked or name in _ENDING:
+        return
+    if name not in signal.Signals.__members__:
+        raise InvalidArgument(f"Invalid signal: {asked[:100]}")
+    raise Unsupported(
+        f"the signal {name} is not part of what Peitho does: {', '.join(_ENDING)} are"
+    )
 
 
 def _status(state: State) -> str:

@@ -2,15 +2,17 @@
 
 from aiohttp import web
 
-from peitho.api import models, queries
+from peitho.api import filters, models, queries
 from peitho.api.archives import body
+from peitho.api.filters import ImageFilters
 from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.api.system import architecture
 from peitho.core.clock import unix_seconds
 from peitho.core.images.store import BuiltImage, tagged
-from peitho.errors import InvalidArgument, NotFound
+from peitho.errors import Conflict, InvalidArgument, NotFound
 from peitho.formats.docker import streams
+from peitho.formats.images.image_record import Image
 
 
 async def build(request: web.Request) -> web.Response:
@@ -47,8 +49,9 @@ async def inspect(request: web.Request) -> web.Response:
 
 
 async def list_all(request: web.Request) -> web.Response:
-    """GET /images/json — 200: the chaincode images."""
-    images = services(request).publisher.list()
+    """GET /images/json — 200: the chaincode images; 400, 404, 501 for a filter."""
+    asked = ImageFilters.of(filters.parse(request.query.get("filters", ""), filters.IMAGES))
+    images = asked.select(services(request).publisher.list())
 
     return json_response(
         [
@@ -73,14 +76,34 @@ async def pull(request: web.Request) -> web.Response:
 
 
 async def remove(request: web.Request) -> web.Response:
-    """DELETE /images/{name} — 200; 404."""
+    """DELETE /images/{name} — 200; 404; 409 if a container has it and `force` is not set."""
     name = request.match_info["name"]
     if not name:
         raise NotFound("No such image")
+    if not queries.flag(request, "force"):
+        await _check_unused(request, name)
 
     image = await services(request).publisher.remove(name)
 
     return json_response([{"Untagged": f"{image.name}:latest"}, {"Deleted": image.id}])
+
+
+async def _check_unused(request: web.Request, name: str) -> None:
+    """
+    Raise Conflict, in Docker's words, if a container has the image, whether or not it runs.
+
+    An image that is not whole is used by nobody: its peer builds it anew.
+    """
+    published = await services(request).publisher.find(name)
+    if published is None:
+        return
+    image = published.image
+    for container in await services(request).containers.list():
+        if filters.is_image(image, container.image):
+            raise Conflict(
+                f'conflict: unable to remove repository reference "{name}" (must force) - '
+                f"container {container.id[:12]} is using its referenced image {_short_id(image)}"
+            )
 
 
 def _messages(texts: list[str]) -> web.Response:
@@ -101,5 +124,12 @@ def _steps(built: BuiltImage) -> list[str]:
         *([f"ENV {env}"] if env else []),
     ]
     said = [f"Step {number}/{len(steps)} : {step}" for number, step in enumerate(steps, 1)]
-    short = image.id.removeprefix("sha256:")[:12]
-    return [*said, f"Successfully built {short}", f"Successfully tagged {image.name}:latest"]
+    return [
+        *said,
+        f"Successfully built {_short_id(image)}",
+        f"Successfully tagged {image.name}:latest",
+    ]
+
+
+def _short_id(image: Image) -> str:
+    return image.id.removeprefix("sha256:")[:12]

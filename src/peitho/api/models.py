@@ -19,7 +19,7 @@ from pydantic import (
 
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
-from peitho.errors import InvalidArgument
+from peitho.errors import InvalidArgument, Unsupported
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -40,6 +40,7 @@ class _Request(BaseModel):
 class HostConfigRequest(_Request):
     """The part of HostConfig that counts; `Memory` and `ShmSize` are in bytes."""
 
+    auto_remove: bool = Field(default=False, alias="AutoRemove")
     memory: int = Field(default=0, alias="Memory", ge=0)
     nano_cpus: int = Field(default=0, alias="NanoCpus")
     cpu_shares: int = Field(default=0, alias="CpuShares")
@@ -71,6 +72,8 @@ class CreateRequest(_Request):
     entrypoint: _Words = Field(default=(), alias="Entrypoint")
     env: _Words = Field(default=(), alias="Env")
     working_dir: str = Field(default="", alias="WorkingDir")
+    tty: bool = Field(default=False, alias="Tty")
+    open_stdin: bool = Field(default=False, alias="OpenStdin")
     host_config: HostConfigRequest = Field(default=HostConfigRequest(), alias="HostConfig")
 
     @field_validator("cmd", "entrypoint", mode="before")
@@ -79,7 +82,14 @@ class CreateRequest(_Request):
         return (value,) if isinstance(value, str) else value
 
     def spec(self) -> ContainerSpec:
-        """Return it as a ContainerSpec."""
+        """
+        Return it as a ContainerSpec.
+
+        Raises Unsupported for a terminal or stdin: `docker run -it` would wait for either.
+        """
+        for name, is_set in (("Tty", self.tty), ("OpenStdin", self.open_stdin)):
+            if is_set:
+                raise Unsupported(f"{name} is not part of what Peitho does: no container has one")
         return ContainerSpec(
             image=self.image,
             command=self.cmd,
@@ -87,6 +97,7 @@ class CreateRequest(_Request):
             env=self.env,
             host=self.host_config.host(),
             working_directory=self.working_dir,
+            auto_remove=self.host_config.auto_remove,
         )
 
 
@@ -139,14 +150,14 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
         "Driver": "kubernetes",
         "Platform": "linux",
         "Mounts": [],
-        "HostConfig": _host_config(spec.host),
+        "HostConfig": _host_config(spec.host) | {"AutoRemove": spec.auto_remove},
         "Config": {
             "Hostname": summary.id[:12],
             "Image": summary.image,
             "Cmd": list(spec.command),
             "Entrypoint": list(spec.entrypoint) or None,
             "Env": list(spec.env),
-            "Labels": dict(details.labels) | {"peitho/kubernetes-name": summary.kubernetes_name},
+            "Labels": summary.shown_labels,
             "Tty": tty,
             "OpenStdin": False,
             "AttachStdin": False,
@@ -182,7 +193,7 @@ def list_entry(summary: Summary, *, created: int, status: str) -> Json:
         "Command": summary.command,
         "Created": created,
         "Ports": [],
-        "Labels": {"peitho/kubernetes-name": summary.kubernetes_name},
+        "Labels": summary.shown_labels,
         "State": summary.state.status,
         "Status": status,
         "HostConfig": {"NetworkMode": "default"},

@@ -1,8 +1,17 @@
 """Query parameters, read as Docker reads them."""
 
+import re
+
 from aiohttp import web
 
 from peitho.errors import InvalidArgument
+
+_NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
+# All versions of the docker command: `Docker-Client/20.10.24 (linux)`.
+_CLI = "Docker-Client/"
+_SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,20}))?", re.ASCII)
+# The last one of the year 9999.
+_LAST_SECOND = 253_402_300_799
 
 
 def required(request: web.Request, name: str) -> str:
@@ -21,10 +30,35 @@ def flag(request: web.Request, name: str, *, default: bool = False) -> bool:
     return value.strip().lower() not in ("", "0", "no", "false", "none")
 
 
-def is_versioned(request: web.Request) -> bool:
-    """
-    Whether the path began with `/v1.NN`, as with newer peers and with every other client.
+def number(request: web.Request, name: str, *, default: int) -> int:
+    """Return a whole number; empty is the default. Raises InvalidArgument for anything else."""
+    value = request.query.get(name, "").strip()
+    if not value:
+        return default
+    if not _NUMBER.fullmatch(value):
+        raise InvalidArgument(f"invalid value for {name!r}: {value[:100]!r} is no number")
+    return int(value)
 
-    They get raw streams, since newer peers do not take frames apart (PROTOCOL 4).
+
+def nanoseconds(request: web.Request, name: str) -> int:
     """
-    return "api_version" in request.match_info
+    Return a time, which Docker has in Unix seconds with a fraction; 0 if there is none.
+
+    Raises InvalidArgument for anything else.
+    """
+    value = request.query.get(name, "").strip()
+    found = _SECONDS.fullmatch(value or "0")
+    if not found or int(found[1]) > _LAST_SECOND:
+        raise InvalidArgument(f"invalid value for {name!r}: {value[:100]!r} is no Unix time")
+    return int(found[1]) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0")[:9])
+
+
+def takes_raw_output(request: web.Request) -> bool:
+    """
+    Whether the client gets output without frames: it is a newer peer, or looks at `Tty` of inspect.
+
+    Newer peers, whose paths begin with `/v1.NN`, do not take frames apart (PROTOCOL 4). The docker
+    CLI does, and `docker run` takes for granted that there are frames.
+    """
+    is_versioned = "api_version" in request.match_info
+    return is_versioned and not request.headers.get("User-Agent", "").startswith(_CLI)

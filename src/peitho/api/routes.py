@@ -1,5 +1,5 @@
 """
-The Docker Engine API on one page: the calls that are answered, and those that never are.
+The Docker Engine API on one page: calls that are answered, with their options, and the others.
 
 Each path is there twice, bare and below `/v1.NN`, for the three generations of peers' clients.
 """
@@ -9,31 +9,116 @@ from aiohttp import web
 from peitho.api import archives, attach, containers, images, system
 from peitho.api.calls import OpenCalls
 from peitho.api.middleware import add_headers, answer, seen
+from peitho.api.options import NONE, OptionCheck, Options
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
 
+# What the CLI and docker-py send as platform where people ask for their own.
+_OWN_PLATFORM = ("linux", f"linux/{system.architecture()}")
+
 # https://docs.docker.com/reference/api/engine/
 ROUTES = (
-    ("GET", "/_ping", system.ping),
-    ("GET", "/version", system.version),
-    ("GET", "/info", system.info),
-    ("POST", "/containers/create", containers.create),
-    ("GET", "/containers/json", containers.list_all),
-    ("GET", "/containers/{id}/json", containers.inspect),
-    ("PUT", "/containers/{id}/archive", archives.put),
-    ("GET", "/containers/{id}/archive", archives.get),
-    ("POST", "/containers/{id}/attach", attach.attach),
-    ("GET", "/containers/{id}/logs", containers.logs),
-    ("POST", "/containers/{id}/start", containers.start),
-    ("POST", "/containers/{id}/stop", containers.stop),
-    ("POST", "/containers/{id}/kill", containers.kill),
-    ("POST", "/containers/{id}/wait", containers.wait),
-    ("DELETE", "/containers/{id}", containers.remove),
-    ("POST", "/build", images.build),
-    ("POST", "/images/create", images.pull),
-    ("GET", "/images/json", images.list_all),
-    ("GET", "/images/{name:.+}/json", images.inspect),
-    ("DELETE", "/images/{name:.+}", images.remove),
+    ("GET", "/_ping", system.ping, NONE),
+    ("GET", "/version", system.version, NONE),
+    ("GET", "/info", system.info, NONE),
+    (
+        "POST",
+        "/containers/create",
+        containers.create,
+        Options("name", refused="platform", passing={"platform": _OWN_PLATFORM}),
+    ),
+    (
+        "GET",
+        "/containers/json",
+        containers.list_all,
+        Options(
+            "all before filters limit since size",
+            any_value="trunc_cmd",  # of old clients; dockerd does not read it either
+        ),
+    ),
+    ("GET", "/containers/{id}/json", containers.inspect, Options("size")),
+    (
+        "PUT",
+        "/containers/{id}/archive",
+        archives.put,
+        # An upload never puts a file in place of a directory.
+        Options("path", any_value="noOverwriteDirNonDir", refused="copyUIDGID"),
+    ),
+    ("GET", "/containers/{id}/archive", archives.get, Options("path")),
+    (
+        "POST",
+        "/containers/{id}/attach",
+        attach.attach,
+        Options("logs stderr stdout stream", refused="detachKeys stdin"),
+    ),
+    (
+        "GET",
+        "/containers/{id}/logs",
+        containers.logs,
+        Options("follow since stderr stdout tail timestamps until", refused="details"),
+    ),
+    (
+        "POST",
+        "/containers/{id}/start",
+        containers.start,
+        Options(refused="checkpoint checkpoint-dir detachKeys"),
+    ),
+    ("POST", "/containers/{id}/stop", containers.stop, Options("signal t")),
+    ("POST", "/containers/{id}/kill", containers.kill, Options("signal")),
+    ("POST", "/containers/{id}/wait", containers.wait, Options("condition")),
+    (
+        "DELETE",
+        "/containers/{id}",
+        containers.remove,
+        # A Pod's volumes go with it.
+        Options("force", any_value="v", refused="link"),
+    ),
+    (
+        "POST",
+        "/build",
+        images.build,
+        Options(
+            "dockerfile t",
+            # No command runs while an image is put together, no container is left of it, and
+            # nothing of it is cached.
+            any_value="cachefrom cgroupparent cpuperiod cpuquota cpusetcpus cpusetmems cpushares "
+            "extrahosts forcerm isolation memory memswap networkmode nocache rm securityopt "
+            "shmsize ulimits",
+            refused="buildargs buildid labels outputs platform pull q remote session squash target "
+            "version",
+            passing={"platform": _OWN_PLATFORM, "version": ("1",)},
+        ),
+    ),
+    (
+        "POST",
+        "/images/create",
+        images.pull,
+        Options(
+            "fromImage tag",
+            refused="changes fromSrc message platform repo",
+            passing={"platform": _OWN_PLATFORM},
+        ),
+    ),
+    (
+        "GET",
+        "/images/json",
+        images.list_all,
+        Options(
+            "filters",
+            # There are no images between: each is one layer on its runtime image.  `only_ids` is
+            # of old clients; dockerd does not read it either.
+            any_value="all only_ids",
+            refused="digests filter manifests shared-size",
+        ),
+    ),
+    ("GET", "/images/{name:.+}/json", images.inspect, Options(refused="manifests platform")),
+    (
+        "DELETE",
+        "/images/{name:.+}",
+        images.remove,
+        # An image of Peitho's has no parents of its own that could be kept.
+        Options("force", any_value="noprune", refused="platforms"),
+    ),
 )
 
 # These last as long as a container does.
@@ -97,10 +182,13 @@ async def not_implemented(request: web.Request) -> web.Response:
 
 def application(everything: Services, calls: OpenCalls) -> web.Application:
     """Make the Docker API's application."""
-    app = web.Application(middlewares=[answer, calls.count, seen], client_max_size=_BODY_BYTES)
+    options = OptionCheck({handler: options for _, _, handler, options in ROUTES})
+    app = web.Application(
+        middlewares=[answer, options.check, calls.count, seen], client_max_size=_BODY_BYTES
+    )
     app[SERVICES] = everything
     app.on_response_prepare.append(add_headers)
-    for method, path, handler in ROUTES:
+    for method, path, handler, _ in ROUTES:
         for prefix in ("", _VERSION):
             if method == "GET":
                 app.router.add_get(f"{prefix}{path}", handler, allow_head=True)

@@ -46,7 +46,7 @@ async def version(request: web.Request) -> web.Response:
 
 async def info(request: web.Request) -> web.Response:
     """GET /info — 200; 503 if the cluster cannot be reached."""
-    summaries = await services(request).containers.list(all_states=True)
+    summaries = await services(request).containers.list()
     running = sum(summary.state.status == "running" for summary in summaries)
     return json_response(
         {

@@ -35,6 +35,12 @@ class Summary:
     created: str
     state: State
     kubernetes_name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown_labels(self) -> dict[str, str]:
+        """The labels as Docker's clients see them, by which they may filter."""
+        return dict(self.labels) | {"peitho/kubernetes-name": self.kubernetes_name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,6 @@ class Details:
 
     summary: Summary
     spec: ContainerSpec
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,28 @@ class PathStat:
     size_bytes: int
     mode: int
     modified_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """
+    Which output of a container is asked for.
+
+    `tail_lines` are the lines before now, all if it is None. Times are Unix time; 0 is none.
+    """
+
+    follow: bool = False
+    tail_lines: int | None = None
+    stdout: bool = True
+    stderr: bool = True
+    since_nanoseconds: int = 0
+    until_nanoseconds: int = 0
+    timestamps: bool = False
+
+    @property
+    def are_timed(self) -> bool:
+        """Whether it matters when a line was written."""
+        return bool(self.timestamps or self.since_nanoseconds or self.until_nanoseconds)
 
 
 # Output of a container: stream number and bytes.  Whoever reads it must close it.
@@ -96,8 +123,8 @@ class Container(Protocol):
         """Return once Docker's condition holds: by default, once the process does not run."""
         ...
 
-    def output(self, *, logs: bool, follow: bool) -> Said:
-        """Yield stdout (1) and stderr (2); `logs` begins at the start, `follow` goes to the end."""
+    def output(self, options: OutputOptions) -> Said:
+        """Return stdout (1) and stderr (2) as they come. Raises Unsupported at once."""
         ...
 
     async def remove(self) -> None:

@@ -8,7 +8,7 @@ from peitho.core.builds.container import BuildContainers
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.container import Container, Summary
 from peitho.core.images.base import BaseImages
-from peitho.errors import NotFound
+from peitho.errors import InvalidArgument, NotFound, Unsupported
 from peitho.formats.docker import names
 from peitho.formats.records import ContainerSpec
 
@@ -28,11 +28,16 @@ class Containers:
         Create a chaincode container, or a build container if there is no name.
 
         `peer` is the address that the call came from.
-        Raises InvalidArgument, NotFound for the image, Conflict for the name, Unavailable.
+        Raises InvalidArgument, NotFound for the image, Conflict for the name, Unavailable, and
+        Unsupported for chaincode that is to be removed when it ends: its peer does that.
         """
         if not name:
+            if not (spec.command or spec.entrypoint):
+                raise InvalidArgument("no command specified")
             await self._base_images.require(spec.image)
             return self._builds.create(spec, peer=peer)
+        if spec.auto_remove:
+            raise Unsupported("HostConfig.AutoRemove is not part of what Peitho does for chaincode")
         return await self._chaincodes.create(names.valid_container_name(name), spec)
 
     async def get(self, reference: str) -> Container:
@@ -47,10 +52,7 @@ class Containers:
             raise NotFound(f"No such container: {reference}")
         return container
 
-    async def list(self, *, all_states: bool) -> list[Summary]:
-        """List running containers, or all of them, the newest first."""
+    async def list(self) -> list[Summary]:
+        """List all containers, whether or not they run, the newest first."""
         summaries = [*await self._chaincodes.list(), *self._builds.list()]
-        shown = [
-            summary for summary in summaries if all_states or summary.state.status == "running"
-        ]
-        return sorted(shown, key=lambda summary: summary.created, reverse=True)
+        return sorted(summaries, key=lambda summary: summary.created, reverse=True)

@@ -52,7 +52,7 @@ UNLIMITED = HostConfig()
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """What the peer asked for at create."""
+    """What the peer asked for at create; `auto_remove` is `docker run --rm`."""
 
     image: str
     command: tuple[str, ...]
@@ -60,6 +60,7 @@ class ContainerSpec:
     env: tuple[str, ...]
     host: HostConfig = UNLIMITED
     working_directory: str = ""
+    auto_remove: bool = False
 
 
 @dataclass(frozen=True, slots=True)

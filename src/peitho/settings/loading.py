@@ -39,6 +39,8 @@ _QUOTED = re.compile(r"'[^'<]{2,}'")
 _CAPITAL = re.compile(r"([A-Z])")
 # What PyYAML raises for a value that only looks like a date, a number, or what its tag says.
 _ODD_VALUE = (ValueError, LookupError, AttributeError, RecursionError)
+# YAML's key that takes in another mapping; it may be there more than once.
+_MERGE = "<<"
 # Keys that are read for the Go project's files, and what is said of them where they are set.
 MEANINGLESS = {
     "log.development": "has no meaning here",
@@ -182,6 +184,7 @@ def load(
         if value is not None:
             gathered.put(tuple(key.split(".")), value, origin="flag")
     notes = gathered.adapt()
+    gathered.check_kubeconfig()
     try:
         settings = Settings.model_validate(gathered.tree, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -214,7 +217,8 @@ class _Gathered:
     def _take(self, leaf: SettingKey, name: str, value: str, is_file: bool) -> bool:  # noqa: FBT001  of ours
         try:
             text = Path(value).read_text().strip() if is_file else value
-            self.put(leaf.keys, text if leaf.is_text else yaml.safe_load(text), origin=name)
+            parsed = text if leaf.is_text else _parsed(text, f"{name}: ", self.problems)
+            self.put(leaf.keys, parsed, origin=name)
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(f"{name}: {value} cannot be read: {error}")
             return False
@@ -231,6 +235,15 @@ class _Gathered:
             tree = below
         tree[keys[-1]] = value
         self.origins[".".join(keys)] = origin
+
+    def check_kubeconfig(self) -> None:
+        """Note as a problem that there is no such file, or none that can be read."""
+        path = _look(self.tree, ("k8s", "kubeconfig"))
+        if isinstance(path, str):
+            try:
+                Path(path).open("rb").close()
+            except (OSError, ValueError) as error:
+                self.problems.append(f"k8s.kubeconfig: {path} cannot be read: {error}")
 
     def adapt(self) -> dict[str, str]:
         """Adapt what only the Go project has; return a note for each adapted key."""
@@ -258,7 +271,7 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
     if file is None:
         return {}
     try:
-        tree = yaml.safe_load(file.read_text())
+        tree = _parsed(file.read_text(), f"{file}: ", problems)
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read: {error}")
         return {}
@@ -271,6 +284,42 @@ def _read(file: Path | None, problems: list[str]) -> Tree:
         problems.append(f"{file}: must be a mapping of keys, is a {type(tree).__name__}")
         return {}
     return typing.cast("Tree", tree)
+
+
+def _parsed(text: str, where: str, problems: list[str]) -> Any:
+    """Return what a YAML text says. A key that is there twice is a problem: one would not count."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        problems += [f"{where}{problem}" for problem in _keys_twice(node, (), set())]
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _keys_twice(node: yaml.Node, above: tuple[str, ...], seen: set[int]) -> Iterator[str]:
+    # An alias of what was looked at; or a secret, of which nothing is shown.
+    if id(node) in seen or any(leaf.is_secret and leaf.keys == above for leaf in setting_keys()):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _keys_twice(item, above, seen)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        name = str(key.value)
+        line = key.start_mark.line + 1
+        if name in lines and name != _MERGE:
+            path = ".".join((*above, name))
+            yield f"{path}: is there twice, in line {lines[name]} and in line {line}"
+        lines.setdefault(name, line)
+        yield from _keys_twice(value, (*above, name), seen)
 
 
 def _place(error: Exception) -> str:

@@ -20,6 +20,7 @@ from peitho.settings.values import (
     Format,
     HostAliases,
     Level,
+    Namespace,
     Quantity,
     Rewrites,
     Template,
@@ -114,7 +115,7 @@ class ImageSettings(Section):
 class KubernetesSettings(Section):
     """The cluster."""
 
-    namespace: str = ""
+    namespace: Namespace = ""
     """Where builds and chaincode run; empty: the kubeconfig's, or Peitho's own in a Pod."""
 
     kubeconfig: Path | None = None

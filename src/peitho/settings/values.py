@@ -1,6 +1,7 @@
 """Types of settings' values; they check what an operator writes."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -11,6 +12,8 @@ from peitho.formats.docker import endpoints
 from peitho.formats.images import references
 from peitho.formats.kubernetes import quantities, templates
 
+# RFC 1123, which Kubernetes holds namespaces to.
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # Levels of the Go project's logger that are more severe than any of ours.
 _SEVEREST = frozenset({"dpanic", "panic", "fatal"})
 
@@ -37,6 +40,15 @@ def _endpoint(value: str) -> str:
         return str(endpoints.parse(value)) if value else ""
     except InvalidArgument as error:
         raise ValueError(str(error)) from error
+
+
+def _namespace(value: str) -> str:
+    if value and not _LABEL.fullmatch(value):
+        raise ValueError(
+            "must be a name that Kubernetes takes for a namespace: 63 lower-case letters, digits "
+            "and dashes at most, with a letter or digit at both ends"
+        )
+    return value
 
 
 def _quantity(value: str) -> str:
@@ -84,6 +96,7 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 HostAlias = Annotated[str, AfterValidator(_host_alias)]
 HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Namespace = Annotated[str, AfterValidator(_namespace)]
 Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
 Trimmed = Annotated[str, AfterValidator(_trimmed)]

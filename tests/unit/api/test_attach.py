@@ -80,7 +80,7 @@ async def test_what_was_said_before_is_replayed_if_asked_for(tmp_path: Path) -> 
         run = await peitho.begun(container)
         await say(run, STDOUT, b"before ")
         attach(one, container.id, "/v1.51")
-        attach(other, container.id, "/v1.51", "stream=1")
+        attach(other, container.id, "/v1.51", "stdout=1&stream=1")
         for peer in (one, other):
             await peer.head()
         await asyncio.sleep(0)

@@ -2,6 +2,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.contexts import chunks, context
 from tests.support.in_process import Running, running
 
 PROBE = b'{"Image": "hyperledger/fabric-ccenv:2.5", "Cmd": ["go", "version"], "Env": null}'
+BOTH = "stdout=1&stderr=1"
 CHAINCODE = b'{"Image": "mycc", "Cmd": ["chaincode"], "HostConfig": {"Memory": 2147483648}}'
 
 
@@ -105,7 +107,7 @@ async def test_a_name_in_use_is_409(tmp_path: Path) -> None:
         ("POST", "kill", "cannot kill container: nobody: No such container: nobody"),
         ("POST", "wait", "No such container: nobody"),
         ("GET", "json", "No such container: nobody"),
-        ("GET", "logs", "No such container: nobody"),
+        ("GET", f"logs?{BOTH}", "No such container: nobody"),
     ],
 )
 async def test_a_container_that_is_not_there_is_404(
@@ -201,7 +203,7 @@ async def test_logs_are_framed_or_raw_by_the_clients_generation(
         build = await create_build(peitho)
         said = streams.frame(STDOUT, b"a") + streams.frame(STDERR, b"b")
         await (await peitho.begun(build)).append_output(chunks(said))
-        _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs")
+        _, body, headers = await peitho.ask("GET", f"{version}/containers/{build.id}/logs?{BOTH}")
         _, about = await ask(peitho, "GET", f"{version}/containers/{build.id}/json")
 
     assert expected == body
@@ -268,3 +270,116 @@ async def test_inspect_tells_what_was_asked_for(tmp_path: Path) -> None:
     )
     assert 2**31 == about["HostConfig"]["Memory"]
     assert about["Config"]["Labels"]["peitho/kubernetes-name"].startswith("cc-dev-mycc-")
+
+
+async def ids(peitho: Running, query: str) -> list[str]:
+    """The IDs that a list has."""
+    status, listed = await ask(peitho, "GET", f"/containers/json?{query}")
+    assert 200 == status
+    return [each["Id"] for each in listed]
+
+
+def filtered(**wanted: list[str]) -> str:
+    """Filters as they stand in a query."""
+    return f"filters={quote(json.dumps(wanted))}"
+
+
+async def test_docker_ps_shows_what_is_asked_for(tmp_path: Path) -> None:
+    """
+    A limit shows what does not run too, and so does a filter by status; `exited` does not.
+    """
+    async with running(tmp_path) as peitho:
+        chaincode = await create_chaincode(peitho, "dev-mycc")
+        build = await create_build(peitho)
+        (await peitho.begun(build)).end(Exit(3))
+
+        assert [] == await ids(peitho, filtered(label=["service=hyperledger-fabric"]) + "&all=1")
+        assert [chaincode] == await ids(peitho, filtered(name=["dev-my*"]) + "&all=1")
+        assert [build.id] == await ids(peitho, "limit=1")
+        assert [] == await ids(peitho, "limit=0&all=0&size=0&trunc_cmd=0")
+        assert [build.id, chaincode] == await ids(peitho, "limit=-1&all=True")
+        assert [chaincode] == await ids(peitho, filtered(status=["created"]))
+        assert [] == await ids(peitho, filtered(exited=["3"]))
+        assert [build.id] == await ids(peitho, filtered(exited=["3"]) + "&all=1")
+        assert [chaincode] == await ids(peitho, f"all=1&before={build.id}")
+        assert [build.id] == await ids(peitho, "all=1&since=dev-mycc")
+        assert 400 == (await ask(peitho, "GET", "/containers/json?limit=x"))[0]
+
+
+async def test_a_list_shows_the_labels_that_inspect_shows(tmp_path: Path) -> None:
+    """
+    By which it can be filtered; and what the image is large, if that is asked for.
+    """
+    async with running(tmp_path) as peitho:
+        await create_chaincode(peitho, "dev-mycc")
+        _, about = await ask(peitho, "GET", "/containers/dev-mycc/json?size=1")
+        _, (listed,) = await ask(peitho, "GET", "/containers/json?all=1&size=1")
+        _, (plain,) = await ask(peitho, "GET", "/containers/json?all=1")
+
+    assert about["Config"]["Labels"] == listed["Labels"]
+    assert "dev-mycc" == listed["Labels"]["peitho/container-name"]
+    assert 10240 == about["SizeRootFs"] == listed["SizeRootFs"]
+    assert "SizeRootFs" not in plain
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "message"),
+    [
+        ("stop?t=x", 400, "invalid value for 't': 'x' is no number"),
+        ("stop?signal=SIGHUP", 501, "the signal SIGHUP is not part of what Peitho does"),
+        ("kill?signal=hup", 501, "the signal SIGHUP is not part of what Peitho does"),
+        ("kill?signal=1", 501, "the signal SIGHUP is not part of what Peitho does"),
+        ("kill?signal=never", 400, "Invalid signal: NEVER"),
+        ("kill?signal=9", 409, "is not running"),
+        ("kill?signal=SIGINT", 409, "is not running"),
+        ("kill?signal=TERM", 409, "is not running"),
+        ("kill?signal=", 409, "is not running"),
+    ],
+)
+async def test_a_signal_that_would_not_end_the_process_is_refused(
+    tmp_path: Path, call: str, status: int, message: str
+) -> None:
+    """
+    Whatever its spelling: name, short name or number.
+    """
+    async with running(tmp_path) as peitho:
+        await create_chaincode(peitho, "dev-mycc")
+        found, answer = await ask(peitho, "POST", f"/containers/dev-mycc/{call}")
+
+    assert status == found
+    assert message in answer["message"]
+
+
+async def test_logs_are_refused_by_status_where_they_cannot_be_had(tmp_path: Path) -> None:
+    """
+    Before the head of the answer.
+    """
+    async with running(tmp_path) as peitho:
+        build = await create_build(peitho)
+        await create_chaincode(peitho, "dev-mycc")
+        for path, status in (
+            (f"{build.id}/logs?{BOTH}&timestamps=1", 501),
+            ("dev-mycc/logs?stdout=1", 501),
+            ("dev-mycc/logs", 400),
+            ("nobody/logs", 400),
+        ):
+            assert status == (await ask(peitho, "GET", f"/containers/{path}"))[0], path
+
+
+async def test_docker_run_rm_of_a_command_ends_with_it(tmp_path: Path) -> None:
+    """
+    As the CLI runs it: the container is gone when the code is told.
+    """
+    body = json.dumps(json.loads(PROBE) | {"HostConfig": {"AutoRemove": True}}).encode()
+    async with running(tmp_path) as peitho:
+        _, answer = await ask(peitho, "POST", "/v1.47/containers/create", body)
+        path = f"/v1.47/containers/{answer['Id']}"
+        _, about = await ask(peitho, "GET", f"{path}/json")
+        assert about["HostConfig"]["AutoRemove"]
+        build = peitho.services.builds.find(answer["Id"])
+        assert build is not None
+        async with peitho.http.post(f"{peitho.api}{path}/wait?condition=removed") as response:
+            (await peitho.begun(build)).end(Exit(5))
+            assert {"StatusCode": 5} == json.loads(await response.read())
+
+        assert 404 == (await ask(peitho, "GET", f"{path}/json"))[0]

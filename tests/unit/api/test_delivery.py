@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from peitho.core.builds.container import BuildContainer
+from peitho.core.container import OutputOptions
 from peitho.core.pods.tokens import blob_scope, build_scope
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
@@ -140,7 +141,7 @@ async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
 
         assert 0 == (await made.wait()).exit_code
         assert [(STDOUT, b"Done!\n")] == [
-            each async for each in made.output(logs=True, follow=True)
+            each async for each in made.output(OutputOptions(follow=True))
         ]
         assert package() == (await made.get_archive("/chaincode/output/.")).file.read_bytes()
         image = (await peitho.services.images.build("mycc", chunks(context()))).image

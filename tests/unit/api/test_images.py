@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -189,6 +190,45 @@ async def test_an_image_is_removed(tmp_path: Path) -> None:
             peitho, "DELETE", f"/images/{NAME}?force=1"
         )
         assert 404 == (await ask(peitho, "GET", f"/images/{NAME}/json"))[0]
+
+
+async def test_an_image_that_a_container_has_is_removed_by_force_alone(tmp_path: Path) -> None:
+    """
+    In Docker's words, whether or not the container runs.
+    """
+    async with running(tmp_path) as peitho:
+        await build(peitho)
+        _, image = await ask(peitho, "GET", f"/images/{NAME}/json")
+        body = json.dumps({"Image": NAME, "Cmd": ["chaincode"]}).encode()
+        _, made = await ask(peitho, "POST", "/containers/create?name=dev-mycc", body)
+        using = f"container {made['Id'][:12]} is using its referenced image {image['Id'][7:19]}"
+        for name in (NAME, f"{NAME}:latest", image["Id"]):
+            assert (
+                409,
+                f'conflict: unable to remove repository reference "{name}" (must force) - {using}',
+            ) == await told(peitho, "DELETE", f"/images/{name}?force=0&noprune=0")
+
+        assert 200 == (await ask(peitho, "DELETE", f"/images/{NAME}?force=1"))[0]
+
+
+async def test_docker_images_shows_what_is_asked_for(tmp_path: Path) -> None:
+    """
+    A filter that is none is told, and lists nothing.
+    """
+    async with running(tmp_path) as peitho:
+        for name in (NAME, "other"):
+            await build(peitho, name)
+
+        for query, expected in (
+            ('{"reference":["net-*"]}', [f"{NAME}:latest"]),
+            ('{"reference":{"dev-*":true}}', []),
+            ('{"since":["' + NAME + '"]}', ["other:latest"]),
+        ):
+            _, listed = await ask(peitho, "GET", f"/images/json?filters={quote(query)}")
+            assert expected == [tag for image in listed for tag in image["RepoTags"]]
+        unknown = quote('{"x":[]}')
+        path = f"/images/json?filters={unknown}"
+        assert (400, "invalid filter 'x'") == await told(peitho, "GET", path)
 
 
 async def test_an_image_in_a_registry_is_told_with_its_digest(tmp_path: Path) -> None:

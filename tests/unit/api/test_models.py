@@ -7,7 +7,7 @@ import pytest
 from peitho.api import models
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
-from peitho.errors import InvalidArgument
+from peitho.errors import InvalidArgument, Unsupported
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -76,6 +76,7 @@ SUMMARY = Summary(
     created="2026-01-02T03:04:05.678901Z",
     state=State("exited", 137, "OOMKilled", "2026-01-02T03:04:06Z", "2026-01-02T03:05:00Z"),
     kubernetes_name="cc-dev-mycc-0123456789",
+    labels={"l": "v"},
 )
 IMAGE = Image("n", "r", "sha256:l", 5, "/d", ("e",), {"l": "v"}, {"K": "v"}, "arm64", "now")
 
@@ -180,7 +181,7 @@ def test_inspect_tells_how_streams_are_read(*, tty: bool) -> None:
     """
     spec = ContainerSpec("net-mycc", ("c", "d"), ("/e",), ("A=1",), HostConfig(5), "/w")
 
-    found = models.inspect(Details(SUMMARY, spec, {"l": "v"}), image_id="sha256:i", tty=tty)
+    found = models.inspect(Details(SUMMARY, spec), image_id="sha256:i", tty=tty)
 
     assert tty == found["Config"]["Tty"]
     assert ("/e", ["c", "d"], "/dev-mycc") == (found["Path"], found["Args"], found["Name"])
@@ -293,3 +294,21 @@ def test_of_many_wrong_words_the_first_is_told_at_once(field: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["Tty", "OpenStdin"])
+def test_a_terminal_and_stdin_are_refused(name: str) -> None:
+    """
+    What a peer sends of them is false.
+    """
+    with pytest.raises(Unsupported, match=f"{name} is not part of what Peitho does"):
+        spec_of({"Image": "i", name: True})
+    assert "i" == spec_of({"Image": "i", name: False}).image
+
+
+def test_a_container_may_be_removed_by_itself() -> None:
+    """
+    `docker run --rm`.
+    """
+    assert spec_of({"Image": "i", "HostConfig": {"AutoRemove": True}}).auto_remove
+    assert not spec_of({"Image": "i", "HostConfig": {}}).auto_remove

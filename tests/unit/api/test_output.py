@@ -1,7 +1,8 @@
 import pytest
 
 from peitho.api import output
-from peitho.core.container import Said
+from peitho.core.container import OutputOptions, Said
+from peitho.errors import InvalidArgument, Unsupported
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
 from tests.support.requests import request
@@ -60,3 +61,46 @@ async def test_output_is_closed_when_its_reader_is_gone() -> None:
         await output.send(endless(), request("/x"), gone)
 
     assert closed
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("stdout=1&stderr=1", OutputOptions()),
+        ("stdout=1&tail=all", OutputOptions(stderr=False)),
+        ("stderr=1&tail=5&follow=1", OutputOptions(follow=True, tail_lines=5, stdout=False)),
+        ("stdout=1&stderr=1&tail=-1&timestamps=1", OutputOptions(timestamps=True)),
+        (
+            "stdout=1&stderr=1&since=1&until=2.5",
+            OutputOptions(since_nanoseconds=10**9, until_nanoseconds=25 * 10**8),
+        ),
+    ],
+)
+def test_logs_are_asked_for_with_options(query: str, expected: OutputOptions) -> None:
+    """
+    A tail of all, or of less than none, is everything.
+    """
+    assert expected == output.options_of_logs(request(f"/x?{query}"))
+
+
+def test_logs_of_no_stream_are_refused_in_dockers_words() -> None:
+    """
+    A number of lines that is none, too; what Peitho lacks is told from it.
+    """
+    with pytest.raises(InvalidArgument, match="you must choose at least one stream"):
+        output.options_of_logs(request("/x?follow=1"))
+    with pytest.raises(InvalidArgument, match="invalid value for 'tail'"):
+        output.options_of_logs(request("/x?stdout=1&tail=some"))
+    with pytest.raises(Unsupported, match="'until' together with 'follow'"):
+        output.options_of_logs(request("/x?stdout=1&follow=1&until=5"))
+
+
+def test_attach_is_asked_for_with_options() -> None:
+    """
+    Without `logs`, nothing of what was said before.
+    """
+    both = request("/x?logs=1&stderr=1&stdout=1&stream=1")
+    later = request("/x?stdout=1&stream=1")
+
+    assert OutputOptions(follow=True) == output.options_of_attach(both)
+    assert OutputOptions(follow=True, tail_lines=0, stderr=False) == output.options_of_attach(later)

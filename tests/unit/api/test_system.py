@@ -53,7 +53,7 @@ async def test_info_counts_what_is_there(tmp_path: Path) -> None:
     For people with a docker CLI.
     """
     async with running(tmp_path) as peitho:
-        body = b'{"Image": "i"}'
+        body = b'{"Image": "i", "Cmd": ["true"]}'
         await peitho.ask("POST", "/containers/create", body=body)
         _, answer, _ = await peitho.ask("GET", "/info")
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 
 from peitho.core.builds.container import BuildContainer
 from peitho.core.chaincode.container import ChaincodeContainer
-from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from peitho.formats.records import ContainerSpec
 from tests.support.contexts import chunks, context
 from tests.support.in_process import Running, running
@@ -84,9 +85,23 @@ async def test_a_name_or_image_that_cannot_be_is_refused(tmp_path: Path) -> None
         assert {} == peitho.cluster.objects
 
 
+async def test_what_would_never_end_well_is_refused_at_once(tmp_path: Path) -> None:
+    """
+    A build without a command, and chaincode that is to go by itself: its peer removes it.
+    """
+    async with running(tmp_path) as peitho:
+        containers = peitho.services.containers
+        with pytest.raises(InvalidArgument, match="no command specified"):
+            await containers.create("", replace(SPEC, command=()))
+        with pytest.raises(Unsupported, match="AutoRemove"):
+            await containers.create("mycc-1", replace(SPEC, auto_remove=True))
+
+        assert [] == await containers.list()
+
+
 async def test_all_containers_are_listed_the_newest_first(tmp_path: Path) -> None:
     """
-    Those that do not run are shown if they are asked for.
+    Whether or not they run.
     """
     async with running(tmp_path) as peitho:
         containers = peitho.services.containers
@@ -94,7 +109,4 @@ async def test_all_containers_are_listed_the_newest_first(tmp_path: Path) -> Non
         second = await containers.create("", SPEC)
         third = await containers.create("mycc-2", SPEC)
 
-        assert [third.id, second.id, first.id] == [
-            each.id for each in await containers.list(all_states=True)
-        ]
-        assert [] == await containers.list(all_states=False)
+        assert [third.id, second.id, first.id] == [each.id for each in await containers.list()]

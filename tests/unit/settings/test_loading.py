@@ -330,3 +330,29 @@ def test_a_registrys_password_may_be_in_a_file_that_is_read_again(tmp_path: Path
     assert "Harbor12345" == found.password.get_secret_value()
     assert secret == found.password_file
     assert found.pull_secret is None
+
+
+@pytest.mark.parametrize("name", ["Org1", "a_b", "-a", "a-", "a.b", "a" * 64, "a b"])
+def test_a_namespace_that_kubernetes_would_refuse_is_told(tmp_path: Path, name: str) -> None:
+    """
+    Before anything is asked of the cluster.
+    """
+    (problem,) = problems(tmp_path, f"k8s: {{namespace: {name!r}}}")
+
+    assert problem.startswith("k8s.namespace: must be a name that Kubernetes takes")
+    for good in ("", "a", "1", "org-1", "a" * 63):
+        assert good == load(tmp_path, f"k8s: {{namespace: {good!r}}}").kubernetes.namespace
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_told_with_all_else(tmp_path: Path) -> None:
+    """
+    One that is not there, and a folder.
+    """
+    for path in (tmp_path / "none", tmp_path):
+        text = f"k8s: {{kubeconfig: {path}, namespace: A}}\nsweeper: {{interval: -1}}"
+        found = problems(tmp_path, text)
+
+        assert found[0].startswith(f"k8s.kubeconfig: {path} cannot be read: ")
+        assert ["k8s.namespace", "sweeper.interval"] == [
+            problem.partition(":")[0] for problem in found[1:]
+        ]

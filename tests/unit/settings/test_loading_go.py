@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from peitho.settings import loading
-from tests.support.settings_files import GO_FILE, load
+from tests.support.settings_files import GO_FILE, KUBECONFIG, load
 
 # As it is in the README of the Go project, comments left out.
 README = """\
@@ -16,7 +16,7 @@ peitho:
   pullerImage: x.x.x.x:8099/platform/puller-amd64:v-2-g5cada04
 k8s:
   namespace: fabric
-  kubeconfig: /root/kube/kubeconfig
+  kubeconfig: /etc/kube/config
   dns:
     - 127.0.0.1:peer0.org1.example.com
     - 127.0.0.1:peer1.org1.example.com
@@ -55,7 +55,7 @@ def test_a_file_of_the_go_project_runs_as_it_is(tmp_path: Path) -> None:
         found.peitho.puller_access_address,
         found.peitho.puller_image,
     )
-    assert (Path("/etc/kube/config"), "fabric") == (
+    assert (tmp_path / "kubeconfig", "fabric") == (
         found.kubernetes.kubeconfig,
         found.kubernetes.namespace,
     )
@@ -81,7 +81,8 @@ def test_a_readme_of_the_go_project_runs_as_it_is(tmp_path: Path) -> None:
     Its URL and its puller become what they mean here; all of that is in one note for each key.
     """
     path = tmp_path / "peitho.yml"
-    path.write_text(README)
+    (tmp_path / "kubeconfig").touch()
+    path.write_text(README.replace(KUBECONFIG, str(tmp_path / "kubeconfig")))
 
     found = loading.load(path, {})
 

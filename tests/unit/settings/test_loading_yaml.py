@@ -52,3 +52,59 @@ def test_a_value_that_is_not_what_it_looks_like_is_told(tmp_path: Path, text: st
         assert "2024" not in problem
         assert "hidden" not in problem
     assert (1, 1) == (len(found), len(raised.value.problems))
+
+
+def test_a_key_that_is_there_twice_is_told_with_all_else(tmp_path: Path) -> None:
+    """
+    Of the two, one would not count; the problem has both lines.
+    """
+    text = """\
+k8s:
+  namespace: a
+  namespace: B
+log: {level: loud}
+images:
+  rewrite: {x: y, x: z}
+k8s: {namespace: C}
+"""
+    file = tmp_path / "peitho.yml"
+
+    assert [
+        f"{file}: k8s.namespace: is there twice, in line 2 and in line 3",
+        f"{file}: images.rewrite.x: is there twice, in line 6 and in line 6",
+        f"{file}: k8s: is there twice, in line 1 and in line 7",
+        "k8s.namespace",
+        "log.level",
+    ] == [
+        problem if "twice" in problem else problem.partition(":")[0]
+        for problem in problems(tmp_path, text)
+    ]
+
+
+def test_a_key_that_is_there_twice_in_a_list_or_a_variable_is_told(tmp_path: Path) -> None:
+    """
+    By the variable's name.
+    """
+    name = "PEITHO_IMAGES_REWRITE"
+    (twice, *_) = problems(tmp_path, "", **{name: "{x: y, x: z}"})
+    (in_list, *_) = problems(tmp_path, "k8s: {dns: [{a: 1, a: 2}]}")
+
+    assert f"{name}: x: is there twice, in line 1 and in line 1" == twice
+    assert "k8s.dns.a: is there twice" in in_list
+
+
+def test_what_yaml_has_for_saying_a_thing_once_is_no_key_twice(tmp_path: Path) -> None:
+    """
+    Anchors and merges; and what is below a secret is not shown.
+    """
+    text = """\
+images: {rewrite: &all {a/b: c/d}}
+build:
+  <<: {x: 1}
+  <<: {y: 2}
+  z: *all
+docker: {registry: {password: {hush: 1, hush: 2}}}
+"""
+    found = problems(tmp_path, text)
+
+    assert not [problem for problem in found if "twice" in problem or "hush" in problem]

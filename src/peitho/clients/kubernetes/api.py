@@ -8,11 +8,13 @@ dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has th
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2 as httpx
+import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
@@ -132,13 +134,28 @@ class Kubernetes:
             raise
         return True
 
-    async def log(
-        self, pod: str, container: str, *, follow: bool, from_start: bool = True
+    async def log(  # noqa: PLR0913  what the API server takes
+        self,
+        pod: str,
+        container: str,
+        *,
+        follow: bool,
+        tail_lines: int | None = None,
+        since_seconds: int = 0,
+        timestamps: bool = False,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield a container's log as bytes, unchanged; if followed, until the container ends."""
+        """
+        Yield a container's log as bytes, unchanged; if followed, until the container ends.
+
+        `since_seconds` is Unix time; with `timestamps`, each line begins with its own.
+        """
         parameters = {"container": container, "follow": str(follow).lower()}
-        if not from_start:
-            parameters["tailLines"] = "0"
+        if tail_lines is not None:
+            parameters["tailLines"] = str(tail_lines)
+        if since_seconds:
+            parameters["sinceTime"] = datetime.fromtimestamp(since_seconds, UTC).isoformat()
+        if timestamps:
+            parameters["timestamps"] = "true"
         path = f"{self._path('Pod', pod)}/log"
         async with self._stream(path, parameters, silence_seconds=None) as response:
             async for chunk in response.aiter_raw():
@@ -218,6 +235,11 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
     except (ConfigError, OSError, ValueError) as error:
         raise Unavailable(
             f"No Kubernetes: {error}; set k8s.kubeconfig, or run in a Pod with a service account"
+        ) from error
+    except (LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        # lightkube takes a file of another shape for granted; its text may have a token.
+        raise Unavailable(
+            f"No Kubernetes: {kubeconfig} is no kubeconfig ({type(error).__name__})"
         ) from error
     if config is None:
         raise Unavailable(f"No Kubernetes: {kubeconfig} has no current context")

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -18,10 +18,10 @@ from peitho.clients.disk.storage import Storage, spool
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
 from peitho.core.builds.pool import BuildPool
 from peitho.core.clock import now
-from peitho.core.container import Archive, Details, PathStat, Said, State, Summary
+from peitho.core.container import Archive, Details, OutputOptions, PathStat, Said, State, Summary
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import Conflict, NotFound, PeithoError
+from peitho.errors import Conflict, NotFound, PeithoError, Unsupported
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
@@ -218,20 +218,31 @@ class BuildContainer:
             await self._removed.wait()
         return self._state or State("exited")
 
-    async def output(self, *, logs: bool, follow: bool) -> Said:
-        """Yield what the command writes, byte for byte."""
+    def output(self, options: OutputOptions) -> Said:
+        """
+        Return what the command writes, byte for byte.
+
+        Raises Unsupported where times count: nobody notes when a build writes what.
+        """
+        if options.are_timed:
+            raise Unsupported(
+                "the output of a build has no times: since, until and timestamps are not part of "
+                "what Peitho does for one"
+            )
+        return self._output(options)
+
+    async def _output(self, options: OutputOptions) -> Said:
         with self._readers.reading():
-            from_start = logs or self._build is None
-            if follow:
+            if self._build is None:  # all of it is yet to come
+                options = replace(options, tail_lines=None)
+            if options.follow:
                 await self._begun.wait()
             if self._build is None:
                 return
             # The peer parses the answer of its probe (`go version`), so nothing is added to it.
-            if self._note and self.uploads:
+            if self._note and self.uploads and options.tail_lines is None and options.stderr:
                 yield STDERR, f"{self._note}\n".encode()
-            async for message in self._build.output.read(
-                follow=follow, from_start=from_start, stopped=self._is_over
-            ):
+            async for message in self._build.output.read(options, stopped=self._is_over):
                 yield message
 
     async def remove(self) -> None:
@@ -277,10 +288,17 @@ class BuildContainer:
             self._ended.set()
             if self._build:
                 self._build.output.wake()
+            if self.spec.auto_remove and not self._removed.is_set():
+                self._all.tasks.spawn(self._remove_ended(), name=f"remove {self.id[:12]}")
 
     def _is_over(self) -> bool:
         """Whether this container has ended; its build may go on for other containers."""
         return self._ended.is_set()
+
+    async def _remove_ended(self) -> None:
+        await self._readers.drained(_DRAIN_SECONDS)
+        if not self._removed.is_set():
+            await self.remove()
 
     async def _abandon(self) -> None:
         await asyncio.sleep(self._all.options.now.abandoned_after_seconds)

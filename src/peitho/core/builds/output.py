@@ -5,13 +5,15 @@ The file holds Docker frames, so that stdout and stderr stay apart and in order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from peitho.clients.disk.storage import room
+from peitho.core.container import OutputOptions
 from peitho.formats.docker import streams
-from peitho.formats.docker.streams import STDERR, FrameReader
+from peitho.formats.docker.streams import STDERR, STDOUT, FrameReader
 
 _READ_BYTES = 64 * 1024
 
@@ -74,19 +76,30 @@ class BuildOutput:
         self._file.close()
 
     async def read(
-        self, *, follow: bool, from_start: bool, stopped: Callable[[], bool] = lambda: False
+        self, options: OutputOptions, *, stopped: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[tuple[int, bytes]]:
         """
-        Yield stream numbers and bytes; with `follow` as they come, until the output is closed.
+        Yield stream numbers and bytes; followed as they come, until the output is closed.
 
         A reader stops following once `stopped` returns True; it is asked at each `wake`.
         """
         reader = FrameReader()
-        position = 0 if from_start else self._size
-        while chunk := await self._next(position, follow=follow, stopped=stopped):
+        position = self._size if options.tail_lines == 0 else 0
+        skipped = await self._lines_before(options) if options.tail_lines else 0
+        while chunk := await self._next(position, follow=options.follow, stopped=stopped):
             position += len(chunk)
-            for message in reader.feed(chunk):
-                yield message
+            for stream, data in _of_streams(reader.feed(chunk), options):
+                rest, skipped = _without_lines(data, skipped)
+                if rest:
+                    yield stream, rest
+
+    async def _lines_before(self, options: OutputOptions) -> int:
+        """Return how many lines there are now before the last ones that are asked for."""
+        everything = replace(options, follow=False, tail_lines=None)
+        lines, last = 0, b"\n"
+        async for _, data in self.read(everything):
+            lines, last = lines + data.count(b"\n"), data[-1:]
+        return max(0, lines + (last != b"\n") - (options.tail_lines or 0))
 
     async def _next(self, position: int, *, follow: bool, stopped: Callable[[], bool]) -> bytes:
         while follow and not self.closed and self._size <= position and not stopped():
@@ -101,3 +114,18 @@ class BuildOutput:
         # This wakes all readers that wait now; a later one looks at the size before it waits.
         self._more.set()
         self._more = asyncio.Event()
+
+
+def _of_streams(
+    messages: Iterable[tuple[int, bytes]], options: OutputOptions
+) -> Iterator[tuple[int, bytes]]:
+    asked = {STDOUT: options.stdout, STDERR: options.stderr}
+    return ((stream, data) for stream, data in messages if asked[stream])
+
+
+def _without_lines(data: bytes, count: int) -> tuple[bytes, int]:
+    """Leave out so many lines; return the rest, and how many lines are still to be left out."""
+    ends = data.count(b"\n")
+    if ends < count:
+        return b"", count - ends
+    return data.split(b"\n", count)[count], 0

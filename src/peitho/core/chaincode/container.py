@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -25,13 +25,13 @@ from peitho.core.chaincode.launch import Launch
 from peitho.core.chaincode.logs import PodLog
 from peitho.core.chaincode.process import ChaincodeProcess, summary
 from peitho.core.chaincode.settling import Settling
-from peitho.core.container import Archive, Details, Said, State
+from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
 from peitho.core.images.publisher import Publisher
 from peitho.core.pods import waiting
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed
+from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats import tar
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.kubernetes import chaincode_job, mount_paths
@@ -174,16 +174,30 @@ class ChaincodeContainer:
             if not waits[self.id]:
                 del waits[self.id]
 
-    async def output(self, *, logs: bool, follow: bool) -> Said:
-        """Yield the Pod's log. It does not tell stderr from stdout, so all of it is stdout."""
+    def output(self, options: OutputOptions) -> Said:
+        """
+        Return the Pod's log as stdout.
+
+        Raises Unsupported for one of the two streams: a Pod's log does not tell which was which.
+        """
+        if options.stdout != options.stderr:
+            raise Unsupported(
+                "the log of a Pod does not tell stdout from stderr: ask for both of them"
+            )
+        return self._output(options)
+
+    async def _output(self, options: OutputOptions) -> Said:
+        if not options.stdout:
+            return
         process = self._process
-        from_start = logs or process.sighting.pod is None
+        if process.sighting.pod is None:  # all of it is yet to come
+            options = replace(options, tail_lines=None)
         with self._parts.readers(process.key).reading():
             pod_log = PodLog(process.kubernetes, process.watch, process.key, CHAINCODE)
-            if follow and not await process.is_over():
+            if options.follow and not await process.is_over():
                 seconds = self._parts.options.now.start_timeout_seconds
                 await pod_log.until_there(within_seconds=seconds)
-            async with aclosing(pod_log.read(follow=follow, from_start=from_start)) as chunks:
+            async with aclosing(pod_log.read(options)) as chunks:
                 async for chunk in chunks:
                     yield STDOUT, chunk
 
@@ -196,7 +210,6 @@ class ChaincodeContainer:
         return Details(
             summary=summary(self._record, self._parts.watch),
             spec=self._record.spec,
-            labels=self._record.labels,
         )
 
     async def _job(self) -> Manifest:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from peitho.clients.kubernetes.records import Records
-from peitho.core.container import Archive, Details, Said, State
+from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.errors import PeithoError
 from peitho.formats.records import DamagedRecord
 
@@ -48,11 +48,10 @@ class DamagedContainer:
         del condition
         raise self._error()
 
-    async def output(self, *, logs: bool, follow: bool) -> Said:
+    def output(self, options: OutputOptions) -> Said:
         """Raise PeithoError that tells what is wrong."""
-        del logs, follow
+        del options
         raise self._error()
-        yield  # makes this a generator, as every container's output is one
 
     async def remove(self) -> None:
         """Remove the Secret; the cluster removes the Job and the Pod that it owns."""

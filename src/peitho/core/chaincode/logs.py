@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
+from peitho.core.container import OutputOptions
 from peitho.core.pods import waiting
+from peitho.formats.kubernetes.timed_lines import NANOSECONDS, TimedLines
 
 Chunks = AsyncGenerator[bytes, None]
 
@@ -40,9 +42,9 @@ class PodLog:
                     if sighting.pod and sighting.pod.exit_of(self.container):
                         return
 
-    async def read(self, *, follow: bool, from_start: bool) -> Chunks:
+    async def read(self, options: OutputOptions) -> Chunks:
         """
-        Yield what is there now, or with `follow` all that comes until the container has ended.
+        Yield what is there now, or if followed all that comes until the container has ended.
 
         Raises KubernetesError, Unavailable.
         """
@@ -53,27 +55,42 @@ class PodLog:
         for left in reversed(range(_TRIES)):
             said = False
             try:
-                async with aclosing(self._once(name, follow=follow, from_start=from_start)) as log:
+                async with aclosing(self._once(name, options)) as log:
                     async for chunk in log:
                         said = True
                         yield chunk
             except KubernetesError as error:
                 if error.code == _GONE:
                     return
-                if said or not left or not follow or self._has_ended():
+                if said or not left or not options.follow or self._has_ended():
                     raise
-            if said or not follow or self._has_ended():
+            if said or not options.follow or self._has_ended():
                 return
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def _has_ended(self) -> bool:
         return waiting.exit_of(self.watch.see(self.key), self.container) is not None
 
-    async def _once(self, pod: str, *, follow: bool, from_start: bool) -> Chunks:
-        log = self.kubernetes.log(pod, self.container, follow=follow, from_start=from_start)
+    async def _once(self, pod: str, options: OutputOptions) -> Chunks:
+        lines = TimedLines(
+            since_nanoseconds=options.since_nanoseconds,
+            until_nanoseconds=options.until_nanoseconds,
+            timestamps=options.timestamps,
+        )
+        log = self.kubernetes.log(
+            pod,
+            self.container,
+            follow=options.follow,
+            tail_lines=options.tail_lines,
+            since_seconds=options.since_nanoseconds // NANOSECONDS,
+            timestamps=options.are_timed,
+        )
         async with aclosing(log):
             while chunk := await waiting.first(anext(log, b""), self._over()):
-                yield chunk
+                if not options.are_timed:
+                    yield chunk
+                elif asked := lines.feed(chunk):
+                    yield asked
 
     async def _over(self) -> bytes:
         """Return nothing, once the container has ended and its log has been silent for a while."""

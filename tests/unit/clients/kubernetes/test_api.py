@@ -116,6 +116,18 @@ class TestErrors:
             with pytest.raises(Unavailable):
                 await kubernetes.find("Secret")
 
+    @pytest.mark.parametrize("text", ["{}", "[]", "x", "", "{clusters: 1, contexts: 2}", "a: ["])
+    async def test_a_file_that_is_no_kubeconfig_is_told(self, tmp_path: Path, text: str) -> None:
+        """
+        As one that is not there.
+        """
+        path = tmp_path / "kubeconfig"
+        path.write_text(text)
+
+        with pytest.raises(Unavailable, match=r"No Kubernetes: .*kubeconfig"):
+            async with Kubernetes.connect(kubeconfig=path, namespace=""):
+                pass
+
     async def test_a_kubeconfig_without_a_context_is_told(self, tmp_path: Path) -> None:
         """
         Before anything is sent.
@@ -211,6 +223,25 @@ class TestLogs:
 
         assert said == b"".join(found)
         assert {"container": "c", "follow": "true"} == server.requests[0][2]
+
+    async def test_a_part_of_a_log_is_asked_for_as_the_kubelet_has_it(self, tmp_path: Path) -> None:
+        """
+        A number of lines, a whole second, and the times.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("GET", self.PATH, stream(b"x"))
+            log = kubernetes.log(
+                "p", "c", follow=False, tail_lines=0, since_seconds=1767323045, timestamps=True
+            )
+            assert [b"x"] == [chunk async for chunk in log]
+
+        assert {
+            "container": "c",
+            "follow": "false",
+            "tailLines": "0",
+            "sinceTime": "2026-01-02T03:04:05+00:00",
+            "timestamps": "true",
+        } == server.requests[0][2]
 
     async def test_a_log_that_is_refused_is_told(self, tmp_path: Path) -> None:
         """

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from peitho.core.builds.container import BuildContainer, BuildContainers
-from peitho.errors import Conflict, InvalidArgument, NotFound
+from peitho.core.container import OutputOptions
+from peitho.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
-from peitho.formats.records import ContainerSpec
+from peitho.formats.records import ContainerSpec, Exit
 from peitho.settings.models import Settings
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, package
@@ -161,3 +163,80 @@ class TestAfterTheStart:
                 await container.remove()
 
             assert 0 == waiting.result().exit_code
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            OutputOptions(timestamps=True),
+            OutputOptions(since_nanoseconds=1),
+            OutputOptions(until_nanoseconds=1),
+        ],
+    )
+    async def test_a_builds_output_has_no_times(
+        self, tmp_path: Path, options: OutputOptions
+    ) -> None:
+        """
+        That is told before anything is answered.
+        """
+        async with builds(tmp_path) as found:
+            container = found.create(SPEC)
+            with pytest.raises(Unsupported, match="the output of a build has no times"):
+                container.output(options)
+
+    async def test_the_last_lines_of_what_has_not_begun_are_all_lines(self, tmp_path: Path) -> None:
+        """
+        There is nothing yet that could be left out.
+        """
+        async with builds(tmp_path) as found, asyncio.TaskGroup() as group:
+            container = found.create(SPEC)
+            options = OutputOptions(follow=True, tail_lines=0)
+            reading = group.create_task(_read(container, options))
+            await asyncio.sleep(0)
+            found.tasks.spawn(container.start(), name="start")
+            await asyncio.sleep(0)
+            found.pool.get(container.id).mark_started()
+            await finish(found, container)
+
+        assert b"compiled\n" == reading.result()
+
+
+class TestAutoRemove:
+    async def test_a_container_is_removed_once_it_has_ended_and_was_read(
+        self, tmp_path: Path
+    ) -> None:
+        """
+        Who waits for the removal has the code of the command: `docker run --rm`.
+        """
+        async with builds(tmp_path) as found, asyncio.TaskGroup() as group:
+            container = found.create(replace(SPEC, auto_remove=True))
+            reading = group.create_task(_read(container, OutputOptions(follow=True)))
+            waiting = group.create_task(container.wait("removed"))
+            found.tasks.spawn(container.start(), name="start")
+            await asyncio.sleep(0)
+            found.pool.get(container.id).mark_started()
+            assert [container.id] == [each.id for each in found.list()]
+            await finish(found, container, 3)
+            assert 3 == (await waiting).exit_code
+
+            assert [] == found.list()
+        assert b"compiled\n" == reading.result()
+
+    async def test_a_container_that_cannot_start_is_removed_too(self, tmp_path: Path) -> None:
+        """
+        The CLI waits for that before it ends.
+        """
+        async with builds(tmp_path) as found, asyncio.TaskGroup() as group:
+            container = found.create(replace(SPEC, auto_remove=True))
+            waiting = group.create_task(container.wait("removed"))
+            found.tasks.spawn(container.start(), name="start")
+            await asyncio.sleep(0)
+            found.pool.get(container.id).end(Exit(127, "ErrImagePull"))
+            await waiting
+
+            assert [] == found.list()
+
+
+async def _read(container: BuildContainer, options: OutputOptions) -> bytes:
+    return b"".join([data async for _, data in container.output(options)])

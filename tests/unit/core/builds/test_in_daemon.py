@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from peitho.core.builds.container import BuildContainer
+from peitho.core.container import OutputOptions
 from peitho.errors import Conflict, NotFound, PeithoError, StartFailed, Unavailable
 from peitho.formats.records import ContainerSpec
 from tests.support.build_daemon import LABELS, SOURCE, SPEC, Scene, scene
@@ -22,7 +23,7 @@ OUTPUT = "/chaincode/output/."
 
 async def said(build: BuildContainer) -> bytes:
     """All that a build has said, on both streams."""
-    return b"".join([data async for _, data in build.output(logs=True, follow=True)])
+    return b"".join([data async for _, data in build.output(OutputOptions(follow=True))])
 
 
 def spooled(path: Path) -> list[Path]:

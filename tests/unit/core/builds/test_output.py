@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 
 from peitho.core.builds.output import BuildOutput
+from peitho.core.container import OutputOptions
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
 
+FOLLOWED = OutputOptions(follow=True)
 
-async def read(output: BuildOutput, *, follow: bool = True, from_start: bool = True) -> bytes:
+
+async def read(output: BuildOutput, options: OutputOptions = FOLLOWED) -> bytes:
     """All that a reader is given."""
-    return b"".join([data async for _, data in output.read(follow=follow, from_start=from_start)])
+    return b"".join([data async for _, data in output.read(options)])
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ async def test_a_slow_reader_holds_up_nobody(output: BuildOutput) -> None:
     """
     What it has not read yet waits for it.
     """
-    slow = output.read(follow=True, from_start=True)
+    slow = output.read(OutputOptions(follow=True))
     say(output, "a")
     assert (STDOUT, b"a") == await anext(slow)
     for _ in range(3):
@@ -69,7 +72,7 @@ async def test_stdout_and_stderr_stay_apart_and_in_order(output: BuildOutput) ->
     output.close()
 
     assert [(STDOUT, b"out"), (STDERR, b"peitho: why\n"), (STDOUT, b"more")] == [
-        message async for message in output.read(follow=True, from_start=True)
+        message async for message in output.read(OutputOptions(follow=True))
     ]
 
 
@@ -79,7 +82,7 @@ async def test_without_logs_a_reader_is_told_what_comes(output: BuildOutput) -> 
     """
     say(output, "before")
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(read(output, from_start=False))
+        task = group.create_task(read(output, OutputOptions(follow=True, tail_lines=0)))
         await asyncio.sleep(0)
         say(output, "after")
         output.close()
@@ -91,10 +94,10 @@ async def test_without_follow_a_reader_ends_at_what_is_there(output: BuildOutput
     """
     The build may go on.
     """
-    assert b"" == await read(output, follow=False)
+    assert b"" == await read(output, OutputOptions())
     say(output, "so far")
 
-    assert b"so far" == await read(output, follow=False)
+    assert b"so far" == await read(output, OutputOptions())
     assert not output.closed
 
 
@@ -134,7 +137,7 @@ async def test_our_own_words_come_through_after_half_a_frame(tmp_path: Path) -> 
     output.say("OOMKilled")
     output.close()
 
-    said = [each async for each in output.read(follow=True, from_start=True)]
+    said = [each async for each in output.read(OutputOptions(follow=True))]
 
     assert (STDERR, b"OOMKilled\n") == said[-1]
     output.discard()
@@ -149,7 +152,7 @@ async def test_what_is_said_without_end_is_cut_and_that_is_said(tmp_path: Path) 
         output.write(streams.frame(STDOUT, b"x" * 500))
     output.close()
 
-    said = [each async for each in output.read(follow=True, from_start=True)]
+    said = [each async for each in output.read(OutputOptions(follow=True))]
 
     assert 1000 == sum(len(data) for stream, data in said if stream == STDOUT)
     assert (STDERR, b"peitho: more than 1000 bytes are left out\n") == said[-1]
@@ -169,3 +172,57 @@ async def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
 
     assert b"compiled" == await read(again)
     again.discard()
+
+
+def tell(output: BuildOutput) -> None:
+    """Three lines on stdout and two on stderr, cut in places, the last one without an end."""
+    for stream, data in (
+        (STDOUT, b"o1\no"),
+        (STDOUT, b"2\n"),
+        (STDERR, b"e1\n"),
+        (STDOUT, b"o3\n"),
+        (STDERR, b"e2"),
+    ):
+        output.write(streams.frame(stream, data))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (OutputOptions(), b"o1\no2\ne1\no3\ne2"),
+        (OutputOptions(tail_lines=0), b""),
+        (OutputOptions(tail_lines=1), b"e2"),
+        (OutputOptions(tail_lines=2), b"o3\ne2"),
+        (OutputOptions(tail_lines=4), b"o2\ne1\no3\ne2"),
+        (OutputOptions(tail_lines=5), b"o1\no2\ne1\no3\ne2"),
+        (OutputOptions(tail_lines=99), b"o1\no2\ne1\no3\ne2"),
+        (OutputOptions(stderr=False), b"o1\no2\no3\n"),
+        (OutputOptions(stdout=False), b"e1\ne2"),
+        (OutputOptions(stderr=False, tail_lines=1), b"o3\n"),
+        (OutputOptions(stdout=False, tail_lines=2), b"e1\ne2"),
+        (OutputOptions(stdout=False, stderr=False), b""),
+    ],
+)
+async def test_a_reader_is_given_the_streams_and_the_last_lines_that_it_asks_for(
+    output: BuildOutput, options: OutputOptions, expected: bytes
+) -> None:
+    """
+    However the frames were cut.
+    """
+    tell(output)
+
+    assert expected == await read(output, options)
+
+
+async def test_the_last_lines_are_followed_by_what_comes(output: BuildOutput) -> None:
+    """
+    They are the last of those that were there when the reader came.
+    """
+    tell(output)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(read(output, OutputOptions(follow=True, tail_lines=2)))
+        await asyncio.sleep(0)
+        say(output, "\nmore\nand more\n")
+        output.close()
+
+    assert b"o3\ne2\nmore\nand more\n" == task.result()

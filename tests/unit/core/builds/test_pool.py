@@ -10,6 +10,7 @@ from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.builds.pool import BuildPool, BuildPoolOptions
 from peitho.core.builds.queue import FairQueue
+from peitho.core.container import OutputOptions
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError
@@ -303,7 +304,7 @@ class TestTurns:
         """
         async with scene(tmp_path, maxParallel=1) as it:
             first, second = await it.started(b"1"), await it.started(b"2", peer="b")
-            reader = second.output(logs=True, follow=True)
+            reader = second.output(OutputOptions(follow=True))
             stream, line = await anext(reader)
             assert STDERR == stream
             assert line.startswith(

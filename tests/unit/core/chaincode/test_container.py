@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from peitho.core.container import Container
-from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed
+from peitho.core.container import Container, OutputOptions
+from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats.records import CHAINCODE, Exit
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks
@@ -234,6 +234,28 @@ class TestRemove:
             await (await it.find()).remove()
 
             assert [] == it.kinds()
+
+
+class TestOutput:
+    async def test_one_stream_of_two_is_refused(self, tmp_path: Path) -> None:
+        """
+        The log of a Pod has both, and does not tell which was which.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            for options in (OutputOptions(stdout=False), OutputOptions(stderr=False)):
+                with pytest.raises(Unsupported, match="does not tell stdout from stderr"):
+                    container.output(options)
+
+    async def test_neither_stream_is_nothing(self, tmp_path: Path) -> None:
+        """
+        As dockerd has it for attach.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            nothing = OutputOptions(follow=True, stdout=False, stderr=False)
+
+            assert [] == [each async for each in container.output(nothing)]
 
 
 async def test_what_is_told_of_it_has_no_file(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_a_damaged_record_breaks_no_list(tmp_path: Path) -> None:
         damaged = next(body for path, body in it.cluster.objects.items() if "peer0" in path)
         damaged["metadata"]["annotations"][labels.EXIT] = "{"
 
-        listed = await it.parts.services.containers.list(all_states=True)
+        listed = await it.parts.services.containers.list()
 
         assert ["dev-whole"] == [each.name for each in listed]
         assert whole.id == (await it.find(whole.id)).id

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from peitho.core.container import Container
+from peitho.core.container import Container, OutputOptions
 from peitho.errors import PeithoError
 from peitho.formats.kubernetes import labels
 from tests.support.contexts import chunks
@@ -21,7 +21,7 @@ async def damaged(it: Scene) -> Container:
 
 
 async def _output(container: Container) -> None:
-    async for _ in container.output(logs=True, follow=False):
+    async for _ in container.output(OutputOptions()):
         pass
 
 

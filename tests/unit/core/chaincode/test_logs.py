@@ -11,6 +11,7 @@ from peitho.clients.kubernetes.api import KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode import logs
 from peitho.core.chaincode.logs import PodLog
+from peitho.core.container import OutputOptions
 from peitho.formats.kubernetes.objects import Manifest
 from tests.support import typed
 from tests.support.kubernetes_double import (
@@ -52,7 +53,7 @@ async def log_of(tmp_path: Path, server: ApiServer, *news: Script) -> AsyncItera
 async def read(log: PodLog, *, follow: bool = True) -> bytes:
     """All of it."""
     async with asyncio.timeout(10):
-        return b"".join([chunk async for chunk in log.read(follow=follow, from_start=True)])
+        return b"".join([chunk async for chunk in log.read(OutputOptions(follow=follow))])
 
 
 async def test_a_log_ends_with_its_stream(tmp_path: Path) -> None:
@@ -173,3 +174,25 @@ async def test_it_is_known_when_there_is_a_log(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         assert not there.done()
         run.set()
+
+
+async def test_a_part_of_a_log_is_cut_to_the_nanosecond(tmp_path: Path) -> None:
+    """
+    The kubelet knows whole seconds alone; its times are shown if they are asked for.
+    """
+    said = b"2026-01-02T03:04:05.1Z one\n2026-01-02T03:04:05.3Z two\n"
+    since = OutputOptions(since_nanoseconds=1767323045_200000000, tail_lines=7)
+    async with ApiServer.start() as server:
+        server.script("GET", LOG, watch(said[:30], said[30:]), watch(said))
+        async with log_of(tmp_path, server, watch(told(1, ENDED))) as log:
+            assert [b"two\n"] == [chunk async for chunk in log.read(since)]
+            shown = [chunk async for chunk in log.read(OutputOptions(timestamps=True))]
+
+        asked = [
+            query for method, kind, query, _ in server.requests if (method, kind) == ("GET", LOG)
+        ]
+    assert b"2026-01-02T03:04:05.100000000Z one\n2026-01-02T03:04:05.300000000Z two\n" == b"".join(
+        shown
+    )
+    assert ("2026-01-02T03:04:05+00:00", "7") == (asked[0]["sinceTime"], asked[0]["tailLines"])
+    assert {"container": "main", "follow": "false", "timestamps": "true"} == asked[1]
