@@ -10,7 +10,7 @@ from tests.support.in_process import running
 from tests.support.requests import concrete, request
 
 OPTIONS = Options("all", any_value="v", refused="link size", passing={"size": ("12",)})
-# What the three generations of peers send (shared/peer/PROTOCOL.md and its recordings), and after
+# What the three generations of peers send (recorded), and after
 # them the CLI and docker-py by default.
 SENT = (
     ("POST", "/build", "networkmode=bridge&t=x"),
