@@ -1,12 +1,15 @@
 PYTHON = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/peitho/venv/bin/python
 export PYTHONPATH = src
 
-.PHONY: demo test check lint format bench image lock cluster-down
+.PHONY: demo unit test check lint format bench image lock cluster-down help
 
 demo: setup ## build, install, launch, crash and remove a chaincode on a real Kubernetes (KEEP=1, IMAGE=)
 	@$(PYTHON) -m tests.demo
 
-test: setup ## all tests, the real cluster included (ARGS=tests/unit: those that need nothing)
+unit: setup ## the tests that need no cluster (ARGS=-x, or any of pytest's)
+	@$(PYTHON) -m pytest tests/unit $(ARGS)
+
+test: setup ## all tests, the real cluster included (ARGS=tests/journeys)
 	@$(PYTHON) -m pytest $(ARGS)
 
 check: lint test ## all that CI does
@@ -30,6 +33,9 @@ lock: setup ## requirements*.lock from pyproject.toml
 
 cluster-down: setup ## end the Kubernetes that demo and test brought up
 	@$(PYTHON) -m tests.lab.cluster down
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup:
