@@ -9,7 +9,6 @@ from peitho.api.middleware import json_response
 from peitho.api.services import services
 from peitho.api.system import architecture
 from peitho.core.clock import unix_seconds
-from peitho.core.images import publisher
 from peitho.core.images.store import BuiltImage, tagged
 from peitho.errors import Conflict, InvalidArgument, NotFound
 from peitho.formats.docker import streams
@@ -91,7 +90,10 @@ async def remove(request: web.Request) -> web.Response:
 
 async def _check_unused(request: web.Request, name: str) -> None:
     """Raise Conflict, in Docker's words, if a container has the image, whether or not it runs."""
-    image = (await publisher.get(services(request).publisher, name)).image
+    published = await services(request).publisher.find(name)
+    if published is None:  # there is none, or a damaged one, which no container can use
+        return
+    image = published.image
     for container in await services(request).containers.list():
         if filters.is_image(image, container.image):
             raise Conflict(

@@ -7,8 +7,7 @@ from peitho.api.options import Options
 from peitho.api.routes import ROUTES
 from peitho.errors import InvalidArgument, Unsupported
 from tests.support.in_process import running
-from tests.support.requests import request
-from tests.unit.api.test_routes import concrete
+from tests.support.requests import concrete, request
 
 OPTIONS = Options("all", any_value="v", refused="link size", passing={"size": ("12",)})
 # What the three generations of peers send (shared/peer/PROTOCOL.md and its recordings), and after

@@ -1,5 +1,4 @@
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,10 @@ from peitho.api.calls import OpenCalls
 from peitho.api.routes import NOT_IMPLEMENTED, ROUTES
 from peitho.settings.models import Settings
 from tests.support.in_process import composed, running
-from tests.support.requests import request
+from tests.support.requests import concrete, request
 
 PREFIXES = ("", "/v1.25", "/v1.51")
 ENTRIES = [tuple(entry.split(" ")) for entry in NOT_IMPLEMENTED]
-
-
-def concrete(path: str) -> str:
-    """A path that a route's pattern means; names of images have slashes."""
-    path = path.replace("{name:.+}", "ghcr.io/a/b:1").replace("{rest:.*}", "/x")
-    return re.sub(r"\{\w+\}", "dev-peer0.org1_mycc", path)
 
 
 async def test_every_endpoint_is_there_bare_and_below_a_version(tmp_path: Path) -> None:
