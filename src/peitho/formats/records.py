@@ -123,6 +123,7 @@ class DamagedRecord:
 
     kubernetes_name: str
     uid: str
+    labels: Mapping[str, str]
     cause: str
 
 

@@ -66,8 +66,10 @@ class ChaincodeContainers:
         Raises Unavailable, also before the cluster has told once which Pods there are.
         """
         await self.synced()
+        if not reference:
+            return None
         record = await self.parts.records.get(names.kubernetes_name("cc", reference))
-        if record and (isinstance(record, DamagedRecord) or record.name == reference):
+        if record and self._is_meant(record, reference):
             return self._container(record)
         if set(reference) <= _HEXADECIMAL:
             return await self._find_by_id(reference)
@@ -96,17 +98,27 @@ class ChaincodeContainers:
         record = await self.parts.records.get(matching[0].kubernetes_name)
         return self._container(record) if record else None
 
+    def _is_meant(self, record: Record | DamagedRecord, reference: str) -> bool:
+        """Whether a record that has the name is of this Peitho: another may share the namespace."""
+        if not labels.are_own(record.labels, self.parts.pods.now.instance):
+            return False
+        return isinstance(record, DamagedRecord) or record.name == reference
+
     def _container(self, record: Record | DamagedRecord) -> Container:
         if isinstance(record, DamagedRecord):
             return DamagedContainer(self.parts.records, record)
         return ChaincodeContainer(self.parts, record)
 
     async def _name_in_use(self, name: str) -> Conflict:
-        other = await self.find(name)
+        beginning = f'Conflict. The container name "/{name}" is already in use by '
+        if other := await self.find(name):
+            return Conflict(
+                f'{beginning}container "{other.id}". You have to remove (or rename) that container '
+                "to be able to reuse that name."
+            )
         return Conflict(
-            f'Conflict. The container name "/{name}" is already in use by container '
-            f'"{other.id if other else "unknown"}". You have to remove (or rename) that container '
-            "to be able to reuse that name."
+            f"{beginning}another Peitho in this namespace. Give each a namespace of its own, or "
+            f"remove the Secret {names.kubernetes_name('cc', name)} if that Peitho is gone."
         )
 
     def _labels(self) -> dict[str, str]:

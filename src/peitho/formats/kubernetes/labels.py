@@ -1,5 +1,7 @@
 """Labels and annotations by which Peitho knows its own objects, and people find them."""
 
+from collections.abc import Mapping
+
 from peitho.formats.kubernetes import names
 from peitho.formats.records import ContainerSpec
 
@@ -23,6 +25,11 @@ def own_labels(instance: str) -> dict[str, str]:
         "app.kubernetes.io/managed-by": "peitho",
         "app.kubernetes.io/instance": instance,
     }
+
+
+def are_own(labels: Mapping[str, str], instance: str) -> bool:
+    """Whether an object with these labels is of this Peitho, and not of another beside it."""
+    return own_labels(instance).items() <= labels.items()
 
 
 def kind_labels(instance: str, kind: str) -> dict[str, str]:

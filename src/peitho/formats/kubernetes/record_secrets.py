@@ -188,7 +188,13 @@ def _noted_exit(note: str) -> Exit | None:
 def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
     metadata = secret.get("metadata") or {}
     cause = f"{type(error).__name__}: {error}"
-    return DamagedRecord(str(metadata.get("name", "")), str(metadata.get("uid", "")), cause)
+    own = metadata.get("labels")
+    return DamagedRecord(
+        kubernetes_name=str(metadata.get("name", "")),
+        uid=str(metadata.get("uid", "")),
+        labels=own if isinstance(own, dict) else {},
+        cause=cause,
+    )
 
 
 def _spec_to_json(spec: ContainerSpec) -> dict[str, Any]:

@@ -92,6 +92,36 @@ async def test_a_damaged_record_breaks_no_list(tmp_path: Path) -> None:
         assert isinstance(await it.find(), DamagedContainer)
 
 
+@pytest.mark.parametrize("damage", ["{", ""])
+async def test_a_container_of_another_peitho_is_not_found(tmp_path: Path, damage: str) -> None:
+    """
+    Nor read, nor removed, damaged or not; whoever wants its name is told whose it is.
+    """
+    async with scene(tmp_path) as it:
+        container = await it.create()
+        (secret,) = (body for path, body in it.cluster.objects.items() if "peer0" in path)
+        secret["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
+        secret["metadata"]["annotations"][labels.EXIT] = damage
+
+        for reference in (NAME, container.id, container.id[:12]):
+            with pytest.raises(NotFound):
+                await it.find(reference)
+        with pytest.raises(Conflict, match="in use by another Peitho in this namespace"):
+            await it.create()
+
+
+@pytest.mark.parametrize("reference", ["", "/"])
+async def test_an_empty_beginning_is_nobodys(tmp_path: Path, reference: str) -> None:
+    """
+    Not even if there is one container alone.
+    """
+    async with scene(tmp_path) as it:
+        await it.create()
+
+        with pytest.raises(NotFound):
+            await it.find(reference)
+
+
 def _shared_characters(one: str, other: str) -> int:
     """How many characters two texts have in common at their beginnings."""
     pairs = enumerate(zip(one, other, strict=True))
