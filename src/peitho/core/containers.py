@@ -10,6 +10,7 @@ from peitho.core.container import Container, Summary
 from peitho.core.images.base import BaseImages
 from peitho.errors import InvalidArgument, NotFound, Unsupported
 from peitho.formats.docker import names
+from peitho.formats.kubernetes import spec_check
 from peitho.formats.records import ContainerSpec
 
 
@@ -31,6 +32,7 @@ class Containers:
         Raises InvalidArgument, NotFound for the image, Conflict for the name, Unavailable, and
         Unsupported for chaincode that is to be removed when it ends: its peer does that.
         """
+        spec_check.check(spec)
         if not name:
             if not (spec.command or spec.entrypoint):
                 raise InvalidArgument("no command specified")

@@ -1,8 +1,9 @@
 """What a container may use: the peer's `HostConfig` and the operator's settings, as Kubernetes'."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.quantities import number
 from peitho.formats.records import HostConfig
 
 # Without requests of its own a container asks for its limits, and few nodes have that much for
@@ -19,7 +20,18 @@ def requirements(
     if "cpu" in limits:
         least.pop("cpu", None)  # it may be more than the operator allows
     resources = {"requests": least | dict(requests), "limits": most | dict(limits)}
+    decided = requests.keys() & limits.keys()  # what the operator says of both stays as it is
+    _keep_below(resources["requests"], resources["limits"].keys() - decided, resources["limits"])
     return {kind: quantities for kind, quantities in resources.items() if quantities}
+
+
+def _keep_below(
+    requests: dict[str, str], names: Collection[str], limits: Mapping[str, str]
+) -> None:
+    """Request no more than the limits: Kubernetes refuses a Pod that does."""
+    for name in names:
+        if name in requests and number(requests[name]) > number(limits[name]):
+            requests[name] = limits[name]
 
 
 def _of_peer(host: HostConfig) -> tuple[dict[str, str], dict[str, str]]:

@@ -16,6 +16,10 @@ from peitho.formats.records import HostConfig
             {"limits": {"memory": "2147483648"}, "requests": {"memory": "64Mi"}},
         ),
         (
+            HostConfig(memory_bytes=32 * 2**20),
+            {"limits": {"memory": "33554432"}, "requests": {"memory": "33554432"}},
+        ),
+        (
             HostConfig(nano_cpus=1_500_000_000),
             {"limits": {"cpu": "1500m"}, "requests": {"cpu": "10m"}},
         ),
@@ -44,6 +48,22 @@ def test_what_the_peer_allows_becomes_resources(
     Quota and NanoCpus are limits, shares are a request, and no request is above its limit.
     """
     assert expected == requirements(host, requests={}, limits={})
+
+
+def test_no_request_is_above_a_limit() -> None:
+    """
+    Whoever of the two set which; only the operator's own two are left as they are.
+    """
+    peers = HostConfig(memory_bytes=32 * 2**20)
+
+    assert {"memory": "33554432"} == requirements(peers, requests={"memory": "1Gi"}, limits={})[
+        "requests"
+    ]
+    assert {"memory": "32Mi"} == requirements(peers, requests={}, limits={"memory": "32Mi"})[
+        "requests"
+    ]
+    both = requirements(peers, requests={"memory": "1Gi"}, limits={"memory": "2Gi"})
+    assert {"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}} == both
 
 
 def test_the_operators_word_is_over_the_peers() -> None:
