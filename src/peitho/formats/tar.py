@@ -83,6 +83,7 @@ def scan(archive: BinaryIO, *, limits: ArchiveLimits, digests: bool = False) -> 
     """
     entries = []
     for entry, content in read(archive, limits=limits):
+        _refuse_absolute_link(entry)
         digest = _sha256(content) if content and digests else ""
         entries.append(TarEntry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest))
     refuse_links_out(entries)
@@ -121,11 +122,12 @@ def read_files(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, bytes]:
 
     Raises InvalidArgument, also past `limits.total_bytes`.
     """
-    return {
-        f"/{entry.name}": content.read()
-        for entry, content in read(archive, limits=limits)
-        if content is not None
-    }
+    files = {}
+    for entry, content in read(archive, limits=limits):
+        _refuse_absolute_link(entry)
+        if content is not None:
+            files[f"/{entry.name}"] = content.read()
+    return files
 
 
 def read(archive: BinaryIO, *, limits: ArchiveLimits) -> Iterator[tuple[TarEntry, Content | None]]:
@@ -363,27 +365,32 @@ def _inside(member: Member, path: str, limits: ArchiveLimits) -> str:
 
 def _link_of(member: Member, name: str, limits: ArchiveLimits) -> str:
     """
-    Where a symbolic link leads; it may be absolute, but must not climb above the target.
+    Where a symbolic link leads; it must not climb above the target.
 
-    An absolute link means the container's own root. npm 8 and 9 leave such links behind, and
-    dockerd takes them.
+    In an image it may be absolute, and means the container's own root: npm 8 and 9 leave such
+    links behind, and dockerd takes them.
     """
     link = member.link
     if not link or "\0" in link or len(os.fsencode(link)) > limits.path_bytes:
-        raise _leaves_target(member)
+        raise _leaves_target(member.name, link)
     if not link.startswith("/"):
         depth = name.count("/")
         for part in link.split("/"):
             depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
             if depth < 0:
-                raise _leaves_target(member)
+                raise _leaves_target(member.name, link)
     return link
 
 
-def _leaves_target(member: Member) -> InvalidArgument:
+def _refuse_absolute_link(entry: TarEntry) -> None:
+    """What is uploaded has no business outside of where it is uploaded to."""
+    if entry.link.startswith("/"):
+        raise _leaves_target(entry.name, entry.link)
+
+
+def _leaves_target(name: str, link: str) -> InvalidArgument:
     return InvalidArgument(
-        f"the entry {_shown(member.name)} is a link to {_shown(member.link)}, "
-        "which leaves the target"
+        f"the entry {_shown(name)} is a link to {_shown(link)}, which leaves the target"
     )
 
 
