@@ -255,6 +255,8 @@ def _unpack_context(
         files[recipe.add_source].open("rb") as added,
         unpacked(added, limit_bytes=limits.stream_bytes) as plain,
     ):
+        if plain is added:
+            return recipe, files[recipe.add_source]
         return recipe, _copy(plain, directory / "added")
 
 
