@@ -31,6 +31,7 @@ from peitho.core.chaincode.container import ChaincodeParts
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.publisher import Publisher
@@ -220,7 +221,12 @@ class _Stores:
             storage,
             DeliveryTokens(storage.delivery_key()),
             architectures,
-            ImageStore(storage, architectures, limits=live.map(options.archive_limits)),
+            ImageStore(
+                storage,
+                architectures,
+                limits=live.map(options.archive_limits),
+                allowed=_allowed_images(live),
+            ),
             ImageUsage(storage),
             BuildCache(_kept_builds(live.now)),
         )
@@ -312,9 +318,14 @@ def _sweeper(
 def _base_images(
     live: Live[Settings], docker: Docker | None, account: RegistryAccount
 ) -> BaseImages:
-    if docker is None:
-        return NodeImages()
-    return DaemonImages(docker, account, live.map(options.daemon_images))
+    images: BaseImages = NodeImages()
+    if docker:
+        images = DaemonImages(docker, account, live.map(options.daemon_images))
+    return AllowedBaseImages(images, _allowed_images(live))
+
+
+def _allowed_images(live: Live[Settings]) -> AllowedImages:
+    return AllowedImages(live.map(options.allowed_images))
 
 
 def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
