@@ -77,7 +77,7 @@ class TestChaincode:
             told = await found(services)
 
             assert ["chaincode", "image", "kept build"] == [kind for kind, _, _ in told]
-            assert {"GET"} == {method for method, *_ in cluster.requests[asked:]}
+            assert {method for method, *_ in cluster.requests[asked:]} <= {"GET", "WATCH"}
             assert {"failed", "unused"} == {image.name for image in services.images.list()}
             assert (["a" * 64], 2) == (builds(tmp_path), len(cluster.objects))
             assert [each[:2] for each in told] == [
