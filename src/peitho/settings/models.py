@@ -319,11 +319,13 @@ class ChaincodeSettings(Section):
     users: Mapping[str, UserId | None] = Field(default_factory=dict)
     """Other users by runtime image, with `*`."""
 
-    start_timeout_seconds: float = Field(default=300, gt=0, lt=600)
-    """How long a chaincode Pod may take to run.  Its TLS certificate is good for 600."""
+    start_timeout_seconds: float = Field(default=240, gt=0, lt=600)
+    """How long a chaincode Pod may take to run.  Less than a peer's `startuptimeout` of 300, or the
+    peer gives up first and reads no cause; the chaincode's TLS certificate is good for 600."""
 
     settle_seconds: float = Field(default=1.5, ge=0, lt=60)
-    """A chaincode that ends within this fails its start, so that its last lines reach the peer."""
+    """A chaincode that ends within this, and in the second in which it began, fails its start, so
+    that its last lines reach the peer.  One that ran longer may have registered: it was started."""
 
     resources: Resources = Resources()
     """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""
