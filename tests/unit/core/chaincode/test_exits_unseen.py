@@ -48,7 +48,8 @@ def job(*, over: bool = True) -> Manifest:
 def pod() -> Manifest:
     """Its Pod."""
     own = labels.container_labels("mine", records.CHAINCODE, ID)
-    return {"metadata": {"name": "p", "labels": own, "resourceVersion": "1"}, "status": {}}
+    metadata = {"name": "p", "labels": own, "resourceVersion": "1"}
+    return {"metadata": metadata | {"ownerReferences": [typed.owner(record())]}, "status": {}}
 
 
 SECRET = f"secrets/{record()['metadata']['name']}"
