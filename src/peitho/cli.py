@@ -171,9 +171,9 @@ async def _adopt(effective: Settings, *, dry_run: bool) -> None:
     from peitho.program import app  # noqa: PLC0415  see serve
 
     count = 0
-    async for found in app.adopt(effective, dry_run=dry_run):
+    async for chaincode in app.adopt(effective, dry_run=dry_run):
         count += 1
-        click.echo(f"{found}: {'would be' if dry_run else 'is'} scaled to 0")
+        click.echo(f"{chaincode}: {'would be' if dry_run else 'is'} scaled to 0")
     click.echo(f"{count} found" if count else "no chaincode of the Go Peitho here")
 
 
@@ -193,13 +193,13 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
 
     logs.configure(effective.log)
     try:
-        found = asyncio.run(app.sweep(effective, dry_run=dry_run))
+        removals = asyncio.run(app.sweep(effective, dry_run=dry_run))
     except PeithoError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    for each in found:
-        click.echo(f"{each.kind} {each.name}: {each.why}")
-    click.echo(f"{len(found)} {'would go' if dry_run else 'removed'}")
+    for removal in removals:
+        click.echo(f"{removal.kind} {removal.name}: {removal.why}")
+    click.echo(f"{len(removals)} {'would go' if dry_run else 'removed'}")
 
 
 @main.command("check-store")

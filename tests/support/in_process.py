@@ -16,6 +16,7 @@ from peitho.api.calls import OpenCalls
 from peitho.api.listeners import Listener
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
+from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.tasks import BackgroundTasks
@@ -118,7 +119,10 @@ async def running(
 
 
 @asynccontextmanager
-async def listening(application: web.Application) -> AsyncIterator[str]:
+async def listening(
+    application: web.Application, *, tls: CertificateFiles | None = None
+) -> AsyncIterator[str]:
     """The address of an application that is served as Peitho serves it."""
-    async with listeners.listening(Listener(application, "127.0.0.1:0")) as (address,):
-        yield f"http://{address}"
+    listener = Listener(application, "127.0.0.1:0", tls=tls)
+    async with listeners.listening(listener) as (address,):
+        yield f"{'https' if tls else 'http'}://{address}"

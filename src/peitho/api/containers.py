@@ -118,9 +118,9 @@ async def inspect(request: web.Request) -> web.Response:
         if published:
             image_id, sizes = published.image.id, _sizes([published.image])
 
-    found = models.inspect(details, image_id=image_id, tty=queries.takes_raw_output(request))
+    container = models.inspect(details, image_id=image_id, tty=queries.takes_raw_output(request))
     size = _size(details.summary, sizes) if queries.flag(request, "size") else {}
-    return json_response(found | size)
+    return json_response(container | size)
 
 
 async def list_all(request: web.Request) -> web.Response:
@@ -135,9 +135,9 @@ async def list_all(request: web.Request) -> web.Response:
     all_states = queries.flag(request, "all") or limit > 0 or bool(asked.statuses)
     images = services(request).publisher.list()
 
-    found = asked.select(await services(request).containers.list(), images)
+    selected = asked.select(await services(request).containers.list(), images)
 
-    shown = [each for each in found if all_states or each.state.status == "running"]
+    shown = [summary for summary in selected if all_states or summary.state.status == "running"]
     sizes = _sizes(images) if queries.flag(request, "size") else {}
     return json_response(
         [_listed(summary, sizes) for summary in shown[: limit if limit > 0 else None]]

@@ -14,11 +14,13 @@ from peitho.api.listeners import CannotListen, Listener, listening
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.tls import CertificateFiles
 from peitho.core.chaincode import adoption
 from peitho.core.pods import template_check
 from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError
+from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
 from peitho.program import composition
 from peitho.program.composition import Composition
@@ -71,6 +73,7 @@ async def _run(
     stop: asyncio.Event,
     reloading: Reloading,
 ) -> None:
+    tls = composition.api_tls(settings.server.tls)
     composition.make_data_directory(settings)
     async with asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
@@ -78,7 +81,7 @@ async def _run(
         services = parts.services
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(services, settings.server), bound=clear):
+        async with listening(*_listeners(services, settings.server, tls), bound=clear):
             _start(parts, reloading, tasks)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
@@ -106,12 +109,18 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
         tasks.spawn(clearing, name="leftover build pods")
 
 
-def _listeners(services: Services, addresses: ServerSettings) -> list[Listener]:
+def _listeners(
+    services: Services, server: ServerSettings, tls: CertificateFiles | None
+) -> list[Listener]:
     calls = OpenCalls(routes.LONG)
+    named = server.tls.client_ca_file is not None
+    api = routes.application(services, calls, need_certificate=named)
+    if not named:
+        _warn_of_open_api(server)
     return [
-        Listener(routes.application(services, calls), addresses.api, calls),
-        Listener(delivery.application(services), addresses.delivery),
-        Listener(health.application(services), addresses.operations),
+        Listener(api, server.api, calls, tls),
+        Listener(delivery.application(services), server.delivery),
+        Listener(health.application(services), server.operations),
     ]
 
 
@@ -141,6 +150,17 @@ async def _sweep(
         return await parts.services.sweeper.sweep(dry_run=dry_run)
     finally:
         tasks.cancel()
+
+
+def _warn_of_open_api(server: ServerSettings) -> None:
+    """Say once, and loudly, that whoever reaches the Docker API may use it."""
+    if not is_loopback(server.api):
+        log.warning(
+            "the docker api is open: whoever reaches it may run commands in builds and replace "
+            "chaincode; set server.tls with a client-ca-file, and a NetworkPolicy",
+            address=server.api,
+            tls=server.tls.cert_file is not None,
+        )
 
 
 def _stop_signal() -> asyncio.Event:

@@ -13,6 +13,7 @@ from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.container import BuildContainers
 from peitho.core.builds.in_daemon import DaemonBackend
 from peitho.core.builds.in_pods import PodBackend
@@ -38,7 +39,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
-from peitho.settings.models import DockerSettings, Settings
+from peitho.settings.models import DockerSettings, Settings, TlsSettings
 
 
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
@@ -53,6 +54,25 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
         return nullcontext()
     tls = DaemonTlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
     return Docker.connect(settings.endpoint, tls=tls)
+
+
+def api_tls(settings: TlsSettings) -> CertificateFiles | None:
+    """
+    Read the certificate of the Docker API, if one is set; it is followed from then on.
+
+    Raises Unavailable if its files cannot be used.
+    """
+    if settings.cert_file is None:
+        return None
+    files = CertificateFiles(
+        "The TLS files of the Docker API",
+        ca=settings.client_ca_file,
+        certificate=settings.cert_file,
+        key=settings.key_file,
+        is_server=True,
+    )
+    files.context()
+    return files
 
 
 def locked_data_directory(settings: Settings) -> AbstractContextManager[None]:

@@ -47,6 +47,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SweeperSettings",
+    "TlsSettings",
 ]
 
 
@@ -68,6 +69,28 @@ class KebabSection(Section):
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
 
+class TlsSettings(KebabSection):
+    """TLS at the Docker API; the files are read again when they change."""
+
+    cert_file: Path | None = None
+    """PEM file of the certificate that is shown to peers, with those between it and its CA."""
+
+    key_file: Path | None = None
+    """PEM file of its key."""
+
+    client_ca_file: Path | None = None
+    """PEM file of CAs: only who shows a certificate of one of them is answered, but for
+    `/_ping`."""
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert-file and key-file go together")
+        if self.client_ca_file and not self.cert_file:
+            raise ValueError("client-ca-file needs cert-file and key-file")
+        return self
+
+
 class ServerSettings(Section):
     """Where Peitho listens; three listeners, so that a NetworkPolicy can tell them apart."""
 
@@ -79,6 +102,8 @@ class ServerSettings(Section):
 
     operations: Address = ":9090"
     """`/metrics`, `/healthz` and `/readyz`."""
+
+    tls: TlsSettings = TlsSettings()
 
 
 class PeithoSettings(Section):
