@@ -123,9 +123,13 @@ class ApiServer:
     def _create(self, path: str, body: Manifest) -> web.Response:
         if path in self.objects:
             return refusal(409, "AlreadyExists", f'"{path}" already exists')
+        return answer(self.make(path, body), status=201)
+
+    def make(self, path: str, body: Manifest) -> Manifest:
+        """Keep an object, as if it was created."""
         body["metadata"] |= {"uid": f"u-{self.version}", "resourceVersion": str(self.version)}
         self.objects[path] = body
-        return answer(body, status=201)
+        return body
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:

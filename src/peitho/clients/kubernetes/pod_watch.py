@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 _GONE = 410
 _PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 8.0
 _REMEMBERED_GONE = 10_000
 # A kubelet tells of an end within a second or two; one that has not by then, past the Pod's own
 # grace, is taken for lost, and its node with it.
@@ -49,6 +50,8 @@ class PodWatch:
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
+        self._version = ""
+        self._unheard = 0
         self._heard_at = 0.0
         self.synced = asyncio.Event()
 
@@ -88,33 +91,39 @@ class PodWatch:
         self._list_listeners.append(listener)
 
     async def run(self) -> None:
-        """List and watch for ever; after an error, log it and try again a second later."""
+        """
+        List and watch for ever; after an error, log it and try again, with pauses that grow.
+
+        A watch that is cut goes on where it was. One that tells what no API server tells is begun
+        anew.
+        """
         try:
             while True:
                 try:
                     await self._list_and_watch()
-                except (PeithoError, ValueError, KeyError) as error:
+                except PeithoError as error:
                     log.warning("watch interrupted", cause=str(error) or type(error).__name__)
-                await asyncio.sleep(_PAUSE_SECONDS)
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    log.warning("watch damaged", cause=f"{type(error).__name__}: {error}")
+                    self._version = ""
+                await asyncio.sleep(min(_PAUSE_SECONDS * 2**self._unheard, _LONGEST_PAUSE_SECONDS))
+                self._unheard += 1
         finally:
             for key in list(self._losing):
                 self._stop_timing(key)
 
     async def _list_and_watch(self) -> None:
-        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
-        self._replace(pods)
-        self.synced.set()
-        for listener in self._list_listeners:
-            listener()
+        if not self._version:
+            await self._list()
         try:
             while True:
                 began = time.monotonic()
                 async for event in self._kubernetes.watch(
-                    "Pod", labels=self._labels, version=version
+                    "Pod", labels=self._labels, version=self._version
                 ):
-                    version = event["object"]["metadata"]["resourceVersion"]
                     self._heard()
                     self._take(event)
+                    self._version = event["object"]["metadata"]["resourceVersion"]
                 self._heard()
                 if time.monotonic() - began < _PAUSE_SECONDS:
                     await asyncio.sleep(
@@ -124,8 +133,18 @@ class PodWatch:
             if error.code != _GONE:
                 raise
             log.info("watch too old, listing again")
+            self._version = ""
+
+    async def _list(self) -> None:
+        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
+        self._replace(pods)
+        self._version = version
+        self.synced.set()
+        for listener in self._list_listeners:
+            listener()
 
     def _heard(self) -> None:
+        self._unheard = 0
         self._heard_at = time.monotonic()
         metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
 

@@ -16,6 +16,7 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.clients.kubernetes.records import Records
 from peitho.core.chaincode.exits import ExitRecorder, unseen_exit
+from peitho.core.clock import growing_pauses
 from peitho.core.container import State, Summary
 from peitho.core.pods import waiting
 from peitho.errors import PeithoError, Unavailable
@@ -174,7 +175,7 @@ class ChaincodeProcess:
 
         Only its Job tells of it.
         """
-        while True:
+        for pause_seconds in growing_pauses(_LOOK_SECONDS, _LONGEST_LOOK_SECONDS):
             with suppress(PeithoError):  # who waits, waits on while the cluster is away
                 job = await self.job()
                 is_started = is_started or job is not None
@@ -185,14 +186,15 @@ class ChaincodeProcess:
                 if end:
                     await self.exits.record(self.record, end, job=job.reference if job else None)
                     return end
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause_seconds)
+        raise AssertionError("the pauses never end")
 
     async def _until_removed(self) -> None:
-        while True:
+        for pause_seconds in growing_pauses(_LOOK_SECONDS, _LONGEST_LOOK_SECONDS):
             with suppress(PeithoError):
                 if not await self._is_there():
                     return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause_seconds)
 
     async def _is_there(self) -> bool:
         return await Records(self.kubernetes).is_there(self.record)

@@ -244,7 +244,7 @@ class TestRefusals:
             return web.Response()
 
         async with scene(tmp_path) as it:
-            it.cluster.script("POST", "pods", hang_up)
+            it.cluster.rule("POST", "pods", hang_up)
             with pytest.raises(Unavailable, match="cannot be reached"):
                 await it.carry_out()
 
@@ -255,7 +255,7 @@ class TestRefusals:
         The build's outcome is what it is; the next start clears what is left.
         """
         async with scene(tmp_path) as it:
-            it.cluster.script("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
+            it.cluster.rule("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
             it.run.mark_started()
             it.run.set_exit_code(0)
             await it.make()
