@@ -84,6 +84,7 @@ async def composed(
         composition.clear_data_directory(settings)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(parts.exits.run(), name="exit recorder")
+        parts.lost_pods.start()
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.registries.run(), name="registries")
         tasks.spawn(parts.pull_secret.run(), name="pull secret")

@@ -40,6 +40,7 @@ from peitho.core.images.registry import RegistryPublisher
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
+from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.sweeping.sweeper import Sweeper
@@ -147,6 +148,7 @@ class Composition:
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    lost_pods: LostPods
     former_builds: PodBackend | None
 
     def follow(self, settings: Settings) -> None:
@@ -198,6 +200,7 @@ def compose(
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
 
