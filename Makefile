@@ -1,5 +1,11 @@
-PYTHON = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/peitho/venv/bin/python
+CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/peitho
+PYTHON = $(CACHE)/venv/bin/python
 export PYTHONPATH = src
+# Compiled modules are kept, beside the environment and not in the checkout.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
+# Unit tests write a file or more each: into memory where Linux has a place for it.
+MEMORY = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: demo unit test check lint format bench image lock cluster-down help
 
@@ -7,7 +13,7 @@ demo: setup ## build, install, launch, crash and remove a chaincode on a real Ku
 	@$(PYTHON) -m tests.demo
 
 unit: setup ## the tests that need no cluster (ARGS=-x, or any of pytest's)
-	@$(PYTHON) -m pytest tests/unit $(ARGS)
+	@$(MEMORY) $(PYTHON) -m pytest tests/unit --numprocesses auto $(ARGS)
 
 test: setup ## all tests, the real cluster included (ARGS=tests/journeys)
 	@$(PYTHON) -m pytest $(ARGS)

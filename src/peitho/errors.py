@@ -3,6 +3,7 @@ What can go wrong, by kind.  `api.middleware` alone turns a kind into a status.
 
 PeithoError            500
 ├── InvalidArgument    400
+├── Forbidden          403   the caller may not do this, whoever it is
 ├── NotFound           404
 ├── Conflict           409
 ├── Unsupported        501
@@ -28,6 +29,12 @@ class InvalidArgument(PeithoError):  # noqa: N818  the kinds are named as moby's
     """The peer sent what nobody could carry out: a bad name, a broken archive."""
 
     status = 400
+
+
+class Forbidden(PeithoError):  # noqa: N818
+    """The caller shows no certificate that allows it."""
+
+    status = 403
 
 
 class NotFound(PeithoError):  # noqa: N818

@@ -1,10 +1,21 @@
 """Small tar archives for tests, of entries as anyone could write them."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 Member = tuple[tarfile.TarInfo, bytes]
+
+_COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "gz": partial(gzip.compress, mtime=0),
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def file(name: str, content: bytes = b"x", *, mode: int = 0o644) -> Member:
@@ -43,10 +54,9 @@ def archive(*members: Member, compression: str = "") -> io.BytesIO:
 
 
 def archive_bytes(members: Iterable[Member], *, compression: str = "") -> bytes:
-    """The bytes of an archive of these entries."""
+    """The bytes of an archive of these entries: the same ones each time."""
     out = io.BytesIO()
-    mode = f"w:{compression}" if compression else "w:"
-    with tarfile.open(fileobj=out, mode=mode) as target:  # type: ignore[call-overload]  # a mode put together
+    with tarfile.open(fileobj=out, mode="w:") as target:
         for info, content in members:
             target.addfile(info, io.BytesIO(content))
-    return out.getvalue()
+    return _COMPRESSED[compression](out.getvalue())

@@ -16,6 +16,7 @@ from peitho.api.calls import OpenCalls
 from peitho.api.listeners import Listener
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
+from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.tasks import BackgroundTasks
@@ -83,6 +84,7 @@ async def composed(
         composition.clear_data_directory(settings)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(parts.exits.run(), name="exit recorder")
+        parts.lost_pods.start()
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.registries.run(), name="registries")
         tasks.spawn(parts.pull_secret.run(), name="pull secret")
@@ -98,7 +100,8 @@ async def running(
     directory: Path, *, refused: bool = False, daemon: Docker | None = None, **settings_of: Any
 ) -> AsyncIterator[Running]:
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
-    settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
+    anything = {"access": {"images": ["*"]}}
+    settings = Settings.model_validate({"dataDir": directory / "data", **anything, **settings_of})
     async with (
         composed(directory, settings, refused=refused, docker=daemon) as (parts, cluster),
         AsyncExitStack() as stack,
@@ -117,7 +120,10 @@ async def running(
 
 
 @asynccontextmanager
-async def listening(application: web.Application) -> AsyncIterator[str]:
+async def listening(
+    application: web.Application, *, tls: CertificateFiles | None = None
+) -> AsyncIterator[str]:
     """The address of an application that is served as Peitho serves it."""
-    async with listeners.listening(Listener(application, "127.0.0.1:0")) as (address,):
-        yield f"http://{address}"
+    listener = Listener(application, "127.0.0.1:0", tls=tls)
+    async with listeners.listening(listener) as (address,):
+        yield f"{'https' if tls else 'http'}://{address}"

@@ -3,13 +3,37 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 from urllib.parse import urlsplit
+
+
+class Reader(Protocol):
+    """What is needed of a StreamReader."""
+
+    async def readuntil(self, separator: bytes) -> bytes:
+        """All up to the separator, and it."""
+
+    async def readexactly(self, length: int) -> bytes:
+        """So many bytes."""
+
+    async def read(self) -> bytes:
+        """All there is until the other side closes."""
+
+
+class Writer(Protocol):
+    """What is needed of a StreamWriter."""
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+
+    def write_eof(self) -> None:
+        """Shut the sending half."""
 
 
 class Wire:
     """One connection of a peer."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: Reader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
 

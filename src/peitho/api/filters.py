@@ -48,12 +48,12 @@ def parse(text: str, known: Known) -> Filters:
     Raises InvalidArgument for an unknown filter, Unsupported for one that is left out.
     """
     try:
-        found = json.loads(text) if text else {}
+        parsed = json.loads(text) if text else {}
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"invalid filters: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise InvalidArgument("invalid filters: not a JSON object")
-    filters = {str(name): _values(str(name), values) for name, values in found.items()}
+    filters = {str(name): _values(str(name), values) for name, values in parsed.items()}
     for name in filters:
         if name in known.refused.split():
             raise Unsupported(f"the filter {name!r} is not part of what Peitho does")
@@ -106,7 +106,7 @@ class ContainerFilters:
         first = _position(self.before, summaries) + 1 if self.before else 0
         end = _position(self.since, summaries) if self.since else len(summaries)
         known = {image.name: image for image in images}
-        return [each for each in summaries[first:end] if self._has(each, known)]
+        return [summary for summary in summaries[first:end] if self._has(summary, known)]
 
     def _has(self, container: Summary, images: Mapping[str, Image]) -> bool:
         state = container.state
@@ -221,7 +221,7 @@ def _image(name: str, images: Sequence[Image]) -> Image:
 
 
 def _any(wanted: Sequence[T], holds: Callable[[T], bool]) -> bool:
-    return not wanted or any(holds(each) for each in wanted)
+    return not wanted or any(holds(value) for value in wanted)
 
 
 def _read(name: str, filters: Filters, read: Callable[[str], T]) -> tuple[T, ...]:

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
+from peitho.api.tls import TlsProtocol
+from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError
 
 # The cluster gives a Pod 30 seconds to stop.
@@ -24,11 +26,12 @@ class CannotListen(PeithoError):  # noqa: N818  named as the kinds of `errors` a
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One socket: its application, its address (`HOST:PORT` or `:PORT`), and its open calls."""
+    """One socket: its application, its address (`HOST:PORT` or `:PORT`), open calls, and TLS."""
 
     application: web.Application
     address: str
     calls: OpenCalls | None = None
+    tls: CertificateFiles | None = None
 
 
 @asynccontextmanager
@@ -48,7 +51,7 @@ async def listening(
     try:
         for listener in listeners:
             runners.append(await _runner(listener.application))
-            servers.append(await _bind(runners[-1], listener.address))
+            servers.append(await _bind(runners[-1], listener))
         bound()
         for listener, server in zip(listeners, servers, strict=True):
             with _telling(listener.address):
@@ -77,13 +80,13 @@ async def _runner(application: web.Application) -> web.AppRunner:
     return runner
 
 
-async def _bind(runner: web.AppRunner, address: str) -> asyncio.Server:
+async def _bind(runner: web.AppRunner, listener: Listener) -> asyncio.Server:
     server = runner.server
     if server is None:
         raise RuntimeError("the runner is set up and has a server")
-    host, _, port = address.rpartition(":")
-    factory: Callable[[], Connection] = partial(_connection, server)
-    with _telling(address):
+    host, _, port = listener.address.rpartition(":")
+    factory = partial(_protocol, server, listener.tls)
+    with _telling(listener.address):
         return await asyncio.get_running_loop().create_server(
             factory, host.strip("[]") or None, int(port), backlog=512, start_serving=False
         )
@@ -103,5 +106,6 @@ def _address(server: asyncio.Server) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _connection(server: web.Server) -> Connection:
-    return Connection(server())
+def _protocol(server: web.Server, tls: CertificateFiles | None) -> asyncio.Protocol:
+    connection = Connection(server())
+    return TlsProtocol(tls.context(), connection) if tls else connection

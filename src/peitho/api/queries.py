@@ -47,10 +47,10 @@ def nanoseconds(request: web.Request, name: str) -> int:
     Raises InvalidArgument for anything else.
     """
     value = request.query.get(name, "").strip()
-    found = _SECONDS.fullmatch(value or "0")
-    if not found or int(found[1]) > _LAST_SECOND:
+    matched = _SECONDS.fullmatch(value or "0")
+    if not matched or int(matched[1]) > _LAST_SECOND:
         raise InvalidArgument(f"invalid value for {name!r}: {value[:100]!r} is no Unix time")
-    return int(found[1]) * 1_000_000_000 + int((found[2] or "0").ljust(9, "0")[:9])
+    return int(matched[1]) * 1_000_000_000 + int((matched[2] or "0").ljust(9, "0")[:9])
 
 
 def takes_raw_output(request: web.Request) -> bool:

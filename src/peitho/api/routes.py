@@ -6,7 +6,7 @@ Each path is there twice, bare and below `/v1.NN`, for the three generations of 
 
 from aiohttp import web
 
-from peitho.api import archives, attach, containers, images, system
+from peitho.api import access, archives, attach, containers, images, system
 from peitho.api.calls import OpenCalls
 from peitho.api.middleware import add_headers, answer, seen
 from peitho.api.options import NONE, OptionCheck, Options
@@ -180,11 +180,20 @@ async def not_implemented(request: web.Request) -> web.Response:
     )
 
 
-def application(everything: Services, calls: OpenCalls) -> web.Application:
-    """Make the Docker API's application."""
+def application(
+    everything: Services, calls: OpenCalls, *, need_certificate: bool = False
+) -> web.Application:
+    """Make the Docker API's application, for whoever calls or for those with a certificate."""
     options = OptionCheck({handler: options for _, _, handler, options in ROUTES})
     app = web.Application(
-        middlewares=[answer, options.check, calls.count, seen], client_max_size=_BODY_BYTES
+        middlewares=[
+            answer,
+            *([access.need_certificate] if need_certificate else []),
+            options.check,
+            calls.count,
+            seen,
+        ],
+        client_max_size=_BODY_BYTES,
     )
     app[SERVICES] = everything
     app.on_response_prepare.append(add_headers)

@@ -16,7 +16,7 @@ _Mark = tuple[int, int, int]
 @dataclass(slots=True)
 class CertificateFiles:
     """
-    PEM files as what TLS connections are made with; any of them may be absent.
+    PEM files as what TLS connections are made with, by default by a client; any may be absent.
 
     `what` is what errors name.  The authorities of `ca` are trusted alone, or `beside_system`.
     """
@@ -26,6 +26,7 @@ class CertificateFiles:
     certificate: Path | None = None
     key: Path | None = None
     beside_system: bool = False
+    is_server: bool = False
     _marks: list[_Mark | None] = field(default_factory=list)
     _context: ssl.SSLContext | None = None
 
@@ -54,11 +55,25 @@ class CertificateFiles:
         return self._context
 
     def _read(self) -> ssl.SSLContext:
+        context = self._server() if self.is_server else self._client()
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def _client(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=None if self.beside_system else self.ca)
         if self.beside_system and self.ca:
             context.load_verify_locations(self.ca)
-        if self.certificate:
-            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def _server(self) -> ssl.SSLContext:
+        """TLS 1.2 and 1.3; with an authority, a client may show a certificate of it."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        if self.ca:
+            context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
 

@@ -7,18 +7,20 @@ from functools import partial
 
 import structlog
 
-from peitho import __version__
+from peitho import __version__, audit
 from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.tls import CertificateFiles
 from peitho.core.chaincode import adoption
 from peitho.core.pods import template_check
 from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError
+from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
 from peitho.program import composition
 from peitho.program.composition import Composition
@@ -71,17 +73,21 @@ async def _run(
     stop: asyncio.Event,
     reloading: Reloading,
 ) -> None:
+    tls = composition.api_tls(settings.server.tls)
     composition.make_data_directory(settings)
-    async with asyncio.TaskGroup() as group:
+    async with composition.audit_trail(settings.audit) as trail, asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
+        tasks.run(trail.run(), name="audit trail")
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         services = parts.services
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(services, settings.server), bound=clear):
+        async with listening(*_listeners(services, settings.server, tls), bound=clear):
             _start(parts, reloading, tasks)
+            audit.record("peitho started", version=__version__)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
+            audit.record("peitho stopping")
             log.info("peitho stopping")
         await services.sweeper.keep_usage()
         tasks.cancel()
@@ -92,6 +98,7 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
     services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
+    parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
@@ -105,12 +112,18 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
         tasks.spawn(clearing, name="leftover build pods")
 
 
-def _listeners(services: Services, addresses: ServerSettings) -> list[Listener]:
+def _listeners(
+    services: Services, server: ServerSettings, tls: CertificateFiles | None
+) -> list[Listener]:
     calls = OpenCalls(routes.LONG)
+    named = server.tls.client_ca_file is not None
+    api = routes.application(services, calls, need_certificate=named)
+    if not named:
+        _warn_of_open_api(server)
     return [
-        Listener(routes.application(services, calls), addresses.api, calls),
-        Listener(delivery.application(services), addresses.delivery),
-        Listener(health.application(services), addresses.operations),
+        Listener(api, server.api, calls, tls),
+        Listener(delivery.application(services), server.delivery),
+        Listener(health.application(services), server.operations),
     ]
 
 
@@ -122,7 +135,10 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
     """
     if not (settings.data_dir / "images").is_dir():
         raise NotFound(f"No Peitho keeps its data in {settings.data_dir}: sweep where it runs")
-    async with composition.connected(settings) as kubernetes:
+    async with (
+        composition.audit_trail(settings.audit),
+        composition.connected(settings) as kubernetes,
+    ):
         try:
             async with asyncio.TaskGroup() as group:
                 return await _sweep(settings, kubernetes, BackgroundTasks(group), dry_run=dry_run)
@@ -140,6 +156,17 @@ async def _sweep(
         return await parts.services.sweeper.sweep(dry_run=dry_run)
     finally:
         tasks.cancel()
+
+
+def _warn_of_open_api(server: ServerSettings) -> None:
+    """Say once, and loudly, that whoever reaches the Docker API may use it."""
+    if not is_loopback(server.api):
+        log.warning(
+            "the docker api is open: whoever reaches it may run commands in builds and replace "
+            "chaincode; set server.tls with a client-ca-file, and a NetworkPolicy",
+            address=server.api,
+            tls=server.tls.cert_file is not None,
+        )
 
 
 def _stop_signal() -> asyncio.Event:

@@ -1,11 +1,19 @@
 """The composition root: all parts are put together here, and started by `app`."""
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
+from peitho import audit
 from peitho.api.services import Services
 from peitho.clients.disk import lock
+from peitho.clients.disk.audit_file import AuditFile
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
 from peitho.clients.disk.write_probe import WriteProbe
@@ -13,6 +21,7 @@ from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.container import BuildContainers
 from peitho.core.builds.in_daemon import DaemonBackend
 from peitho.core.builds.in_pods import PodBackend
@@ -22,6 +31,7 @@ from peitho.core.chaincode.container import ChaincodeParts
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.publisher import Publisher
@@ -30,6 +40,7 @@ from peitho.core.images.registry import RegistryPublisher
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
+from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.sweeping.sweeper import Sweeper
@@ -37,7 +48,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
-from peitho.settings.models import DockerSettings, Settings
+from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
 
 
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
@@ -52,6 +63,41 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
         return nullcontext()
     tls = DaemonTlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
     return Docker.connect(settings.endpoint, tls=tls)
+
+
+@asynccontextmanager
+async def audit_trail(settings: AuditSettings) -> AsyncIterator[AuditFile]:
+    """
+    Have events kept in the audit file; at the end what still waits is written.
+
+    Raises StorageUnusable if it cannot be written.
+    """
+    trail = AuditFile(settings.file)
+    trail.check()
+    try:
+        with audit.kept_by(trail.keep):
+            yield trail
+    finally:
+        await trail.write()
+
+
+def api_tls(settings: TlsSettings) -> CertificateFiles | None:
+    """
+    Read the certificate of the Docker API, if one is set; it is followed from then on.
+
+    Raises Unavailable if its files cannot be used.
+    """
+    if settings.cert_file is None:
+        return None
+    files = CertificateFiles(
+        "The TLS files of the Docker API",
+        ca=settings.client_ca_file,
+        certificate=settings.cert_file,
+        key=settings.key_file,
+        is_server=True,
+    )
+    files.context()
+    return files
 
 
 def locked_data_directory(settings: Settings) -> AbstractContextManager[None]:
@@ -102,6 +148,7 @@ class Composition:
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    lost_pods: LostPods
     former_builds: PodBackend | None
 
     def follow(self, settings: Settings) -> None:
@@ -153,6 +200,7 @@ def compose(
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
 
@@ -176,7 +224,12 @@ class _Stores:
             storage,
             DeliveryTokens(storage.delivery_key()),
             architectures,
-            ImageStore(storage, architectures, limits=live.map(options.archive_limits)),
+            ImageStore(
+                storage,
+                architectures,
+                limits=live.map(options.archive_limits),
+                allowed=_allowed_images(live),
+            ),
             ImageUsage(storage),
             BuildCache(_kept_builds(live.now)),
         )
@@ -268,9 +321,14 @@ def _sweeper(
 def _base_images(
     live: Live[Settings], docker: Docker | None, account: RegistryAccount
 ) -> BaseImages:
-    if docker is None:
-        return NodeImages()
-    return DaemonImages(docker, account, live.map(options.daemon_images))
+    images: BaseImages = NodeImages()
+    if docker:
+        images = DaemonImages(docker, account, live.map(options.daemon_images))
+    return AllowedBaseImages(images, _allowed_images(live))
+
+
+def _allowed_images(live: Live[Settings]) -> AllowedImages:
+    return AllowedImages(live.map(options.allowed_images))
 
 
 def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:

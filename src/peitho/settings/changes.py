@@ -15,6 +15,9 @@ NEED_RESTART = frozenset(
         "server.api",
         "server.delivery",
         "server.operations",
+        "server.tls.cert-file",
+        "server.tls.key-file",
+        "server.tls.client-ca-file",
         "peitho.imageMode",
         "peitho.instance",
         "k8s.namespace",
@@ -30,6 +33,7 @@ NEED_RESTART = frozenset(
         "docker.registry.api-prefix",
         "builder.cache.enable",
         "log.name",
+        "audit.file",
     }
 )
 _REGISTRY = "docker.registry."

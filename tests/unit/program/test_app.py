@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import structlog.testing
+from structlog.typing import EventDict
 
 from peitho.api.listeners import CannotListen
 from peitho.clients.disk.storage import Storage
-from peitho.errors import Conflict, NotFound, StorageUnusable
+from peitho.errors import Conflict, NotFound, StorageUnusable, Unavailable
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import BUILD, CHAINCODE
 from peitho.program import app
@@ -35,13 +36,13 @@ def flags(tmp_path: Path, cluster: ApiServer, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(source: SettingsSource) -> AsyncIterator[None]:
-    """A Peitho that serves, and is told to stop in the end."""
+async def serving(source: SettingsSource) -> AsyncIterator[list[EventDict]]:
+    """A Peitho that serves, and is told to stop in the end; what it logs."""
     with structlog.testing.capture_logs() as told:
         async with asyncio.TaskGroup() as group:
             group.create_task(app.serve(source, source.load()))
             await until(lambda: "peitho started" in [each["event"] for each in told])
-            yield
+            yield told
             signal.raise_signal(signal.SIGTERM)
     # The program's end is that of its process; this one goes on.
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -192,3 +193,50 @@ async def test_a_damaged_key_ends_the_start(tmp_path: Path) -> None:
         source = SettingsSource(None, flags(tmp_path, cluster), {})
         with pytest.raises(StorageUnusable, match="0 bytes instead of 32: take it from a backup"):
             await app.serve(source, source.load())
+
+
+async def test_a_certificate_that_cannot_be_used_ends_the_start(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """
+    Before anything is started, with the names of the files.
+    """
+    tls = {
+        "server.tls.cert-file": str(certificates / "ours/apiserver.crt"),
+        "server.tls.key-file": str(certificates / "others/apiserver.key"),
+    }
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, {**flags(tmp_path, cluster), **tls}, {})
+        with pytest.raises(Unavailable, match=r"The TLS files of the Docker API .*: .*mismatch"):
+            await app.serve(source, source.load())
+
+    assert not (tmp_path / "data/images").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "names", "is_told"),
+    [
+        ("127.0.0.1:0", (), False),
+        ("[::1]:0", (), False),
+        ("0.0.0.0:0", (), True),
+        (":0", ("cert-file", "key-file"), True),
+        (":0", ("cert-file", "key-file", "client-ca-file"), False),
+    ],
+)
+async def test_an_api_for_whoever_comes_is_told(
+    tmp_path: Path, certificates: Path, address: str, names: tuple[str, ...], *, is_told: bool
+) -> None:
+    """
+    Where it is beyond this machine, and callers show no certificate.
+    """
+    files = {"cert-file": "apiserver.crt", "key-file": "apiserver.key", "client-ca-file": "ca.crt"}
+    tls = {f"server.tls.{name}": str(certificates / "ours" / files[name]) for name in names}
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(
+            None, {**flags(tmp_path, cluster), **tls, "server.api": address}, {}
+        )
+        async with serving(source) as told:
+            pass
+
+    warnings = [event["event"] for event in told if event["log_level"] == "warning"]
+    assert is_told == any("the docker api is open" in warning for warning in warnings)

@@ -49,13 +49,14 @@ class Pattern:
 
     def _onward(self, places: Iterable[int]) -> set[int]:
         """Return places, and those that are reached from them without a character."""
-        reached = set()
-        for start in places:
-            place = start
-            reached.add(place)
-            while place < len(self.parts) and self.parts[place].optional:
-                place += 1
+        reached: set[int] = set()
+        waiting = list(places)
+        while waiting:
+            place = waiting.pop()
+            if place not in reached:
                 reached.add(place)
+                if place < len(self.parts) and self.parts[place].optional:
+                    waiting.append(place + 1)
         return reached
 
 

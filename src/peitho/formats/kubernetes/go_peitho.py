@@ -41,8 +41,10 @@ def find(
     deployments: Sequence[Manifest], config_maps: Sequence[Manifest]
 ) -> tuple[GoChaincode, ...]:
     """Find chaincodes among the Deployments of a namespace; of ConfigMaps only names are read."""
-    names = {each["metadata"]["name"] for each in config_maps}
-    return tuple(_read(each, names) for each in deployments if _is_chaincode(each))
+    names = {config_map["metadata"]["name"] for config_map in config_maps}
+    return tuple(
+        _read(deployment, names) for deployment in deployments if _is_chaincode(deployment)
+    )
 
 
 def adoption(chaincode: GoChaincode) -> Manifest:

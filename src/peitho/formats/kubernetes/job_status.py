@@ -16,7 +16,8 @@ class JobStatus:
     What is read of the Job of one container.
 
     `finished_at` is when it was over by its own word, RFC 3339, and empty until then;
-    `is_complete` if it is over since its process exited with 0.
+    `is_complete` if it is over since its process exited with 0. While it `is_suspended`, nobody
+    makes its Pod.
     """
 
     name: str
@@ -24,6 +25,7 @@ class JobStatus:
     container_label: str
     finished_at: str
     is_complete: bool
+    is_suspended: bool = False
 
     @property
     def reference(self) -> ObjectReference:
@@ -49,6 +51,7 @@ def read(job: Manifest) -> JobStatus | DamagedJob:
             container_label=str((metadata.get("labels") or {}).get(labels.CONTAINER, "")),
             finished_at=_finished_at(job),
             is_complete=any(condition["type"] == "Complete" for condition in _met(job)),
+            is_suspended=bool((job.get("spec") or {}).get("suspend")),
         )
     except _DAMAGE as error:
         return DamagedJob(str(metadata.get("name", "")), f"{type(error).__name__}: {error}")

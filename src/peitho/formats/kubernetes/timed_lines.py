@@ -51,22 +51,22 @@ class TimedLines:
         return piece
 
     def _without_timestamp(self, piece: bytes) -> bytes:
-        found = _TIMESTAMP.match(piece)
-        moment = _moment(found) if found else None
-        if not found or moment is None:
+        matched = _TIMESTAMP.match(piece)
+        moment = _moment(matched) if matched else None
+        if not matched or moment is None:
             return piece
         seconds, nanoseconds = moment
         at = seconds * NANOSECONDS + nanoseconds
         self._is_asked = at >= self._since and (not self._until or at <= self._until)
-        rest = piece[found.end() :]
+        rest = piece[matched.end() :]
         return _shown(seconds, nanoseconds) + rest if self._timestamps else rest
 
 
-def _moment(found: re.Match[bytes]) -> tuple[int, int] | None:
+def _moment(matched: re.Match[bytes]) -> tuple[int, int] | None:
     """Seconds and nanoseconds of a timestamp; None for a day that is not in the calendar."""
     try:
-        second = datetime.fromisoformat((found[1] + found[3]).decode())
-        return int(second.timestamp()), int((found[2] or b"0").ljust(9, b"0"))
+        second = datetime.fromisoformat((matched[1] + matched[3]).decode())
+        return int(second.timestamp()), int((matched[2] or b"0").ljust(9, b"0"))
     except (ValueError, OverflowError):
         return None
 

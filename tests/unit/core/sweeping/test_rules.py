@@ -173,7 +173,7 @@ def made(drawn: tuple[dict[str, int], list[tuple[str, int, str, bool, Manifest]]
     return world
 
 
-@settings(max_examples=1000)
+@settings(max_examples=200)
 @given(WORLDS.map(made))
 def test_exactly_what_is_over_or_orphaned_goes(made_up: Made) -> None:
     """

@@ -1,0 +1,248 @@
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import structlog.testing
+from aiohttp import web
+
+from peitho.api import middleware
+from peitho.api.connection import Connection, Taken
+from peitho.api.middleware import Handler
+from peitho.clients.tls import CertificateFiles
+from tests.support.in_process import listening
+from tests.support.tls_wire import TlsStream, client, first_words, tls_wire
+from tests.support.wire import wire
+
+SAID = b"".join(b"\x01\0\0\0\0\0\0\x05line\n" for _ in range(50))
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+def files(folder: Path, *, ca: Path | None = None) -> CertificateFiles:
+    """The certificate that a server shows."""
+    return CertificateFiles(
+        "these", ca, folder / "apiserver.crt", folder / "apiserver.key", is_server=True
+    )
+
+
+@asynccontextmanager
+async def served(handler: Handler, tls: CertificateFiles) -> AsyncIterator[str]:
+    """A handler below the middleware of the Docker API, at `/x`."""
+    app = web.Application(middlewares=[middleware.answer], client_max_size=2**30)
+    app.router.add_route("*", "/x", handler)
+    async with listening(app, tls=tls) as url:
+        yield url
+
+
+async def attach(request: web.Request) -> web.StreamResponse:
+    """Take the connection over and say something, after a while."""
+    connection = Connection.of(request)
+    connection.take_over()
+    await asyncio.sleep(0.001)
+    await connection.write(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
+    for at in range(0, len(SAID), 100):
+        await asyncio.sleep(0)
+        await connection.write(SAID[at : at + 100])
+    connection.close()
+    return Taken()
+
+
+async def ok(request: web.Request) -> web.StreamResponse:
+    """Tell how long the body was."""
+    length = 0
+    async for chunk in request.content.iter_any():
+        length += len(chunk)
+    return web.Response(text=f"{length} {request.scheme}")
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+async def test_a_close_notify_at_once_loses_nothing_of_what_follows(
+    certificates: Path, version: ssl.TLSVersion
+) -> None:
+    """
+    It is the half-close of the older clients, 30 times, however it and the request meet.
+    """
+    folder = certificates / "ours"
+    async with served(attach, files(folder)) as url:
+        for turn in range(30):
+            async with tls_wire(url, client(folder, version=version)) as peer:
+                peer.send("POST", "/x", headers="Content-Length: 0\r\nUpgrade: tcp\r\n")
+                if turn % 2:
+                    await asyncio.sleep(turn / 10_000)
+                peer.half_close()
+                assert (await peer.head()).startswith("HTTP/1.1 101 UPGRADED")
+                assert SAID == await peer.rest()
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+async def test_calls_follow_each_other_on_one_connection(
+    certificates: Path, version: ssl.TLSVersion
+) -> None:
+    """
+    A body of many records, and one of none.
+    """
+    folder = certificates / "ours"
+    async with (
+        served(ok, files(folder)) as url,
+        tls_wire(url, client(folder, version=version)) as peer,
+    ):
+        for length in (0, 5_000_000, 1):
+            peer.send("PUT", "/x", headers=f"Content-Length: {length}\r\n", body=bytes(length))
+            assert "200 OK" in await peer.head()
+            said = f"{length} https".encode()
+            assert said == await peer.some(len(said))
+
+
+async def test_a_close_notify_on_an_ordinary_request_is_a_hang_up(certificates: Path) -> None:
+    """
+    A wait whose peer is gone is cancelled; so is one whose peer broke off within a record.
+    """
+    folder = certificates / "ours"
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def waits(_: web.Request) -> web.StreamResponse:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return web.Response()
+
+    async with served(waits, files(folder)) as url, asyncio.timeout(10):
+        for hang_up in (TlsStream.write_eof, TlsStream.cut, TlsStream.close, TlsStream.garble):
+            began.clear()
+            cancelled.clear()
+            async with tls_wire(url, client(folder)) as peer:
+                peer.send("POST", "/x")
+                await began.wait()
+                hang_up(peer.stream)
+                await cancelled.wait()
+
+
+async def test_a_writer_waits_for_a_slow_reader_and_hears_of_its_end(certificates: Path) -> None:
+    """
+    Nothing piles up in memory, and nobody writes to a peer that is gone.
+    """
+    written, ended = 0, asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        connection = Connection.of(request)
+        connection.take_over()
+        try:
+            while True:
+                await connection.write(bytes(65536))
+                written += 65536
+        finally:
+            ended.set()
+
+    folder = certificates / "ours"
+    async with served(endless, files(folder)) as url:
+        async with tls_wire(url, client(folder)) as peer:
+            peer.send("POST", "/x")
+            await peer.some(100_000)
+            before = -1
+            while before != written:
+                before = written
+                await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+    assert written < 64 * 1024 * 1024
+
+
+async def test_a_slow_handler_holds_a_fast_peer_up(certificates: Path) -> None:
+    """
+    What has come is not read into memory until the handler asks for it, and then is all there.
+    """
+    go_on = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return await ok(request)
+
+    folder, length = certificates / "ours", 30_000_000
+    async with served(slow, files(folder)) as url, tls_wire(url, client(folder)) as peer:
+        peer.send("PUT", "/x", headers=f"Content-Length: {length}\r\n", body=bytes(length))
+        await asyncio.sleep(0.5)
+        assert peer.stream.unsent_bytes > length / 2
+        go_on.set()
+        assert "200 OK" in await peer.head()
+        assert b"30000000 https" == await peer.some(14)
+
+
+async def test_who_says_nothing_is_let_go(certificates: Path) -> None:
+    """
+    After ten seconds, in the middle of a handshake as before it.
+    """
+    folder = certificates / "ours"
+    hello = first_words(client(folder))
+    async with served(ok, files(folder)) as url, asyncio.timeout(60):
+        address = urlsplit(url)
+        for words in (b"", hello[:20], hello):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            began = asyncio.get_running_loop().time()
+            writer.write(words)
+            await reader.read()
+            assert 10 <= asyncio.get_running_loop().time() - began < 15
+            writer.close()
+
+
+async def test_plain_http_is_told_what_is_missing(certificates: Path) -> None:
+    """
+    In the words of dockerd, which a peer's log then has.
+    """
+    async with served(ok, files(certificates / "ours")) as url, wire(url) as peer:
+        peer.send("GET", "/x")
+        said = await peer.rest()
+
+    assert said.startswith(b"HTTP/1.0 400 ")
+    assert b"Client sent an HTTP request to an HTTPS server" in said
+
+
+async def test_older_versions_of_tls_and_foreign_certificates_are_refused(
+    certificates: Path,
+) -> None:
+    """
+    The log says who was refused and why.
+    """
+    folder, foreign = certificates / "ours", client(certificates / "others")
+    foreign.load_verify_locations(folder / "ca.crt")
+    old = client(folder)
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+
+    async with served(ok, files(folder, ca=folder / "ca.crt")) as url:
+        with structlog.testing.capture_logs() as told:
+            for context in (foreign, old):
+                with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):  # noqa: PT012  in 1.3 the first read tells
+                    async with tls_wire(url, context) as peer:
+                        peer.send("GET", "/x")
+                        await peer.head()
+
+    causes = [event["cause"] for event in told if event["event"] == "tls handshake failed"]
+    assert ["CERTIFICATE_VERIFY_FAILED", "UNSUPPORTED_PROTOCOL"] == causes
+
+
+async def test_new_connections_have_the_renewed_certificate_and_old_ones_go_on(
+    certificates: Path,
+) -> None:
+    """
+    As cert-manager and the kubelet renew it.
+    """
+    ours, others = certificates / "ours", certificates / "others"
+    async with served(ok, files(ours)) as url, tls_wire(url, client(ours)) as old:
+        for name in ("apiserver.crt", "apiserver.key"):
+            (ours / name).write_bytes((others / name).read_bytes())
+
+        async with tls_wire(url, client(others)) as new:
+            for peer in (old, new):
+                peer.send("GET", "/x")
+                assert "200 OK" in await peer.head()
+                assert b"0 https" == await peer.some(7)
