@@ -82,10 +82,10 @@ async def measured(count: int) -> list[Row]:
     with folder() as path, _peers() as peers:
         async with _filled(cluster, path, count, peers):
             observed = await _observed(cluster, path, count, peers)
-    return [_row(what, *rest, count) for what, *rest in observed]
+    return [_row(count, *each) for each in observed]
 
 
-def _row(what: str, unit: str, value: float, at_most: float | None, count: int) -> Row:
+def _row(count: int, what: str, unit: str, value: float, at_most: float | None) -> Row:
     return Row("h", f"{count} chaincodes: {what}", unit, (round(value, 4),), at_most=at_most)
 
 
@@ -219,16 +219,14 @@ async def _observed(
     await peitho.begin(program=program)
     ready = time.monotonic() - began
     try:
-        rows = [("ready", "s", ready, 3.0)]
+        rows: list[tuple[Any, ...]] = [("ready", "s", ready, 3.0)]
         await asyncio.sleep(_SWEEP_SECONDS / 2)
         rows += [
             ("resident at start", "MB", _memory(peitho, "VmHWM"), 200 * 2**20 / _MEGABYTE),
             ("longest turn at start", "ms", _longest_turn(turns) * 1000, 50.0),
         ]
         await asyncio.sleep(_SWEEP_SECONDS)
-        rows.append(
-            ("resident, steady", "MB", _memory(peitho, "VmRSS"), 150 * 2**20 / _MEGABYTE)
-        )
+        rows.append(("resident, steady", "MB", _memory(peitho, "VmRSS"), 150 * 2**20 / _MEGABYTE))
         idle = await _cpu_of(peitho, lambda: asyncio.sleep(_IDLE_SECONDS))
         rows += [
             ("CPU of an idle minute", "s", idle, None),
@@ -342,13 +340,11 @@ async def _crash(calls: Calls, name: str) -> None:
     await until(is_over)
 
 
-async def _waits(
-    calls: Calls, count: int, peers: list[str], turns: Path
-) -> list[tuple[Any, ...]]:
+async def _waits(calls: Calls, count: int, peers: list[str], turns: Path) -> list[tuple[Any, ...]]:
     """Memory while a peer waits for each of them."""
     peitho = calls.peitho
     tasks = [
-        asyncio.get_running_loop().create_task(calls.wait(_chaincode(number, peers).name))  # noqa: TID251
+        asyncio.get_running_loop().create_task(calls.wait(_chaincode(number, peers).name))
         for number in range(count)
     ]
     try:

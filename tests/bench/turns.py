@@ -46,5 +46,5 @@ class TimedSelector(selectors.DefaultSelector):
 
 if __name__ == "__main__":
     TimedSelector.file = Path(sys.argv.pop(1))
-    selectors.DefaultSelector = TimedSelector  # type: ignore[misc]  asyncio takes it from there
+    setattr(selectors, "DefaultSelector", TimedSelector)  # noqa: B010  asyncio takes it from there
     main()

@@ -76,7 +76,7 @@ def commands(binary: Path) -> dict[str, list[str]]:
 
 
 def etcd(folder: Path, url: str, peer_url: str) -> list[str]:
-    """An etcd with its data in a folder; it is gone with the machine anyway, so nothing is synced."""
+    """An etcd with its data in a folder; nothing is synced, since a new one is made at any time."""
     return [
         *("etcd", f"--data-dir={folder}/etcd", "--unsafe-no-fsync"),
         *(f"--listen-client-urls={url}", f"--advertise-client-urls={url}"),

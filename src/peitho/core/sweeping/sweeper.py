@@ -96,7 +96,7 @@ class Sweeper:
     async def keep_usage(self) -> None:
         """Save which peers use which images; what goes wrong is logged."""
         try:
-            await self._usage.save({image.name for image in self._images.list()})
+            await self._usage.save({image.name for image in await self._images.listed()})
         except PeithoError as error:
             log.warning("usage of images not kept", cause=str(error))
         except Exception:

@@ -102,6 +102,7 @@ async def test_a_container_of_another_peitho_is_not_found(tmp_path: Path, damage
         (secret,) = (body for path, body in it.cluster.objects.items() if "peer0" in path)
         secret["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
         secret["metadata"]["annotations"][labels.EXIT] = damage
+        await asyncio.sleep(LATER_SECONDS)
 
         for reference in (NAME, container.id, container.id[:12]):
             with pytest.raises(NotFound):

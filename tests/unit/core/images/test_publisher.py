@@ -29,7 +29,7 @@ async def test_what_is_built_is_reachable_at_once(delivery: DeliveryPublisher) -
 
     assert PublishedImage(image) == await delivery.find("mycc:latest")
     assert PublishedImage(image) == await publisher.get(delivery, image.id)
-    assert [image] == delivery.list()
+    assert [image] == await delivery.list()
     assert image == await delivery.remove("mycc")
     assert await delivery.find("mycc") is None
 
