@@ -28,6 +28,11 @@ SETTINGS_REFUSED = Gauge(
     "peitho_settings_refused",
     "1 while the settings file was refused, and earlier settings stay.",
 )
+SWEEP_ERRORS = Counter(
+    "peitho_sweep_errors_total",
+    "Things that the sweeper could not look at or remove; each is tried again.",
+    ["kind"],
+)
 STORE_DAMAGED = Counter(
     "peitho_store_damaged_total",
     "Files of the data directory that were found damaged, and set aside.",
