@@ -31,6 +31,11 @@ SETTINGS_REFUSED = Gauge(
 AUDIT_WAITING = Gauge(
     "peitho_audit_waiting", "Lines of the audit trail that could not be written yet."
 )
+SWEEP_ERRORS = Counter(
+    "peitho_sweep_errors_total",
+    "Things that the sweeper could not look at or remove; each is tried again.",
+    ["kind"],
+)
 STORE_DAMAGED = Counter(
     "peitho_store_damaged_total",
     "Files of the data directory that were found damaged, and set aside.",

@@ -1,5 +1,6 @@
 """A world to be swept: a Peitho as it is put together, before a double of the API server."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +15,11 @@ from peitho.settings.models import Settings
 from tests.support import typed
 from tests.support.contexts import chunks, context
 from tests.support.in_process import composed
-from tests.support.kubernetes_double import ApiServer
+from tests.support.kubernetes_double import ApiServer, always, refusal
 
 LONG_AGO = "2020-01-02T03:04:05Z"
+# By then, Peitho has listed what a test has put into the cluster.
+_LISTED_SECONDS = 3.0
 RUNNING = {"running": {"startedAt": LONG_AGO}}
 FAILED = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": LONG_AGO}]}
 
@@ -28,6 +31,8 @@ async def peitho(
     """The services, with some settings."""
     settings = Settings.model_validate({"dataDir": tmp_path / "data"} | sections)
     async with composed(tmp_path, settings) as (parts, cluster):
+        # Tests put Pods into `objects` that no watch tells of: they are listed each second.
+        cluster.rule("WATCH", "pods", always(lambda: refusal(410, "Gone", "too old")))
         yield parts.services, cluster
 
 
@@ -70,6 +75,7 @@ def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
 
 async def found(services: Services, *, dry_run: bool = True) -> list[tuple[str, str, str]]:
     """What one sweep finds."""
+    await asyncio.sleep(_LISTED_SECONDS)
     swept = await services.sweeper.sweep(dry_run=dry_run)
     return [(each.kind, each.name, each.why) for each in swept]
 

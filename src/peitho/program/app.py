@@ -57,13 +57,22 @@ async def _serve(source: SettingsSource, loaded: LoadedSettings) -> None:
         await _run(settings, kubernetes, docker, stop, reloading)
 
 
-async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
-    """Take over the Go project's chaincode; yields each when it is done. Raises Unavailable."""
+async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[tuple[GoChaincode, str]]:
+    """
+    Take over the Go project's chaincode.
+
+    Yields each when it is done, and why it is not, if one cannot be; that keeps no other from it.
+    Raises Unavailable.
+    """
     async with composition.connected(settings) as kubernetes:
         for chaincode in await adoption.survey(kubernetes):
+            failure = ""
             if not dry_run:
-                await adoption.adopt(kubernetes, chaincode)
-            yield chaincode
+                try:
+                    await adoption.adopt(kubernetes, chaincode)
+                except PeithoError as error:
+                    failure = str(error)
+            yield chaincode, failure
 
 
 async def _run(
