@@ -1,27 +1,28 @@
 """A world to be swept: a Peitho as it is put together, before a double of the API server."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from peitho.api.services import Services
 from peitho.formats import records
+from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec
 from peitho.settings.models import Settings
 from tests.support import typed
 from tests.support.contexts import chunks, context
 from tests.support.in_process import composed
-from tests.support.kubernetes_double import ApiServer, always, refusal
+from tests.support.kubernetes_double import ApiServer
 
 LONG_AGO = "2020-01-02T03:04:05Z"
-# By then, Peitho has listed what a test has put into the cluster.
-_LISTED_SECONDS = 3.0
 RUNNING = {"running": {"startedAt": LONG_AGO}}
 FAILED = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": LONG_AGO}]}
+
+_cluster: ContextVar[ApiServer] = ContextVar("cluster")
 
 
 @asynccontextmanager
@@ -31,8 +32,7 @@ async def peitho(
     """The services, with some settings."""
     settings = Settings.model_validate({"dataDir": tmp_path / "data"} | sections)
     async with composed(tmp_path, settings) as (parts, cluster):
-        # Tests put Pods into `objects` that no watch tells of: they are listed each second.
-        cluster.rule("WATCH", "pods", always(lambda: refusal(410, "Gone", "too old")))
+        _cluster.set(cluster)
         yield parts.services, cluster
 
 
@@ -70,12 +70,17 @@ def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
         },
         "status": {"containerStatuses": [{"name": records.CHAINCODE, "state": RUNNING}]},
     }
+    cluster.news.put_nowait({"type": "ADDED", "object": cluster.objects[f"pods/{name}"]})
     return cluster.objects[f"pods/{name}"]
 
 
 async def found(services: Services, *, dry_run: bool = True) -> list[tuple[str, str, str]]:
     """What one sweep finds."""
-    await asyncio.sleep(_LISTED_SECONDS)
+    cluster = _cluster.get(None)
+    for path, body in list(cluster.objects.items()) if cluster else []:
+        if path.startswith("pods/"):
+            key = body["metadata"]["labels"][labels.CONTAINER]
+            await typed.seen(services.watch, key, lambda seen: seen.pod)
     swept = await services.sweeper.sweep(dry_run=dry_run)
     return [(each.kind, each.name, each.why) for each in swept]
 

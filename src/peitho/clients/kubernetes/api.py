@@ -258,7 +258,7 @@ class Kubernetes:
             page = await self._json("GET", path, parameters=parameters | more, headers=headers)
             await asyncio.sleep(0)  # what was decoded is read in a turn of its own
             found.extend(read(item) for item in page.get("items") or [])
-            metadata = page["metadata"]
+            metadata = page.get("metadata") or {}
             rest = metadata.get("continue") or ""
             if not rest:
                 return Listing(found, metadata.get("resourceVersion", ""))

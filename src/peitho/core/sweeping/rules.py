@@ -98,16 +98,6 @@ def chaincode(world: Snapshot, policy: RetentionOptions) -> Iterator[Removal | U
                 yield Removal(record, why)
 
 
-def is_decided_by_job(record: RecordMetadata, now: float, policy: RetentionOptions) -> bool:
-    """Whether the Job of a record counts that has no exit and no Pod: not while it is young."""
-    if record.exit:
-        return False
-    try:
-        return now - unix_seconds(record.created) > policy.retention_seconds
-    except _DAMAGE:
-        return True
-
-
 def images(
     stored: Sequence[StoredImage], in_use: Collection[str], now: float, policy: RetentionOptions
 ) -> Iterator[tuple[StoredImage, str]]:

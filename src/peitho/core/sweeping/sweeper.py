@@ -237,16 +237,15 @@ class Sweeper:
         return None if sighting.gone else sighting.pod
 
     async def _look(self, records: Sequence[RecordMetadata], asked: Mapping[str, str]) -> Snapshot:
-        """Return what is known of these records; only Jobs that count have to be asked for."""
-        parts, policy = self._chaincodes.parts, self._options.now.policy
+        """Return what is known of these records; only Jobs without a Pod have to be asked for."""
+        parts = self._chaincodes.parts
         now, refused_until = self._clock.earliest(), asyncio.get_running_loop().time()
         pods = [pod for record in records if (pod := self._pod(record))]
         seen = {pod.container_label for pod in pods}
         job_names = [
             record.job_name
             for record in records
-            if labels.container_label(record.id) not in seen
-            and rules.is_decided_by_job(record, now, policy)
+            if record.exit is None and labels.container_label(record.id) not in seen
         ]
         own = self._chaincodes.labels
         jobs = await statuses.get_jobs(self._kubernetes, job_names, labels=own)
