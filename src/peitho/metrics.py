@@ -28,6 +28,9 @@ SETTINGS_REFUSED = Gauge(
     "peitho_settings_refused",
     "1 while the settings file was refused, and earlier settings stay.",
 )
+AUDIT_WAITING = Gauge(
+    "peitho_audit_waiting", "Lines of the audit trail that could not be written yet."
+)
 STORE_DAMAGED = Counter(
     "peitho_store_damaged_total",
     "Files of the data directory that were found damaged, and set aside.",

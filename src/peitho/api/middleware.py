@@ -5,25 +5,35 @@ Nothing here awaits before the handler runs: `attach` must take its connection o
 """
 
 import json
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
-from peitho import __version__, metrics
+from peitho import __version__, audit, metrics
 from peitho.api.services import services
-from peitho.errors import PeithoError
+from peitho.errors import Forbidden, PeithoError
 
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 # HTTP has no status for a peer that hung up; this is nginx's.
 HUNG_UP = 499
+# The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
+# RFC 4514, section 3.
+_SHORT = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+}
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -36,6 +46,7 @@ HEADERS = {
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Run the handler; whatever goes wrong becomes Docker's JSON error, with its cause."""
     began = time.monotonic()
+    audit.set_caller(_caller(request))
     status = HUNG_UP
     cause = ""
     try:
@@ -44,6 +55,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         except PeithoError as error:
             cause = str(error)
             response = error_response(error.status, cause)
+            if error.status == Forbidden.status:
+                audit.record("refused", outcome=cause, call=f"{request.method} {request.path}")
         except web.HTTPException as error:
             cause = error.text or error.reason
             response = error_response(error.status, cause)
@@ -91,6 +104,17 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
     )
 
 
+def _caller(request: web.Request) -> audit.Caller:
+    """Who asks; the subject is written as openssl writes it (`CN=peer0,O=org1`)."""
+    certificate = request.get_extra_info("peercert") or {}
+    subject = ",".join(
+        f"{_SHORT.get(name, name)}={value}"
+        for pairs in certificate.get("subject", ())
+        for name, value in pairs
+    )
+    return audit.Caller(request.remote or "", subject, request=secrets.token_hex(8))
+
+
 def _account(request: web.Request, *, status: int, cause: str, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = f"{request.method} {resource.canonical if resource else 'unknown'}"
@@ -103,6 +127,7 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
         path=request.path,
         status=status,
         peer=request.remote,
+        request=audit.caller().request,
         duration_seconds=round(seconds, 3),
         **({"cause": cause} if cause else {}),
     )

@@ -1,11 +1,19 @@
 """The composition root: all parts are put together here, and started by `app`."""
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
+from peitho import audit
 from peitho.api.services import Services
 from peitho.clients.disk import lock
+from peitho.clients.disk.audit_file import AuditFile
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
 from peitho.clients.disk.write_probe import WriteProbe
@@ -38,7 +46,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
-from peitho.settings.models import DockerSettings, Settings, TlsSettings
+from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
 
 
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
@@ -53,6 +61,22 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
         return nullcontext()
     tls = DaemonTlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
     return Docker.connect(settings.endpoint, tls=tls)
+
+
+@asynccontextmanager
+async def audit_trail(settings: AuditSettings) -> AsyncIterator[AuditFile]:
+    """
+    Have events kept in the audit file; at the end what still waits is written.
+
+    Raises StorageUnusable if it cannot be written.
+    """
+    trail = AuditFile(settings.file)
+    trail.check()
+    try:
+        with audit.kept_by(trail.keep):
+            yield trail
+    finally:
+        await trail.write()
 
 
 def api_tls(settings: TlsSettings) -> CertificateFiles | None:

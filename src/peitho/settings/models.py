@@ -30,6 +30,7 @@ from peitho.settings.values import (
 )
 
 __all__ = [
+    "AuditSettings",
     "BuildCacheSettings",
     "BuilderSettings",
     "ChaincodeSettings",
@@ -346,6 +347,13 @@ class LimitSettings(Section):
     """Bytes of what one build says; the rest is left out, and that is said."""
 
 
+class AuditSettings(KebabSection):
+    """The audit trail: who had what built, launched, ended or removed."""
+
+    file: Path | None = None
+    """The file that lines are appended to; absent: stderr, beside the log."""
+
+
 class LogSettings(KebabSection):
     """The log, with the Go project's keys."""
 
@@ -393,6 +401,7 @@ class Settings(Section):
     chaincode: ChaincodeSettings = ChaincodeSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:

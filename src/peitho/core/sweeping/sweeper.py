@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from peitho import audit
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
 from peitho.clients.kubernetes import statuses
@@ -129,6 +130,8 @@ class Sweeper:
         findings += await self._sweep_images(in_use, dry_run=dry_run)
         findings += self._sweep_builds(dry_run=dry_run)
         for finding in findings:
+            if not dry_run:
+                audit.record(f"{finding.kind} swept", name=finding.name, why=finding.why)
             log.info(
                 "swept", kind=finding.kind, name=finding.name, why=finding.why, dry_run=dry_run
             )
