@@ -156,12 +156,12 @@ async def test_a_body_that_dribbles_is_told_and_cut() -> None:
     async with peer() as connected:
         connected.send("PUT", "/upload", headers="Content-Length: 9000000\r\n", body=b"x")
         async with asyncio.TaskGroup() as group:
-            answer = group.create_task(connected.rest())
+            answer = group.create_task(connected.head())
             while not answer.done():
                 await asyncio.sleep(5)
                 connected.send_more(b"x")
 
-    assert b"the body comes too slowly" in answer.result()
+    assert answer.result().startswith("HTTP/1.1 408 ")
 
 
 async def test_a_slow_network_is_not_cut() -> None:
