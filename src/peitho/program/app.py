@@ -104,6 +104,7 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.run(parts.registries.run(), name="registries")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
+    tasks.run(services.builds.run(), name="builds left behind")
     clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
     tasks.spawn(clearing, name="leftover builds")
     if parts.former_builds:
