@@ -41,6 +41,7 @@ from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
+from peitho.core.pods.trials import RuntimeTrials
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
@@ -171,7 +172,8 @@ def compose(
     registries = Registries(options.registry_endpoint(settings), account)
     stores = _Stores.at(live)
     place = _Place(kubernetes, watch, docker, account, stores)
-    publisher = _publisher(live, stores, registries)
+    trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
+    publisher = _publisher(live, stores, registries, trials)
     base_images = _base_images(live, docker, account)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
@@ -317,10 +319,12 @@ def _base_images(
     return DaemonImages(docker, account, live.map(options.daemon_images))
 
 
-def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
+def _publisher(
+    live: Live[Settings], stores: _Stores, registries: Registries, trials: RuntimeTrials
+) -> Publisher:
     """Return the publisher of the image mode."""
     if live.now.peitho.image_mode == "delivery":
-        return DeliveryPublisher(stores.images)
+        return DeliveryPublisher(stores.images, try_runtime=trials.require)
     return RegistryPublisher(
         stores.images, stores.storage, registries, live.map(options.registry_publisher)
     )

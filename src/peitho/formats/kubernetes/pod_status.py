@@ -49,6 +49,11 @@ class StartObstacle:
     failed_pull: bool = field(default=False, compare=False)
     patience_seconds: float | None = field(default=None, compare=False)
 
+    @property
+    def is_about_image(self) -> bool:
+        """Whether the node does not have the image, or must not run it."""
+        return self.reason in _FINAL | _PULLS
+
     def __str__(self) -> str:
         return ": ".join(part for part in (self.reason, self.message) if part)
 
@@ -141,6 +146,14 @@ class PodStatus:
         found = [obstacle for status in before if (obstacle := _obstacle(status, container))]
         pressing = [obstacle for obstacle in found if obstacle.reason not in _TOLD_LATE]
         return next(iter([*pressing, *found]), self.unscheduled)
+
+    def has_image(self, container: str) -> bool:
+        """Whether the node has the container's image: it is pulled before all else is tried."""
+        status = self._status(container)
+        if status is None:
+            return False
+        is_begun = status.is_running or status.termination is not None
+        return is_begun or status.waiting_reason in _STANDING_SECONDS
 
     def last_words(self, container: str) -> str:
         """The termination message of a container, else the reason of its end; empty if neither."""
