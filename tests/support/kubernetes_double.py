@@ -40,6 +40,7 @@ class ApiServer:
         self.objects: dict[str, Manifest] = {}
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.scripts: dict[tuple[str, str], list[Script]] = {}
+        self.rules: dict[tuple[str, str], Script] = {}
         self.version = 10
         self.url = ""
         self.asked = asyncio.Condition()
@@ -71,6 +72,10 @@ class ApiServer:
         """Answer the next calls to a collection or an object so; `WATCH` is a method here."""
         self.scripts.setdefault((method, kind), []).extend(scripts)
 
+    def rule(self, method: str, kind: str, script: Script) -> None:
+        """Answer all calls so for which no script is left."""
+        self.rules[method, kind] = script
+
     async def until_asked(self, method: str, kind: str, *, times: int = 1) -> None:
         """Return once a call was made that often."""
         async with self.asked:
@@ -89,6 +94,8 @@ class ApiServer:
             self.asked.notify_all()
         if scripts := self.scripts.get((method, kind)):
             return await scripts.pop(0)(request)
+        if rule := self.rules.get((method, kind)):
+            return await rule(request)
         if method == "WATCH":
             return await watch(stay=True)(request)
         if method == "POST" and request.query.get("dryRun"):
@@ -118,9 +125,13 @@ class ApiServer:
     def _create(self, path: str, body: Manifest) -> web.Response:
         if path in self.objects:
             return refusal(409, "AlreadyExists", f'"{path}" already exists')
+        return answer(self.make(path, body), status=201)
+
+    def make(self, path: str, body: Manifest) -> Manifest:
+        """Keep an object, as if it was created."""
         body["metadata"] |= {"uid": f"u-{self.version}", "resourceVersion": str(self.version)}
         self.objects[path] = body
-        return answer(body, status=201)
+        return body
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:

@@ -61,6 +61,7 @@ def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
             "labels": secret["metadata"]["labels"],
             "annotations": secret["metadata"]["annotations"],
             "resourceVersion": "1",
+            "ownerReferences": [typed.owner(secret)],
         },
         "status": {"containerStatuses": [{"name": records.CHAINCODE, "state": RUNNING}]},
     }

@@ -1,11 +1,20 @@
-"""The time of day, as Docker and Kubernetes write it."""
+"""The time of day, as Docker and Kubernetes write it, and pauses between looks."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 
 def now() -> str:
     """Return the time: RFC 3339 in UTC with microseconds, `2026-01-02T03:04:05.678901Z`."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def growing_pauses(first_seconds: float, longest_seconds: float) -> Iterator[float]:
+    """Yield pauses for ever, each twice as long as the one before, up to the longest."""
+    seconds = first_seconds
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, longest_seconds)
 
 
 def unix_seconds(moment: str) -> float:

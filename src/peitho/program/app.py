@@ -98,6 +98,7 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
     services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
+    parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")

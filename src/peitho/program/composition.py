@@ -31,6 +31,7 @@ from peitho.core.chaincode.container import ChaincodeParts
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.publisher import Publisher
@@ -39,6 +40,7 @@ from peitho.core.images.registry import RegistryPublisher
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
+from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.pods.trials import RuntimeTrials
@@ -147,6 +149,7 @@ class Composition:
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    lost_pods: LostPods
     former_builds: PodBackend | None
 
     def follow(self, settings: Settings) -> None:
@@ -199,6 +202,7 @@ def compose(
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
 
@@ -222,7 +226,12 @@ class _Stores:
             storage,
             DeliveryTokens(storage.delivery_key()),
             architectures,
-            ImageStore(storage, architectures, limits=live.map(options.archive_limits)),
+            ImageStore(
+                storage,
+                architectures,
+                limits=live.map(options.archive_limits),
+                allowed=_allowed_images(live),
+            ),
             ImageUsage(storage),
             BuildCache(_kept_builds(live.now)),
         )
@@ -314,9 +323,14 @@ def _sweeper(
 def _base_images(
     live: Live[Settings], docker: Docker | None, account: RegistryAccount
 ) -> BaseImages:
-    if docker is None:
-        return NodeImages()
-    return DaemonImages(docker, account, live.map(options.daemon_images))
+    images: BaseImages = NodeImages()
+    if docker:
+        images = DaemonImages(docker, account, live.map(options.daemon_images))
+    return AllowedBaseImages(images, _allowed_images(live))
+
+
+def _allowed_images(live: Live[Settings]) -> AllowedImages:
+    return AllowedImages(live.map(options.allowed_images))
 
 
 def _publisher(

@@ -19,6 +19,7 @@ from peitho.settings.values import (
     Endpoint,
     Format,
     HostAliases,
+    ImagePatterns,
     Level,
     Namespace,
     Quantity,
@@ -30,6 +31,7 @@ from peitho.settings.values import (
 )
 
 __all__ = [
+    "AccessSettings",
     "AuditSettings",
     "BuildCacheSettings",
     "BuilderSettings",
@@ -356,6 +358,15 @@ class AuditSettings(KebabSection):
     """The file that lines are appended to; absent: stderr, beside the log."""
 
 
+class AccessSettings(KebabSection):
+    """What a caller of the Docker API may ask for."""
+
+    images: ImagePatterns = None
+    """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
+    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry, and
+    what is on either side of `images.rewrite`."""
+
+
 class LogSettings(KebabSection):
     """The log, with the Go project's keys."""
 
@@ -404,6 +415,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
+    access: AccessSettings = AccessSettings()
 
     @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:

@@ -6,6 +6,7 @@ dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has th
 """
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
-from peitho.clients import keepalive
+from peitho.clients import keepalive, retries
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes.objects import Manifest
@@ -36,9 +37,19 @@ _PATHS = {
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _REQUEST_SECONDS = 10.0
 _CONNECTIONS = 50
-# An overloaded API server refuses with 429, and says when to come again.  Other trouble is told: a
-# request that it answered with 500 may have been carried out.
-_PATIENCE = RetryPolicy(attempts=6, longest_seconds=5.0, jitter_seconds=1.0)
+# Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
+# nobody who waits for us has much longer.
+_PATIENCE = RetryPolicy(attempts=6, first_seconds=0.25, longest_seconds=5.0, jitter_seconds=0.5)
+# A silent API server takes the whole time of each request.
+_SILENT_TRIES = 2
+# Rights that are not known yet are in a moment; those that are missing are told soon.
+_REFUSED_TRIES = 3
+_REFUSING = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+# 403, too, but the words of quotas and admission: these do not pass.
+_ADMISSION = re.compile(
+    "quota|violates PodSecurity|denied|being terminated|(minimum|maximum) "
+    "|ratio|must specify|not allowed|ValidatingAdmissionPolicy"
+)
 _USUAL_PAUSE = "1"
 # The API server ends a watch after this; one that goes on past the read time-out is dead.
 _WATCH_SECONDS = 20
@@ -81,9 +92,22 @@ class Kubernetes:
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
-        return await self._json(
-            "POST", self._path(manifest["kind"]), parameters=parameters, body=manifest
-        )
+        tries = _RequestTries(is_trial=dry_run)
+        try:
+            return await self._json(
+                "POST",
+                self._path(manifest["kind"]),
+                parameters=parameters,
+                body=manifest,
+                tries=tries,
+            )
+        except KubernetesError as error:
+            name = manifest["metadata"].get("name")
+            if error.reason == "AlreadyExists" and tries.failed and name:
+                present = await self.get(manifest["kind"], name)
+                if present and _is_made_of(present, manifest):  # by a try that got no answer
+                    return present
+            raise
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         """Return one object, or None if it is not there."""
@@ -208,7 +232,7 @@ class Kubernetes:
             finally:
                 await response.aclose()
 
-    async def _json(
+    async def _json(  # noqa: PLR0913  what a request is, and its tries
         self,
         method: str,
         path: str,
@@ -216,13 +240,14 @@ class Kubernetes:
         parameters: Mapping[str, str] | None = None,
         body: Manifest | None = None,
         headers: Mapping[str, str] | None = None,
+        tries: "_RequestTries | None" = None,
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
         request = partial(
             self._http.request, method, path, params=parameters, content=content, headers=sent
         )
-        answer: Manifest = (await Tries(_PATIENCE).run(partial(_answered, request))).json()
+        answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
 
 
@@ -283,17 +308,59 @@ class _reachable:  # noqa: N801  reads as a statement: with _reachable()
             raise Unavailable(f"The Kubernetes API cannot be reached: {cause}") from error
 
 
-async def _answered(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """The answer to a request.  Raises Again if the API server is busy, KubernetesError."""
-    with _reachable():
-        response = await request()
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        asked = asked_seconds(response.headers.get("Retry-After", _USUAL_PAUSE))
+class _RequestTries:
+    """The tries of one request; it may have been carried out by one that `failed`."""
+
+    def __init__(self, *, is_trial: bool = False) -> None:
+        self._tries = Tries(_PATIENCE)
+        self._is_trial = is_trial
+        self._silent = 0
+        self._refused = 0
+
+    @property
+    def failed(self) -> int:
+        """How many tries have failed."""
+        return self._tries.failed
+
+    async def answer(self, request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        """The answer to a request.  Raises Unavailable, KubernetesError."""
+        return await self._tries.run(partial(self._try, request))
+
+    async def _try(self, request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        try:
+            with _reachable():
+                response = await request()
+        except Unavailable as error:
+            self._silent += isinstance(error.__cause__, httpx.TimeoutException)
+            if self._silent >= _SILENT_TRIES:
+                raise
+            raise Again(error) from error
+        if not response.is_error:
+            return response
+        refusal = _refusal(response)
+        if not self._may_pass(refusal, response.request.method):
+            raise refusal
+        busy = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+        asked = asked_seconds(response.headers.get("Retry-After", _USUAL_PAUSE if busy else ""))
         # Nobody who waits for us has longer than our longest.
-        raise Again(_refusal(response), after_seconds=min(asked, _PATIENCE.longest_seconds))
-    if response.is_error:
-        raise _refusal(response)
-    return response
+        raise Again(refusal, after_seconds=min(asked, _PATIENCE.longest_seconds))
+
+    def _may_pass(self, error: KubernetesError, method: str) -> bool:
+        if error.code in _REFUSING and not (self._is_trial or _ADMISSION.search(str(error))):
+            self._refused += 1
+            return self._refused < _REFUSED_TRIES
+        # A quota that others change at the same time; of our own changes, a conflict is the answer.
+        is_contended = method == "POST" and error.reason == "Conflict"
+        return is_contended or retries.is_passing(error)
+
+
+def _is_made_of(present: Manifest, manifest: Manifest) -> bool:
+    """Whether an object is the one that we asked for, by all that its metadata say."""
+    return all(
+        (wanted.get(part) or {}).items() <= (found.get(part) or {}).items()
+        for wanted, found in [(manifest["metadata"], present["metadata"])]
+        for part in ("labels", "annotations")
+    )
 
 
 def _refusal(response: httpx.Response) -> KubernetesError:

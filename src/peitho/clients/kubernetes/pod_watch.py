@@ -23,7 +23,13 @@ log = structlog.get_logger()
 
 _GONE = 410
 _PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 8.0
 _REMEMBERED_GONE = 10_000
+# A kubelet tells of an end within a second or two; one that has not by then, past the Pod's own
+# grace, is taken for lost, and its node with it.
+_LATE_SECONDS = 10.0
+# Nothing is concluded from what was not heard: the API server ends a watch every 20 s.
+_UNHEARD_SECONDS = 25.0
 
 
 class PodWatch:
@@ -39,9 +45,13 @@ class PodWatch:
         self._labels = dict(labels)
         self._pods: dict[str, PodStatus] = {}
         self._gone: BoundedDict[str, PodStatus] = BoundedDict(_REMEMBERED_GONE)
+        self._lost: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
+        self._losing: dict[str, asyncio.TimerHandle] = {}
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
+        self._version = ""
+        self._unheard = 0
         self._heard_at = 0.0
         self.synced = asyncio.Event()
 
@@ -53,8 +63,8 @@ class PodWatch:
     def see(self, key: str) -> "Sighting":
         """Return the Pod of a container as last seen."""
         if pod := self._pods.get(key):
-            return Sighting(pod=pod, gone=False)
-        return Sighting(pod=self._gone.get(key), gone=key in self._gone)
+            return Sighting(pod=pod, gone=False, lost=key in self._lost)
+        return Sighting(self._gone.get(key), gone=key in self._gone, lost=key in self._lost)
 
     def sightings(self, key: str) -> "Sightings":
         """Iterate over sightings of a container's Pod: the present one, then each change."""
@@ -81,29 +91,39 @@ class PodWatch:
         self._list_listeners.append(listener)
 
     async def run(self) -> None:
-        """List and watch for ever; after an error, log it and try again a second later."""
-        while True:
-            try:
-                await self._list_and_watch()
-            except (PeithoError, ValueError, KeyError) as error:
-                log.warning("watch interrupted", cause=str(error) or type(error).__name__)
-            await asyncio.sleep(_PAUSE_SECONDS)
+        """
+        List and watch for ever; after an error, log it and try again, with pauses that grow.
+
+        A watch that is cut goes on where it was. One that tells what no API server tells is begun
+        anew.
+        """
+        try:
+            while True:
+                try:
+                    await self._list_and_watch()
+                except PeithoError as error:
+                    log.warning("watch interrupted", cause=str(error) or type(error).__name__)
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    log.warning("watch damaged", cause=f"{type(error).__name__}: {error}")
+                    self._version = ""
+                await asyncio.sleep(min(_PAUSE_SECONDS * 2**self._unheard, _LONGEST_PAUSE_SECONDS))
+                self._unheard += 1
+        finally:
+            for key in list(self._losing):
+                self._stop_timing(key)
 
     async def _list_and_watch(self) -> None:
-        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
-        self._replace(pods)
-        self.synced.set()
-        for listener in self._list_listeners:
-            listener()
+        if not self._version:
+            await self._list()
         try:
             while True:
                 began = time.monotonic()
                 async for event in self._kubernetes.watch(
-                    "Pod", labels=self._labels, version=version
+                    "Pod", labels=self._labels, version=self._version
                 ):
-                    version = event["object"]["metadata"]["resourceVersion"]
                     self._heard()
                     self._take(event)
+                    self._version = event["object"]["metadata"]["resourceVersion"]
                 self._heard()
                 if time.monotonic() - began < _PAUSE_SECONDS:
                     await asyncio.sleep(
@@ -113,14 +133,29 @@ class PodWatch:
             if error.code != _GONE:
                 raise
             log.info("watch too old, listing again")
+            self._version = ""
+
+    async def _list(self) -> None:
+        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
+        self._replace(pods)
+        self._version = version
+        self.synced.set()
+        for listener in self._list_listeners:
+            listener()
 
     def _heard(self) -> None:
+        self._unheard = 0
         self._heard_at = time.monotonic()
         metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
 
     def _replace(self, pods: list[Manifest]) -> None:
         self._heard()
-        listed = {pod.container_label: pod for manifest in pods if (pod := _read(manifest))}
+        found = sorted(
+            (pod for manifest in pods if (pod := _read(manifest))), key=lambda pod: pod.created_at
+        )
+        listed: dict[str, PodStatus] = {}
+        for pod in found:
+            listed.setdefault(pod.container_label, pod)
         for key in [key for key in self._pods if key not in listed]:
             self._forget(key)
         for key, pod in listed.items():
@@ -130,7 +165,7 @@ class PodWatch:
         if event["type"] == "BOOKMARK":
             return
         pod = _read(event["object"])
-        if pod is None:
+        if pod is None or self._is_another(pod):
             return
         if event["type"] == "DELETED":
             self._pods[pod.container_label] = pod  # its last state may tell an exit code
@@ -138,13 +173,47 @@ class PodWatch:
         else:
             self._know(pod.container_label, pod)
 
+    def _is_another(self, pod: PodStatus) -> bool:
+        """Whether a container has a Pod already, and this one is not of the same Job."""
+        known = self._pods.get(pod.container_label)
+        return known is not None and known.uid != pod.uid and known.job != pod.job
+
     def _know(self, key: str, pod: PodStatus) -> None:
         self._pods[key] = pod
         self._gone.pop(key, None)
+        self._time(key, pod)
         self._wake(key)
 
     def _forget(self, key: str) -> None:
         self._gone[key] = self._pods.pop(key)
+        self._stop_timing(key)
+        self._wake(key)
+
+    def _time(self, key: str, pod: PodStatus) -> None:
+        """Give a Pod that is being deleted its time, counted from when that was seen."""
+        if pod.grace_seconds is None:
+            self._stop_timing(key)
+            self._lost.pop(key, None)
+        elif key not in self._lost:
+            loop = asyncio.get_running_loop()
+            at = loop.time() + pod.grace_seconds + _LATE_SECONDS
+            if (earlier := self._losing.get(key)) and earlier.when() <= at:
+                return
+            self._stop_timing(key)
+            self._losing[key] = loop.call_at(at, self._lose, key)
+
+    def _stop_timing(self, key: str) -> None:
+        if timer := self._losing.pop(key, None):
+            timer.cancel()
+
+    def _lose(self, key: str) -> None:
+        """Take a Pod for lost whose time is over, unless its end may have been missed."""
+        self._losing.pop(key, None)
+        if self.age_seconds > _UNHEARD_SECONDS:
+            loop = asyncio.get_running_loop()
+            self._losing[key] = loop.call_later(_PAUSE_SECONDS, self._lose, key)
+            return
+        self._lost[key] = None
         self._wake(key)
 
     def _wake(self, key: str) -> None:
@@ -157,10 +226,16 @@ class PodWatch:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A Pod as last seen; `gone` if it was seen and is no more, which is not "not yet seen"."""
+    """
+    A Pod as last seen.
+
+    `gone` if it was seen and is no more, which is not "not yet seen"; `lost` if it was deleted, and
+    its node has not ended it in time.
+    """
 
     pod: PodStatus | None
     gone: bool
+    lost: bool = False
 
 
 class Sightings:
@@ -182,9 +257,9 @@ class Sightings:
 
 
 def _read(pod: Manifest) -> PodStatus | None:
-    """Return a Pod's status; None if the Pod is none of ours, or is damaged."""
+    """Return a Pod's status; None if the Pod is none of ours, a copy of one, or damaged."""
     status = pod_status.read(pod)
     if isinstance(status, DamagedPod):
         log.warning("damaged pod is left alone", pod=status.name, cause=status.cause)
         return None
-    return status if status.container_label else None
+    return status if status.container_label and not status.is_copy else None

@@ -22,6 +22,6 @@ async def find_jobs(kubernetes: Kubernetes, labels: Mapping[str, str]) -> list[J
 
 
 async def find_pods(kubernetes: Kubernetes, labels: Mapping[str, str]) -> list[PodStatus]:
-    """List the Pods that have the labels, without damaged ones. Raises as `get_job` does."""
+    """List the Pods that have the labels, without copies and damaged ones. Raises as `get_job`."""
     pods = [pod_status.read(pod) for pod in await kubernetes.find("Pod", labels=labels)]
-    return [pod for pod in pods if isinstance(pod, PodStatus)]
+    return [pod for pod in pods if isinstance(pod, PodStatus) and not pod.is_copy]

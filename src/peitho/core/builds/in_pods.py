@@ -26,12 +26,15 @@ from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
 from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
-from peitho.formats.records import BUILD, Exit, RecordMetadata
+from peitho.formats.kubernetes.pod_status import NODE_LOST
+from peitho.formats.records import BUILD, SIGKILLED, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
 # The helper nearly always tells first; when the Pod's status does, we wait this long for it.
 _HELPER_SECONDS = 5.0
+# The kubelet ends a build at its deadline; after this, there is no kubelet.
+_LATE_SECONDS = 30.0
 # If the command was killed for memory, the kubelet says so within a second or two.
 _REASON_SECONDS = 3.0
 _RESULT_SECONDS = 60.0
@@ -73,10 +76,10 @@ class PodBackend:
             await self._make_pod(build)
             await self._until_running(build)
             build.mark_started()
-            build.end(
-                await waiting.first(self._exit_from_helper(build), self._exit_from_pod(build))
-            )
+            build.end(await self._exit(build))
             await waiting.first(_result(build), self._until_helper_ends(build))
+            if build.result is None:
+                build.set_no_result(self._no_result(build))
         finally:
             await to_its_end(self._drop_pod(build))
 
@@ -133,6 +136,22 @@ class PodBackend:
                 )
         except StartFailed as error:
             raise StartFailed(f"the build's Pod cannot run: {error}") from error
+
+    async def _exit(self, build: Build) -> Exit:
+        """Return how the command ended; nobody enforces the deadline of a Pod on a lost node."""
+        seconds = self._options.deadline_seconds
+        try:
+            async with asyncio.timeout(seconds + _LATE_SECONDS):
+                return await waiting.first(
+                    self._exit_from_helper(build), self._exit_from_pod(build)
+                )
+        except TimeoutError:
+            return Exit(SIGKILLED, f"DeadlineExceeded: it took more than {seconds} s, {NODE_LOST}")
+
+    def _no_result(self, build: Build) -> PeithoError:
+        pod = self._watch.see(_key(build)).pod
+        said = pod.last_words(HELPER) if pod else ""
+        return PeithoError(f"the build's output did not arrive{said and f': {said}'}")
 
     async def _exit_from_helper(self, build: Build) -> Exit:
         """Return the command's exit code from the helper; if it failed, with the Pod's reason."""

@@ -23,7 +23,7 @@ from peitho.core.chaincode import launch
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.launch import Launch
 from peitho.core.chaincode.logs import PodLog
-from peitho.core.chaincode.process import ChaincodeProcess, summary
+from peitho.core.chaincode.process import ChaincodeProcess, StopDeadlines, summary
 from peitho.core.chaincode.settling import Settling
 from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
@@ -71,6 +71,7 @@ class ChaincodeParts:
     options: Live[ChaincodeOptions]
     pods: Live[PodOptions]
     settling: Settling = field(default_factory=Settling)
+    deadlines: StopDeadlines = field(default_factory=StopDeadlines)
     waits: Counter[str] = field(default_factory=Counter)
     _readers: dict[str, Readers] = field(default_factory=dict)
 
@@ -81,7 +82,7 @@ class ChaincodeParts:
 
     def process(self, record: RecordMetadata) -> ChaincodeProcess:
         """Return the process of a record's container."""
-        return ChaincodeProcess(self.kubernetes, self.watch, self.exits, record)
+        return ChaincodeProcess(self.kubernetes, self.watch, self.exits, record, self.deadlines)
 
     def readers(self, key: str) -> Readers:
         """Return the readers of a container's output."""
@@ -258,9 +259,7 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     """End the process of a container, then remove its record, and with it what it owns."""
     process = parts.process(record)
     parts.settling.stop(process)
-    sighting = process.sighting
-    started = bool(sighting.pod) or await process.job() is not None
-    if started and not waiting.exit_of(sighting, CHAINCODE):
+    if not process.exit and await process.is_started():
         await process.end()
     # The log goes with the Pod: give whoever still reads it a moment.
     await parts.readers(process.key).drained(_DRAIN_SECONDS)

@@ -4,16 +4,19 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+import structlog
+
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.core.pods.explaining import Asked, explain
 from peitho.core.pods.patience import Patience
-from peitho.errors import StartFailed
-from peitho.formats.kubernetes.pod_status import PodStatus, StartObstacle
+from peitho.errors import PeithoError, StartFailed
+from peitho.formats.kubernetes.pod_status import NODE_LOST, PodStatus, StartObstacle
 from peitho.formats.records import SIGKILLED, Exit
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 _LOOK_SECONDS = 1.0
 
@@ -56,6 +59,8 @@ async def until_seen(watch: PodWatch, key: str) -> PodStatus:
 def exit_of(sighting: Sighting, container: str) -> Exit | None:
     """Return how a container ended, or None while it may still run or come."""
     end = sighting.pod.exit_of(container) if sighting.pod else None
+    if end is None and sighting.lost:
+        return Exit(SIGKILLED, NODE_LOST)
     if end is None and sighting.gone:
         return Exit(SIGKILLED, "the Pod was deleted")
     return end
@@ -68,7 +73,11 @@ async def until_none(kubernetes: Kubernetes, selected: Mapping[str, str]) -> Exi
     For a Pod that the watch has not told of, or while the watch is silent.
     """
     while True:
-        is_there = await statuses.find_pods(kubernetes, selected)
+        is_there = True
+        try:
+            is_there = bool(await statuses.find_pods(kubernetes, selected))
+        except PeithoError as error:
+            log.warning("pod not looked for", cause=str(error))
         await asyncio.sleep(_LOOK_SECONDS)
         if not is_there:
             return Exit(SIGKILLED, "the Pod was deleted")

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from peitho.formats.kubernetes import labels, pull_errors
+from peitho.formats.kubernetes import labels, names, pull_errors
 from peitho.formats.kubernetes.lacking import LACK_SECONDS, lacks_object
 from peitho.formats.kubernetes.objects import Manifest, ObjectReference
-from peitho.formats.records import SIGKILLED, Exit
+from peitho.formats.records import BUILD, CHAINCODE, SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
 _FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"})
@@ -30,6 +30,12 @@ _TOLD_LATE = frozenset({"CrashLoopBackOff"})
 _NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 # Exit reasons that tell nothing which the exit code does not tell.
 _PLAIN_REASONS = ("Completed", "Error", "")
+# The reason of an end that no kubelet told of.
+NODE_LOST = "node lost"
+# Kubernetes' own garbage collector ends the Pods of nodes that are no more
+# (kubernetes/pkg/controller/podgc, `DisruptionTarget`).
+_BY_POD_GC = "DeletionByPodGC"
+_JOB_UID = "batch.kubernetes.io/controller-uid"
 # What reading raises where the API server's answer is not a Pod.
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 
@@ -95,19 +101,26 @@ class PodStatus:
 
     `container_label` is the label by which the Pod of a container is known; `record_id` and
     `record_name` are those of the container's record, empty where the Pod does not say them.
+    `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
+    None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS.
     """
 
     name: str
+    uid: str
     resource_version: str
     kind: str
     container_label: str
     record_id: str
     record_name: str
     job: ObjectReference | None
+    is_copy: bool
+    created_at: str
+    grace_seconds: int | None
     phase: str
     reason: str
     unscheduled: StartObstacle | None
     containers: tuple[ContainerStatus, ...]
+    hosts: tuple[tuple[str, str], ...] = ()
 
     def is_running(self, container: str) -> bool:
         """Whether the container's process is there."""
@@ -188,16 +201,21 @@ def _read(pod: Manifest) -> PodStatus:
     own, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
     return PodStatus(
         name=str(metadata.get("name", "")),
+        uid=str(metadata.get("uid", "")),
         resource_version=str(metadata.get("resourceVersion", "")),
         kind=str(own.get(labels.KIND, "")),
         container_label=str(own.get(labels.CONTAINER, "")),
         record_id=str(notes.get(labels.ID, "")),
         record_name=str(notes.get(labels.NAME, "")),
         job=_job(metadata),
+        is_copy=_is_copy(metadata),
+        created_at=str(metadata.get("creationTimestamp") or ""),
+        grace_seconds=_grace_seconds(metadata),
         phase=str(status.get("phase", "")),
         reason=_pod_reason(status),
         unscheduled=_unscheduled(status),
         containers=tuple(_containers(pod)),
+        hosts=_hosts(pod.get("spec") or {}),
     )
 
 
@@ -208,9 +226,53 @@ def _job(metadata: Mapping[str, Any]) -> ObjectReference | None:
     return None
 
 
+def _is_copy(metadata: Mapping[str, Any]) -> bool:
+    """
+    Whether somebody made the Pod of another one, as `kubectl debug --copy-to` does.
+
+    A copy has all that Peitho knows its Pods by, but neither the name of a build's Pod nor the Job
+    of a chaincode's.
+    """
+    own = metadata.get("labels") or {}
+    container = str(own.get(labels.CONTAINER, ""))
+    if own.get(labels.KIND) == BUILD:
+        return bool(metadata.get("name") != names.build_name(container))
+    if own.get(labels.KIND) == CHAINCODE:
+        job = _job(metadata)
+        if job is None or not job.name.endswith(f"-{container[:8]}"):  # Record.job_name
+            return True
+        return bool(own.get(_JOB_UID, job.uid) != job.uid)
+    return False
+
+
+def _grace_seconds(metadata: Mapping[str, Any]) -> int | None:
+    if not metadata.get("deletionTimestamp"):
+        return None
+    return int(metadata.get("deletionGracePeriodSeconds") or 0)
+
+
+def _hosts(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (str(host), str(alias["ip"]))
+        for alias in spec.get("hostAliases") or []
+        for host in alias.get("hostnames") or []
+    )
+
+
 def _pod_reason(status: Mapping[str, Any]) -> str:
+    if _is_node_gone(status):
+        return NODE_LOST
     reason, message = status.get("reason") or "", status.get("message") or ""
     return f"{reason}: {message}".strip(": ")
+
+
+def _is_node_gone(status: Mapping[str, Any]) -> bool:
+    return any(
+        condition.get("type") == "DisruptionTarget"
+        and condition.get("reason") == _BY_POD_GC
+        and "node" in str(condition.get("message"))
+        for condition in status.get("conditions") or []
+    )
 
 
 def _obstacle(status: ContainerStatus, container: str) -> StartObstacle | None:

@@ -68,6 +68,29 @@ async def test_the_pod_stays_until_the_result_is_there(tmp_path: Path) -> None:
         assert {} == it.cluster.objects
 
 
+async def test_a_build_on_a_lost_node_ends_past_its_deadline(tmp_path: Path) -> None:
+    """
+    There is no kubelet to end it, so Peitho does: its turn goes to another.
+    """
+    async with scene(tmp_path, told()) as it:
+        began = asyncio.get_running_loop().time()
+
+        code, reason = await it.carry_out()
+
+        assert (137, True) == (code, "DeadlineExceeded" in reason and "node lost" in reason)
+        assert 900 < asyncio.get_running_loop().time() - began < 1050
+        assert {} == it.cluster.objects
+
+
+async def test_a_build_whose_pod_is_deleted_on_a_lost_node_ends(tmp_path: Path) -> None:
+    """
+    The Pod stays, as no kubelet tells of its end.
+    """
+    deleted = {"deletionTimestamp": AT, "deletionGracePeriodSeconds": 1}
+    async with scene(tmp_path, told(), told(metadata=deleted)) as it:
+        assert (137, "node lost") == await it.carry_out()
+
+
 async def test_a_result_that_cannot_come_is_not_waited_for(tmp_path: Path) -> None:
     """
     The helper has ended, in whatever way.
@@ -221,7 +244,7 @@ class TestRefusals:
             return web.Response()
 
         async with scene(tmp_path) as it:
-            it.cluster.script("POST", "pods", hang_up)
+            it.cluster.rule("POST", "pods", hang_up)
             with pytest.raises(Unavailable, match="cannot be reached"):
                 await it.carry_out()
 
@@ -232,7 +255,7 @@ class TestRefusals:
         The build's outcome is what it is; the next start clears what is left.
         """
         async with scene(tmp_path) as it:
-            it.cluster.script("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
+            it.cluster.rule("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
             it.run.mark_started()
             it.run.set_exit_code(0)
             await it.make()

@@ -38,7 +38,13 @@ ENDED = {
 def told(version: int, state: Manifest) -> Manifest:
     """News of the container's Pod."""
     own = labels.container_labels("mine", records.CHAINCODE, ID)
-    metadata = {"name": "p", "labels": own, "resourceVersion": str(version)}
+    owners = [{"kind": "Job", "name": f"cc-mycc-{ID[:8]}", "uid": "uid-job"}]
+    metadata = {
+        "name": "p",
+        "labels": own,
+        "resourceVersion": str(version),
+        "ownerReferences": owners,
+    }
     statuses = [{"name": records.CHAINCODE, "state": state}]
     return {
         "type": "MODIFIED",
