@@ -20,6 +20,7 @@ from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.started_watch import StartedWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
 from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.container import BuildContainers
@@ -47,6 +48,7 @@ from peitho.core.pods.trials import RuntimeTrials
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
+from peitho.formats.records import CHAINCODE
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
 from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
@@ -149,6 +151,7 @@ class Composition:
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    started: StartedWatch
     lost_pods: LostPods
     former_builds: PodBackend | None
 
@@ -202,6 +205,7 @@ def compose(
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        started=StartedWatch(kubernetes, watch, container=CHAINCODE),
         lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )

@@ -1,5 +1,6 @@
 """Events, by which `kubectl get events` and `kubectl describe` tell what happened to an object."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from peitho.formats.kubernetes.pod_status import StartObstacle
 
 _NAME_CHARACTERS = 50
 _MESSAGE_CHARACTERS = 1000
+# What a kubelet tells in the moment in which a process began (kuberuntime_container.go).
+STARTED = "Started"
+_CONTAINER = re.compile(r"spec\.containers\{(?P<name>[a-z0-9-]+)\}")
 # Beside the many whose reason begins with `Failed`: FailedMount, FailedCreate, FailedScheduling.
 _OBSTACLES = frozenset({"InspectFailed", "NetworkNotReady", "Unhealthy"})
 # The image may be there, or may be had without it; if not, the failed pull says so.
@@ -61,6 +65,16 @@ def read(event: Manifest) -> ToldEvent | None:
     at = last or event.get("lastTimestamp") or event.get("eventTime") or ""
     texts = (about.get("kind"), about.get("name"), event.get("reason"), event.get("message"), at)
     return ToldEvent(*(str(text or "") for text in texts))
+
+
+def begun_container(event: Manifest) -> tuple[str, str, str] | None:
+    """The Pod's name, the container and the time of a `Started` event; None if it is no such."""
+    told = read(event)
+    about = event.get("involvedObject") or {}
+    place = _CONTAINER.fullmatch(str(about.get("fieldPath", "")))
+    if told is None or told.reason != STARTED or place is None:
+        return None
+    return told.name, place["name"], told.at
 
 
 def start_obstacle(told: Sequence[ToldEvent]) -> StartObstacle | None:

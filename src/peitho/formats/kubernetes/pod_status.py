@@ -5,7 +5,7 @@ All of it is the cluster's own words; nothing is concluded from a Pod's absence.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peitho.formats.kubernetes import labels, names, pull_errors
@@ -159,6 +159,16 @@ class PodStatus:
         found = [obstacle for status in before if (obstacle := _obstacle(status, container))]
         pressing = [obstacle for obstacle in found if obstacle.reason not in _TOLD_LATE]
         return next(iter([*pressing, *found]), self.unscheduled)
+
+    def with_begun(self, container: str, *, at: str) -> "PodStatus":
+        """The same Pod, in which a container runs that was not seen to run, nor to have ended."""
+        begun = tuple(
+            replace(status, is_running=True, started_at=at, waiting_reason="", waiting_message="")
+            if status.name == container and not status.started_at and not status.termination
+            else status
+            for status in self.containers
+        )
+        return replace(self, containers=begun)
 
     def has_image(self, container: str) -> bool:
         """Whether the node has the container's image: it is pulled before all else is tried."""

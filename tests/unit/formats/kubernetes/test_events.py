@@ -102,3 +102,17 @@ def test_what_keeps_a_pod_back_is_told_with_its_reason(
     assert found is not None
     assert f"{reason}: {message}" == str(found)
     assert patience_seconds == found.patience_seconds
+
+
+@pytest.mark.parametrize("path", ["", "spec.initContainers{a}", "spec.containers{a}{b}", "a"])
+def test_a_process_is_of_a_container(path: str) -> None:
+    """
+    Of one that the Event names.
+    """
+    about = {"kind": "Pod", "name": "p", "fieldPath": path}
+    told = {"involvedObject": about, "reason": "Started", "lastTimestamp": "2026"}
+
+    assert events.begun_container(told) is None
+    about["fieldPath"] = "spec.containers{a}"
+    assert ("p", "a", "2026") == events.begun_container(told)
+    assert events.begun_container(told | {"reason": "Created"}) is None
