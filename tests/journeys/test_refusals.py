@@ -10,6 +10,7 @@ import pytest
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
+from tests.lab.registry import registry
 from tests.support.attached import built
 from tests.support.docker_calls import Calls, archive, context
 from tests.support.observe import builds, until
@@ -145,6 +146,58 @@ async def test_a_runtime_image_that_cannot_be_pulled(cluster: Cluster, tmp_path:
         assert re.search("ErrImagePull|ImagePullBackOff", answer.message)
         assert 404 == (await calls.create("nosuch", "image-nosuch")).status
         await until(lambda: not peitho.objects("jobs"))
+
+
+@beside
+async def test_an_image_that_its_registry_does_not_have(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    Builder and runtime: told at the node's first word, and once, as peers show it.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        with registry(tmp_path / "registry") as running:
+            missing = f"{running.address}/hyperledger/fabric-nosuch:9.9"
+            build = await calls.create_build("true", image=missing)
+            dockerfile = f"FROM {missing}\nADD binpackage.tar /usr/local/bin\n"
+            package = context(archive({"chaincode": (0o755, b"x")}), dockerfile)
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as tasks:
+                started = tasks.create_task(calls.start(build))
+                built_image = tasks.create_task(calls.build("image-nosuch", package))
+            seconds = time.monotonic() - began
+        said = await calls.call("GET", f"/containers/{build}/logs", params={"stderr": "1"})
+        await calls.remove(build)
+
+        for answer in (started.result(), built_image.result()):
+            assert 500 == answer.status
+            assert "not found" in answer.message
+            assert 1 == answer.message.count("ErrImagePull")
+        assert "" == said.body
+        assert 5 > seconds
+
+
+@beside
+async def test_a_command_that_the_image_lacks(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    The process cannot be begun: the start says so, in the runtime's words.
+    """
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        await calls.make_image(IMAGE)
+        created = {"Image": IMAGE, "Cmd": ["/no/such/command"]}
+        await calls.call("POST", "/containers/create", params={"name": "lacks"}, json=created)
+        answer = await calls.start("lacks")
+
+        assert 500 == answer.status
+        assert "StartError" in answer.message
+        assert "/no/such/command" in answer.message
+        await calls.remove("lacks")
 
 
 @beside

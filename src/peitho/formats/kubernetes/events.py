@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from peitho.formats.kubernetes.lacking import LACK_SECONDS, is_refusal, lacks_object
 from peitho.formats.kubernetes.objects import Manifest, ObjectReference
 from peitho.formats.kubernetes.pod_status import StartObstacle
+from peitho.formats.kubernetes.pull_errors import is_lasting
 
 _NAME_CHARACTERS = 50
 _MESSAGE_CHARACTERS = 1000
@@ -83,6 +84,9 @@ def start_obstacle(told: Sequence[ToldEvent]) -> StartObstacle | None:
     if not found:
         return None
     last = max(found, key=lambda event: event.at)
+    if last.reason == "Failed":
+        final = is_lasting(last.message)
+        return StartObstacle("ErrImagePull", last.message, final=final)
     stays = lacks_object(last.message) or (
         last.reason == "FailedCreate" and is_refusal(last.message)
     )

@@ -56,6 +56,11 @@ class StartObstacle:
     patience_seconds: float | None = field(default=None, compare=False)
 
     @property
+    def is_pause(self) -> bool:
+        """Whether a pull failed, and it is not told why: so it is before Kubernetes 1.31."""
+        return self.reason == "ImagePullBackOff" and not self.final
+
+    @property
     def is_about_image(self) -> bool:
         """Whether the node does not have the image, or must not run it."""
         return self.reason in _FINAL | _PULLS
