@@ -100,6 +100,7 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     tasks.run(parts.exits.run(), name="exit recorder")
     parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
+    tasks.spawn(parts.started.run(), name="watch of started containers")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.run(parts.registries.run(), name="registries")

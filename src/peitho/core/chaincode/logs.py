@@ -15,6 +15,8 @@ Chunks = AsyncGenerator[bytes, None]
 
 # The Pod was deleted meanwhile, and its log with it.
 _GONE = 404
+# The node has begun the process, and has not written it into the Pod's status yet.
+_NOT_YET = 400
 # Right after a container has started, its node may have no log to open yet.
 _TRIES = 10
 _PAUSE_SECONDS = 0.3
@@ -62,8 +64,11 @@ class PodLog:
             except KubernetesError as error:
                 if error.code == _GONE:
                     return
-                if said or not left or not options.follow or self._has_ended():
+                is_early = options.follow or error.code == _NOT_YET
+                if said or not left or not is_early or self._has_ended():
                     raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
             if said or not options.follow or self._has_ended():
                 return
             await asyncio.sleep(_PAUSE_SECONDS)

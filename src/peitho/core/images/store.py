@@ -154,7 +154,7 @@ class ImageStore:
         return image
 
     async def forget(self, image: Image) -> None:
-        """Remove an image that is now in a registry, unless another image took its name."""
+        """Remove an image that was just made, unless another image took its name."""
         await asyncio.to_thread(self._forget, image)
 
     def _build(
