@@ -1,11 +1,11 @@
-"""The command line: serve, config, sweep, adopt, check-store, version."""
+"""The command line: serve, config, sweep, adopt, check-store, audit, version."""
 
 import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -231,6 +231,31 @@ def check_store(config: Path | None, **flags: Any) -> None:
         sys.exit(2)
     click.echo(check.summary())
     sys.exit(1 if check.problems else 0)
+
+
+@main.group("audit")
+def audit_group() -> None:
+    """Look at the audit trail."""
+
+
+@audit_group.command()
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"))
+def verify(files: tuple[BinaryIO, ...]) -> None:
+    """
+    Say whether FILES, the oldest first, are as they were written; exit status 1 if not.
+
+    `-` is the standard input, where lines of the log may be between. What was cut off at the end
+    does not show: compare the last digest with one that was kept elsewhere.
+    """
+    from peitho.formats.audit_chain import Verification  # noqa: PLC0415  see serve
+
+    verification, problems = Verification(), 0
+    for file in files:
+        for problem in verification.problems(file):
+            problems += 1
+            click.echo(f"{file.name}: {problem}")
+    click.echo(verification.summary())
+    sys.exit(1 if problems or not verification.lines else 0)
 
 
 @main.command()

@@ -33,6 +33,9 @@ SWEEP_ERRORS = Counter(
     "Things that the sweeper could not look at or remove; each is tried again.",
     ["kind"],
 )
+AUDIT_WAITING = Gauge(
+    "peitho_audit_waiting", "Lines of the audit trail that could not be written yet."
+)
 STORE_DAMAGED = Counter(
     "peitho_store_damaged_total",
     "Files of the data directory that were found damaged, and set aside.",

@@ -100,7 +100,8 @@ async def running(
     directory: Path, *, refused: bool = False, daemon: Docker | None = None, **settings_of: Any
 ) -> AsyncIterator[Running]:
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
-    settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
+    anything = {"access": {"images": ["*"]}}
+    settings = Settings.model_validate({"dataDir": directory / "data", **anything, **settings_of})
     async with (
         composed(directory, settings, refused=refused, docker=daemon) as (parts, cluster),
         AsyncExitStack() as stack,

@@ -98,6 +98,8 @@ class ApiServer:
             return await rule(request)
         if method == "WATCH":
             return await watch(stay=True)(request)
+        if method == "POST" and request.query.get("dryRun"):
+            return answer(json.loads(body), status=201)
         wanted = request.query.get("labelSelector", "")
         return self._plain(method, kind, json.loads(body) if body else {}, wanted)
 

@@ -14,6 +14,7 @@ from peitho import __version__, cli
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.lock import locked
 from peitho.clients.disk.storage import Storage
+from peitho.formats.audit_chain import Chain
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.records import ContainerSpec
 from tests.support.kubernetes_double import ApiServer
@@ -33,7 +34,7 @@ def test_help_says_what_it_is_for_and_what_changes_on_a_peer() -> None:
 
     assert 0 == result.exit_code
     assert "CORE_VM_ENDPOINT=tcp://peitho:8080" in result.output
-    for command in ("serve", "config", "adopt", "check-store", "version"):
+    for command in ("serve", "config", "adopt", "check-store", "audit", "version"):
         assert f"\n  {command} " in result.output
     assert result.output == run("-h").output
 
@@ -300,3 +301,23 @@ class TestCheckStore:
 
         assert 2 == result.exit_code
         assert f"No Peitho keeps its data in {tmp_path}/none\n" == result.stderr
+
+
+def test_an_audit_file_is_verified(tmp_path: Path) -> None:
+    """
+    Several, the oldest first; the exit status tells programs.
+    """
+    chain = Chain()
+    one, two = tmp_path / "audit.1", tmp_path / "audit"
+    one.write_bytes(chain.add({"time": "a"}) + chain.add({"time": "b"}))
+    two.write_bytes(chain.add({"time": "c"}))
+
+    whole = run("audit", "verify", str(one), str(two))
+    assert (0, f"3 lines from number 1, a to c; the last has the sha256 {chain.digest}\n") == (
+        whole.exit_code,
+        whole.output,
+    )
+    wrong = run("audit", "verify", str(two), str(one))
+    assert 1 == wrong.exit_code
+    assert f"{one}: line 1 has the number 1, where 4 is due" in wrong.output
+    assert 1 == run("audit", "verify", os.devnull).exit_code

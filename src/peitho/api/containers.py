@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from peitho import metrics
+from peitho import audit, metrics
 from peitho.api import filters, models, output, queries
 from peitho.api.filters import ContainerFilters
 from peitho.api.middleware import json_response
@@ -28,9 +28,10 @@ async def create(request: web.Request) -> web.Response:
     spec = models.read_create(await request.read()).spec()
     image = services(request).images.find(spec.image)  # first: without a store nothing is created
 
-    container = await services(request).containers.create(
-        request.query.get("name", ""), spec, peer=request.remote or ""
-    )
+    name = request.query.get("name", "")
+    with audit.recording("container created", container=name, image=spec.image) as fields:
+        container = await services(request).containers.create(name, spec, peer=request.remote or "")
+        fields["id"] = container.id
     if image:
         services(request).usage.touch(image.name, request.remote or "")
 
@@ -39,7 +40,10 @@ async def create(request: web.Request) -> web.Response:
 
 async def start(request: web.Request) -> web.Response:
     """POST /containers/{id}/start — 204 once the process runs; 304 if it ran; 404; 500 why not."""
-    started = await (await _container(request)).start()
+    container = await _container(request)
+    with audit.recording("container started", **await _named(request, container)) as fields:
+        started = await container.start()
+        fields["was_running"] = not started
 
     return web.Response(status=204 if started else 304)
 
@@ -52,7 +56,10 @@ async def stop(request: web.Request) -> web.Response:
     """
     queries.number(request, "t", default=0)
     _check_signal(request)
-    stopped = await (await _container(request)).stop()
+    container = await _container(request)
+    with audit.recording("container stopped", **await _named(request, container)) as fields:
+        stopped = await container.stop()
+        fields["was_running"] = stopped
 
     return web.Response(status=204 if stopped else 304)
 
@@ -66,7 +73,10 @@ async def kill(request: web.Request) -> web.Response:
     except NotFound as error:
         raise NotFound(f"cannot kill container: {reference}: {error}") from error
 
-    if not await container.stop():
+    with audit.recording("container stopped", **await _named(request, container)) as fields:
+        stopped = await container.stop()
+        fields["was_running"] = stopped
+    if not stopped:
         raise Conflict(
             f"cannot kill container: {reference}: container {container.id} is not running"
         )
@@ -103,7 +113,8 @@ async def remove(request: web.Request) -> web.Response:
                 "stop the container before removing or force remove"
             )
 
-    await container.remove()
+    with audit.recording("container removed", **await _named(request, container)):
+        await container.remove()
 
     return web.Response(status=204)
 
@@ -158,6 +169,16 @@ async def logs(request: web.Request) -> web.StreamResponse:
 
 async def _container(request: web.Request) -> Container:
     return await services(request).containers.get(request.match_info["id"])
+
+
+async def _named(request: web.Request, container: Container) -> dict[str, str]:
+    """What the audit trail says of a container: names, and the layer of its image if it is here."""
+    summary = (await container.inspect()).summary
+    named = {"container": summary.name, "id": summary.id, "image": summary.image}
+    with suppress(PeithoError):
+        if image := services(request).images.find(summary.image):
+            named["layer"] = image.layer
+    return named
 
 
 def _listed(summary: Summary, sizes: Mapping[str, int]) -> models.Json:

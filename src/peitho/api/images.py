@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from peitho import audit
 from peitho.api import filters, models, queries
 from peitho.api.archives import body
 from peitho.api.filters import ImageFilters
@@ -26,7 +27,9 @@ async def build(request: web.Request) -> web.Response:
     if request.query.get("dockerfile", "Dockerfile") != "Dockerfile":
         raise InvalidArgument("only a Dockerfile of that name is read")
 
-    built = await services(request).publisher.build(name, body(request))
+    with audit.recording("image built", image=name) as fields:
+        built = await services(request).publisher.build(name, body(request))
+        fields |= {"id": built.image.id, "layer": built.image.layer, "runtime": built.image.runtime}
     services(request).usage.touch(built.image.name, request.remote or "")
 
     return _messages(_steps(built))
@@ -70,7 +73,9 @@ async def pull(request: web.Request) -> web.Response:
     name, tag = queries.required(request, "fromImage"), request.query.get("tag", "")
     separator = "@" if tag.startswith("sha256:") else ":"
 
-    outcome = await services(request).base_images.pull(f"{name}{separator}{tag}" if tag else name)
+    image = f"{name}{separator}{tag}" if tag else name
+    with audit.recording("image pulled", image=image):
+        outcome = await services(request).base_images.pull(image)
 
     return _messages([f"Status: {outcome}"])
 
@@ -83,7 +88,9 @@ async def remove(request: web.Request) -> web.Response:
     if not queries.flag(request, "force"):
         await _check_unused(request, name)
 
-    image = await services(request).publisher.remove(name)
+    with audit.recording("image removed", image=name) as fields:
+        image = await services(request).publisher.remove(name)
+        fields |= {"id": image.id, "layer": image.layer}
 
     return json_response([{"Untagged": f"{image.name}:latest"}, {"Deleted": image.id}])
 

@@ -5,15 +5,16 @@ Nothing here awaits before the handler runs: `attach` must take its connection o
 """
 
 import json
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
-from peitho import __version__, metrics
+from peitho import __version__, audit, metrics
 from peitho.api.services import services
-from peitho.errors import InvalidArgument, PeithoError
+from peitho.errors import Forbidden, InvalidArgument, PeithoError
 
 log = structlog.get_logger()
 
@@ -22,6 +23,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
+# RFC 4514, section 3.
+_SHORT = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+}
 _MIB_BYTES = 1024 * 1024
 HEADERS = {
     "Api-Version": API_VERSION,
@@ -35,6 +45,7 @@ HEADERS = {
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Run the handler; whatever goes wrong becomes Docker's JSON error, with its cause."""
     began = time.monotonic()
+    audit.set_caller(_caller(request))
     status = 499  # the peer hung up; HTTP has no status for it, this is nginx's
     cause = ""
     try:
@@ -43,6 +54,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         except PeithoError as error:
             cause = str(error)
             response = error_response(error.status, cause)
+            if error.status == Forbidden.status:
+                audit.record("refused", outcome=cause, call=f"{request.method} {request.path}")
         except web.HTTPRequestEntityTooLarge:
             cause = f"the body is larger than {request.client_max_size // _MIB_BYTES} MiB"
             response = error_response(InvalidArgument.status, cause)
@@ -91,6 +104,17 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
     )
 
 
+def _caller(request: web.Request) -> audit.Caller:
+    """Who asks; the subject is written as openssl writes it (`CN=peer0,O=org1`)."""
+    certificate = request.get_extra_info("peercert") or {}
+    subject = ",".join(
+        f"{_SHORT.get(name, name)}={value}"
+        for pairs in certificate.get("subject", ())
+        for name, value in pairs
+    )
+    return audit.Caller(request.remote or "", subject, request=secrets.token_hex(8))
+
+
 def _account(request: web.Request, *, status: int, cause: str, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = f"{request.method} {resource.canonical if resource else 'unknown'}"
@@ -103,6 +127,7 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
         path=request.path,
         status=status,
         peer=request.remote,
+        request=audit.caller().request,
         duration_seconds=round(seconds, 3),
         **({"cause": cause} if cause else {}),
     )

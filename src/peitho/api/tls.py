@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import structlog
 
+from peitho import audit
+
 log = structlog.get_logger()
 
 # A peer needs two or three round trips.
@@ -90,6 +92,7 @@ class TlsProtocol(asyncio.Protocol):
     def _give_up(self, cause: str) -> None:
         peer = self._socket.get_extra_info("peername") or ("", 0)
         log.info("tls handshake failed", peer=peer[0], cause=cause)
+        audit.record("refused", outcome=cause, by=audit.Caller(peer[0]), call="TLS handshake")
         self._socket.close()
 
     def _decrypt(self) -> None:

@@ -5,7 +5,7 @@ How a record is kept in the cluster, as a Secret, is in `kubernetes/record_secre
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 CHAINCODE = "chaincode"
 BUILD = "build"
@@ -111,10 +111,12 @@ class Record(RecordMetadata):
     A record as it was read, whole.
 
     `files` are the files that the peer uploaded: path in the container to key in the Secret.
+    `modes` has the permissions of each that was uploaded with some.
     """
 
     spec: ContainerSpec
     files: Mapping[str, str]
+    modes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

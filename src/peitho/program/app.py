@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from peitho import __version__
+from peitho import __version__, audit
 from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
@@ -84,16 +84,19 @@ async def _run(
 ) -> None:
     tls = composition.api_tls(settings.server.tls)
     composition.make_data_directory(settings)
-    async with asyncio.TaskGroup() as group:
+    async with composition.audit_trail(settings.audit) as trail, asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
+        tasks.run(trail.run(), name="audit trail")
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         services = parts.services
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
         async with listening(*_listeners(services, settings.server, tls), bound=clear):
             _start(parts, reloading, tasks)
+            audit.record("peitho started", version=__version__)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
+            audit.record("peitho stopping")
             log.info("peitho stopping")
         await services.sweeper.keep_usage()
         tasks.cancel()
@@ -141,7 +144,10 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
     """
     if not (settings.data_dir / "images").is_dir():
         raise NotFound(f"No Peitho keeps its data in {settings.data_dir}: sweep where it runs")
-    async with composition.connected(settings) as kubernetes:
+    async with (
+        composition.audit_trail(settings.audit),
+        composition.connected(settings) as kubernetes,
+    ):
         try:
             async with asyncio.TaskGroup() as group:
                 return await _sweep(settings, kubernetes, BackgroundTasks(group), dry_run=dry_run)

@@ -1,11 +1,19 @@
 """The composition root: all parts are put together here, and started by `app`."""
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
+from peitho import audit
 from peitho.api.services import Services
 from peitho.clients.disk import lock
+from peitho.clients.disk.audit_file import AuditFile
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
 from peitho.clients.disk.write_probe import WriteProbe
@@ -23,6 +31,7 @@ from peitho.core.chaincode.container import ChaincodeParts
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.publisher import Publisher
@@ -39,7 +48,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
-from peitho.settings.models import DockerSettings, Settings, TlsSettings
+from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
 
 
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
@@ -54,6 +63,22 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
         return nullcontext()
     tls = DaemonTlsFiles(settings.ca_file, settings.cert_file, settings.key_file)
     return Docker.connect(settings.endpoint, tls=tls)
+
+
+@asynccontextmanager
+async def audit_trail(settings: AuditSettings) -> AsyncIterator[AuditFile]:
+    """
+    Have events kept in the audit file; at the end what still waits is written.
+
+    Raises StorageUnusable if it cannot be written.
+    """
+    trail = AuditFile(settings.file)
+    trail.check()
+    try:
+        with audit.kept_by(trail.keep):
+            yield trail
+    finally:
+        await trail.write()
 
 
 def api_tls(settings: TlsSettings) -> CertificateFiles | None:
@@ -199,7 +224,12 @@ class _Stores:
             storage,
             DeliveryTokens(storage.delivery_key()),
             architectures,
-            ImageStore(storage, architectures, limits=live.map(options.archive_limits)),
+            ImageStore(
+                storage,
+                architectures,
+                limits=live.map(options.archive_limits),
+                allowed=_allowed_images(live),
+            ),
             ImageUsage(storage),
             BuildCache(_kept_builds(live.now)),
         )
@@ -291,9 +321,14 @@ def _sweeper(
 def _base_images(
     live: Live[Settings], docker: Docker | None, account: RegistryAccount
 ) -> BaseImages:
-    if docker is None:
-        return NodeImages()
-    return DaemonImages(docker, account, live.map(options.daemon_images))
+    images: BaseImages = NodeImages()
+    if docker:
+        images = DaemonImages(docker, account, live.map(options.daemon_images))
+    return AllowedBaseImages(images, _allowed_images(live))
+
+
+def _allowed_images(live: Live[Settings]) -> AllowedImages:
+    return AllowedImages(live.map(options.allowed_images))
 
 
 def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:

@@ -16,7 +16,7 @@ from peitho.core.images.registry import RegistryPublisherOptions
 from peitho.core.sweeping.rules import RetentionOptions
 from peitho.core.sweeping.sweeper import SweeperOptions
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
-from peitho.formats.images import repositories
+from peitho.formats.images import references, repositories
 from peitho.formats.kubernetes import pull_secret as secrets
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
@@ -41,6 +41,14 @@ def sweeper(settings: Settings) -> SweeperOptions:
         cache_age_seconds=settings.builder.cache.max_age_seconds,
         hosts={host: address for address, _, host in hosts},
     )
+
+
+def allowed_images(settings: Settings) -> tuple[str, ...]:
+    """Patterns of the builder and runtime images that peers may name."""
+    if settings.access.images is not None:
+        return settings.access.images
+    rewrite = settings.images.rewrite
+    return (references.FABRIC_IMAGES, *rewrite, *rewrite.values())
 
 
 def archive_limits(settings: Settings) -> ArchiveLimits:

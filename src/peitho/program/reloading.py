@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import structlog
 
-from peitho import logs, metrics
+from peitho import audit, logs, metrics
 from peitho.core.pods import template_check
 from peitho.errors import PeithoError, TemplateRefused
 from peitho.program import composition, options
@@ -100,6 +100,7 @@ class Reloading:
         parts.follow(change.settings)
         if any(key.startswith("log.") for key in change.followed):
             logs.configure(change.settings.log)
+        audit.record("settings followed", keys=change.followed, waiting=change.waiting)
         log.info("settings followed", changed=change.followed)
         if change.waiting:
             log.warning("settings need a restart", keys=change.waiting)
@@ -107,4 +108,5 @@ class Reloading:
 
 def _refuse(problems: list[str]) -> None:
     metrics.SETTINGS_REFUSED.set(1)
+    audit.record("settings refused", outcome="; ".join(problems))
     log.error("settings refused", problems=problems)

@@ -33,6 +33,7 @@ NEED_RESTART = frozenset(
         "docker.registry.api-prefix",
         "builder.cache.enable",
         "log.name",
+        "audit.file",
     }
 )
 _REGISTRY = "docker.registry."

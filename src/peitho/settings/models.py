@@ -19,6 +19,7 @@ from peitho.settings.values import (
     Endpoint,
     Format,
     HostAliases,
+    ImagePatterns,
     Level,
     Namespace,
     Quantity,
@@ -30,6 +31,8 @@ from peitho.settings.values import (
 )
 
 __all__ = [
+    "AccessSettings",
+    "AuditSettings",
     "BuildCacheSettings",
     "BuilderSettings",
     "ChaincodeSettings",
@@ -316,11 +319,13 @@ class ChaincodeSettings(Section):
     users: Mapping[str, UserId | None] = Field(default_factory=dict)
     """Other users by runtime image, with `*`."""
 
-    start_timeout_seconds: float = Field(default=300, gt=0, lt=600)
-    """How long a chaincode Pod may take to run.  Its TLS certificate is good for 600."""
+    start_timeout_seconds: float = Field(default=240, gt=0, lt=600)
+    """How long a chaincode Pod may take to run.  Less than a peer's `startuptimeout` of 300, or the
+    peer gives up first and reads no cause; the chaincode's TLS certificate is good for 600."""
 
     settle_seconds: float = Field(default=1.5, ge=0, lt=60)
-    """A chaincode that ends within this fails its start, so that its last lines reach the peer."""
+    """A chaincode that ends within this, and in the second in which it began, fails its start, so
+    that its last lines reach the peer.  One that ran longer may have registered: it was started."""
 
     resources: Resources = Resources()
     """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""
@@ -344,6 +349,22 @@ class LimitSettings(Section):
 
     output_bytes: int = Field(default=256 * 1024**2, gt=0)
     """Bytes of what one build says; the rest is left out, and that is said."""
+
+
+class AuditSettings(KebabSection):
+    """The audit trail: who had what built, launched, ended or removed."""
+
+    file: Path | None = None
+    """The file that lines are appended to; absent: stderr, beside the log."""
+
+
+class AccessSettings(KebabSection):
+    """What a caller of the Docker API may ask for."""
+
+    images: ImagePatterns = None
+    """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
+    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry, and
+    what is on either side of `images.rewrite`."""
 
 
 class LogSettings(KebabSection):
@@ -393,6 +414,8 @@ class Settings(Section):
     chaincode: ChaincodeSettings = ChaincodeSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
+    access: AccessSettings = AccessSettings()
 
     @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:

@@ -78,6 +78,13 @@ def _trimmed(value: str) -> str:
     return value.strip("/")
 
 
+def _image_patterns(patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for pattern in patterns or ():
+        if problem := references.pattern_problem(pattern):
+            raise ValueError(f"{pattern}: {problem}")
+    return patterns
+
+
 def _rewrites(table: Mapping[str, str]) -> Mapping[str, str]:
     for pattern, target in table.items():
         if problem := references.rewrite_problem(pattern, target):
@@ -100,6 +107,7 @@ Namespace = Annotated[str, AfterValidator(_namespace)]
 Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
 Trimmed = Annotated[str, AfterValidator(_trimmed)]
+ImagePatterns = Annotated[tuple[str, ...] | None, AfterValidator(_image_patterns)]
 Rewrites = Annotated[Mapping[str, str], AfterValidator(_rewrites)]
 Template = Annotated[Mapping[str, JsonValue], AfterValidator(_template)]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]

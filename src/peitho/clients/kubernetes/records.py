@@ -58,9 +58,14 @@ class Records:
         secrets = await self.kubernetes.find_metadata("Secret", labels=labels)
         return [record_secrets.read_metadata(secret) for secret in secrets]
 
-    async def add_files(self, record: Record, files: Mapping[str, bytes]) -> Record:
+    async def add_files(
+        self,
+        record: Record,
+        files: Mapping[str, bytes],
+        modes: Mapping[str, int] | None = None,
+    ) -> Record:
         """Add files to a record, or replace them, by their paths in the container."""
-        patch = record_secrets.files_patch(record, files)
+        patch = record_secrets.files_patch(record, files, modes)
         return _whole(await self.kubernetes.patch("Secret", record.kubernetes_name, patch))
 
     async def note_exit(self, record: RecordMetadata, end: Exit, *, finished_at: str) -> None:

@@ -161,7 +161,7 @@ class Build:
         """End the build, for all build containers that stand for it; later calls change nothing."""
         if self.state:
             return
-        if end.reason:
+        if end.reason and self.started_at:  # else the start fails with it, and peers show both
             with suppress(StorageFull, StorageUnusable):  # the end is told all the same
                 self.output.say(f"peitho: the build ended with {end.code}: {end.reason}")
         self.output.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from peitho import audit
 from peitho.clients.disk.storage import Storage, spool
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
 from peitho.core.builds.pool import BuildPool
@@ -101,6 +102,7 @@ class BuildContainer:
         self.id = build_id
         self.spec = spec
         self._peer = peer
+        self._creator = audit.caller()
         self._directory = builds.storage.make_spool_directory("build-")
         self._uploads: list[BuildUpload] = []
         self._created = now()
@@ -286,10 +288,25 @@ class BuildContainer:
         if not self._state:
             self._state = state
             self._ended.set()
+            if self._uploads:
+                self._tell_audit(state)
             if self._build:
                 self._build.output.wake()
             if self.spec.auto_remove and not self._removed.is_set():
                 self._all.tasks.spawn(self._remove_ended(), name=f"remove {self.id[:12]}")
+
+    def _tell_audit(self, state: State) -> None:
+        """An equal build may end by another caller's call, so it is told for whoever created it."""
+        audit.record(
+            "build ended",
+            outcome=state.reason or f"exit code {state.exit_code}",
+            by=self._creator,
+            id=self.id,
+            image=self.spec.image,
+            code=state.exit_code,
+            sources=[upload.tree for upload in self._uploads],
+            carried_out_as=self._build.id if self._build else "",
+        )
 
     def _is_over(self) -> bool:
         """Whether this container has ended; its build may go on for other containers."""

@@ -19,6 +19,7 @@ from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now
 from peitho.core.pods import waiting
+from peitho.core.pods.explaining import Asked
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
@@ -139,7 +140,10 @@ class PodBackend:
         seconds = self._options.start_timeout_seconds
         try:
             for container in (BUILD, HELPER):
-                await waiting.until_started(self._watch, _key(build), container, seconds=seconds)
+                asked = Asked(self._kubernetes, self._watch, _key(build))
+                await waiting.until_started(
+                    self._watch, _key(build), container, seconds=seconds, asked=asked
+                )
         except StartFailed as error:
             raise StartFailed(f"the build's Pod cannot run: {error}") from error
 

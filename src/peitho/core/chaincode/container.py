@@ -28,6 +28,7 @@ from peitho.core.chaincode.settling import Settling
 from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
 from peitho.core.images.publisher import Publisher
+from peitho.core.pods import waiting
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
@@ -37,7 +38,7 @@ from peitho.formats.kubernetes import chaincode_job, mount_paths
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE, Record, RecordMetadata
-from peitho.formats.tar import ArchiveLimits
+from peitho.formats.tar import ArchiveLimits, FileWithMode
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
@@ -127,10 +128,15 @@ class ChaincodeContainer:
         """
         Create the Job, and return once its process runs; False if it was started before.
 
-        Raises StartFailed with the cluster's words; no Job is left then.
+        A process that is stopped meanwhile was started: `wait` tells the rest. Raises StartFailed
+        with the cluster's words; no Job is left then.
         """
         if self._is_started():
             return False
+        with self._parts.settling.starting(self._process) as stopped:
+            return await waiting.first(self._launch(), _stopped(stopped))
+
+    async def _launch(self) -> bool:
         options = self._parts.options.now
         made = Launch(
             began=time.monotonic(),
@@ -234,9 +240,13 @@ class ChaincodeContainer:
             "it, and create it again"
         )
 
-    async def _with_files(self, files: dict[str, bytes]) -> Record:
+    async def _with_files(self, files: dict[str, FileWithMode]) -> Record:
         try:
-            return await self._parts.records.add_files(self._record, files)
+            return await self._parts.records.add_files(
+                self._record,
+                {path: file.content for path, file in files.items()},
+                {path: file.mode for path, file in files.items()},
+            )
         except KubernetesError as error:
             if error.reason in ("Invalid", "RequestEntityTooLarge"):
                 raise InvalidArgument(f"the files do not fit into a Secret: {error}") from error
@@ -258,8 +268,13 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     log.info("container removed", name=record.name)
 
 
-def _files(archive: Path, path: str) -> dict[str, bytes]:
+async def _stopped(stopped: asyncio.Event) -> bool:
+    await stopped.wait()
+    return True
+
+
+def _files(archive: Path, path: str) -> dict[str, FileWithMode]:
     """Return the files of an archive, by their paths in the container."""
-    with archive.open("rb") as file:
-        contents = tar.read_files(file, limits=_FILES_LIMITS)
-    return {mount_paths.of_file(f"{path}{name}"): content for name, content in contents.items()}
+    with archive.open("rb") as packed:
+        found = tar.read_files_with_modes(packed, limits=_FILES_LIMITS)
+    return {mount_paths.of_file(f"{path}{name}"): file for name, file in found.items()}

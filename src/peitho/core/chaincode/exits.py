@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from peitho import audit
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
@@ -135,6 +136,8 @@ class ExitRecorder:
                 return False
             finished_at = news.end.finished_at or now()
             await self._records.note_exit(record, news.end, finished_at=finished_at)
+        outcome = news.end.reason or f"exit code {news.end.code}"
+        audit.record("chaincode ended", container=news.name, code=news.end.code, outcome=outcome)
         log.info("chaincode ended", name=news.name, exit_code=news.end.code, reason=news.end.reason)
         return True
 

@@ -15,6 +15,7 @@ import structlog
 
 from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
 from peitho.core.clock import now
+from peitho.core.images.allowed import AllowedImages
 from peitho.errors import InvalidArgument, NotFound, PeithoError
 from peitho.formats import tar
 from peitho.formats.bounded_dict import BoundedDict
@@ -65,11 +66,21 @@ class BuiltImage:
 
 
 class ImageStore:
-    """The chaincode images in the data directory; `limits` apply to build contexts."""
+    """
+    The chaincode images in the data directory.
+
+    `limits` apply to build contexts, and `allowed` to the runtime images that they name.
+    """
 
     def __init__(
-        self, storage: Storage, architectures: ResultArchitectures, *, limits: Live[ArchiveLimits]
+        self,
+        storage: Storage,
+        architectures: ResultArchitectures,
+        *,
+        limits: Live[ArchiveLimits],
+        allowed: AllowedImages | None = None,
     ) -> None:
+        self._allowed = allowed
         self._storage = storage
         self._architectures = architectures
         self._limits = limits
@@ -81,7 +92,8 @@ class ImageStore:
         """
         Put an image together from a build context: a tar of a Dockerfile and what it adds.
 
-        Raises InvalidArgument for another shape of context or Dockerfile, StorageFull.
+        Raises InvalidArgument for another shape of context or Dockerfile, Forbidden for its runtime
+        image, StorageFull.
         """
         references.parse(name)
         limits = self._limits.now  # the same to the end
@@ -150,6 +162,8 @@ class ImageStore:
     ) -> BuiltImage:
         with room(), archive.open("rb") as context:
             recipe, added = _unpack_context(context, directory, limits)
+        if self._allowed:
+            self._allowed.check(recipe.base)
         image = self._put_together(name, recipe, added, limits)
         while not self._note(image):
             image = self._put_together(name, recipe, added, limits)

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from peitho import metrics
+from peitho import audit, metrics
 from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.storage import Storage
 from peitho.clients.kubernetes import statuses
@@ -184,6 +184,7 @@ class Sweeper:
                 log.warning("not swept", kind=due.kind, name=due.name, why=due.why, cause=cause)
                 return replace(due, failure=cause)
             self._postponed.pop(key, None)
+            audit.record(f"{due.kind} swept", name=due.name, why=due.why)
         log.info("swept", kind=due.kind, name=due.name, why=due.why, dry_run=dry_run)
         return due
 

@@ -16,7 +16,8 @@ class JobStatus:
     What is read of the Job of one container.
 
     Times are RFC 3339. `finished_at` is when it was over by its own word, empty until then, and
-    `is_complete` if it is over since its process exited with 0.
+    `is_complete` if it is over since its process exited with 0. While it `is_suspended`, nobody
+    makes its Pod.
     """
 
     name: str
@@ -25,6 +26,7 @@ class JobStatus:
     created_at: str
     finished_at: str
     is_complete: bool
+    is_suspended: bool = False
 
     @property
     def reference(self) -> ObjectReference:
@@ -51,6 +53,7 @@ def read(job: Manifest) -> JobStatus | DamagedJob:
             created_at=str(metadata.get("creationTimestamp") or ""),
             finished_at=_finished_at(job),
             is_complete=any(condition["type"] == "Complete" for condition in _met(job)),
+            is_suspended=bool((job.get("spec") or {}).get("suspend")),
         )
     except _DAMAGE as error:
         return DamagedJob(str(metadata.get("name", "")), f"{type(error).__name__}: {error}")

@@ -5,27 +5,29 @@ All of it is the cluster's own words; nothing is concluded from a Pod's absence.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from peitho.formats.kubernetes import labels, names
+from peitho.formats.kubernetes import labels, names, pull_errors
+from peitho.formats.kubernetes.lacking import LACK_SECONDS, lacks_object
 from peitho.formats.kubernetes.objects import Manifest, ObjectReference
 from peitho.formats.records import BUILD, CHAINCODE, SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
-_FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-# Those it tries again, with growing pauses: the third sighting of one is taken for an answer.
-_RETRIED = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "ImageInspectError",
-        "RegistryUnavailable",
-        "RunContainerError",
-    }
-)
+_FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"})
+# A pull that failed: its words tell whether another try will help.
+_PULLS = frozenset({"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"})
+# What the kubelet tries again without a word, and how long it may stand: a ConfigMap or a Secret
+# that is made in the same moment comes within seconds, a runtime that is busy recovers.
+_STANDING_SECONDS = {
+    "CreateContainerConfigError": 5.0,
+    "CreateContainerError": 20.0,
+    "RunContainerError": 20.0,
+}
+# What is worth telling only when the time is over.
+_TOLD_LATE = frozenset({"CrashLoopBackOff"})
+# A container whose process could not be begun, though the kubelet says that it ended.
+_NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 # Exit reasons that tell nothing which the exit code does not tell.
 _PLAIN_REASONS = ("Completed", "Error", "")
 # The reason of an end that no kubelet told of.
@@ -40,14 +42,21 @@ _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 
 @dataclass(frozen=True, slots=True)
 class StartObstacle:
-    """What keeps a container from starting; `final` if waiting will not help."""
+    """
+    What keeps a container from starting.
+
+    It is `final` if waiting will not help, a `failed_pull` if some tries decide. What may stand for
+    a while, and is an answer then, has `patience_seconds`.
+    """
 
     reason: str
     message: str
     final: bool
+    failed_pull: bool = field(default=False, compare=False)
+    patience_seconds: float | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.message}" if self.message else self.reason
+        return ": ".join(part for part in (self.reason, self.message) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,13 @@ class ContainerStatus:
     The state of one container of a Pod.
 
     `started_at` is RFC 3339 and empty until the process began; `waiting_reason` is empty unless the
-    container waits.
+    container waits. A sidecar is an init container that runs on, and may end and come again.
     """
 
     name: str
     image: str
     is_init: bool
+    is_sidecar: bool
     waiting_reason: str
     waiting_message: str
     is_running: bool
@@ -133,12 +143,17 @@ class PodStatus:
         return None
 
     def start_obstacle(self, container: str) -> StartObstacle | None:
-        """What keeps the container from starting, if the cluster says so."""
-        for status in self.containers:
-            if (reason := status.waiting_reason) in _FINAL | _RETRIED:
-                message = f"{status.image}: {status.waiting_message}".strip(": ")
-                return StartObstacle(reason, message, final=reason in _FINAL)
-        return self._failed_init(container) or self.unscheduled
+        """
+        What keeps the container from starting, if the cluster says so.
+
+        It waits for the init containers and for nobody else.
+        """
+        before = [
+            status for status in self.containers if status.name == container or status.is_init
+        ]
+        found = [obstacle for status in before if (obstacle := _obstacle(status, container))]
+        pressing = [obstacle for obstacle in found if obstacle.reason not in _TOLD_LATE]
+        return next(iter([*pressing, *found]), self.unscheduled)
 
     def last_words(self, container: str) -> str:
         """The termination message of a container, else the reason of its end; empty if neither."""
@@ -148,14 +163,6 @@ class PodStatus:
 
     def _status(self, container: str) -> ContainerStatus | None:
         return next((status for status in self.containers if status.name == container), None)
-
-    def _failed_init(self, container: str) -> StartObstacle | None:
-        for status in self.containers:
-            end = status.termination
-            if status.is_init and status.name != container and end and end.code:
-                said = end.message or f"exit {end.code}"
-                return StartObstacle(f"{status.name} failed", said, final=True)
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +201,7 @@ def _read(pod: Manifest) -> PodStatus:
         phase=str(status.get("phase", "")),
         reason=_pod_reason(status),
         unscheduled=_unscheduled(status),
-        containers=tuple(_containers(status)),
+        containers=tuple(_containers(pod)),
         hosts=_hosts(pod.get("spec") or {}),
     )
 
@@ -255,22 +262,62 @@ def _is_node_gone(status: Mapping[str, Any]) -> bool:
     )
 
 
-def _unscheduled(status: Mapping[str, Any]) -> StartObstacle | None:
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            reason, message = condition.get("reason", ""), condition.get("message", "")
-            return StartObstacle(str(reason), str(message), final=False)
+def _obstacle(status: ContainerStatus, container: str) -> StartObstacle | None:
+    """What a container says of why it, or another one after it, does not start."""
+    if status.waiting_reason:
+        return _waiting_obstacle(status)
+    end = status.termination
+    if end is None:
+        return None
+    if status.name == container and end.reason in _NEVER_BEGAN:
+        return StartObstacle(end.reason, f"{status.image}: {end.message}".strip(": "), final=True)
+    if status.is_init and not status.is_sidecar and status.name != container and end.code:
+        said = end.message or f"exit {end.code}"
+        return StartObstacle(f"{status.name} failed", said, final=True)
     return None
 
 
-def _containers(status: Mapping[str, Any]) -> Iterator[ContainerStatus]:
+def _waiting_obstacle(status: ContainerStatus) -> StartObstacle | None:
+    reason, words = pull_errors.before_back_off(status.waiting_reason, status.waiting_message)
+    message = f"{status.image}: {words}".strip(": ")
+    if reason in _FINAL:
+        return StartObstacle(reason, message, final=True)
+    if reason in _PULLS:
+        lasting = pull_errors.is_lasting(words)
+        return StartObstacle(reason, message, final=lasting, failed_pull=not lasting)
+    if reason in _STANDING_SECONDS:
+        patience = _STANDING_SECONDS[reason]
+        return StartObstacle(reason, message, final=False, patience_seconds=patience)
+    if reason in _TOLD_LATE:
+        return StartObstacle(reason, f"{status.name}: {words}".strip(": "), final=False)
+    return None
+
+
+def _unscheduled(status: Mapping[str, Any]) -> StartObstacle | None:
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            reason, message = str(condition.get("reason", "")), str(condition.get("message", ""))
+            patience = LACK_SECONDS if lacks_object(message) else None
+            return StartObstacle(reason, message, final=False, patience_seconds=patience)
+    return None
+
+
+def _containers(pod: Manifest) -> Iterator[ContainerStatus]:
+    status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    sidecars = {
+        container["name"]
+        for container in spec.get("initContainers") or []
+        if container.get("restartPolicy") == "Always"
+    }
     for container in status.get("initContainerStatuses") or []:
-        yield _container(container, is_init=True)
+        # The Pod's own policy is Never, so nothing else comes again.
+        is_sidecar = container["name"] in sidecars or bool(container.get("restartCount"))
+        yield _container(container, is_init=True, is_sidecar=is_sidecar)
     for container in status.get("containerStatuses") or []:
-        yield _container(container, is_init=False)
+        yield _container(container, is_init=False, is_sidecar=False)
 
 
-def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerStatus:
+def _container(status: Mapping[str, Any], *, is_init: bool, is_sidecar: bool) -> ContainerStatus:
     state = status.get("state") or {}
     waiting, terminated = state.get("waiting") or {}, state.get("terminated")
     began = state.get("running") or terminated or {}
@@ -278,6 +325,7 @@ def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerStatus:
         name=str(status["name"]),
         image=str(status.get("image", "")),
         is_init=is_init,
+        is_sidecar=is_sidecar,
         waiting_reason=str(waiting.get("reason") or ""),
         waiting_message=str(waiting.get("message") or ""),
         is_running="running" in state,

@@ -28,6 +28,7 @@ from peitho.formats.records import (
 
 RECORD_KEY = "container.json"
 FILES_KEY = "files.json"
+MODES_KEY = "modes.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
 
 _COMMAND_CHARACTERS = 1000
@@ -91,7 +92,8 @@ def read(secret: Manifest) -> Record | DamagedRecord:
         return Record(
             **_metadata_fields(secret),
             spec=_spec_from_json(json.loads(_decoded(secret, RECORD_KEY))),
-            files=_files(secret),
+            files=_listed(secret, FILES_KEY),
+            modes=_listed(secret, MODES_KEY),
         )
     except _DAMAGE as error:
         return _damaged(secret, error)
@@ -124,7 +126,9 @@ def annotations(record: RecordMetadata) -> dict[str, str]:
     return said
 
 
-def files_patch(record: Record, files: Mapping[str, bytes]) -> Manifest:
+def files_patch(
+    record: Record, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None
+) -> Manifest:
     """The change to a Secret that adds files to its record, or replaces them, by path."""
     keys = dict(record.files)
     data = {}
@@ -132,6 +136,8 @@ def files_patch(record: Record, files: Mapping[str, bytes]) -> Manifest:
         keys.setdefault(path, f"file.{len(keys)}")
         data[keys[path]] = content
     data[FILES_KEY] = json.dumps(keys, sort_keys=True).encode()
+    all_modes = dict(record.modes) | dict(modes or {})
+    data[MODES_KEY] = json.dumps(all_modes, sort_keys=True).encode()
     # With the version, two uploads at once are a conflict; without it, one would lose its files.
     return {"metadata": {"resourceVersion": record.resource_version}, "data": _encoded(data)}
 
@@ -220,8 +226,8 @@ def _spec_from_json(content: Mapping[str, Any]) -> ContainerSpec:
     )
 
 
-def _files(secret: Manifest) -> dict[str, str]:
-    return dict(json.loads(_decoded(secret, FILES_KEY))) if FILES_KEY in secret["data"] else {}
+def _listed(secret: Manifest, key: str) -> dict[str, Any]:
+    return dict(json.loads(_decoded(secret, key))) if key in secret["data"] else {}
 
 
 def _decoded(secret: Manifest, key: str) -> bytes:

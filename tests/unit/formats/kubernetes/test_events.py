@@ -1,3 +1,8 @@
+from typing import Any
+
+import pytest
+
+from peitho.formats.kubernetes import events
 from peitho.formats.kubernetes.events import event
 from peitho.formats.kubernetes.objects import ObjectReference
 
@@ -22,3 +27,78 @@ def test_an_event_is_of_exactly_one_object() -> None:
     assert ("Warning", "Why", 1000) == (made["type"], made["reason"], len(made["message"]))
     assert f"{'j' * 50}-" == made["metadata"]["generateName"]
     assert "2026-01-02" == made["firstTimestamp"] == made["lastTimestamp"]
+
+
+def told(reason: str, message: str, **more: Any) -> events.ToldEvent:
+    """An Event on a Pod as it is read."""
+    found = events.read(
+        {"involvedObject": {"kind": "Pod", "name": "p"}, "reason": reason, "message": message}
+        | more
+    )
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"lastTimestamp": "2026"},
+        {"eventTime": "2026"},
+        {"lastTimestamp": None, "eventTime": "2026"},
+        {"eventTime": "2025", "series": {"lastObservedTime": "2026"}},
+    ],
+)
+def test_an_event_is_as_old_as_its_last_sighting(times: dict[str, Any]) -> None:
+    """
+    Old and new components write different fields.
+    """
+    assert "2026" == told("FailedMount", "why", **times).at
+
+
+@pytest.mark.parametrize("damaged", [{}, {"involvedObject": None}, {"involvedObject": "p"}])
+def test_what_is_no_event_says_nothing(damaged: dict[str, Any]) -> None:
+    """
+    The others are read all the same.
+    """
+    assert events.read(damaged) is None
+
+
+def test_ordinary_events_keep_nothing_back() -> None:
+    """
+    Nor do those that repeat what a status says.
+    """
+    ordinary = [
+        told("Scheduled", "to node"),
+        told("Pulling", "image"),
+        told("BackOff", "Back-off pulling image"),
+        told("Failed", "Error: ErrImagePull"),
+        told("FailedToRetrieveImagePullSecret", "mine"),
+    ]
+
+    assert events.start_obstacle(ordinary) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "patience_seconds"),
+    [
+        ("FailedMount", 'configmap "mine" not found', 5),
+        ("FailedMount", "timed out", None),
+        ("FailedCreate", "is forbidden: exceeded quota: q", 5),
+        ("FailedCreate", "failed calling webhook", None),
+        ("FailedScheduling", "Insufficient cpu", None),
+        ("Failed", "Failed to pull image: manifest unknown", None),
+        ("NetworkNotReady", "network is not ready", None),
+        ("Unhealthy", "Startup probe failed", None),
+    ],
+)
+def test_what_keeps_a_pod_back_is_told_with_its_reason(
+    reason: str, message: str, patience_seconds: float | None
+) -> None:
+    """
+    What somebody has to bring, or has refused, may not stand for long.
+    """
+    found = events.start_obstacle([told(reason, message)])
+
+    assert found is not None
+    assert f"{reason}: {message}" == str(found)
+    assert patience_seconds == found.patience_seconds
