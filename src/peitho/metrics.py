@@ -24,6 +24,9 @@ START_SECONDS = Histogram(
 )
 WAITS = Gauge("peitho_open_waits", "Peers waiting for a container to end.")
 WATCH_AGE_SECONDS = Gauge("peitho_watch_age_seconds", "Seconds since the cluster was last heard.")
+REACHABLE = Gauge(
+    "peitho_reachable", "1 while a part outside of Peitho answers, 0 while it is away.", ["part"]
+)
 SETTINGS_REFUSED = Gauge(
     "peitho_settings_refused",
     "1 while the settings file was refused, and earlier settings stay.",
