@@ -102,6 +102,8 @@ def _commands(node: Path, kwok: Path) -> dict[str, list[str]]:
         "kube-apiserver": [
             *components.api_server(node, RUN, etcd=_ETCD_URL, port=API_PORT, host=_HOST),
             "--disable-admission-plugins=TaintNodesByCondition",
+            # Debian's etcd is too old for lists by watch: kwok would try one after the other.
+            "--feature-gates=WatchList=false",
             # What a request is about, for who counts them; bodies are not kept.
             f"--audit-policy-file={_policy()}",
             f"--audit-log-path={RUN}/log/audit.log",
@@ -118,9 +120,7 @@ def _commands(node: Path, kwok: Path) -> dict[str, list[str]]:
             f"--kubeconfig={RUN}/scheduler.kubeconfig",
         ],
         "kwok": [
-            # Debian's etcd is too old for lists by watch: each would fail, and be tried anew.
-            *("env", "KUBE_FEATURE_WatchListClient=false", str(kwok)),
-            *(f"--kubeconfig={RUN}/kubeconfig", "--manage-all-nodes"),
+            *(str(kwok), f"--kubeconfig={RUN}/kubeconfig", "--manage-all-nodes"),
             *("--config", str(_KWOK / "stages.yaml"), "--node-lease-duration-seconds=0"),
         ],
     }

@@ -7,12 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # What is done with one item takes 10 to 50 microseconds.
-_ITEMS = 200
+ITEMS_PER_TURN = 200
 
 
 async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
     """Yield the items, and give the loop to others after each few; they must not change."""
     for number, item in enumerate(items, 1):
         yield item
-        if number % _ITEMS == 0:
+        if number % ITEMS_PER_TURN == 0:
             await asyncio.sleep(0)
