@@ -45,6 +45,7 @@ from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.pods.trials import RuntimeTrials
+from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
@@ -198,6 +199,7 @@ def compose(
             sweeper=_sweeper(live, kubernetes, stores, launched, builds),
             base_images=base_images,
             write_probe=WriteProbe(stores.storage),
+            surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
         chaincodes=launched,
@@ -270,6 +272,20 @@ class _Place:
             tokens=self.stores.tokens,
             options=options.pod_backend(settings),
         )
+
+
+def _probes(settings: Settings, docker: Docker | None, registries: Registries) -> dict[str, Probe]:
+    """Return how to ask what is outside, as far as the settings need it."""
+    probes: dict[str, Probe] = {}
+    if docker:
+        probes["daemon"] = docker.ping
+    if settings.peitho.image_mode == "registry":
+
+        async def ping() -> None:
+            await (await registries.own()).ping()
+
+        probes["registry"] = ping
+    return probes
 
 
 def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> BuildContainers:

@@ -35,6 +35,7 @@ def sweeper(settings: Settings) -> SweeperOptions:
             orphan_after_seconds=settings.sweeper.orphan_after,
             images_retention_seconds=settings.images.retention,
             images_limit_bytes=settings.images.limit_bytes,
+            start_timeout_seconds=settings.chaincode.start_timeout_seconds,
         ),
         cache_limit_bytes=settings.builder.cache.limit_bytes,
         cache_age_seconds=settings.builder.cache.max_age_seconds,

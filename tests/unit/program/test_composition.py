@@ -82,7 +82,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "builder.template": (TEMPLATE, "build_pool pod_backend"),
     "chaincode.user": (5, "chaincode_pods"),
     "chaincode.users": ({"*": 5}, "chaincode_pods"),
-    "chaincode.startTimeoutSeconds": (5, "chaincode"),
+    "chaincode.startTimeoutSeconds": (5, "chaincode sweeper"),
     "chaincode.settleSeconds": (5, "chaincode"),
     "chaincode.resources.cpuRequest": ("5m", "chaincode_pods"),
     "chaincode.resources.cpuLimit": ("5m", "chaincode_pods"),

@@ -104,6 +104,10 @@ class Registry:
         """The registry's host and port."""
         return self._calls.endpoint.host
 
+    async def ping(self) -> None:
+        """Return if the registry answers at all, whatever it says. Raises Unavailable."""
+        await self._calls.ping()
+
     async def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest that a tag leads to; None if there is no such tag."""
         response = await self._calls.send(self._manifest_call("HEAD", repository, reference))

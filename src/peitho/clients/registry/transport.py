@@ -110,6 +110,17 @@ class RegistryTransport:
         """
         return await Tries(self.patience).run(lambda: self.attempt(call))
 
+    async def ping(self) -> None:
+        """Ask once, without credentials. Raises Unavailable, RegistryError for its own trouble."""
+        call = RegistryCall("GET", self.endpoint.url, "asking whether it is there", ())
+        try:
+            response = await self._once(call, call.url, {})
+        except Again as again:
+            raise again.reason from again
+        if response.status in PASSING:
+            raise await self.refusal(call, response)
+        response.release()
+
     async def attempt(self, call: RegistryCall) -> aiohttp.ClientResponse:
         """
         Return the answer to one try of a call, after a 401 and redirects of reading calls.

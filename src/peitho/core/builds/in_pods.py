@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
@@ -27,7 +28,7 @@ from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.pod_status import NODE_LOST
-from peitho.formats.records import BUILD, SIGKILLED, Exit, RecordMetadata
+from peitho.formats.records import BUILD, SIGKILLED, DamagedRecord, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
@@ -89,9 +90,18 @@ class PodBackend:
         used = {names.build_name(build_id) for build_id in known}
         for record in await self._records.find_with_damaged(own):
             if record.kubernetes_name not in used:
-                await self._records.remove(record)
-                await self._kubernetes.delete("Pod", record.kubernetes_name, grace_seconds=1)
-                log.info("leftover build removed", secret=record.kubernetes_name)
+                await self._clear(record)
+
+    async def _clear(self, record: RecordMetadata | DamagedRecord) -> None:
+        """Remove one leftover; one that stays keeps no other there."""
+        try:
+            await self._records.remove(record)
+            await self._kubernetes.delete("Pod", record.kubernetes_name, grace_seconds=1)
+        except PeithoError as error:
+            metrics.SWEEP_ERRORS.labels("leftover").inc()
+            log.warning("leftover build stays", secret=record.kubernetes_name, cause=str(error))
+        else:
+            log.info("leftover build removed", secret=record.kubernetes_name)
 
     async def _make_pod(self, build: Build) -> None:
         secret = record_secrets.build_secret(

@@ -97,7 +97,7 @@ class ImageStore:
         """
         references.parse(name)
         limits = self._limits.now  # the same to the end
-        with self._storage.spool_directory("context-") as directory:
+        async with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
             await spool(context, archive, limit_bytes=limits.total_bytes)
             built = await asyncio.to_thread(self._build, name, archive, directory, limits)

@@ -36,7 +36,7 @@ _COMMAND_CHARACTERS = 1000
 # Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
 _PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]{1,255}:\d{1,5})(?!\d)")
 # What reading raises where a Secret is not as Peitho wrote it.
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def chaincode_secret(  # noqa: PLR0913  a record is these six things
@@ -163,7 +163,7 @@ def _metadata_fields(secret: Manifest) -> dict[str, Any]:
     metadata = secret["metadata"]
     notes = metadata["annotations"]
     created = notes[labels.CREATED]
-    datetime.fromisoformat(created)
+    datetime.fromisoformat(created).timestamp()
     container_id = notes[labels.ID]
     own = metadata.get("labels") or {}
     kind = own.get(labels.KIND, "")
@@ -187,8 +187,9 @@ def _noted_exit(note: str) -> Exit | None:
     if not note:
         return None
     fields = json.loads(note)
-    datetime.fromisoformat(fields["at"])
-    return Exit(int(fields["code"]), fields["reason"], fields["at"], fields.get("log", ""))
+    datetime.fromisoformat(fields["at"]).timestamp()
+    code, reason, said = int(fields["code"]), str(fields["reason"]), str(fields.get("log", ""))
+    return Exit(code, reason, fields["at"], said)
 
 
 def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
