@@ -5,7 +5,7 @@ How a record is kept in the cluster, as a Secret, is in `kubernetes/record_secre
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 CHAINCODE = "chaincode"
 BUILD = "build"
@@ -125,6 +125,14 @@ class Record(RecordMetadata):
     spec: ContainerSpec
     files: Mapping[str, str]
     modes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> RecordMetadata:
+        """The part that a list tells."""
+        return RecordMetadata(**{name: getattr(self, name) for name in _METADATA})
+
+
+_METADATA = tuple(each.name for each in fields(RecordMetadata))
 
 
 @dataclass(frozen=True, slots=True)

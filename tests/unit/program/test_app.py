@@ -124,7 +124,7 @@ async def test_a_sweep_by_hand_drops_nothing_that_is_being_written(tmp_path: Pat
 
     assert upload.exists()
     assert aside.exists()
-    assert {"GET", "WATCH"} == {method for method, *_ in cluster.requests}
+    assert {method for method, *_ in cluster.requests} <= {"GET", "WATCH"}
 
 
 async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path) -> None:
