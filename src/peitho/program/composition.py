@@ -55,7 +55,11 @@ from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsS
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
     """Connect to the cluster."""
     cluster = settings.kubernetes
-    return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
+    return Kubernetes.connect(
+        kubeconfig=cluster.kubeconfig,
+        namespace=cluster.namespace,
+        proxies=options.proxies(settings),
+    )
 
 
 def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
@@ -172,7 +176,9 @@ def compose(
     live = Replaceable(settings)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     account = RegistryAccount(live.map(options.registry_account))
-    registries = Registries(options.registry_endpoint(settings), account)
+    registries = Registries(
+        options.registry_endpoint(settings), account, proxies=options.proxies(settings)
+    )
     stores = _Stores.at(live)
     place = _Place(kubernetes, watch, docker, account, stores)
     publisher = _publisher(live, stores, registries)

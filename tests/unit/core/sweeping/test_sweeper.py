@@ -416,7 +416,7 @@ class TestForEver:
             services.usage.touch("forgotten", "10.0.0.1")
             services.usage.touch("elsewhere", "10.0.0.1")
             broken = always(lambda: refusal(503, "ServiceUnavailable", "starting"))
-            cluster.script("GET", "jobs", *[broken] * 6, *[watch(dies=True)] * 6)
+            cluster.script("GET", "jobs", *[broken] * 6, *[watch(dies=True)] * 4)
 
             with structlog.testing.capture_logs() as logs:
                 async with asyncio.TaskGroup() as group:
