@@ -88,6 +88,7 @@ async def composed(
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.registries.run(), name="registries")
         tasks.spawn(parts.pull_secret.run(), name="pull secret")
+        tasks.run(parts.services.builds.run(), name="builds left behind")
         try:
             yield parts, cluster
         finally:

@@ -146,11 +146,13 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     tasks.run(parts.exits.run(), name="exit recorder")
     parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
+    tasks.spawn(parts.started.run(), name="watch of started containers")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.run(parts.registries.run(), name="registries")
     tasks.run(services.surroundings.run(), name="surroundings")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
+    tasks.run(services.builds.run(), name="builds left behind")
     clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
     tasks.spawn(clearing, name="leftover builds")
     if parts.former_builds:

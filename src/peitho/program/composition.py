@@ -20,6 +20,7 @@ from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.started_watch import StartedWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
 from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.container import BuildContainers
@@ -43,10 +44,12 @@ from peitho.core.pods import template_check
 from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
+from peitho.core.pods.trials import RuntimeTrials
 from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
+from peitho.formats.records import CHAINCODE
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
 from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
@@ -153,6 +156,7 @@ class Composition:
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    started: StartedWatch
     lost_pods: LostPods
     former_builds: PodBackend | None
 
@@ -181,7 +185,8 @@ def compose(
     )
     stores = _Stores.at(live)
     place = _Place(kubernetes, watch, docker, account, stores)
-    publisher = _publisher(live, stores, registries)
+    trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
+    publisher = _publisher(live, stores, registries, trials)
     base_images = _base_images(live, docker, account)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
@@ -208,6 +213,7 @@ def compose(
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        started=StartedWatch(kubernetes, watch, container=CHAINCODE),
         lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
@@ -353,10 +359,12 @@ def _allowed_images(live: Live[Settings]) -> AllowedImages:
     return AllowedImages(live.map(options.allowed_images))
 
 
-def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
+def _publisher(
+    live: Live[Settings], stores: _Stores, registries: Registries, trials: RuntimeTrials
+) -> Publisher:
     """Return the publisher of the image mode."""
     if live.now.peitho.image_mode == "delivery":
-        return DeliveryPublisher(stores.images)
+        return DeliveryPublisher(stores.images, try_runtime=trials.require)
     return RegistryPublisher(
         stores.images, stores.storage, registries, live.map(options.registry_publisher)
     )

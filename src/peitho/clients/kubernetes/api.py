@@ -192,10 +192,14 @@ class Kubernetes:
                 yield chunk
 
     async def watch(
-        self, kind: str, *, labels: Mapping[str, str], version: str
+        self, kind: str, *, labels: Mapping[str, str], version: str, fields: str = ""
     ) -> AsyncIterator[Manifest]:
-        """Yield events since a resource version, until the API server ends the stream."""
-        parameters = _selectors(labels, "") | {
+        """
+        Yield events since a resource version, until the API server ends the stream.
+
+        Without a version, what is there comes first, as if it had just been made.
+        """
+        parameters = _selectors(labels, fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,

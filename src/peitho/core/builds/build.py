@@ -5,7 +5,6 @@ Several build containers may stand for one build: all peers that install the sam
 """
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -16,7 +15,7 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.disk.build_cache import RESULT, KeptBuild
-from peitho.clients.disk.storage import sha256, spool
+from peitho.clients.disk.storage import remove_directory, sha256, spool
 from peitho.core.builds.output import BuildOutput
 from peitho.core.clock import now
 from peitho.core.container import State
@@ -206,7 +205,7 @@ class Build:
         self.state = State("exited", 0, "", self.started_at, self.started_at)
         self.over.set()
 
-    def discard(self) -> None:
+    async def discard(self) -> None:
         """Delete the files of the build."""
-        self.output.discard()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.output.close()
+        await remove_directory(self.directory)

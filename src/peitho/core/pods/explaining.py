@@ -53,7 +53,7 @@ async def explain(asked: Asked, patience: Patience) -> None:
     await patience.pause(_NOT_RUNNING_SECONDS if pod else _NO_POD_SECONDS)
     pause_seconds = _PAUSE_SECONDS if pod else _NO_POD_SECONDS
     while True:
-        if not patience.has_seen:
+        if patience.needs_cause:
             patience.be_told(await _answer(asked))
         await patience.pause(pause_seconds)
         pause_seconds = min(pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
