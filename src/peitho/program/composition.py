@@ -60,7 +60,11 @@ from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsS
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
     """Connect to the cluster."""
     cluster = settings.kubernetes
-    return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
+    return Kubernetes.connect(
+        kubeconfig=cluster.kubeconfig,
+        namespace=cluster.namespace,
+        proxies=options.proxies(settings),
+    )
 
 
 def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
@@ -179,7 +183,9 @@ def compose(
     live = Replaceable(settings)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     account = RegistryAccount(live.map(options.registry_account))
-    registries = Registries(options.registry_endpoint(settings), account)
+    registries = Registries(
+        options.registry_endpoint(settings), account, proxies=options.proxies(settings)
+    )
     stores = _Stores.at(live)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
