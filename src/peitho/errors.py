@@ -5,6 +5,7 @@ PeithoError            500
 ├── InvalidArgument    400
 ├── Forbidden          403   the caller may not do this, whoever it is
 ├── NotFound           404
+├── TooSlow            408   the body of a request does not come, or comes too slowly
 ├── Conflict           409
 ├── Unsupported        501
 ├── Unavailable        503   the cluster or a registry cannot be reached; worth a retry
@@ -41,6 +42,12 @@ class NotFound(PeithoError):  # noqa: N818
     """A container, an image or a path that is not there."""
 
     status = 404
+
+
+class TooSlow(PeithoError):  # noqa: N818
+    """The body of a request does not come, or comes too slowly."""
+
+    status = 408
 
 
 class Conflict(PeithoError):  # noqa: N818

@@ -49,6 +49,7 @@ class Peitho:
     ) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self.folder = folder
         self.data_dir = folder / "data"
         self.log = folder / "peitho.log"
         self._config = folder / "peitho.yml"
@@ -97,7 +98,12 @@ class Peitho:
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Write the settings file, at once with all of it, as the kubelet does."""
         peitho = {"pullerAccessAddress": self.delivery, "pullerImage": images.PEITHO}
-        tree = {**self._places, **settings, "peitho": peitho | settings.get("peitho", {})}
+        tree = {
+            **self._places,
+            **settings,
+            "peitho": peitho | settings.get("peitho", {}),
+            "server": self._places["server"] | settings.get("server", {}),
+        }
         written = self._config.with_suffix(".new")
         written.write_text(yaml.safe_dump(tree))
         written.rename(self._config)

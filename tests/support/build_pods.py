@@ -123,4 +123,4 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
             yield Scene(cluster, backend, run)
         finally:
             task.cancel()
-            run.discard()
+            await run.discard()

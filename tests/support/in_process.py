@@ -89,6 +89,7 @@ async def composed(
         tasks.run(parts.record_watch.run(), name="record watch")
         tasks.run(parts.registries.run(), name="registries")
         tasks.spawn(parts.pull_secret.run(), name="pull secret")
+        tasks.run(parts.services.builds.run(), name="builds left behind")
         try:
             yield parts, cluster
         finally:

@@ -4,16 +4,13 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from peitho.api import models, queries
+from peitho.api.bodies import CHUNK_BYTES, chunks
 from peitho.api.services import services
 from peitho.core.container import Archive
-from peitho.errors import InvalidArgument
-
-CHUNK_BYTES = 256 * 1024
 
 
 async def put(request: web.Request) -> web.Response:
@@ -21,7 +18,7 @@ async def put(request: web.Request) -> web.Response:
     path = queries.required(request, "path")
     container = await services(request).containers.get(request.match_info["id"])
 
-    await container.put_archive(path, body(request))
+    await container.put_archive(path, chunks(request))
 
     return web.Response(status=200)
 
@@ -36,19 +33,6 @@ async def get(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         return web.Response(headers=_stat_header(archive))
     return await _send(request, archive)
-
-
-async def body(request: web.Request) -> AsyncIterator[bytes]:
-    """
-    Yield the body of a request as it comes.
-
-    Raises InvalidArgument if the body is cut in the middle.
-    """
-    try:
-        async for chunk in request.content.iter_chunked(CHUNK_BYTES):
-            yield chunk
-    except web.RequestPayloadError as error:
-        raise InvalidArgument(f"the body was cut in the middle: {error}") from error
 
 
 async def _send(request: web.Request, archive: Archive) -> web.StreamResponse:

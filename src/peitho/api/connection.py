@@ -6,26 +6,59 @@ without stdin, and keeps reading.  aiohttp closes a connection on that half-clos
 (aio-libs/aiohttp#3659), and it is often there before the handler has run.  So this stands between
 the transport and aiohttp: a half-close waits for a few turns of the loop, to see whether the
 handler takes the connection over; if not, it is the hang-up it mostly is.
+
+It also sees to it that heads and bodies come in time (`pace`), and are not larger than they may be.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Self, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, Self, cast
 
 from aiohttp import web
 
+from peitho.api.connections import Connections
+from peitho.api.pace import (
+    BODY,
+    CONNECTED_SECONDS,
+    HEAD_BYTES,
+    HEAD_SECONDS,
+    BodyPace,
+    PacedBody,
+)
 from peitho.clients.keepalive import keep_alive
 
 # aiohttp wakes its loop in one turn and starts the handler's task in the next; our middleware
 # reaches the handler without awaiting.  The rest is room for its next release.
 _TURNS = 5
+# 256 KiB, as asyncio has it, are 300 MiB for 1,200 bodies that begin together.
+_READ_BYTES = 64 * 1024
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class _SelectorTransport(Protocol):
+    """What asyncio's own transport of a socket has: how much it reads at once."""
+
+    max_size: int
 
 
 class Connection(asyncio.Protocol):
     """Passes everything on to aiohttp's protocol, until it is taken over."""
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
+    def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self._inner = inner
+        self._connections = connections
+        self._timer: asyncio.TimerHandle | None = None
+        self._request: web.BaseRequest | None = None
+        self._body: PacedBody | None = None
+        self._is_body_dropped = False
+        # Bytes that came for the next request so far; -1 while the last one's body is still coming.
+        self._head_bytes = 0
+        self._is_deaf = False
         self._transport: asyncio.Transport | None = None
         self._taken = False
         self._writable = asyncio.Event()
@@ -33,7 +66,7 @@ class Connection(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     @classmethod
-    def of(cls, request: web.Request) -> Self:
+    def of(cls, request: web.BaseRequest) -> Self:
         """Return the connection of a request."""
         transport = request.transport
         if transport is None:
@@ -43,6 +76,24 @@ class Connection(asyncio.Protocol):
     def take_over(self) -> None:
         """Take the connection from aiohttp: a half-close is then no hang-up."""
         self._taken = True
+
+    @contextmanager
+    def serving(self, request: web.BaseRequest) -> Iterator[bool]:
+        """Be at work for a request whose head has come; yields False if too many others are."""
+        self._stop_timer()
+        self._head_bytes = 0
+        self._request = request
+        self._pace_body(BODY)
+        try:
+            yield self._connections.work(self)
+        finally:
+            self._request_done(request)
+
+    def expect(self, pace: BodyPace | None) -> None:
+        """Say how slowly the body of the request may come; None drops it, for nobody reads it."""
+        self._pace_body(pace or BODY)
+        self._is_body_dropped = pace is None
+        self._drop_body()
 
     async def write(self, data: bytes) -> None:
         """Send bytes, and return once there is room for more. Raises ConnectionResetError."""
@@ -60,18 +111,28 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if connection := transport.get_extra_info("socket"):
             keep_alive(connection)
+        cast("_SelectorTransport", transport).max_size = _READ_BYTES
         self._inner.connection_made(transport)
+        self._set_timer(CONNECTED_SECONDS, self.close)
+        self._connections.wait(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever writes, and pass it on to aiohttp."""
+        self._stop_timer()
+        self._stop_body()
+        self._connections.forget(self)
         self._lost.set()
         self._writable.set()
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on to aiohttp, until the connection is taken over."""
-        if not self._taken:  # else it is stdin, which no container of ours has
-            self._inner.data_received(data)
+        if self._taken or self._is_deaf:  # it is stdin, which no container of ours has
+            return
+        if self._request is None or self._request.content.is_eof():
+            self._count_head(len(data))
+        self._inner.data_received(data)
+        self._drop_body()
 
     def eof_received(self) -> bool:
         """Keep our half open, and see within a few turns of the loop whether the peer hung up."""
@@ -89,8 +150,73 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._inner.resume_writing()
 
+    def _count_head(self, size: int) -> None:
+        """Count bytes that belong to the next request, and give them a time and a limit."""
+        if self._head_bytes < 0:
+            return
+        if not self._head_bytes and self._request is None:
+            self._set_timer(HEAD_SECONDS, self._close_head, _TOO_LATE)
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES:  # the body may have come with it, and begun
+            self._in_turns(_TURNS, self._check_head_size)
+
+    def _check_head_size(self) -> None:
+        if self._head_bytes > HEAD_BYTES:
+            self._close_head(_TOO_LARGE)
+
+    def _close_head(self, answer: bytes) -> None:
+        """Close before a request has come."""
+        self._is_deaf = True
+        if self._transport and self._request is None:
+            self._transport.write(answer)
+        self.close()
+
+    def _pace_body(self, pace: BodyPace) -> None:
+        self._stop_body()
+        request, transport = self._request, self._transport
+        if request and transport and not request.content.is_eof():
+            self._body = PacedBody(
+                request.content, pace, is_taken=transport.is_reading, ended=self._stop_listening
+            )
+
+    def _drop_body(self) -> None:
+        if self._is_body_dropped and self._request and not self._request.content.exception():
+            self._request.content.read_nowait()
+
+    def _request_done(self, request: web.BaseRequest) -> None:
+        self._stop_body()
+        self._request = None
+        self._is_body_dropped = False
+        if request.content.exception():  # aiohttp would read on, and trip over it
+            self._stop_listening()
+            request.content.feed_eof()
+        if self._lost.is_set():
+            return
+        if not request.content.is_eof():
+            self._head_bytes = -1  # aiohttp reads on for a few seconds, and closes
+        elif self._head_bytes:
+            self._set_timer(HEAD_SECONDS, self._close_head, _TOO_LATE)
+        self._connections.wait(self)
+
+    def _stop_listening(self) -> None:
+        self._is_deaf = True
+
+    def _stop_body(self) -> None:
+        if self._body:
+            self._body.close()
+            self._body = None
+
+    def _set_timer(self, seconds: float, action: Callable[..., None], *args: object) -> None:
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, action, *args)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
     def _open_transport(self) -> asyncio.Transport:
-        if self._transport is None or self._lost.is_set():
+        if self._transport is None or self._lost.is_set() or self._transport.is_closing():
             raise ConnectionResetError("the peer hung up")
         return self._transport
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from peitho import audit, metrics
 from peitho.api import filters, models, output, queries
+from peitho.api.bodies import BODY_MEMORY
 from peitho.api.filters import ContainerFilters
 from peitho.api.middleware import json_response, list_response
 from peitho.api.services import services
@@ -26,13 +27,15 @@ _ENDING = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT")
 
 async def create(request: web.Request) -> web.Response:
     """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
-    spec = models.read_create(await request.read()).spec()
-    image = services(request).images.find(spec.image)  # first: without a store nothing is created
-
     name = request.query.get("name", "")
-    with audit.recording("container created", container=name, image=spec.image) as fields:
-        container = await services(request).containers.create(name, spec, peer=request.remote or "")
-        fields["id"] = container.id
+    async with request.config_dict[BODY_MEMORY].whole(request) as body:
+        spec = models.read_create(body).spec()
+        image = services(request).images.find(spec.image)  # without a store nothing is created
+        with audit.recording("container created", container=name, image=spec.image) as fields:
+            container = await services(request).containers.create(
+                name, spec, peer=request.remote or ""
+            )
+            fields["id"] = container.id
     if image:
         services(request).usage.touch(image.name, request.remote or "")
 

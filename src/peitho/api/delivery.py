@@ -5,11 +5,13 @@ Each call carries a token (`Authorization: Bearer`) for exactly one blob or one 
 """
 
 import asyncio
+import math
 
 from aiohttp import web
 
-from peitho.api.archives import CHUNK_BYTES, body
+from peitho.api.bodies import CHUNK_BYTES, Bodies, chunks
 from peitho.api.middleware import answer, json_response
+from peitho.api.pace import BODY, BodyPace
 from peitho.api.services import SERVICES, Services, services
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
 from peitho.core.pods.tokens import blob_scope, build_scope
@@ -17,6 +19,8 @@ from peitho.errors import InvalidArgument, NotFound
 
 _EXIT_BYTES = 16
 _LAST_EXIT_CODE = 255
+# A compiler may say nothing for as long as its build may take; its token ends with the build.
+_LOG_PACE = BodyPace(silent_seconds=math.inf, window_seconds=math.inf, window_bytes=0)
 
 
 class _Forbidden(NotFound):
@@ -55,7 +59,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
 
 async def log(request: web.Request) -> web.Response:
     """POST /builds/{id}/log — 200: Docker frames, as the command says them."""
-    await _build(request).append_output(body(request))
+    await _build(request).append_output(chunks(request))
 
     return web.Response()
 
@@ -77,14 +81,15 @@ async def result(request: web.Request) -> web.Response:
     """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
     architecture = request.query.get("architecture", "")
 
-    await services(request).builds.pool.save_result(_build(request), body(request), architecture)
+    await services(request).builds.pool.save_result(_build(request), chunks(request), architecture)
 
     return web.Response()
 
 
 def application(everything: Services) -> web.Application:
     """Make the delivery listener's application."""
-    app = web.Application(middlewares=[answer])
+    bodies = Bodies({log: _LOG_PACE, exit_code: BODY, result: BODY})
+    app = web.Application(middlewares=[answer, bodies.expect])
     app[SERVICES] = everything
     app.add_routes(
         [

@@ -6,9 +6,10 @@ from aiohttp import web
 
 from peitho import audit
 from peitho.api import filters, models, queries
-from peitho.api.archives import body
+from peitho.api.bodies import chunks
 from peitho.api.filters import ImageFilters
 from peitho.api.middleware import json_response, list_response
+from peitho.api.pace import BodyPace
 from peitho.api.services import services
 from peitho.api.system import architecture
 from peitho.core.clock import unix_seconds
@@ -16,6 +17,9 @@ from peitho.core.images.store import BuiltImage, tagged
 from peitho.errors import Conflict, InvalidArgument, NotFound
 from peitho.formats.docker import streams
 from peitho.formats.images.image_record import Image
+
+# The first bytes come at once, the others once the compile is done: peers allow 300 s and more.
+BUILD_PACE = BodyPace(silent_seconds=7200.0, window_seconds=7200.0, window_bytes=1)
 
 
 async def build(request: web.Request) -> web.Response:
@@ -30,7 +34,7 @@ async def build(request: web.Request) -> web.Response:
         raise InvalidArgument("only a Dockerfile of that name is read")
 
     with audit.recording("image built", image=name) as fields:
-        built = await services(request).publisher.build(name, body(request))
+        built = await services(request).publisher.build(name, chunks(request))
         fields |= {"id": built.image.id, "layer": built.image.layer, "runtime": built.image.runtime}
     services(request).usage.touch(built.image.name, request.remote or "")
 

@@ -1,23 +1,34 @@
 """The sockets that Peitho listens on, and how they stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
+from peitho.api.connections import Connections
+from peitho.api.middleware import error_response
 from peitho.api.tls import TlsProtocol
 from peitho.clients.tls import CertificateFiles
-from peitho.errors import PeithoError
+from peitho.errors import PeithoError, Unavailable
+
+log = structlog.get_logger()
 
 # The cluster gives a Pod 30 seconds to stop.
 _FINISH_SECONDS = 10.0
 # A handler may take this to send its answer; aiohttp waits for it twice.
 _SEND_SECONDS = 0.25
+# Of each body, aiohttp holds twice as much at most.
+_READ_BYTES = 64 * 1024
+
+_RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class CannotListen(PeithoError):  # noqa: N818  named as the kinds of `errors` are
@@ -74,10 +85,49 @@ async def listening(
 async def _runner(application: web.Application) -> web.AppRunner:
     """Set up aiohttp; it cancels a handler whose peer hangs up, above all a `wait`."""
     runner = web.AppRunner(
-        application, handler_cancellation=True, access_log=None, shutdown_timeout=_SEND_SECONDS
+        application,
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=_SEND_SECONDS,
+        # dockerd looks at no Content-Encoding either, and what is packed may unpack to anything.
+        auto_decompress=False,
+        read_bufsize=_READ_BYTES,
+        logger=_server_log(),
     )
     await runner.setup()
+    if server := runner.server:
+        server.request_handler = _in_time(server.request_handler)
     return runner
+
+
+def _in_time(handle: _RequestHandler) -> _RequestHandler:
+    """Tell the connection of each request when it begins and when it is over."""
+
+    async def serve(request: web.BaseRequest) -> web.StreamResponse:
+        with Connection.of(request).serving(request) as is_served:
+            if is_served:
+                return await handle(request)
+            refused = error_response(Unavailable.status, "Peitho has too many open connections")
+            refused.force_close()
+            return refused
+
+    return serve
+
+
+def _server_log() -> logging.Logger:
+    """Return aiohttp's log, in which a caller's mistake is no traceback."""
+    server_log = logging.getLogger("peitho.http")
+    if _is_news not in server_log.filters:
+        server_log.addFilter(_is_news)
+    return server_log
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):
+        return True
+    log.debug("request malformed or cut", cause=str(error)[:200])
+    return False
 
 
 async def _bind(runner: web.AppRunner, listener: Listener) -> asyncio.Server:
@@ -85,7 +135,7 @@ async def _bind(runner: web.AppRunner, listener: Listener) -> asyncio.Server:
     if server is None:
         raise RuntimeError("the runner is set up and has a server")
     host, _, port = listener.address.rpartition(":")
-    factory = partial(_protocol, server, listener.tls)
+    factory = partial(_protocol, server, Connections.allowed(), listener.tls)
     with _telling(listener.address):
         return await asyncio.get_running_loop().create_server(
             factory, host.strip("[]") or None, int(port), backlog=512, start_serving=False
@@ -106,6 +156,8 @@ def _address(server: asyncio.Server) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _protocol(server: web.Server, tls: CertificateFiles | None) -> asyncio.Protocol:
-    connection = Connection(server())
+def _protocol(
+    server: web.Server, connections: Connections, tls: CertificateFiles | None
+) -> asyncio.Protocol:
+    connection = Connection(server(), connections)
     return TlsProtocol(tls.context(), connection) if tls else connection

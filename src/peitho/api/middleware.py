@@ -15,12 +15,14 @@ from aiohttp import web
 from peitho import __version__, audit, metrics
 from peitho.api.services import services
 from peitho.clients.turns import in_turns
-from peitho.errors import Forbidden, InvalidArgument, PeithoError
+from peitho.errors import Forbidden, PeithoError
 
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+# HTTP has no status for a peer that hung up; this is nginx's.
+HUNG_UP = 499
 # The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
@@ -33,7 +35,6 @@ _SHORT = {
     "localityName": "L",
     "stateOrProvinceName": "ST",
 }
-_MIB_BYTES = 1024 * 1024
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -47,7 +48,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Run the handler; whatever goes wrong becomes Docker's JSON error, with its cause."""
     began = time.monotonic()
     audit.set_caller(_caller(request))
-    status = 499  # the peer hung up; HTTP has no status for it, this is nginx's
+    status = HUNG_UP
     cause = ""
     try:
         try:
@@ -57,9 +58,6 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = error_response(error.status, cause)
             if error.status == Forbidden.status:
                 audit.record("refused", outcome=cause, call=f"{request.method} {request.path}")
-        except web.HTTPRequestEntityTooLarge:
-            cause = f"the body is larger than {request.client_max_size // _MIB_BYTES} MiB"
-            response = error_response(InvalidArgument.status, cause)
         except web.HTTPException as error:
             cause = error.text or error.reason
             response = error_response(error.status, cause)
@@ -70,6 +68,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             cause = f"Peitho failed, see its log: {type(error).__name__}: {error}"
             response = error_response(500, cause)
         status = response.status
+        if request.content.exception():  # of what follows in the body, nothing is read
+            response.force_close()
         if cause and request.writer.output_size and request.transport:
             # The head was sent: a second one would lie in the middle of the body, so break off.
             request.transport.close()
@@ -129,7 +129,7 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
     route = f"{request.method} {resource.canonical if resource else 'unknown'}"
     metrics.REQUESTS.labels(route, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-    write = log.debug if "_ping" in request.path else log.info
+    write = log.debug if "_ping" in request.path or status == HUNG_UP else log.info
     write(
         "request answered",
         method=request.method,

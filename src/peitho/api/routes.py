@@ -7,9 +7,11 @@ Each path is there twice, bare and below `/v1.NN`, for the three generations of 
 from aiohttp import web
 
 from peitho.api import access, archives, attach, containers, images, system
+from peitho.api.bodies import BODY_MEMORY, Bodies, BodyMemory
 from peitho.api.calls import OpenCalls
 from peitho.api.middleware import add_headers, answer, seen
 from peitho.api.options import NONE, OptionCheck, Options
+from peitho.api.pace import BODY
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
 
@@ -124,6 +126,9 @@ ROUTES = (
 # These last as long as a container does.
 LONG = (attach.attach, containers.logs, containers.wait)
 
+# The calls that take a body, and how slowly it may come.
+BODIES = {containers.create: BODY, archives.put: BODY, images.build: images.BUILD_PACE}
+
 NOT_IMPLEMENTED = (
     "GET /containers/{id}/attach/ws",
     "GET /containers/{id}/changes",
@@ -189,6 +194,7 @@ def application(
         middlewares=[
             answer,
             *([access.need_certificate] if need_certificate else []),
+            Bodies(BODIES).expect,
             options.check,
             calls.count,
             seen,
@@ -196,6 +202,7 @@ def application(
         client_max_size=_BODY_BYTES,
     )
     app[SERVICES] = everything
+    app[BODY_MEMORY] = BodyMemory()
     app.on_response_prepare.append(add_headers)
     for method, path, handler, _ in ROUTES:
         for prefix in ("", _VERSION):

@@ -41,6 +41,17 @@ class BackgroundTasks:
         """Run a task to its end, even while the program ends."""
         return self._group.create_task(_guarded(work, name), name=name)
 
+    def tidy(self, work: Coroutine[Any, Any, object], *, name: str) -> bool:
+        """Run a task as `finish` does; False if the program has ended: its next start tidies up."""
+        guarded = _guarded(work, name)
+        try:
+            self._group.create_task(guarded, name=name)
+        except RuntimeError:  # the group has come to its end
+            guarded.close()
+            work.close()
+            return False
+        return True
+
     def cancel(self) -> None:
         """Cancel all tasks that still run, except those of `finish`."""
         for task in list(self._tasks):

@@ -22,6 +22,7 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.record_watch import RecordWatch
 from peitho.clients.kubernetes.records import Records
+from peitho.clients.kubernetes.started_watch import StartedWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
 from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.container import BuildContainers
@@ -45,6 +46,8 @@ from peitho.core.pods import template_check
 from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
+from peitho.core.pods.trials import RuntimeTrials
+from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
@@ -57,7 +60,11 @@ from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsS
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
     """Connect to the cluster."""
     cluster = settings.kubernetes
-    return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
+    return Kubernetes.connect(
+        kubeconfig=cluster.kubeconfig,
+        namespace=cluster.namespace,
+        proxies=options.proxies(settings),
+    )
 
 
 def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
@@ -152,6 +159,7 @@ class Composition:
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    started: StartedWatch
     lost_pods: LostPods
     former_builds: PodBackend | None
 
@@ -175,14 +183,17 @@ def compose(
     live = Replaceable(settings)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     account = RegistryAccount(live.map(options.registry_account))
-    registries = Registries(options.registry_endpoint(settings), account)
+    registries = Registries(
+        options.registry_endpoint(settings), account, proxies=options.proxies(settings)
+    )
     stores = _Stores.at(live)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
     records = Records(kubernetes, record_watch)
     place = _Place(kubernetes, watch, records, docker, account, stores)
-    publisher = _publisher(live, stores, registries)
+    trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
+    publisher = _publisher(live, stores, registries, trials)
     base_images = _base_images(live, docker, account)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
@@ -201,6 +212,7 @@ def compose(
             sweeper=_sweeper(live, kubernetes, stores, launched, builds),
             base_images=base_images,
             write_probe=WriteProbe(stores.storage),
+            surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
         chaincodes=launched,
@@ -209,6 +221,7 @@ def compose(
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        started=StartedWatch(kubernetes, watch, container=CHAINCODE),
         lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
@@ -274,6 +287,20 @@ class _Place:
             tokens=self.stores.tokens,
             options=options.pod_backend(settings),
         )
+
+
+def _probes(settings: Settings, docker: Docker | None, registries: Registries) -> dict[str, Probe]:
+    """Return how to ask what is outside, as far as the settings need it."""
+    probes: dict[str, Probe] = {}
+    if docker:
+        probes["daemon"] = docker.ping
+    if settings.peitho.image_mode == "registry":
+
+        async def ping() -> None:
+            await (await registries.own()).ping()
+
+        probes["registry"] = ping
+    return probes
 
 
 def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> BuildContainers:
@@ -343,10 +370,12 @@ def _allowed_images(live: Live[Settings]) -> AllowedImages:
     return AllowedImages(live.map(options.allowed_images))
 
 
-def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
+def _publisher(
+    live: Live[Settings], stores: _Stores, registries: Registries, trials: RuntimeTrials
+) -> Publisher:
     """Return the publisher of the image mode."""
     if live.now.peitho.image_mode == "delivery":
-        return DeliveryPublisher(stores.images)
+        return DeliveryPublisher(stores.images, try_runtime=trials.require)
     return RegistryPublisher(
         stores.images, stores.storage, registries, live.map(options.registry_publisher)
     )

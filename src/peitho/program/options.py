@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from peitho.api.system import architecture
+from peitho.clients.proxies import Proxies
 from peitho.clients.registry.registries import RegistryAccountOptions
 from peitho.clients.registry.transport import RegistryEndpoint
 from peitho.core.builds.container import BuildContainerOptions
@@ -147,6 +148,16 @@ def registry_account(settings: Settings) -> RegistryAccountOptions:
         registry.password.get_secret_value(),
         registry.username_file,
         registry.password_file,
+    )
+
+
+def proxies(settings: Settings) -> Proxies:
+    """The proxies towards the cluster and registries."""
+    proxy = settings.proxy
+    return Proxies(
+        https=proxy.https.get_secret_value(),
+        http=proxy.http.get_secret_value(),
+        no_proxy=proxy.no_proxy,
     )
 
 

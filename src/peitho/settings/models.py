@@ -22,6 +22,7 @@ from peitho.settings.values import (
     ImagePatterns,
     Level,
     Namespace,
+    ProxyUrl,
     Quantity,
     Rewrites,
     Template,
@@ -44,6 +45,7 @@ __all__ = [
     "MatchSettings",
     "OverrideSettings",
     "PeithoSettings",
+    "ProxySettings",
     "RegistrySettings",
     "Resources",
     "Section",
@@ -107,6 +109,27 @@ class ServerSettings(Section):
     """`/metrics`, `/healthz` and `/readyz`."""
 
     tls: TlsSettings = TlsSettings()
+
+
+class ProxySettings(Section):
+    """
+    Proxies towards the Kubernetes API and registries; all else is asked directly.
+
+    A kubeconfig's `proxy-url` comes before them.
+    """
+
+    https: ProxyUrl = SecretStr("")
+    """`http://[USER:PASSWORD@]HOST:PORT` for https. The variable `HTTPS_PROXY` sets it, too."""
+
+    http: ProxyUrl = SecretStr("")
+    """The same for plain http. The variable `HTTP_PROXY` sets it, too."""
+
+    no_proxy: str = ""
+    """
+    Names, `.domains`, addresses and networks that are asked directly, with commas between.
+
+    The variable `NO_PROXY` sets it, too.  What is on this machine always is.
+    """
 
 
 class PeithoSettings(Section):
@@ -408,6 +431,7 @@ class Settings(Section):
     peitho: PeithoSettings = PeithoSettings()
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), alias="k8s")
     images: ImageSettings = ImageSettings()
+    proxy: ProxySettings = ProxySettings()
     docker: DockerSettings = DockerSettings()
     sweeper: SweeperSettings = SweeperSettings()
     builder: BuilderSettings = BuilderSettings()

@@ -5,6 +5,7 @@ from aiohttp import web
 
 from peitho.api import middleware
 from peitho.api.connection import Connection, Taken
+from peitho.api.connections import Connections
 from peitho.api.middleware import Handler
 from tests.support.in_process import listening
 from tests.support.wire import wire
@@ -144,7 +145,7 @@ async def test_a_request_whose_connection_is_gone_has_none() -> None:
     """
     The peer hung up meanwhile.
     """
-    connection = Connection(asyncio.Protocol())
+    connection = Connection(asyncio.Protocol(), Connections.allowed())
 
     with pytest.raises(ConnectionResetError):
         await connection.write(b"x")

@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 
 from peitho.api.calls import OpenCalls
+from peitho.api.connections import Connections
 from peitho.api.listeners import CannotListen, Listener, listening
 from tests.support.wire import wire
 
@@ -120,3 +121,53 @@ async def test_no_call_is_taken_before_all_addresses_are_ours(unused_tcp_port: i
     async with listening(first, other, bound=bound):
         with socket.create_connection(address):
             assert [errno.ECONNREFUSED] == told
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /short HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /short HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"POST /short HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\nabcd",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n",
+        b"GET " + b"/x" * 5000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_a_malformed_request_is_400_and_closes_its_connection(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    And it is no traceback in the log.
+    """
+    this = Stopping()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(this.run())
+        async with asyncio.timeout(5), wire(f"http://{await this.address}") as peer:
+            peer.send_more(sent)
+            said = await peer.rest()
+        this.stop.set()
+
+    assert b" 400 Bad Request\r\n" == said[8:26]
+    assert [] == caplog.records
+
+
+async def test_connections_that_are_too_many_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    503, and the connection is closed.
+    """
+    monkeypatch.setattr(Connections, "allowed", lambda: Connections(most_waiting=9, most_at_work=1))
+    this = Stopping()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(this.run())
+        address = await this.address
+        async with wire(f"http://{address}") as first, wire(f"http://{address}") as second:
+            first.send("PUT", "/short", headers=_HEADERS, body=b"half")
+            await this.arrived.wait()
+            second.send("PUT", "/short", headers=_HEADERS, body=b"halfmore")
+            assert b"HTTP/1.1 503 " == (await second.rest())[:13]
+            first.send_more(b"more")
+            assert (await first.head()).startswith("HTTP/1.1 200 OK")
+        this.stop.set()

@@ -81,15 +81,6 @@ async def test_a_kind_of_error_is_a_status(error: Exception, status: int) -> Non
     assert "application/json" == headers["Content-Type"]
 
 
-async def test_a_body_that_is_too_large_is_400() -> None:
-    """
-    With the limit of the application, which aiohttp holds.
-    """
-    status, body, _ = await asked(raising(web.HTTPRequestEntityTooLarge(1024**2)))
-
-    assert (400, {"message": "the body is larger than 1 MiB"}) == (status, json.loads(body))
-
-
 async def test_an_error_of_our_own_is_told_and_logged() -> None:
     """
     The peer gets the cause, the log the traceback.

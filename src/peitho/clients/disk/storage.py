@@ -24,7 +24,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -123,14 +123,14 @@ class Storage:
         with room():
             path.unlink(missing_ok=True)
 
-    @contextmanager
-    def spool_directory(self, prefix: str) -> Iterator[Path]:
+    @asynccontextmanager
+    async def spool_directory(self, prefix: str) -> AsyncIterator[Path]:
         """Make a directory for files in flight, and remove it at the end."""
         path = self.make_spool_directory(prefix)
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            await remove_directory(path)
 
     def make_spool_directory(self, prefix: str) -> Path:
         """Make a directory for files in flight; the caller removes it."""
@@ -340,6 +340,11 @@ async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -
                 raise InvalidArgument(f"the body is larger than {limit_bytes} bytes")
             await asyncio.to_thread(file.write, chunk)
     return size
+
+
+async def remove_directory(path: Path) -> None:
+    """Remove a directory with all that is in it, which may be a lot; it may be gone already."""
+    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

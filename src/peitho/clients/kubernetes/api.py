@@ -24,6 +24,7 @@ from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
 from peitho.clients import keepalive, retries
+from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes.objects import Manifest
@@ -50,7 +51,9 @@ _CONNECTIONS = 50
 # Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
 # nobody who waits for us has much longer.
 _PATIENCE = RetryPolicy(attempts=6, first_seconds=0.25, longest_seconds=5.0, jitter_seconds=0.5)
-# A silent API server takes the whole time of each request.
+# One that is not there is told sooner than one that says that it will be; and a silent one takes
+# the whole time of each request.
+_UNHEARD_TRIES = 4
 _SILENT_TRIES = 2
 # Rights that are not known yet are in a moment; those that are missing are told soon.
 _REFUSED_TRIES = 3
@@ -92,18 +95,21 @@ class Kubernetes:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, *, kubeconfig: Path | None, namespace: str) -> AsyncIterator[Self]:
+    async def connect(
+        cls, *, kubeconfig: Path | None, namespace: str, proxies: Proxies | None = None
+    ) -> AsyncIterator[Self]:
         """
         Make a client from a kubeconfig file, else from the Pod's service account.
 
         Nothing is sent yet. Raises Unavailable if neither is there.
         """
         config = _configuration(kubeconfig)
+        proxy = _proxy(config, kubeconfig, proxies or Proxies())
         if config.user is None:  # lightkube takes it for granted
             config = config._replace(user=User())
         async with (
-            _client(config, connections=_CONNECTIONS) as http,
-            _client(config, connections=None) as streams,
+            _client(config, connections=_CONNECTIONS, proxy=proxy) as http,
+            _client(config, connections=None, proxy=proxy) as streams,
         ):
             yield cls(http, streams, namespace or config.namespace)
 
@@ -223,10 +229,20 @@ class Kubernetes:
                 yield chunk
 
     async def watch(
-        self, kind: str, *, labels: Mapping[str, str], version: str, metadata_only: bool = False
+        self,
+        kind: str,
+        *,
+        labels: Mapping[str, str],
+        version: str,
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[Manifest]:
-        """Yield events since a resource version, until the API server ends the stream."""
-        parameters = _selectors(labels, "") | {
+        """
+        Yield events since a resource version, until the API server ends the stream.
+
+        Without a version, what is there comes first, as if it had just been made.
+        """
+        parameters = _selectors(labels, fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -330,7 +346,35 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
     return config
 
 
-def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClient:
+def _proxy(config: SingleConfig, kubeconfig: Path | None, proxies: Proxies) -> httpx.Proxy | None:
+    """The proxy to the API server: the cluster's own in the kubeconfig, else by its address."""
+    server = httpx.URL(config.cluster.server)
+    named = _named_proxy(config, kubeconfig) or proxies.of(server.scheme, server.host, server.port)
+    try:
+        return httpx.Proxy(named) if named else None
+    except (ValueError, httpx.InvalidURL) as error:  # its text may have a password
+        raise Unavailable(
+            f"No Kubernetes: the proxy of {server.host} is no http://HOST:PORT"
+        ) from error
+
+
+def _named_proxy(config: SingleConfig, kubeconfig: Path | None) -> str:
+    """What the kubeconfig names as `proxy-url`, which lightkube does not read."""
+    if kubeconfig is None:
+        return ""
+    try:
+        file = yaml.safe_load(kubeconfig.read_text())
+        (cluster,) = (
+            each["cluster"] for each in file["clusters"] if each["name"] == config.context.cluster
+        )
+        return str(cluster.get("proxy-url") or "")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return ""  # then it names none: what else it has was read
+
+
+def _client(
+    config: SingleConfig, *, connections: int | None, proxy: httpx.Proxy | None
+) -> httpx.AsyncClient:
     # A followed log holds a connection for its whole life, so there is no limit for those; short
     # calls have one, or a burst of thousands would open as many connections.
     transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
@@ -339,6 +383,7 @@ def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClie
         ),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
         socket_options=keepalive.OPTIONS,
+        proxy=proxy,
     )
     timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
     return AsyncClient(
@@ -373,6 +418,7 @@ class _RequestTries:
     def __init__(self, *, is_trial: bool = False) -> None:
         self._tries = Tries(_PATIENCE)
         self._is_trial = is_trial
+        self._unheard = 0
         self._silent = 0
         self._refused = 0
 
@@ -390,8 +436,9 @@ class _RequestTries:
             with _reachable():
                 response = await request()
         except Unavailable as error:
+            self._unheard += 1
             self._silent += isinstance(error.__cause__, httpx.TimeoutException)
-            if self._silent >= _SILENT_TRIES:
+            if self._silent >= _SILENT_TRIES or self._unheard >= _UNHEARD_TRIES:
                 raise
             raise Again(error) from error
         if not response.is_error:

@@ -45,6 +45,7 @@ class PodWatch:
         self._gone: BoundedDict[str, PodStatus] = BoundedDict(_REMEMBERED_GONE)
         self._lost: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
         self._losing: dict[str, asyncio.TimerHandle] = {}
+        self._began: BoundedDict[tuple[str, str], str] = BoundedDict(_REMEMBERED_GONE)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
@@ -85,6 +86,15 @@ class PodWatch:
     def after_list(self, listener: Callable[[], None]) -> None:
         """Call a function after each list; Pods that vanished before it are not told of."""
         self._list_listeners.append(listener)
+
+    def begin(self, pod_name: str, container: str, *, at: str) -> None:
+        """Take it from its node that a container's process began; its Pod's status tells later."""
+        if (pod_name, container) in self._began:
+            return
+        known = [(key, pod) for key, pod in self._pods.items() if pod.name == pod_name]
+        for key, pod in known:
+            self._began[pod_name, container] = at
+            self._know(key, pod)
 
     async def run(self) -> None:
         """List and watch for ever; after an error, log it and go on, with pauses that grow."""
@@ -133,10 +143,22 @@ class PodWatch:
         return known is not None and known.uid != pod.uid and known.job != pod.job
 
     def _know(self, key: str, pod: PodStatus) -> None:
-        self._pods[key] = pod
+        self._pods[key] = pod = self._with_begun(pod)
         self._gone.pop(key, None)
         self._time(key, pod)
         self._wake(key)
+
+    def _with_begun(self, pod: PodStatus) -> PodStatus:
+        """A Pod as its node told of it, where its own status is behind."""
+        for status in pod.containers:
+            place = pod.name, status.name
+            if (at := self._began.get(place)) is None:
+                continue
+            if status.started_at or status.termination:
+                del self._began[place]
+            else:
+                pod = pod.with_begun(status.name, at=at)
+        return pod
 
     def _forget(self, key: str) -> None:
         self._gone[key] = self._pods.pop(key)

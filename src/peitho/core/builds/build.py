@@ -5,7 +5,6 @@ Several build containers may stand for one build: all peers that install the sam
 """
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -16,7 +15,7 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.disk.build_cache import RESULT, KeptBuild
-from peitho.clients.disk.storage import sha256, spool
+from peitho.clients.disk.storage import remove_directory, sha256, spool
 from peitho.core.builds.output import BuildOutput
 from peitho.core.clock import now
 from peitho.core.container import State
@@ -72,6 +71,7 @@ class Build:
         self._told = asyncio.Event()
         self._code = 0
         self._made = asyncio.Event()
+        self._heard_at = 0.0
         self._lack: PeithoError | None = None
         self._users: dict[str, Callable[[State], None]] = {}
 
@@ -132,22 +132,33 @@ class Build:
     async def save_result(self, chunks: AsyncIterator[bytes], architecture: str) -> None:
         """Save the tar of the output directory."""
         path = self.directory / RESULT
-        await spool(chunks, path.with_suffix(".part"), limit_bytes=self._result_bytes)
+        told = self._heard(chunks)
+        await spool(told, path.with_suffix(".part"), limit_bytes=self._result_bytes)
         path.with_suffix(".part").rename(path)
         digest = await asyncio.to_thread(sha256, path)
         seconds = time.monotonic() - self.began
         self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
         self._made.set()
 
-    async def until_result(self, seconds: float) -> Path:
-        """
-        Wait for the tar of the output directory.
+    async def _heard(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Note that something comes."""
+        async for chunk in chunks:
+            self._heard_at = asyncio.get_running_loop().time()
+            yield chunk
 
-        Raises PeithoError if it does not arrive within `seconds`, or never will.
+    async def until_result(self, silence_seconds: float) -> Path:
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._made.wait()
+        Wait for the tar of the output directory, however large it is.
+
+        Raises PeithoError if nothing of it arrives for so long, or never will.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (left := max(began, self._heard_at) + silence_seconds - loop.time()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._made.wait()
+                    break
         if self.result:
             return self.directory / RESULT
         raise self._lack or PeithoError("the build's output did not arrive")
@@ -194,7 +205,7 @@ class Build:
         self.state = State("exited", 0, "", self.started_at, self.started_at)
         self.over.set()
 
-    def discard(self) -> None:
+    async def discard(self) -> None:
         """Delete the files of the build."""
-        self.output.discard()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.output.close()
+        await remove_directory(self.directory)

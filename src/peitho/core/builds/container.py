@@ -7,22 +7,30 @@ is checked whole before it is used.
 
 import asyncio
 import secrets
-import shutil
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from peitho import audit
-from peitho.clients.disk.storage import Storage, spool
+from peitho.clients.disk.storage import Storage, remove_directory, spool
+from peitho.core.builds.attendance import Attendance
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
 from peitho.core.builds.pool import BuildPool
 from peitho.core.clock import now
 from peitho.core.container import Archive, Details, OutputOptions, PathStat, Said, State, Summary
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import Conflict, NotFound, PeithoError, Unsupported
+from peitho.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PeithoError,
+    Unavailable,
+    Unsupported,
+)
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
@@ -33,6 +41,19 @@ from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
+# What a peer creates it starts within seconds, and what has ended it removes.
+_LEFT_SECONDS = 600.0
+_LEFT_ENDED_SECONDS = 1800.0
+_LOOK_SECONDS = 60.0
+# A peer takes less between two of its calls.
+_BETWEEN_CALLS_SECONDS = 10.0
+# Several peers may share an address; each has two or three at a time.
+_MOST_OF_ADDRESS = 100
+_MOST = 1000
+_MOST_UPLOADS = 100
+# An address may have as many of the largest archives at once.
+_ARCHIVES_OF_ADDRESS = 2
+_BYTES_OF_ADDRESS = 1024**3
 _RESULT_SECONDS = 60.0
 _DRAIN_SECONDS = 10.0
 # Go's FileMode of a directory, 0755 (os.ModeDir is its top bit).
@@ -64,9 +85,25 @@ class BuildContainers:
         self.options = options
         self.tasks = tasks
         self._builds: dict[str, BuildContainer] = {}
+        self._uploaded_bytes: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Remove what its peer has left behind, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for build in [build for build in self._builds.values() if build.is_left()]:
+                self._let_go(build)
 
     def create(self, spec: ContainerSpec, *, peer: str = "") -> "BuildContainer":
-        """Create a build container for the peer at an address; the cluster has none of it yet."""
+        """
+        Create a build container for the peer at an address; the cluster has none of it yet.
+
+        The one that its peer has left alone for longest goes if there are too many. Raises
+        Unavailable if none was left alone.
+        """
+        self._make_room(list(self._builds.values()), _MOST, "all peers have")
+        own = [build for build in self._builds.values() if build.peer == peer]
+        self._make_room(own, _MOST_OF_ADDRESS, f"the peers at {peer} have")
         build = BuildContainer(self, secrets.token_hex(32), spec, peer=peer)
         self._builds[build.id] = build
         log.info("build created", build=build.id[:12], image=spec.image)
@@ -89,7 +126,33 @@ class BuildContainers:
 
     def forget(self, build: "BuildContainer") -> None:
         """Remove a build container from the list."""
-        self._builds.pop(build.id, None)
+        if self._builds.pop(build.id, None):
+            self.count_bytes(build.peer, -build.uploaded_bytes)
+
+    def count_bytes(self, peer: str, size: int) -> None:
+        """Count bytes that peers at an address have uploaded. Raises Unavailable past the limit."""
+        self._uploaded_bytes[peer] += size
+        largest_bytes = self.options.now.archive.total_bytes
+        limit_bytes = max(_ARCHIVES_OF_ADDRESS * largest_bytes, _BYTES_OF_ADDRESS)
+        if size > 0 and self._uploaded_bytes[peer] > limit_bytes:
+            raise Unavailable(
+                f"the builds of the peers at {peer} have more than {limit_bytes} bytes of uploads "
+                "together: remove those that are not needed any more"
+            )
+        self._uploaded_bytes += Counter()  # without those that have none
+
+    def _make_room(self, builds: Sequence["BuildContainer"], most: int, whose: str) -> None:
+        if len(builds) < most:
+            return
+        longest = max(builds, key=lambda build: build.left_seconds())
+        if longest.left_seconds() < _BETWEEN_CALLS_SECONDS:
+            raise Unavailable(f"{whose} {len(builds)} builds that are not over: try again later")
+        self._let_go(longest)
+
+    def _let_go(self, build: "BuildContainer") -> None:
+        log.warning("build left by its peer", build=build.id[:12])
+        self.forget(build)
+        self.tasks.spawn(build.remove(), name=f"remove {build.id[:12]}")
 
 
 class BuildContainer:
@@ -101,7 +164,9 @@ class BuildContainer:
         self._all = builds
         self.id = build_id
         self.spec = spec
-        self._peer = peer
+        self.peer = peer
+        self._upload_bytes: Counter[Path] = Counter()
+        self._attendance = Attendance()
         self._creator = audit.caller()
         self._directory = builds.storage.make_spool_directory("build-")
         self._uploads: list[BuildUpload] = []
@@ -122,19 +187,43 @@ class BuildContainer:
 
         Raises InvalidArgument for a bad archive or path, Conflict after the start, StorageFull.
         """
+        with self._attendance.call():
+            await self._put_archive(path, chunks)
+
+    async def _put_archive(self, path: str, chunks: AsyncIterator[bytes]) -> None:
         if self._build or self._is_joining:
             raise Conflict("a build takes no archives after its start")
+        if len(self._uploads) >= _MOST_UPLOADS:
+            raise InvalidArgument(f"a build takes {_MOST_UPLOADS} archives at most")
         directory = mount_paths.of_directory(path)
         archive = self._directory / f"upload-{secrets.token_hex(4)}"
         limits = self._all.options.now.archive
         try:
-            size = await spool(chunks, archive, limit_bytes=limits.total_bytes)
+            body = self._counted(chunks, archive)
+            size = await spool(body, archive, limit_bytes=limits.total_bytes)
             tree, entries = await asyncio.to_thread(_scan, archive, limits)
+            self._check_not_removed()
         except BaseException:
+            self._count_bytes(archive, -self._upload_bytes[archive])
             archive.unlink(missing_ok=True)
             raise
         self._uploads.append(BuildUpload(directory, archive, tree))
         log.info("archive uploaded", build=self.id[:12], bytes=size, entries=entries)
+
+    async def _counted(self, chunks: AsyncIterator[bytes], archive: Path) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            self._check_not_removed()
+            self._count_bytes(archive, len(chunk))
+            yield chunk
+
+    def _count_bytes(self, archive: Path, size: int) -> None:
+        if not self._removed.is_set():  # else all of them were given back
+            self._upload_bytes[archive] += size
+            self._all.count_bytes(self.peer, size)
+
+    def _check_not_removed(self) -> None:
+        if self._removed.is_set():
+            raise NotFound(f"No such container: {self.id}")
 
     async def get_archive(self, path: str) -> Archive:
         """
@@ -143,6 +232,10 @@ class BuildContainer:
         Raises NotFound for any other path, Conflict before the build has ended, PeithoError if the
         tar is damaged.
         """
+        with self._attendance.call():
+            return await self._get_archive(path)
+
+    async def _get_archive(self, path: str) -> Archive:
         asked = path.removesuffix("/.").rstrip("/")
         if asked != OUTPUT_DIRECTORY:
             raise NotFound(f"Could not find the file {path} in container {self.id}")
@@ -171,8 +264,9 @@ class BuildContainer:
         if self._build or self._is_joining or self._removed.is_set():
             return False
         try:
-            build = await self._join()
-            await build.until_started()
+            with self._attendance.call():
+                build = await self._join()
+                await build.until_started()
         except asyncio.CancelledError:  # the peer hung up
             self._all.tasks.spawn(self._abandon(), name=f"abandon {self.id[:12]}")
             raise
@@ -183,7 +277,7 @@ class BuildContainer:
         self._is_joining = True
         try:
             build, note = await self._all.pool.join(
-                self.id, self.spec, self._uploads, peer=self._peer
+                self.id, self.spec, self._uploads, peer=self.peer
             )
         finally:
             self._is_joining = False
@@ -210,7 +304,8 @@ class BuildContainer:
         """
         self._waiting += 1
         try:
-            await self._ended.wait()
+            with self._attendance.call():
+                await self._ended.wait()
         finally:
             self._waiting -= 1
             if not self._ended.is_set():
@@ -234,7 +329,7 @@ class BuildContainer:
         return self._output(options)
 
     async def _output(self, options: OutputOptions) -> Said:
-        with self._readers.reading():
+        with self._readers.reading(), self._attendance.call():
             if self._build is None:  # all of it is yet to come
                 options = replace(options, tail_lines=None)
             if options.follow:
@@ -257,7 +352,7 @@ class BuildContainer:
             if self._build:
                 await self._all.pool.release(self._build, self.id)
         finally:  # the peer may hang up before the build has ended
-            shutil.rmtree(self._directory, ignore_errors=True)
+            await remove_directory(self._directory)
             log.info("build removed", build=self.id[:12])
 
     async def inspect(self) -> Details:
@@ -277,12 +372,30 @@ class BuildContainer:
             created=self._created,
             state=state,
             kubernetes_name=names.build_name(self._build.id if self._build else self.id),
+            labels=self.spec.labels,
         )
+
+    @property
+    def uploaded_bytes(self) -> int:
+        """How much room its uploads take."""
+        return self._upload_bytes.total()
 
     @property
     def uploads(self) -> list[BuildUpload]:
         """The archives that the peer has uploaded so far."""
         return self._uploads
+
+    def left_seconds(self) -> float:
+        """For how long nobody has attended to it; 0 while it runs, whether or not anybody does."""
+        return 0.0 if self._is_running() else self._attendance.quiet_seconds
+
+    def is_left(self) -> bool:
+        """Whether its peer has left it behind."""
+        limit_seconds = _LEFT_ENDED_SECONDS if self._ended.is_set() else _LEFT_SECONDS
+        return self.left_seconds() > limit_seconds
+
+    def _is_running(self) -> bool:
+        return (self._is_joining or self._build is not None) and not self._ended.is_set()
 
     def _end(self, state: State) -> None:
         if not self._state:

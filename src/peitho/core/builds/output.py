@@ -6,6 +6,7 @@ The file holds Docker frames, so that stdout and stderr stay apart and in order.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -19,11 +20,16 @@ _READ_BYTES = 64 * 1024
 
 
 class BuildOutput:
-    """A file with one writer and many readers; a reader ends when the writer has closed."""
+    """
+    A file with one writer and many readers; a reader ends when the writer has closed.
 
-    def __init__(self, file: BinaryIO, *, limit_bytes: int, size: int = 0) -> None:
+    It is open while it is written, and while a piece of it is read.
+    """
+
+    def __init__(self, path: Path, *, limit_bytes: int, size: int = 0) -> None:
+        self._path = path
         self._limit_bytes = limit_bytes
-        self._file = file
+        self._file: BinaryIO | None = None  # while it is written
         self._size = size
         self._incoming = FrameReader()
         self._more = asyncio.Event()
@@ -32,13 +38,14 @@ class BuildOutput:
     @classmethod
     def create(cls, path: Path, *, limit_bytes: int) -> Self:
         """Open a new, empty output."""
-        return cls(path.open("w+b"), limit_bytes=limit_bytes)
+        output = cls(path, limit_bytes=limit_bytes)
+        output._file = path.open("wb")
+        return output
 
     @classmethod
     def kept(cls, path: Path) -> Self:
         """Open the output of a kept build, which is complete."""
-        file = path.open("rb")
-        output = cls(file, limit_bytes=0, size=path.stat().st_size)
+        output = cls(path, limit_bytes=0, size=path.stat().st_size)
         output.closed = True
         return output
 
@@ -55,11 +62,10 @@ class BuildOutput:
         self._add(STDERR, f"{text}\n".encode())
 
     def _add(self, stream: int, data: bytes) -> None:
-        if self.closed:
+        if self.closed or self._file is None:
             return
         framed = streams.frame(stream, data)
         with room():
-            self._file.seek(0, 2)
             self._file.write(framed)
             self._file.flush()
         self._size += len(framed)
@@ -68,12 +74,10 @@ class BuildOutput:
     def close(self) -> None:
         """Mark the output as complete; readers end once they have read all of it."""
         self.closed = True
+        if self._file:
+            with suppress(OSError):  # of a full disk, which was told when it was written
+                self._file.close()
         self.wake()
-
-    def discard(self) -> None:
-        """Close the file; nobody reads it any more."""
-        self.close()
-        self._file.close()
 
     async def read(
         self, options: OutputOptions, *, stopped: Callable[[], bool] = lambda: False
@@ -104,10 +108,10 @@ class BuildOutput:
     async def _next(self, position: int, *, follow: bool, stopped: Callable[[], bool]) -> bytes:
         while follow and not self.closed and self._size <= position and not stopped():
             await self._more.wait()
-        if self._file.closed:
-            return b""
-        self._file.seek(position)
-        return self._file.read(_READ_BYTES)
+        with suppress(FileNotFoundError), self._path.open("rb") as file:  # else it was discarded
+            file.seek(position)
+            return file.read(_READ_BYTES)
+        return b""
 
     def wake(self) -> None:
         """Make all readers look again."""

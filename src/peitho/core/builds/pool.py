@@ -7,7 +7,6 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 
 import asyncio
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.disk.build_cache import LOG, BuildCache
-from peitho.clients.disk.storage import Storage
+from peitho.clients.disk.storage import Storage, remove_directory
 from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue
@@ -133,7 +132,7 @@ class BuildPool:
             return
         task = self._working.get(build.id)
         if task is None:
-            self._discard(build)
+            await self._discard(build)
         elif build.has_failed or build.state is None or self._cache is None:
             self._end_joining(build)
             if not build.is_ending:
@@ -148,7 +147,7 @@ class BuildPool:
     def close(self) -> None:
         """Close the files of all builds, when the program ends."""
         for build in self._open:
-            build.output.discard()
+            build.output.close()
 
     def _under_way(self, key: str, container_id: str) -> tuple[Build, str] | None:
         build = self._by_key.get(key)
@@ -168,7 +167,7 @@ class BuildPool:
             kept = await asyncio.to_thread(self._cache.use, key, directory)
         finally:
             if kept is None:
-                shutil.rmtree(directory, ignore_errors=True)
+                await remove_directory(directory)
         if kept is None:
             return None
         self._architectures.remember(kept.digest, kept.architecture)
@@ -230,17 +229,20 @@ class BuildPool:
         self._working.pop(build.id, None)
         self._by_id.pop(build.id, None)
         self._end_joining(build)
-        build.over.set()
-        if not build.is_used:
-            self._discard(build)
+        discarding = f"discard {build.id[:12]}"
+        if build.is_used or not self._tasks.tidy(self._discard(build), name=discarding):
+            build.over.set()
 
     def _end_joining(self, build: Build) -> None:
         """Make sure that no container joins the build any more."""
         self._by_key = {key: other for key, other in self._by_key.items() if other is not build}
 
-    def _discard(self, build: Build) -> None:
+    async def _discard(self, build: Build) -> None:
         self._open.discard(build)
-        build.discard()
+        try:
+            await build.discard()
+        finally:
+            build.over.set()
 
     def _waits(self) -> str:
         """Return the line for the log of a build that has to wait, or an empty one."""

@@ -108,7 +108,7 @@ class ChaincodeContainer:
         Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB,
         and for a path that no Pod can have.
         """
-        with self._parts.storage.spool_directory("files-") as directory:
+        async with self._parts.storage.spool_directory("files-") as directory:
             archive = directory / "archive"
             await spool(chunks, archive, limit_bytes=_FILES_BYTES)
             files = await asyncio.to_thread(_files, archive, path)

@@ -19,6 +19,8 @@ Chunks = AsyncGenerator[bytes, None]
 
 # The Pod was deleted meanwhile, and its log with it.
 _GONE = 404
+# The node has begun the process, and has not written it into the Pod's status yet.
+_NOT_YET = 400
 # Right after a container has started, its node may have no log to open yet.
 _TRIES = 10
 _PAUSE_SECONDS = 0.3
@@ -81,10 +83,26 @@ class PodLog:
         if options.follow:
             followed = self._followed(sighting.pod.name, options)
         else:
-            followed = self._once(sighting.pod.name, options, _Progress.of(options))
+            followed = self._at_once(sighting.pod.name, options)
         async with aclosing(followed) as log:
             async for chunk in log:
                 yield chunk
+
+    async def _at_once(self, pod: str, options: OutputOptions) -> Chunks:
+        """Yield what is there now."""
+        for left in reversed(range(_TRIES)):
+            try:
+                async with aclosing(self._once(pod, options, _Progress.of(options))) as log:
+                    async for chunk in log:
+                        yield chunk
+            except KubernetesError as error:
+                if error.code == _GONE:
+                    return
+                if error.code != _NOT_YET or not left or self._has_ended():
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
 
     async def _followed(self, pod: str, options: OutputOptions) -> Chunks:
         """

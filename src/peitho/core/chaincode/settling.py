@@ -22,6 +22,8 @@ _SHOWN_LINES = 20
 # may have registered.  It looks once a second, so what it shows for as long proves nothing.
 _TOLD_SECONDS = 1.0
 _SEEN_SECONDS = 1.25
+# A start is told in the moment, an end at the kubelet's next look.
+_LATE_SECONDS = 1.0
 
 
 class Settling:
@@ -44,11 +46,15 @@ class Settling:
                 self._stopped.pop(process.key, None)
 
     async def watch(self, process: ChaincodeProcess, *, seconds: float) -> None:
-        """Return once a process has run for `seconds`, or was stopped; StartFailed if it ended."""
+        """
+        Return once a process has run for `seconds`, or was stopped.
+
+        Raises StartFailed if it ended before it can have registered.
+        """
         if not seconds:
             return
         with self.starting(process) as stopped, suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds + _LATE_SECONDS):
                 await waiting.first(_until_known(process), _until(stopped))
 
     def stop(self, process: ChaincodeProcess) -> None:

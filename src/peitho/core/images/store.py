@@ -100,7 +100,7 @@ class ImageStore:
         """
         references.parse(name)
         limits = self._limits.now  # the same to the end
-        with self._storage.spool_directory("context-") as directory:
+        async with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
             await spool(context, archive, limit_bytes=limits.total_bytes)
             built = await asyncio.to_thread(self._build, name, archive, directory, limits)
@@ -167,7 +167,7 @@ class ImageStore:
         return image
 
     async def forget(self, image: Image) -> None:
-        """Remove an image that is now in a registry, unless another image took its name."""
+        """Remove an image that was just made, unless another image took its name."""
         await asyncio.to_thread(self._forget, image)
 
     def _build(

@@ -8,8 +8,6 @@ from peitho.formats.kubernetes.pod_status import StartObstacle
 
 # The kubelet tries a failed pull again; the third failure counts as the answer.
 _FAILED_PULLS = 3
-# Before Kubernetes 1.31, the pause between two pulls does not tell why the last one failed.
-_PAUSE = "ImagePullBackOff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +35,13 @@ class Patience:
     @property
     def last(self) -> StartObstacle | None:
         """What keeps the Pod back, as far as is known."""
-        heard = self._seen or self._told
+        heard = self._told if self.needs_cause and self._told else self._seen or self._told
         return heard.obstacle if heard else None
 
     @property
-    def has_seen(self) -> bool:
-        """Whether the Pod's own status says what keeps it back."""
-        return self._seen is not None
+    def needs_cause(self) -> bool:
+        """Whether the Pod's own status does not say what keeps it back."""
+        return self._seen is None or self._seen.obstacle.is_pause
 
     def see(self, obstacle: StartObstacle | None, *, version: str) -> None:
         """Take what the status of a Pod shows; `version` tells one status from the next."""
@@ -51,7 +49,7 @@ class Patience:
         self._seen = _heard(obstacle, before)
         if obstacle is None or not obstacle.failed_pull:
             return
-        if obstacle.reason == _PAUSE and before and before.obstacle.failed_pull:
+        if obstacle.is_pause and before and before.obstacle.failed_pull:
             self._seen = before
         self._failed_pulls.add(version)
         if len(self._failed_pulls) >= _FAILED_PULLS:

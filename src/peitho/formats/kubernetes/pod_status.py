@@ -5,7 +5,7 @@ All of it is the cluster's own words; nothing is concluded from a Pod's absence.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peitho.formats.kubernetes import labels, names, pull_errors
@@ -54,6 +54,16 @@ class StartObstacle:
     final: bool
     failed_pull: bool = field(default=False, compare=False)
     patience_seconds: float | None = field(default=None, compare=False)
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether a pull failed, and it is not told why: so it is before Kubernetes 1.31."""
+        return self.reason == "ImagePullBackOff" and not self.final
+
+    @property
+    def is_about_image(self) -> bool:
+        """Whether the node does not have the image, or must not run it."""
+        return self.reason in _FINAL | _PULLS
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.reason, self.message) if part)
@@ -154,6 +164,24 @@ class PodStatus:
         found = [obstacle for status in before if (obstacle := _obstacle(status, container))]
         pressing = [obstacle for obstacle in found if obstacle.reason not in _TOLD_LATE]
         return next(iter([*pressing, *found]), self.unscheduled)
+
+    def with_begun(self, container: str, *, at: str) -> "PodStatus":
+        """The same Pod, in which a container runs that was not seen to run, nor to have ended."""
+        begun = tuple(
+            replace(status, is_running=True, started_at=at, waiting_reason="", waiting_message="")
+            if status.name == container and not status.started_at and not status.termination
+            else status
+            for status in self.containers
+        )
+        return replace(self, containers=begun)
+
+    def has_image(self, container: str) -> bool:
+        """Whether the node has the container's image: it is pulled before all else is tried."""
+        status = self._status(container)
+        if status is None:
+            return False
+        is_begun = status.is_running or status.termination is not None
+        return is_begun or status.waiting_reason in _STANDING_SECONDS
 
     def last_words(self, container: str) -> str:
         """The termination message of a container, else the reason of its end; empty if neither."""

@@ -28,11 +28,12 @@ def filled(root: Path) -> Path:
     image = Image("mycc", "baseos", layer, size, "/", (), {}, {}, "", "2026-01-02T03:04:05Z")
     storage.save_image("mycc", image_record.to_json(image))
     cache = BuildCache.open(root / "builds")
-    with storage.spool_directory("run-") as run:
-        (run / "log").write_bytes(b"said")
-        (run / "result").write_bytes(b"binary")
-        digest = hashlib.sha256(b"binary").hexdigest()
-        cache.keep(KEY, KeptBuild(digest, "amd64", "ccenv", 1.0, 1.0), run)
+    run = storage.make_spool_directory("run-")
+    (run / "log").write_bytes(b"said")
+    (run / "result").write_bytes(b"binary")
+    digest = hashlib.sha256(b"binary").hexdigest()
+    cache.keep(KEY, KeptBuild(digest, "amd64", "ccenv", 1.0, 1.0), run)
+    shutil.rmtree(run)
     return root
 
 

@@ -168,16 +168,17 @@ def test_the_key_is_its_owners_alone(opened: Storage, tmp_path: Path) -> None:
     assert 0o600 == stat.S_IMODE(mode)
 
 
-def test_a_spool_directory_is_gone_at_its_end(opened: Storage) -> None:
+async def test_a_spool_directory_is_gone_at_its_end(opened: Storage) -> None:
     """
     Also if what was done in it failed.
     """
-    with opened.spool_directory("x-") as directory:
+    async with opened.spool_directory("x-") as directory:
         (directory / "file").write_bytes(b"x")
     assert not directory.exists()
 
-    with pytest.raises(FileNotFoundError), opened.spool_directory("x-") as directory:
-        (directory / "none").read_bytes()
+    with pytest.raises(FileNotFoundError):
+        async with opened.spool_directory("x-") as directory:
+            (directory / "none").read_bytes()
     assert not directory.exists()
 
 
@@ -225,8 +226,10 @@ class TestAFullDisk:
         """
         The peer reads the cause, and the upload's directory can be dropped.
         """
-        with full.spool_directory("upload-") as directory, pytest.raises(StorageFull):
-            await storage.spool(chunks(*[bytes(10_000)] * 5), directory / "body", limit_bytes=10**9)
+        too_much = chunks(*[bytes(10_000)] * 5)
+        async with full.spool_directory("upload-") as directory:
+            with pytest.raises(StorageFull):
+                await storage.spool(too_much, directory / "body", limit_bytes=10**9)
 
         assert b"k" * 30_000 == content(full, "kept")
 

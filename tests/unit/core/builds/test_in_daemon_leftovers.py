@@ -107,4 +107,4 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
         assert run.state is not None
         assert 0 == run.state.exit_code
         assert 1 == len(daemon.containers)
-        output.discard()
+        output.close()

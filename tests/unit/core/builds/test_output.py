@@ -22,7 +22,7 @@ def output(tmp_path: Path) -> Iterator[BuildOutput]:
     """The output of a build that has said nothing yet."""
     made = BuildOutput.create(tmp_path / "output", limit_bytes=1_000_000)
     yield made
-    made.discard()
+    made.close()
 
 
 def say(output: BuildOutput, text: str) -> None:
@@ -140,7 +140,7 @@ async def test_our_own_words_come_through_after_half_a_frame(tmp_path: Path) -> 
     said = [each async for each in output.read(OutputOptions(follow=True))]
 
     assert (STDERR, b"OOMKilled\n") == said[-1]
-    output.discard()
+    output.close()
 
 
 async def test_what_is_said_without_end_is_cut_and_that_is_said(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_what_is_said_without_end_is_cut_and_that_is_said(tmp_path: Path) 
 
     assert 1000 == sum(len(data) for stream, data in said if stream == STDOUT)
     assert (STDERR, b"peitho: more than 1000 bytes are left out\n") == said[-1]
-    output.discard()
+    output.close()
 
 
 async def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ async def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
     """
     first = BuildOutput.create(tmp_path / "output", limit_bytes=1_000_000)
     say(first, "compiled")
-    first.discard()
+    first.close()
 
     again = BuildOutput.kept(tmp_path / "output")
     say(again, "more")
 
     assert b"compiled" == await read(again)
-    again.discard()
+    again.close()
 
 
 def tell(output: BuildOutput) -> None:

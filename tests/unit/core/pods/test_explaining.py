@@ -14,6 +14,7 @@ from peitho.core.pods.explaining import Asked, explain
 from peitho.core.pods.patience import Patience
 from peitho.errors import StartFailed
 from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_status import StartObstacle
 from tests.support import typed
 from tests.support.kubernetes_double import ApiServer, always, answer, refusal, watch
 
@@ -220,6 +221,28 @@ class TestWithAPod:
             it.cluster.script("GET", "events", *[no] * 100)
 
             assert "" == await it.last()
+
+    async def test_a_pause_whose_cause_is_not_told_needs_a_question(self, tmp_path: Path) -> None:
+        """
+        Before Kubernetes 1.31, and where the watch was cut in that moment.
+        """
+        words = 'Failed to pull image "i:1": manifest unknown'
+        async with scene(tmp_path, pod=POD) as it:
+            pause = StartObstacle("ImagePullBackOff", "i:1: Back-off", final=False)
+            it.patience.see(pause, version="1")
+            it.says(event("Pod", "p", "Failed", words))
+
+            assert f"ErrImagePull: {words}" == await it.cause()
+
+    async def test_an_ordinary_launch_asks_nobody(self, tmp_path: Path) -> None:
+        """
+        It runs before anybody is asked.
+        """
+        async with scene(tmp_path, pod=POD) as it:
+            before = len(it.cluster.requests)
+            await it.last(2.9)
+
+            assert before == len(it.cluster.requests)
 
     async def test_what_the_status_says_needs_no_question(self, tmp_path: Path) -> None:
         """

@@ -410,7 +410,7 @@ class TestForEver:
             services.usage.touch("elsewhere", "10.0.0.1")
             broken = always(lambda: refusal(503, "ServiceUnavailable", "starting"))
             job = f"jobs/{typed.job_name(secret)}"
-            cluster.script("GET", job, *[broken] * 6, *[watch(dies=True)] * 6)
+            cluster.script("GET", job, *[broken] * 6, *[watch(dies=True)] * 4)
 
             with structlog.testing.capture_logs() as logs:
                 async with asyncio.TaskGroup() as group:

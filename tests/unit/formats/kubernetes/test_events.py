@@ -86,7 +86,9 @@ def test_ordinary_events_keep_nothing_back() -> None:
         ("FailedCreate", "is forbidden: exceeded quota: q", 5),
         ("FailedCreate", "failed calling webhook", None),
         ("FailedScheduling", "Insufficient cpu", None),
-        ("Failed", "Failed to pull image: manifest unknown", None),
+        ("Failed", 'Error: secret "mine" not found', 5),
+        ("Failed", "Error: container has runAsNonRoot and image will run as root", 5),
+        ("Failed", "Error: failed to create containerd task: busy", None),
         ("NetworkNotReady", "network is not ready", None),
         ("Unhealthy", "Startup probe failed", None),
     ],
@@ -102,3 +104,31 @@ def test_what_keeps_a_pod_back_is_told_with_its_reason(
     assert found is not None
     assert f"{reason}: {message}" == str(found)
     assert patience_seconds == found.patience_seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "final"), [("manifest unknown", True), ("429 Too Many Requests", False)]
+)
+def test_a_failed_pull_has_its_cause_in_an_event(words: str, *, final: bool) -> None:
+    """
+    Where the status tells of a pause alone.
+    """
+    found = events.start_obstacle([told("Failed", f'Failed to pull image "i:1": {words}')])
+
+    assert found is not None
+    assert f'ErrImagePull: Failed to pull image "i:1": {words}' == str(found)
+    assert final is found.final
+
+
+@pytest.mark.parametrize("path", ["", "spec.initContainers{a}", "spec.containers{a}{b}", "a"])
+def test_a_process_is_of_a_container(path: str) -> None:
+    """
+    Of one that the Event names.
+    """
+    about = {"kind": "Pod", "name": "p", "fieldPath": path}
+    told = {"involvedObject": about, "reason": "Started", "lastTimestamp": "2026"}
+
+    assert events.begun_container(told) is None
+    about["fieldPath"] = "spec.containers{a}"
+    assert ("p", "a", "2026") == events.begun_container(told)
+    assert events.begun_container(told | {"reason": "Created"}) is None
