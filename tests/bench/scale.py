@@ -219,7 +219,13 @@ async def _observed(
     await peitho.begin(program=program)
     ready = time.monotonic() - began
     try:
-        rows: list[tuple[Any, ...]] = [("ready", "s", ready, 3.0)]
+        async with Calls.to(peitho) as calls:
+            await until(lambda: _all_shown(calls, count), seconds=120)
+        shown = time.monotonic() - began
+        rows: list[tuple[Any, ...]] = [
+            ("ready", "s", ready, 3.0),
+            ("docker ps has all of them", "s", shown, None),
+        ]
         await asyncio.sleep(_SWEEP_SECONDS / 2)
         rows += [
             ("resident at start", "MB", _memory(peitho, "VmHWM"), 200 * 2**20 / _MEGABYTE),
@@ -244,6 +250,11 @@ async def _observed(
     finally:
         await peitho.end()
     return rows
+
+
+async def _all_shown(calls: Calls, count: int) -> bool:
+    answer = await calls.call("GET", "/containers/json")
+    return answer.status == 200 and len(answer.body) >= count
 
 
 def _show(rows: list[tuple[Any, ...]]) -> None:
