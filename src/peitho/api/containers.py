@@ -29,7 +29,8 @@ async def create(request: web.Request) -> web.Response:
     """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
     name = request.query.get("name", "")
     async with request.config_dict[BODY_MEMORY].whole(request) as body:
-        spec = models.read_create(body).spec()
+        asked = models.read_create(body)
+        spec = asked.spec()
         image = services(request).images.find(spec.image)  # without a store nothing is created
         with audit.recording("container created", container=name, image=spec.image) as fields:
             container = await services(request).containers.create(
@@ -39,7 +40,7 @@ async def create(request: web.Request) -> web.Response:
     if image:
         services(request).usage.touch(image.name, request.remote or "")
 
-    return json_response({"Id": container.id, "Warnings": []}, status=201)
+    return json_response({"Id": container.id, "Warnings": asked.warnings()}, status=201)
 
 
 async def start(request: web.Request) -> web.Response:

@@ -20,6 +20,7 @@ from pydantic import (
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument, Unsupported
+from peitho.formats.docker import unheeded
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -27,7 +28,8 @@ Json = dict[str, Any]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # What is not read is kept, to be told of.
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -90,6 +92,10 @@ class CreateRequest(_Request):
     @classmethod
     def _list_of_words(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    def warnings(self) -> list[str]:
+        """Return a line for each field that is set and does not count."""
+        return unheeded.warnings(self.model_extra or {}, self.host_config.model_extra or {})
 
     def spec(self) -> ContainerSpec:
         """
