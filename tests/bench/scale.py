@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ _FILLED_SECONDS = 1200.0
 _SWEEP_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
 _ASKED = 5
+# Of connections that come at once, Peitho keeps a thousand.
+_OPENED_AT_ONCE = 250
+_OPEN_SECONDS = 60
 _QUIET_SECONDS = 2.0
 _MEGABYTE = 1_000_000
 _RUNTIME = "hyperledger/fabric-baseos:2.5"
@@ -354,12 +358,15 @@ async def _crash(calls: Calls, name: str) -> None:
 async def _waits(calls: Calls, count: int, peers: list[str], turns: Path) -> list[tuple[Any, ...]]:
     """Memory while a peer waits for each of them."""
     peitho = calls.peitho
-    tasks = [
-        asyncio.get_running_loop().create_task(calls.wait(_chaincode(number, peers).name))
-        for number in range(count)
-    ]
+    names = [_chaincode(number, peers).name for number in range(count)]
+    tasks: list[asyncio.Task[int]] = []
     try:
-        await until(lambda: _are_open(peitho, count), seconds=120)
+        for begin in range(0, count, _OPENED_AT_ONCE):
+            tasks += [
+                asyncio.get_running_loop().create_task(calls.wait(name))
+                for name in names[begin : begin + _OPENED_AT_ONCE]
+            ]
+            await until(partial(_are_open, peitho, len(tasks)), seconds=_OPEN_SECONDS)
         await asyncio.sleep(_QUIET_SECONDS)
         cpu = await _cpu_of(peitho, lambda: asyncio.sleep(_IDLE_SECONDS))
         return [

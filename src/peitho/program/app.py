@@ -231,7 +231,6 @@ def _calm_collector() -> None:
     It stops everything for as long as it looks. What is there by now stays to the end, and what
     comes are thousands of records that refer to nothing, while a list is decoded.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTED_OBJECTS, *gc.get_threshold()[1:])
 
