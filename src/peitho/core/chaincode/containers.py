@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _ID_CHARACTERS = 64
 _HEXADECIMAL = frozenset("0123456789abcdef")
 # The first list of thousands of Pods takes some seconds, and a peer has more patience than that.
-_SYNC_SECONDS = 15.0
+_SYNC_SECONDS = 10.0
 
 
 class ChaincodeContainers:
