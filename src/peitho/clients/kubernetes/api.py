@@ -104,14 +104,8 @@ class Kubernetes:
 
         Nothing is sent yet. Raises Unavailable if neither is there.
         """
-        config = _configuration(kubeconfig)
-        proxy = _proxy(config, kubeconfig, proxies or Proxies())
-        if config.user is None:  # lightkube takes it for granted
-            config = config._replace(user=User())
-        # Once for both: the machine's certificates are read for it.
-        verify = verify_cluster(
-            config.cluster, config.user or User(), config.abs_file, trust_env=False
-        )
+        # A thread: to read certificates and YAML takes long, for what Peitho does in one turn.
+        config, proxy, verify = await asyncio.to_thread(_read_all, kubeconfig, proxies or Proxies())
         client = partial(_client, config, verify=verify, proxy=proxy)
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
@@ -327,6 +321,17 @@ class Kubernetes:
         )
         answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
+
+
+def _read_all(
+    kubeconfig: Path | None, proxies: Proxies
+) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext | bool]:
+    """What a kubeconfig says, the proxy to the cluster, and whom to trust there."""
+    config = _configuration(kubeconfig)
+    proxy = _proxy(config, kubeconfig, proxies)
+    user = config.user or User()  # lightkube takes one for granted
+    verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+    return config._replace(user=user), proxy, verify
 
 
 def _configuration(kubeconfig: Path | None) -> SingleConfig:
