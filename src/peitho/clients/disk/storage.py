@@ -31,6 +31,7 @@ from typing import BinaryIO
 
 import structlog
 
+from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
 from peitho.clients.disk.sealed import BrokenSealError, seal, unseal
 from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
@@ -64,6 +65,7 @@ class Storage:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.archives = ArchiveReading()
         self._damaged = DamagedFiles(root / "damaged")
         self._verified = Verification()
         # No file may be put where a damaged one is being taken away.

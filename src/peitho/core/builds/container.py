@@ -10,11 +10,13 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from peitho import audit
+from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.storage import Storage, remove_directory, spool
 from peitho.core.builds.attendance import Attendance
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
@@ -201,7 +203,7 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            tree, entries = await asyncio.to_thread(_scan, archive, limits)
+            tree, entries = await self._all.storage.archives.run(partial(_scan, archive, limits))
             self._check_not_removed()
         except BaseException:
             self._count_bytes(archive, -self._upload_bytes[archive])
@@ -440,8 +442,8 @@ def _killed(reason: str, started_at: str) -> State:
     return State("exited", SIGKILLED, reason, started_at, now())
 
 
-def _scan(path: Path, limits: ArchiveLimits) -> tuple[str, int]:
+def _scan(path: Path, limits: ArchiveLimits, reading: Reading) -> tuple[str, int]:
     """The digest of an archive's files, and how many entries it has."""
-    with path.open("rb") as archive:
+    with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
     return build_key.tree(entries), len(entries)

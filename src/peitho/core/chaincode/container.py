@@ -5,16 +5,17 @@ Nothing here restarts a process: a peer launches ended chaincode by itself, and 
 process that comes back (DESIGN 5).
 """
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.storage import Storage, spool
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
@@ -114,7 +115,7 @@ class ChaincodeContainer:
         async with self._parts.storage.spool_directory("files-") as directory:
             archive = directory / "archive"
             await spool(chunks, archive, limit_bytes=_FILES_BYTES)
-            files = await asyncio.to_thread(_files, archive, path)
+            files = await self._parts.storage.archives.run(partial(_files, archive, path))
         self._record = await self._with_files(files)
         self._process = self._parts.process(self._record)
         log.info("files uploaded", name=self._record.name, files=sorted(files))
@@ -260,8 +261,8 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     log.info("container removed", name=record.name)
 
 
-def _files(archive: Path, path: str) -> dict[str, bytes]:
+def _files(archive: Path, path: str, reading: Reading) -> dict[str, bytes]:
     """Return the files of an archive, by their paths in the container."""
-    with archive.open("rb") as file:
+    with reading.open(archive) as file:
         contents = tar.read_files(file, limits=_FILES_LIMITS)
     return {mount_paths.of_file(f"{path}{name}"): content for name, content in contents.items()}
