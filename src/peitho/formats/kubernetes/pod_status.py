@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peitho.formats.kubernetes import labels
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
 from peitho.formats.records import SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
@@ -158,7 +158,7 @@ def read(pod: Manifest) -> PodStatus | DamagedPod:
     try:
         return _read(pod)
     except _DAMAGE as error:
-        name = str((pod.get("metadata") or {}).get("name", ""))
+        name = str(metadata_of(pod).get("name", ""))
         return DamagedPod(name, f"{type(error).__name__}: {error}")
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from peitho.formats.kubernetes import labels, names
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
 from peitho.formats.records import (
     BUILD,
     CHAINCODE,
@@ -186,7 +186,7 @@ def _noted_exit(note: str) -> Exit | None:
 
 
 def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
-    metadata = secret.get("metadata") or {}
+    metadata = metadata_of(secret)
     cause = f"{type(error).__name__}: {error}"
     own = metadata.get("labels")
     return DamagedRecord(
