@@ -170,11 +170,15 @@ def adopt(config: Path | None, *, dry_run: bool, yes: bool, **flags: Any) -> Non
 async def _adopt(effective: Settings, *, dry_run: bool) -> None:
     from peitho.program import app  # noqa: PLC0415  see serve
 
-    count = 0
-    async for chaincode in app.adopt(effective, dry_run=dry_run):
+    count = failed = 0
+    async for chaincode, failure in app.adopt(effective, dry_run=dry_run):
         count += 1
-        click.echo(f"{chaincode}: {'would be' if dry_run else 'is'} scaled to 0")
+        failed += bool(failure)
+        done = f"is not scaled to 0: {failure}" if failure else "is scaled to 0"
+        click.echo(f"{chaincode}: {'would be scaled to 0' if dry_run else done}", err=bool(failure))
     click.echo(f"{count} found" if count else "no chaincode of the Go Peitho here")
+    if failed:
+        sys.exit(1)
 
 
 @main.command()
@@ -182,7 +186,7 @@ async def _adopt(effective: Settings, *, dry_run: bool) -> None:
 @_flags
 def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     """
-    Remove once what is over, and print it with the reason.
+    Remove once what is over, and print it with the reason; exit status 1 if something stays.
 
     A running Peitho sweeps by itself. This leaves chaincode that runs alone, whoever its peer is:
     whether a peer stays away shows only in time.
@@ -198,8 +202,12 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
         click.echo(str(error), err=True)
         sys.exit(2)
     for removal in removals:
-        click.echo(f"{removal.kind} {removal.name}: {removal.why}")
-    click.echo(f"{len(removals)} {'would go' if dry_run else 'removed'}")
+        still = f"; not removed: {removal.failure}" if removal.failure else ""
+        click.echo(f"{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
+    failed = sum(bool(removal.failure) for removal in removals)
+    click.echo(f"{len(removals) - failed} {'would go' if dry_run else 'removed'}")
+    if failed:
+        sys.exit(1)
 
 
 @main.command("check-store")

@@ -24,9 +24,17 @@ START_SECONDS = Histogram(
 )
 WAITS = Gauge("peitho_open_waits", "Peers waiting for a container to end.")
 WATCH_AGE_SECONDS = Gauge("peitho_watch_age_seconds", "Seconds since the cluster was last heard.")
+REACHABLE = Gauge(
+    "peitho_reachable", "1 while a part outside of Peitho answers, 0 while it is away.", ["part"]
+)
 SETTINGS_REFUSED = Gauge(
     "peitho_settings_refused",
     "1 while the settings file was refused, and earlier settings stay.",
+)
+SWEEP_ERRORS = Counter(
+    "peitho_sweep_errors_total",
+    "Things that the sweeper could not look at or remove; each is tried again.",
+    ["kind"],
 )
 AUDIT_WAITING = Gauge(
     "peitho_audit_waiting", "Lines of the audit trail that could not be written yet."

@@ -49,6 +49,7 @@ class Peitho:
     ) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self.folder = folder
         self.data_dir = folder / "data"
         self.log = folder / "peitho.log"
         self._config = folder / "peitho.yml"
@@ -97,7 +98,12 @@ class Peitho:
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Write the settings file, at once with all of it, as the kubelet does."""
         peitho = {"pullerAccessAddress": self.delivery, "pullerImage": images.PEITHO}
-        tree = {**self._places, **settings, "peitho": peitho | settings.get("peitho", {})}
+        tree = {
+            **self._places,
+            **settings,
+            "peitho": peitho | settings.get("peitho", {}),
+            "server": self._places["server"] | settings.get("server", {}),
+        }
         written = self._config.with_suffix(".new")
         written.write_text(yaml.safe_dump(tree))
         written.rename(self._config)
@@ -116,15 +122,15 @@ class Peitho:
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
-    async def begin(self) -> None:
-        """Start the process, and return once it is ready."""
+    async def begin(self, *, program: tuple[str, ...] = ("-m", "peitho")) -> None:
+        """Start the process, and return once it is ready; `program` is how Python runs it."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "peitho", "serve", "--config", str(self._config)),
+                *(sys.executable, *program, "serve", "--config", str(self._config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},  # noqa: TID251
+                env=os.environ | {"PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT}"},  # noqa: TID251
             )
         try:
             async with asyncio.timeout(_READY_SECONDS):

@@ -49,17 +49,22 @@ def done(code: int, **more: str) -> Manifest:
 
 
 def told(
-    build: Manifest = RUNNING, helper: Manifest = RUNNING, kind: str = "MODIFIED", **more: Any
+    build: Manifest = RUNNING,
+    helper: Manifest = RUNNING,
+    kind: str = "MODIFIED",
+    metadata: Manifest | None = None,
+    **more: Any,
 ) -> Script:
     """A watch that tells of the build's Pod once."""
     states = {records.BUILD: build, build_pod.HELPER: helper}
     statuses = [{"name": name, "image": "i:1", "state": state} for name, state in states.items()]
-    metadata = {
+    named = {
         "name": NAME,
         "labels": {labels.CONTAINER: labels.container_label(ID)},
         "resourceVersion": "7",
     }
-    body = {"metadata": metadata, "status": {"containerStatuses": statuses} | more}
+    status = {"containerStatuses": statuses} | more
+    body = {"metadata": named | (metadata or {}), "status": status}
     return watch({"type": kind, "object": body})
 
 

@@ -84,7 +84,9 @@ async def composed(
         composition.clear_data_directory(settings)
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(parts.exits.run(), name="exit recorder")
+        parts.lost_pods.start()
         tasks.run(parts.services.watch.run(), name="pod watch")
+        tasks.run(parts.record_watch.run(), name="record watch")
         tasks.run(parts.registries.run(), name="registries")
         tasks.spawn(parts.pull_secret.run(), name="pull secret")
         tasks.run(parts.services.builds.run(), name="builds left behind")
@@ -100,7 +102,8 @@ async def running(
     directory: Path, *, refused: bool = False, daemon: Docker | None = None, **settings_of: Any
 ) -> AsyncIterator[Running]:
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
-    settings = Settings.model_validate({"dataDir": directory / "data", **settings_of})
+    anything = {"access": {"images": ["*"]}}
+    settings = Settings.model_validate({"dataDir": directory / "data", **anything, **settings_of})
     async with (
         composed(directory, settings, refused=refused, docker=daemon) as (parts, cluster),
         AsyncExitStack() as stack,

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from peitho.core.chaincode.container import ChaincodeContainer
 from peitho.core.container import Container
-from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes import labels, names
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE, ContainerSpec, Exit
 from peitho.program.composition import Composition
@@ -25,6 +25,8 @@ from tests.support.kubernetes_double import ApiServer, always, answer
 NAME = "dev-peer0-mycc-1.0"
 SPEC = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=("A=1",))
 AT = "2026-01-02T03:04:05Z"
+# After this, what was written is read again where no watch tells of it.
+LATER_SECONDS = 3.0
 RUNNING = {"running": {"startedAt": AT}}
 
 
@@ -70,6 +72,31 @@ class Scene:
             lambda seen: (seen.pod and seen.pod.resource_version == version) or None,
         )
 
+    def lose_node(self, *, silently: bool = False) -> None:
+        """Let no kubelet be there any more: a Pod that is deleted stays, but for one by force."""
+
+        async def deleted(request: web.Request) -> web.StreamResponse:
+            grace = json.loads(await request.read())["gracePeriodSeconds"]
+            pod = self.cluster.objects["pods/pod"]
+            if not silently:
+                await self.terminate(grace_seconds=grace)
+            return answer(pod)
+
+        self.cluster.rule("DELETE", "pods/pod", deleted)
+
+    async def terminate(self, *, grace_seconds: int) -> None:
+        """Have the watch tell that the Pod is deleted, or is gone if no grace is left."""
+        self.version += 1
+        pod = self.cluster.objects["pods/pod"]
+        pod["metadata"] |= {
+            "deletionTimestamp": AT,
+            "deletionGracePeriodSeconds": grace_seconds,
+            "resourceVersion": str(self.version),
+        }
+        if grace_seconds == 0:
+            del self.cluster.objects["pods/pod"]
+        await self.news.put({"type": "MODIFIED" if grace_seconds else "DELETED", "object": pod})
+
     async def launch(self, container: ChaincodeContainer) -> None:
         """Start the container; its process runs as soon as its Job is there."""
         async with asyncio.TaskGroup() as group:
@@ -88,16 +115,20 @@ class Scene:
         """The kinds of objects in the cluster."""
         return sorted(path.partition("/")[0] for path in self.cluster.objects)
 
+    def _owner(self, container: Container) -> Manifest:
+        """The container's Job, which may be gone by now."""
+        name = f"{names.kubernetes_name('cc', NAME)}-{container.id[:8]}"
+        job = self.cluster.objects.get(f"jobs/{name}")
+        return {"kind": "Job", "name": name, "uid": job["metadata"]["uid"] if job else "uid-job"}
+
     def _pod(self, container: Container, state: Manifest) -> Manifest:
-        jobs = [body for path, body in self.cluster.objects.items() if path.startswith("jobs/")]
-        owners = [{"kind": "Job", **_name_and_uid(job)} for job in jobs]
         return {
             "metadata": {
                 "name": "pod",
                 "labels": labels.container_labels("peitho", CHAINCODE, container.id),
                 "annotations": {labels.ID: container.id, labels.NAME: NAME},
                 "resourceVersion": str(self.version),
-                "ownerReferences": owners,
+                "ownerReferences": [self._owner(container)],
             },
             "status": {"containerStatuses": [{"name": CHAINCODE, "image": "i", "state": state}]},
         }
@@ -120,10 +151,6 @@ async def scene(tmp_path: Path, **chaincode: Any) -> AsyncIterator[Scene]:
 
     async with (
         composed(tmp_path, settings, watch=told) as (parts, cluster),
-        asyncio.timeout(10),
+        asyncio.timeout(300),
     ):
         yield Scene(parts, cluster, news)
-
-
-def _name_and_uid(job: Manifest) -> Manifest:
-    return {key: job["metadata"][key] for key in ("name", "uid")}

@@ -67,9 +67,11 @@ def record(spec: ContainerSpec = SPEC) -> Manifest:
     return secret
 
 
-def with_files(secret: Manifest, files: dict[str, bytes]) -> Manifest:
+def with_files(
+    secret: Manifest, files: dict[str, bytes], modes: dict[str, int] | None = None
+) -> Manifest:
     """The same Secret after an upload."""
-    patch = record_secrets.files_patch(typed.record(secret), files)
+    patch = record_secrets.files_patch(typed.record(secret), files, modes)
     return secret | {"data": secret["data"] | patch["data"]}
 
 

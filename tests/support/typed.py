@@ -32,6 +32,11 @@ def job_name(secret: Manifest) -> str:
     return metadata(secret).job_name
 
 
+def owner(secret: Manifest, uid: str = "uid-job") -> Manifest:
+    """The Job of a Secret's container, as its Pod has it for owner."""
+    return {"kind": "Job", "name": job_name(secret), "uid": uid}
+
+
 def noted_exit(secret: Manifest) -> Exit | None:
     """The exit that is on a record."""
     return metadata(secret).exit

@@ -25,6 +25,7 @@ from peitho.settings.values import (
     Endpoint,
     Format,
     HostAliases,
+    ImagePatterns,
     Level,
     Quantity,
     Rewrites,
@@ -57,6 +58,7 @@ meaning here is named in one warning: see [the guide](../guides/migrate-from-go-
 """
 # What may be written for a type; numbers, texts and choices speak for themselves.
 _ALLOWED: tuple[tuple[object, str], ...] = (
+    (ImagePatterns, "a list of image patterns, or null"),
     (Address, "`HOST:PORT` with the host as an IP address, or `:PORT`"),
     (Endpoint, "`unix:///PATH`, `tcp://HOST:PORT`, or empty"),
     (HostAliases, "a list of `IP:HOST`"),

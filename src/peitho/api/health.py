@@ -4,10 +4,6 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from peitho.api.services import SERVICES, Services, services
-from peitho.errors import PeithoError
-
-# The API server ends a watch every 20 s; after this it has not been heard for more than one.
-_STALE_SECONDS = 35.0
 
 
 async def alive(request: web.Request) -> web.Response:
@@ -18,22 +14,23 @@ async def alive(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """
-    GET /readyz — 200; 503 while Peitho is of no use.
+    GET /readyz — 200; 503 while Peitho itself lacks what it needs: a data directory to write to.
 
-    That is while the cluster or the daemon of builds cannot be reached, or the data directory
-    cannot be written.
+    With `?verbose` there is a line for each part, also for those outside, which change no status.
     """
     everything = services(request)
-    if everything.watch.age_seconds > _STALE_SECONDS:
-        return web.Response(status=503, text="the Kubernetes API has not been heard\n")
-    if cause := await everything.write_probe.cause():
-        return web.Response(status=503, text=f"{cause}\n")
-    if everything.docker:
-        try:
-            await everything.docker.ping()
-        except PeithoError as error:
-            return web.Response(status=503, text=f"{error}\n")
-    return web.Response(text="ok\n")
+    cause = await everything.write_probe.cause()
+    status = 503 if cause else 200
+    if "verbose" not in request.query:
+        return web.Response(status=status, text=f"{cause or 'ok'}\n")
+    around = await everything.surroundings.look()
+    lines = [_line(name, each) for name, each in {"data directory": cause, **around}.items()]
+    verdict = "not ready" if cause else "ready"
+    return web.Response(status=status, text="\n".join([*lines, verdict, ""]))
+
+
+def _line(part: str, cause: str) -> str:
+    return f"[-]{part}: {cause}" if cause else f"[+]{part} ok"
 
 
 async def metrics(request: web.Request) -> web.Response:

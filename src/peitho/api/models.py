@@ -62,6 +62,8 @@ class HostConfigRequest(_Request):
         )
 
 
+# They are kept in an annotation, of which an object holds 256 KiB.
+_LABELS_CHARACTERS = 16_000
 # The first wrong word is told; to note each takes a kilobyte, and a body can have 500,000.
 _Words = Annotated[tuple[str, ...], FailFast()]
 
@@ -76,7 +78,15 @@ class CreateRequest(_Request):
     working_dir: str = Field(default="", alias="WorkingDir")
     tty: bool = Field(default=False, alias="Tty")
     open_stdin: bool = Field(default=False, alias="OpenStdin")
+    labels: dict[str, str] = Field(default_factory=dict, alias="Labels")
     host_config: HostConfigRequest = Field(default=HostConfigRequest(), alias="HostConfig")
+
+    @field_validator("labels")
+    @classmethod
+    def _short_enough(cls, labels: dict[str, str]) -> dict[str, str]:
+        if sum(len(key) + len(value) for key, value in labels.items()) > _LABELS_CHARACTERS:
+            raise ValueError(f"more than {_LABELS_CHARACTERS} characters in all")
+        return labels
 
     @field_validator("cmd", "entrypoint", mode="before")
     @classmethod
@@ -104,6 +114,7 @@ class CreateRequest(_Request):
             host=self.host_config.host(),
             working_directory=self.working_dir,
             auto_remove=self.host_config.auto_remove,
+            labels=self.labels,
         )
 
 

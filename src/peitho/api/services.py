@@ -15,6 +15,7 @@ from peitho.core.images.publisher import Publisher
 from peitho.core.images.store import ImageStore
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods.tokens import DeliveryTokens
+from peitho.core.surroundings import Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 
 
@@ -33,6 +34,7 @@ class Services:
     sweeper: Sweeper
     base_images: BaseImages
     write_probe: WriteProbe
+    surroundings: Surroundings
     docker: Docker | None = None
 
 

@@ -13,6 +13,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _AGAIN_SECONDS = 5.0
+_LONGEST_SECONDS = 20.0
 
 
 class BackgroundTasks:
@@ -67,6 +68,7 @@ async def until_done(
     """
     Do something once, and try again while an error passes; by default all errors do.
 
+    The pauses grow.
     Raises the first error that does not pass.
     """
 
@@ -79,7 +81,8 @@ async def until_done(
             log.warning("not done yet", what=what, cause=str(error))
             raise Again(error) from error
 
-    return await Tries(RetryPolicy.steady(pause_seconds)).run(attempt)
+    policy = RetryPolicy(None, pause_seconds, _LONGEST_SECONDS, jitter_seconds=0.0)
+    return await Tries(policy).run(attempt)
 
 
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:

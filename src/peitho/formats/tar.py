@@ -68,6 +68,14 @@ class TarEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class FileWithMode:
+    """A regular file of a small archive: what it holds, and its permissions."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """An entry of an archive that is not compressed, and where its content begins."""
 
@@ -122,11 +130,17 @@ def read_files(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, bytes]:
 
     Raises InvalidArgument, also past `limits.total_bytes`.
     """
+    found = read_files_with_modes(archive, limits=limits)
+    return {path: file.content for path, file in found.items()}
+
+
+def read_files_with_modes(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, FileWithMode]:
+    """The same, each with its permissions."""
     files = {}
     for entry, content in read(archive, limits=limits):
         _refuse_absolute_link(entry)
         if content is not None:
-            files[f"/{entry.name}"] = content.read()
+            files[f"/{entry.name}"] = FileWithMode(content.read(), entry.mode)
     return files
 
 

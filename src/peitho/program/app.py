@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from peitho import __version__, audit
+from peitho import __version__, audit, metrics
 from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
@@ -19,7 +19,7 @@ from peitho.core.chaincode import adoption
 from peitho.core.pods import template_check
 from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
-from peitho.errors import NotFound, PeithoError
+from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
 from peitho.program import composition
@@ -29,6 +29,9 @@ from peitho.settings.loading import LoadedSettings, SettingsSource
 from peitho.settings.models import ServerSettings, Settings
 
 log = structlog.get_logger()
+
+# Peers should not be refused for longer while the cluster is away.
+_CHECK_SECONDS = 5.0
 
 
 async def serve(source: SettingsSource, loaded: LoadedSettings) -> None:
@@ -53,25 +56,66 @@ async def _serve(source: SettingsSource, loaded: LoadedSettings) -> None:
         composition.connected(settings) as kubernetes,
         composition.docker(settings.docker) as docker,
     ):
-        await template_check.check(kubernetes, composition.templates(settings))
-        await _run(settings, kubernetes, docker, stop, reloading)
+        is_checked = await _are_templates_checked(settings, kubernetes)
+        await _run(settings, kubernetes, docker, stop, reloading, is_checked=is_checked)
 
 
-async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[GoChaincode]:
-    """Take over the Go project's chaincode; yields each when it is done. Raises Unavailable."""
+async def _are_templates_checked(settings: Settings, kubernetes: Kubernetes) -> bool:
+    """
+    Check the templates before anything is started; False if the cluster does not tell soon.
+
+    Peitho starts all the same then: a 2.x peer that starts meanwhile, and is refused, remembers it
+    for its life. Raises TemplateRefused.
+    """
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await template_check.check(kubernetes, composition.templates(settings))
+    except (TimeoutError, Unavailable) as error:
+        log.warning("templates not checked yet", cause=str(error) or "no answer")
+        return False
+    return True
+
+
+async def _check_templates(settings: Settings, kubernetes: Kubernetes) -> None:
+    """Check them once the cluster is there; what is wrong is told as for changed settings."""
+    check = partial(template_check.check, kubernetes, composition.templates(settings))
+    try:
+        await until_done(
+            check,
+            what="check of the templates",
+            passes=lambda error: not isinstance(error, TemplateRefused),
+        )
+    except TemplateRefused as error:
+        metrics.SETTINGS_REFUSED.set(1)
+        log.error("settings refused", problems=str(error).splitlines())  # noqa: TRY400  no fault
+
+
+async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[tuple[GoChaincode, str]]:
+    """
+    Take over the Go project's chaincode.
+
+    Yields each when it is done, and why it is not, if one cannot be; that keeps no other from it.
+    Raises Unavailable.
+    """
     async with composition.connected(settings) as kubernetes:
         for chaincode in await adoption.survey(kubernetes):
+            failure = ""
             if not dry_run:
-                await adoption.adopt(kubernetes, chaincode)
-            yield chaincode
+                try:
+                    await adoption.adopt(kubernetes, chaincode)
+                except PeithoError as error:
+                    failure = str(error)
+            yield chaincode, failure
 
 
-async def _run(
+async def _run(  # noqa: PLR0913  what a run is made of, once
     settings: Settings,
     kubernetes: Kubernetes,
     docker: Docker | None,
     stop: asyncio.Event,
     reloading: Reloading,
+    *,
+    is_checked: bool,
 ) -> None:
     tls = composition.api_tls(settings.server.tls)
     composition.make_data_directory(settings)
@@ -84,6 +128,8 @@ async def _run(
         clear = partial(composition.clear_data_directory, settings)
         async with listening(*_listeners(services, settings.server, tls), bound=clear):
             _start(parts, reloading, tasks)
+            if not is_checked:
+                tasks.spawn(_check_templates(settings, kubernetes), name="templates")
             audit.record("peitho started", version=__version__)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
@@ -98,10 +144,14 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
     services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
+    parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
+    tasks.spawn(parts.started.run(), name="watch of started containers")
+    tasks.run(parts.record_watch.run(), name="record watch")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.run(parts.registries.run(), name="registries")
+    tasks.run(services.surroundings.run(), name="surroundings")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
     tasks.run(services.builds.run(), name="builds left behind")
     clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
@@ -151,6 +201,7 @@ async def _sweep(
 ) -> list[Finding]:
     parts = composition.compose(settings, kubernetes, tasks)
     tasks.run(parts.services.watch.run(), name="pod watch")
+    tasks.run(parts.record_watch.run(), name="record watch")
     try:
         await parts.chaincodes.synced()
         return await parts.services.sweeper.sweep(dry_run=dry_run)

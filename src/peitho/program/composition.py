@@ -20,6 +20,9 @@ from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.record_watch import RecordWatch
+from peitho.clients.kubernetes.records import Records
+from peitho.clients.kubernetes.started_watch import StartedWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
 from peitho.clients.tls import CertificateFiles
 from peitho.core.builds.container import BuildContainers
@@ -31,6 +34,7 @@ from peitho.core.chaincode.container import ChaincodeParts
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.publisher import Publisher
@@ -39,11 +43,15 @@ from peitho.core.images.registry import RegistryPublisher
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
+from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
+from peitho.core.pods.trials import RuntimeTrials
+from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
+from peitho.formats.records import CHAINCODE
 from peitho.program import options
 from peitho.settings.live import Live, Replaceable
 from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
@@ -52,7 +60,11 @@ from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsS
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
     """Connect to the cluster."""
     cluster = settings.kubernetes
-    return Kubernetes.connect(kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
+    return Kubernetes.connect(
+        kubeconfig=cluster.kubeconfig,
+        namespace=cluster.namespace,
+        proxies=options.proxies(settings),
+    )
 
 
 def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | None]:
@@ -142,10 +154,13 @@ class Composition:
     kubernetes: Kubernetes
     services: Services
     chaincodes: ChaincodeContainers
+    record_watch: RecordWatch
     account: RegistryAccount
     registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
+    started: StartedWatch
+    lost_pods: LostPods
     former_builds: PodBackend | None
 
     def follow(self, settings: Settings) -> None:
@@ -168,10 +183,17 @@ def compose(
     live = Replaceable(settings)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     account = RegistryAccount(live.map(options.registry_account))
-    registries = Registries(options.registry_endpoint(settings), account)
+    registries = Registries(
+        options.registry_endpoint(settings), account, proxies=options.proxies(settings)
+    )
     stores = _Stores.at(live)
-    place = _Place(kubernetes, watch, docker, account, stores)
-    publisher = _publisher(live, stores, registries)
+    record_watch = RecordWatch(
+        kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
+    )
+    records = Records(kubernetes, record_watch)
+    place = _Place(kubernetes, watch, records, docker, account, stores)
+    trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
+    publisher = _publisher(live, stores, registries, trials)
     base_images = _base_images(live, docker, account)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
@@ -190,13 +212,17 @@ def compose(
             sweeper=_sweeper(live, kubernetes, stores, launched, builds),
             base_images=base_images,
             write_probe=WriteProbe(stores.storage),
+            surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
         chaincodes=launched,
+        record_watch=record_watch,
         account=account,
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
+        started=StartedWatch(kubernetes, watch, container=CHAINCODE),
+        lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
 
@@ -220,7 +246,12 @@ class _Stores:
             storage,
             DeliveryTokens(storage.delivery_key()),
             architectures,
-            ImageStore(storage, architectures, limits=live.map(options.archive_limits)),
+            ImageStore(
+                storage,
+                architectures,
+                limits=live.map(options.archive_limits),
+                allowed=_allowed_images(live),
+            ),
             ImageUsage(storage),
             BuildCache(_kept_builds(live.now)),
         )
@@ -232,6 +263,7 @@ class _Place:
 
     kubernetes: Kubernetes
     watch: PodWatch
+    records: Records
     docker: Docker | None
     account: RegistryAccount
     stores: _Stores
@@ -257,6 +289,20 @@ class _Place:
         )
 
 
+def _probes(settings: Settings, docker: Docker | None, registries: Registries) -> dict[str, Probe]:
+    """Return how to ask what is outside, as far as the settings need it."""
+    probes: dict[str, Probe] = {}
+    if docker:
+        probes["daemon"] = docker.ping
+    if settings.peitho.image_mode == "registry":
+
+        async def ping() -> None:
+            await (await registries.own()).ping()
+
+        probes["registry"] = ping
+    return probes
+
+
 def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> BuildContainers:
     stores = place.stores
     pool = BuildPool(
@@ -277,12 +323,14 @@ def _chaincodes(
     live: Live[Settings], place: _Place, publisher: Publisher, tasks: BackgroundTasks
 ) -> ChaincodeContainers:
     kubernetes, watch, stores = place.kubernetes, place.watch, place.stores
+    records, instance = place.records, live.now.peitho.instance
     parts = ChaincodeParts(
         kubernetes=kubernetes,
         watch=watch,
+        records=records,
         publisher=publisher,
         storage=stores.storage,
-        exits=ExitRecorder(kubernetes, watch, instance=live.now.peitho.instance, tasks=tasks),
+        exits=ExitRecorder(kubernetes, watch, instance=instance, tasks=tasks, records=records),
         tasks=tasks,
         options=live.map(options.chaincode),
         pods=live.map(options.chaincode_pods),
@@ -312,15 +360,22 @@ def _sweeper(
 def _base_images(
     live: Live[Settings], docker: Docker | None, account: RegistryAccount
 ) -> BaseImages:
-    if docker is None:
-        return NodeImages()
-    return DaemonImages(docker, account, live.map(options.daemon_images))
+    images: BaseImages = NodeImages()
+    if docker:
+        images = DaemonImages(docker, account, live.map(options.daemon_images))
+    return AllowedBaseImages(images, _allowed_images(live))
 
 
-def _publisher(live: Live[Settings], stores: _Stores, registries: Registries) -> Publisher:
+def _allowed_images(live: Live[Settings]) -> AllowedImages:
+    return AllowedImages(live.map(options.allowed_images))
+
+
+def _publisher(
+    live: Live[Settings], stores: _Stores, registries: Registries, trials: RuntimeTrials
+) -> Publisher:
     """Return the publisher of the image mode."""
     if live.now.peitho.image_mode == "delivery":
-        return DeliveryPublisher(stores.images)
+        return DeliveryPublisher(stores.images, try_runtime=trials.require)
     return RegistryPublisher(
         stores.images, stores.storage, registries, live.map(options.registry_publisher)
     )

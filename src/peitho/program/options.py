@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from peitho.api.system import architecture
+from peitho.clients.proxies import Proxies
 from peitho.clients.registry.registries import RegistryAccountOptions
 from peitho.clients.registry.transport import RegistryEndpoint
 from peitho.core.builds.container import BuildContainerOptions
@@ -16,7 +17,7 @@ from peitho.core.images.registry import RegistryPublisherOptions
 from peitho.core.sweeping.rules import RetentionOptions
 from peitho.core.sweeping.sweeper import SweeperOptions
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
-from peitho.formats.images import repositories
+from peitho.formats.images import references, repositories
 from peitho.formats.kubernetes import pull_secret as secrets
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
@@ -35,11 +36,20 @@ def sweeper(settings: Settings) -> SweeperOptions:
             orphan_after_seconds=settings.sweeper.orphan_after,
             images_retention_seconds=settings.images.retention,
             images_limit_bytes=settings.images.limit_bytes,
+            start_timeout_seconds=settings.chaincode.start_timeout_seconds,
         ),
         cache_limit_bytes=settings.builder.cache.limit_bytes,
         cache_age_seconds=settings.builder.cache.max_age_seconds,
         hosts={host: address for address, _, host in hosts},
     )
+
+
+def allowed_images(settings: Settings) -> tuple[str, ...]:
+    """Patterns of the builder and runtime images that peers may name."""
+    if settings.access.images is not None:
+        return settings.access.images
+    rewrite = settings.images.rewrite
+    return (references.FABRIC_IMAGES, *rewrite, *rewrite.values())
 
 
 def archive_limits(settings: Settings) -> ArchiveLimits:
@@ -138,6 +148,16 @@ def registry_account(settings: Settings) -> RegistryAccountOptions:
         registry.password.get_secret_value(),
         registry.username_file,
         registry.password_file,
+    )
+
+
+def proxies(settings: Settings) -> Proxies:
+    """The proxies towards the cluster and registries."""
+    proxy = settings.proxy
+    return Proxies(
+        https=proxy.https.get_secret_value(),
+        http=proxy.http.get_secret_value(),
+        no_proxy=proxy.no_proxy,
     )
 
 

@@ -49,6 +49,11 @@ MEANINGLESS = {
     "log.output-paths": "has no meaning here, the log goes to stderr",
     "log.error-output-paths": "has no meaning here, the log goes to stderr",
 }
+_PROXY_VARIABLES = {
+    ("proxy", "https"): "HTTPS_PROXY",
+    ("proxy", "http"): "HTTP_PROXY",
+    ("proxy", "noProxy"): "NO_PROXY",
+}
 # The Go project downloads `http://peitho:8080/tar/IMAGE.tar`, with an image of its own, which
 # its Makefile names `puller-ARCHITECTURE`.
 _GO_ADDRESS = re.compile(r"https?://([^/]+?)(:\d+)?/tar/?")
@@ -180,6 +185,7 @@ def load(
     gathered.take_file(file)
     for leaf in setting_keys():
         gathered.take_variable(leaf, environment)
+    gathered.take_proxies(environment)
     for key, value in (flags or {}).items():
         if value is not None:
             gathered.put(tuple(key.split(".")), value, origin="flag")
@@ -213,6 +219,13 @@ class _Gathered:
             for name, is_file in ((f"{variable}_FILE", True), (variable, False)):
                 if name in environment and self._take(leaf, name, environment[name], is_file):
                     return
+
+    def take_proxies(self, environment: Mapping[str, str]) -> None:
+        """Take the variables that all programs know proxies by, where nothing else is set."""
+        for keys, variable in _PROXY_VARIABLES.items():
+            for name in (variable, variable.lower()):
+                if environment.get(name) and ".".join(keys) not in self.origins:
+                    self.put(keys, environment[name], origin=name)
 
     def _take(self, leaf: SettingKey, name: str, value: str, is_file: bool) -> bool:  # noqa: FBT001  of ours
         try:

@@ -19,8 +19,10 @@ from peitho.settings.values import (
     Endpoint,
     Format,
     HostAliases,
+    ImagePatterns,
     Level,
     Namespace,
+    ProxyUrl,
     Quantity,
     Rewrites,
     Template,
@@ -30,6 +32,7 @@ from peitho.settings.values import (
 )
 
 __all__ = [
+    "AccessSettings",
     "AuditSettings",
     "BuildCacheSettings",
     "BuilderSettings",
@@ -42,6 +45,7 @@ __all__ = [
     "MatchSettings",
     "OverrideSettings",
     "PeithoSettings",
+    "ProxySettings",
     "RegistrySettings",
     "Resources",
     "Section",
@@ -105,6 +109,27 @@ class ServerSettings(Section):
     """`/metrics`, `/healthz` and `/readyz`."""
 
     tls: TlsSettings = TlsSettings()
+
+
+class ProxySettings(Section):
+    """
+    Proxies towards the Kubernetes API and registries; all else is asked directly.
+
+    A kubeconfig's `proxy-url` comes before them.
+    """
+
+    https: ProxyUrl = SecretStr("")
+    """`http://[USER:PASSWORD@]HOST:PORT` for https. The variable `HTTPS_PROXY` sets it, too."""
+
+    http: ProxyUrl = SecretStr("")
+    """The same for plain http. The variable `HTTP_PROXY` sets it, too."""
+
+    no_proxy: str = ""
+    """
+    Names, `.domains`, addresses and networks that are asked directly, with commas between.
+
+    The variable `NO_PROXY` sets it, too.  What is on this machine always is.
+    """
 
 
 class PeithoSettings(Section):
@@ -317,11 +342,13 @@ class ChaincodeSettings(Section):
     users: Mapping[str, UserId | None] = Field(default_factory=dict)
     """Other users by runtime image, with `*`."""
 
-    start_timeout_seconds: float = Field(default=300, gt=0, lt=600)
-    """How long a chaincode Pod may take to run.  Its TLS certificate is good for 600."""
+    start_timeout_seconds: float = Field(default=240, gt=0, lt=600)
+    """How long a chaincode Pod may take to run.  Less than a peer's `startuptimeout` of 300, or the
+    peer gives up first and reads no cause; the chaincode's TLS certificate is good for 600."""
 
     settle_seconds: float = Field(default=1.5, ge=0, lt=60)
-    """A chaincode that ends within this fails its start, so that its last lines reach the peer."""
+    """A chaincode that ends within this, and in the second in which it began, fails its start, so
+    that its last lines reach the peer.  One that ran longer may have registered: it was started."""
 
     resources: Resources = Resources()
     """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""
@@ -352,6 +379,15 @@ class AuditSettings(KebabSection):
 
     file: Path | None = None
     """The file that lines are appended to; absent: stderr, beside the log."""
+
+
+class AccessSettings(KebabSection):
+    """What a caller of the Docker API may ask for."""
+
+    images: ImagePatterns = None
+    """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
+    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry, and
+    what is on either side of `images.rewrite`."""
 
 
 class LogSettings(KebabSection):
@@ -395,6 +431,7 @@ class Settings(Section):
     peitho: PeithoSettings = PeithoSettings()
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), alias="k8s")
     images: ImageSettings = ImageSettings()
+    proxy: ProxySettings = ProxySettings()
     docker: DockerSettings = DockerSettings()
     sweeper: SweeperSettings = SweeperSettings()
     builder: BuilderSettings = BuilderSettings()
@@ -402,6 +439,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
+    access: AccessSettings = AccessSettings()
 
     @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:

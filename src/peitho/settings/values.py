@@ -4,8 +4,9 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr
 
 from peitho.errors import InvalidArgument
 from peitho.formats.docker import endpoints
@@ -40,6 +41,18 @@ def _endpoint(value: str) -> str:
         return str(endpoints.parse(value)) if value else ""
     except InvalidArgument as error:
         raise ValueError(str(error)) from error
+
+
+def _proxy_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        is_proxy = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_proxy = False
+    if text and not is_proxy:
+        raise ValueError("must be http://[USER:PASSWORD@]HOST:PORT, or empty")
+    return value
 
 
 def _namespace(value: str) -> str:
@@ -78,6 +91,13 @@ def _trimmed(value: str) -> str:
     return value.strip("/")
 
 
+def _image_patterns(patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for pattern in patterns or ():
+        if problem := references.pattern_problem(pattern):
+            raise ValueError(f"{pattern}: {problem}")
+    return patterns
+
+
 def _rewrites(table: Mapping[str, str]) -> Mapping[str, str]:
     for pattern, target in table.items():
         if problem := references.rewrite_problem(pattern, target):
@@ -96,10 +116,12 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 HostAlias = Annotated[str, AfterValidator(_host_alias)]
 HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
 Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
 Trimmed = Annotated[str, AfterValidator(_trimmed)]
+ImagePatterns = Annotated[tuple[str, ...] | None, AfterValidator(_image_patterns)]
 Rewrites = Annotated[Mapping[str, str], AfterValidator(_rewrites)]
 Template = Annotated[Mapping[str, JsonValue], AfterValidator(_template)]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]

@@ -2,8 +2,10 @@ import shutil
 from pathlib import Path
 
 from peitho.clients.docker import DaemonTlsFiles, Docker
+from tests.support.contexts import chunks, context
 from tests.support.docker_double import Dockerd
 from tests.support.in_process import Running, running
+from tests.support.kubernetes_double import always, refusal
 
 
 async def get(peitho: Running, path: str) -> tuple[int, str]:
@@ -12,31 +14,39 @@ async def get(peitho: Running, path: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def test_peitho_is_ready_once_the_cluster_was_heard(tmp_path: Path) -> None:
+async def test_peitho_is_ready_once_it_serves(tmp_path: Path) -> None:
     """
-    It is alive before that.
+    Whether or not the cluster was heard yet.
     """
     async with running(tmp_path) as peitho:
-        await peitho.services.watch.synced.wait()
-
         assert (200, "ok\n") == await get(peitho, "/healthz")
         assert (200, "ok\n") == await get(peitho, "/readyz")
 
 
-async def test_without_a_cluster_peitho_is_alive_and_not_ready(tmp_path: Path) -> None:
+async def test_without_a_cluster_peers_are_still_told_of_their_images(tmp_path: Path) -> None:
     """
-    A restart would not help it, and peers should not be sent to it.
+    A 2.x peer asks for them at its start, and remembers for its life that it was refused.
     """
     async with running(tmp_path, refused=True) as peitho:
+        peitho.cluster.rule("GET", "pods", always(lambda: refusal(503, "", "starting")))
+        await peitho.services.images.build("mycc", chunks(context()))
         await peitho.cluster.until_asked("GET", "pods")
 
-        assert (200, "ok\n") == await get(peitho, "/healthz")
-        assert (503, "the Kubernetes API has not been heard\n") == await get(peitho, "/readyz")
+        assert (200, "ok\n") == await get(peitho, "/readyz")
+        for path in ("/_ping", "/version", "/images/mycc/json"):
+            assert 200 == (await peitho.ask("GET", path))[0]
+        assert 404 == (await peitho.ask("GET", "/images/other/json"))[0]
+        status, text = await get(peitho, "/readyz?verbose")
+        _, metrics = await get(peitho, "/metrics")
+
+    told = "[+]data directory ok\n[-]cluster: the Kubernetes API has not been heard\nready\n"
+    assert (200, told) == (status, text)
+    assert 'peitho_reachable{part="cluster"} 0.0' in metrics
 
 
-async def test_with_a_daemon_peitho_is_ready_while_it_answers(tmp_path: Path) -> None:
+async def test_a_daemon_that_is_away_is_told(tmp_path: Path) -> None:
     """
-    Its absence is told, with the endpoint and the cause.
+    With the endpoint and the cause; peers are served from the store meanwhile.
     """
     async with (
         Dockerd.start(tmp_path) as daemon,
@@ -44,17 +54,17 @@ async def test_with_a_daemon_peitho_is_ready_while_it_answers(tmp_path: Path) ->
         running(tmp_path, daemon=docker) as peitho,
     ):
         await peitho.services.watch.synced.wait()
-        assert (200, "ok\n") == await get(peitho, "/readyz")
+        told = "[+]data directory ok\n[+]cluster ok\n[+]daemon ok\nready\n"
+        assert (200, told) == await get(peitho, "/readyz?verbose")
 
     async with (
         Docker.connect(daemon.endpoint, tls=DaemonTlsFiles()) as docker,
         running(tmp_path, daemon=docker) as peitho,
     ):
-        await peitho.services.watch.synced.wait()
-        status, text = await get(peitho, "/readyz")
-        assert (200, "ok\n") == await get(peitho, "/healthz")
-    assert 503 == status
-    assert text.startswith(f"The Docker daemon at {daemon.endpoint} cannot be reached: ")
+        status, text = await get(peitho, "/readyz?verbose")
+        assert (200, "ok\n") == await get(peitho, "/readyz")
+    assert 200 == status
+    assert f"\n[-]daemon: The Docker daemon at {daemon.endpoint} cannot be reached: " in text
 
 
 async def test_metrics_are_in_prometheus_text_format(tmp_path: Path) -> None:

@@ -55,3 +55,26 @@ async def test_silence_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_TIMEOUT_SECONDS", 0)
 
     assert not await probe.is_refused("peer0.invalid", 7052)
+
+
+@pytest.mark.parametrize("host", ["240.0.0.1", "2001:db8::1"])
+async def test_no_route_is_no_refusal(host: str) -> None:
+    """
+    The peer has not said anything.
+    """
+    assert not await probe.is_refused(host, 7052)
+
+
+async def test_a_name_server_that_does_not_answer_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    It is not the peer's word, and soon over.
+    """
+
+    def away(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", away)
+
+    assert not await probe.is_refused("peer0.example", 7052)

@@ -30,6 +30,7 @@ SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}}
 # What the parts read of the settings.
 VIEWS: Mapping[str, Callable[[Settings], object]] = {
+    "allowed_images": options.allowed_images,
     "archive_limits": options.archive_limits,
     "build_containers": options.build_containers,
     "build_pool": options.build_pool,
@@ -51,7 +52,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "k8s.dns": (["10.0.0.1:peer"], "chaincode_pods sweeper"),
     "images.rewrite": (
         {"*": "mirror/*"},
-        "build_pool chaincode_pods daemon_images pod_backend registry_publisher",
+        "allowed_images build_pool chaincode_pods daemon_images pod_backend registry_publisher",
     ),
     "images.retention": (5, "sweeper"),
     "images.limitBytes": (5, "sweeper"),
@@ -81,7 +82,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "builder.template": (TEMPLATE, "build_pool pod_backend"),
     "chaincode.user": (5, "chaincode_pods"),
     "chaincode.users": ({"*": 5}, "chaincode_pods"),
-    "chaincode.startTimeoutSeconds": (5, "chaincode"),
+    "chaincode.startTimeoutSeconds": (5, "chaincode sweeper"),
     "chaincode.settleSeconds": (5, "chaincode"),
     "chaincode.resources.cpuRequest": ("5m", "chaincode_pods"),
     "chaincode.resources.cpuLimit": ("5m", "chaincode_pods"),
@@ -92,6 +93,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
         [{"match": {"label": "a*"}, "template": TEMPLATE}],
         "chaincode_pods",
     ),
+    "access.images": (["a/*"], "allowed_images"),
     "limits.archiveEntries": (5, "archive_limits build_containers"),
     "limits.archiveBytes": (5, "archive_limits build_containers build_pool"),
     "limits.outputBytes": (5, "build_pool"),
@@ -253,18 +255,18 @@ async def test_a_daemon_pulls_what_is_set_at_the_moment(tmp_path: Path) -> None:
     """
     In place of what the peer names.
     """
-    other = settings(tmp_path, **{"images.rewrite": {"ccenv": "mirror.local/ccenv"}})
+    other = settings(tmp_path, **{"images.rewrite": {"fabric-ccenv": "mirror.local/ccenv"}})
     async with (
         Dockerd.start(tmp_path) as daemon,
         daemon.client() as docker,
         composed(tmp_path, settings(tmp_path), docker=docker) as (parts, _),
     ):
-        await parts.services.base_images.pull("ccenv")
+        await parts.services.base_images.pull("fabric-ccenv")
         parts.follow(other)
-        await parts.services.base_images.pull("ccenv")
+        await parts.services.base_images.pull("fabric-ccenv")
 
         asked = [query["fromImage"] for query, _ in daemon.asked("POST", "/images/create")]
-        assert ["docker.io/library/ccenv", "mirror.local/ccenv"] == asked
+        assert ["docker.io/library/fabric-ccenv", "mirror.local/ccenv"] == asked
 
 
 async def test_an_image_is_put_on_what_is_set_at_the_moment(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ async def test_a_cluster_that_is_away_is_asked_again(tmp_path: Path) -> None:
     The file may be good: it is followed once that is known.
     """
     async with scene(tmp_path, GOOD) as (it, _):
-        it.cluster.script("POST", "pods", watch(dies=True))
+        it.cluster.script("POST", "pods", *[watch(dies=True)] * 4)
 
         told = await it.becomes(OTHER)
 
@@ -219,7 +219,7 @@ async def test_a_file_that_was_refused_is_asked_about_again_at_a_word(tmp_path: 
         assert "settings refused" == (await it.becomes(OTHER))["event"]
 
         it.cluster.objects.clear()  # the double has made what it was asked to try
-        it.cluster.script("POST", "pods", watch(dies=True))
+        it.cluster.script("POST", "pods", *[watch(dies=True)] * 4)
         assert "settings not checked yet" == (await it.told_of(looks.tell))["event"]
         await it.tells("settings not checked yet", "settings followed")
         assert ("b", 0) == (it.team, refused())

@@ -356,3 +356,35 @@ def test_a_kubeconfig_that_cannot_be_read_is_told_with_all_else(tmp_path: Path) 
         assert ["k8s.namespace", "sweeper.interval"] == [
             problem.partition(":")[0] for problem in found[1:]
         ]
+
+
+def test_the_usual_variables_of_proxies_are_taken() -> None:
+    """
+    Peitho's own come before them, and no password is shown.
+    """
+    environment = {
+        "HTTPS_PROXY": "http://user:planted@proxy.example:3128",
+        "http_proxy": "proxy.example:3128",
+        "HTTP_PROXY": "http://upper.example",
+        "no_proxy": "10.0.0.0/8,.svc",
+        "PEITHO_PROXY_NO_PROXY": "*",
+    }
+    loaded = loading.load(None, environment)
+
+    proxy = loaded.settings.proxy
+    assert "http://user:planted@proxy.example:3128" == proxy.https.get_secret_value()
+    assert ("http://upper.example", "*") == (proxy.http.get_secret_value(), proxy.no_proxy)
+    assert "planted" not in loaded.render()
+
+
+@pytest.mark.parametrize("value", ["ftp://secret.example", "http://", "http://[", "http://a:b"])
+def test_a_proxy_that_can_be_none_is_told(value: str) -> None:
+    """
+    Without the value, which may have a password.
+    """
+    with pytest.raises(SettingsError) as raised:
+        loading.load(None, {"HTTPS_PROXY": value})
+
+    (problem,) = raised.value.problems
+    assert "proxy.https: must be http://[USER:PASSWORD@]HOST:PORT, or empty" in problem
+    assert "secret" not in problem

@@ -5,13 +5,16 @@ lightkube gives kubeconfig, credentials and transport.  Objects stay what they a
 dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
 """
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import httpx2 as httpx
 import yaml
@@ -20,7 +23,8 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
-from peitho.clients import keepalive
+from peitho.clients import keepalive, retries
+from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes.objects import Manifest
@@ -33,12 +37,32 @@ _PATHS = {
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
 }
-_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+T = TypeVar("T")
+
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+# A page of Pods is 1 MB at most, which is read in 10 to 20 ms; nothing else is answered meanwhile.
+_PAGE_ITEMS = 100
+# The rest of a list is refused once the API server has forgotten its beginning (after 5 minutes).
+_LISTS = 3
+_GONE = 410
 _REQUEST_SECONDS = 10.0
 _CONNECTIONS = 50
-# An overloaded API server refuses with 429, and says when to come again.  Other trouble is told: a
-# request that it answered with 500 may have been carried out.
-_PATIENCE = RetryPolicy(attempts=6, longest_seconds=5.0, jitter_seconds=1.0)
+# Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
+# nobody who waits for us has much longer.
+_PATIENCE = RetryPolicy(attempts=6, first_seconds=0.25, longest_seconds=5.0, jitter_seconds=0.5)
+# One that is not there is told sooner than one that says that it will be; and a silent one takes
+# the whole time of each request.
+_UNHEARD_TRIES = 4
+_SILENT_TRIES = 2
+# Rights that are not known yet are in a moment; those that are missing are told soon.
+_REFUSED_TRIES = 3
+_REFUSING = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+# 403, too, but the words of quotas and admission: these do not pass.
+_ADMISSION = re.compile(
+    "quota|violates PodSecurity|denied|being terminated|(minimum|maximum) "
+    "|ratio|must specify|not allowed|ValidatingAdmissionPolicy"
+)
 _USUAL_PAUSE = "1"
 # The API server ends a watch after this; one that goes on past the read time-out is dead.
 _WATCH_SECONDS = 20
@@ -53,6 +77,14 @@ class KubernetesError(Refused):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """What a list had, and the resource version to watch from."""
+
+    items: list[T]
+    version: str
+
+
 class Kubernetes:
     """A client for one namespace of one cluster."""
 
@@ -63,27 +95,43 @@ class Kubernetes:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, *, kubeconfig: Path | None, namespace: str) -> AsyncIterator[Self]:
+    async def connect(
+        cls, *, kubeconfig: Path | None, namespace: str, proxies: Proxies | None = None
+    ) -> AsyncIterator[Self]:
         """
         Make a client from a kubeconfig file, else from the Pod's service account.
 
         Nothing is sent yet. Raises Unavailable if neither is there.
         """
         config = _configuration(kubeconfig)
+        proxy = _proxy(config, kubeconfig, proxies or Proxies())
         if config.user is None:  # lightkube takes it for granted
             config = config._replace(user=User())
         async with (
-            _client(config, connections=_CONNECTIONS) as http,
-            _client(config, connections=None) as streams,
+            _client(config, connections=_CONNECTIONS, proxy=proxy) as http,
+            _client(config, connections=None, proxy=proxy) as streams,
         ):
             yield cls(http, streams, namespace or config.namespace)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
-        return await self._json(
-            "POST", self._path(manifest["kind"]), parameters=parameters, body=manifest
-        )
+        tries = _RequestTries(is_trial=dry_run)
+        try:
+            return await self._json(
+                "POST",
+                self._path(manifest["kind"]),
+                parameters=parameters,
+                body=manifest,
+                tries=tries,
+            )
+        except KubernetesError as error:
+            name = manifest["metadata"].get("name")
+            if error.reason == "AlreadyExists" and tries.failed and name:
+                present = await self.get(manifest["kind"], name)
+                if present and _is_made_of(present, manifest):  # by a try that got no answer
+                    return present
+            raise
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         """Return one object, or None if it is not there."""
@@ -94,23 +142,42 @@ class Kubernetes:
                 return None
             raise
 
+    async def listed(
+        self,
+        kind: str,
+        read: Callable[[Manifest], T],
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> Listing[T]:
+        """
+        List the objects that have the labels, each as `read` reduces it.
+
+        The list comes in pages, so no more than one of them is in memory as it was sent. It begins
+        anew where the API server has forgotten its beginning.
+        """
+        parameters = _selectors(labels, fields) | {"limit": str(_PAGE_ITEMS)}
+        accept = {"Accept": _METADATA_LIST} if metadata_only else {}
+        lists = 0
+        while True:
+            try:
+                return await self._all_pages(self._path(kind), parameters, accept, read)
+            except KubernetesError as error:
+                lists += 1
+                if error.code != _GONE or lists == _LISTS:
+                    raise
+
     async def find(
         self, kind: str, *, labels: Mapping[str, str] | None = None, fields: str = ""
     ) -> list[Manifest]:
-        """List the objects that have the labels."""
-        parameters = _selectors(labels, fields)
-        answer = await self._json("GET", self._path(kind), parameters=parameters)
-        return list(answer.get("items") or [])
+        """List the objects that have the labels, as they are: for kinds of which there are few."""
+        return (await self.listed(kind, lambda found: found, labels=labels, fields=fields)).items
 
     async def find_metadata(self, kind: str, *, labels: Mapping[str, str]) -> list[Manifest]:
         """List the metadata of objects that have the labels; what a Secret holds is not sent."""
-        answer = await self._json(
-            "GET",
-            self._path(kind),
-            parameters=_selectors(labels, ""),
-            headers={"Accept": _METADATA_ONLY},
-        )
-        return list(answer.get("items") or [])
+        found = await self.listed(kind, lambda each: each, labels=labels, metadata_only=True)
+        return found.items
 
     async def patch(self, kind: str, name: str, changes: Manifest) -> Manifest:
         """Merge changes into an object (RFC 7396)."""
@@ -162,17 +229,30 @@ class Kubernetes:
                 yield chunk
 
     async def watch(
-        self, kind: str, *, labels: Mapping[str, str], version: str
+        self,
+        kind: str,
+        *,
+        labels: Mapping[str, str],
+        version: str,
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[Manifest]:
-        """Yield events since a resource version, until the API server ends the stream."""
-        parameters = _selectors(labels, "") | {
+        """
+        Yield events since a resource version, until the API server ends the stream.
+
+        Without a version, what is there comes first, as if it had just been made.
+        """
+        parameters = _selectors(labels, fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
         async with self._stream(
-            self._path(kind), parameters, silence_seconds=_WATCH_SILENCE_SECONDS
+            self._path(kind),
+            parameters,
+            silence_seconds=_WATCH_SILENCE_SECONDS,
+            headers={"Accept": _METADATA} if metadata_only else {},
         ) as response:
             async for line in _lines(response.aiter_bytes()):
                 event = json.loads(line)
@@ -180,12 +260,24 @@ class Kubernetes:
                     raise _status_error(event["object"])
                 yield event
 
-    async def find_with_version(
-        self, kind: str, *, labels: Mapping[str, str]
-    ) -> tuple[list[Manifest], str]:
-        """List the objects that have the labels, and return the resource version to watch from."""
-        answer = await self._json("GET", self._path(kind), parameters=_selectors(labels, ""))
-        return list(answer.get("items") or []), answer["metadata"]["resourceVersion"]
+    async def _all_pages(
+        self,
+        path: str,
+        parameters: dict[str, str],
+        headers: Mapping[str, str],
+        read: Callable[[Manifest], T],
+    ) -> Listing[T]:
+        found: list[T] = []
+        rest = ""
+        while True:
+            more = {"continue": rest} if rest else {}
+            page = await self._json("GET", path, parameters=parameters | more, headers=headers)
+            await asyncio.sleep(0)  # what was decoded is read in a turn of its own
+            found.extend(read(item) for item in page.get("items") or [])
+            metadata = page.get("metadata") or {}
+            rest = metadata.get("continue") or ""
+            if not rest:
+                return Listing(found, metadata.get("resourceVersion", ""))
 
     def _path(self, kind: str, name: str = "") -> str:
         path = _PATHS[kind].format(namespace=self.namespace)
@@ -193,12 +285,19 @@ class Kubernetes:
 
     @asynccontextmanager
     async def _stream(
-        self, path: str, parameters: Mapping[str, str], *, silence_seconds: float | None
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        *,
+        silence_seconds: float | None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """An answer that comes over time; what is silent for longer than that is dead."""
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
         with _reachable():
-            request = self._streams.build_request("GET", path, params=parameters, timeout=timeout)
+            request = self._streams.build_request(
+                "GET", path, params=parameters, timeout=timeout, headers=headers
+            )
             response = await self._streams.send(request, stream=True)
             try:
                 if response.is_error:
@@ -208,7 +307,7 @@ class Kubernetes:
             finally:
                 await response.aclose()
 
-    async def _json(
+    async def _json(  # noqa: PLR0913  what a request is, and its tries
         self,
         method: str,
         path: str,
@@ -216,13 +315,14 @@ class Kubernetes:
         parameters: Mapping[str, str] | None = None,
         body: Manifest | None = None,
         headers: Mapping[str, str] | None = None,
+        tries: "_RequestTries | None" = None,
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
         request = partial(
             self._http.request, method, path, params=parameters, content=content, headers=sent
         )
-        answer: Manifest = (await Tries(_PATIENCE).run(partial(_answered, request))).json()
+        answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
 
 
@@ -246,7 +346,35 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
     return config
 
 
-def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClient:
+def _proxy(config: SingleConfig, kubeconfig: Path | None, proxies: Proxies) -> httpx.Proxy | None:
+    """The proxy to the API server: the cluster's own in the kubeconfig, else by its address."""
+    server = httpx.URL(config.cluster.server)
+    named = _named_proxy(config, kubeconfig) or proxies.of(server.scheme, server.host, server.port)
+    try:
+        return httpx.Proxy(named) if named else None
+    except (ValueError, httpx.InvalidURL) as error:  # its text may have a password
+        raise Unavailable(
+            f"No Kubernetes: the proxy of {server.host} is no http://HOST:PORT"
+        ) from error
+
+
+def _named_proxy(config: SingleConfig, kubeconfig: Path | None) -> str:
+    """What the kubeconfig names as `proxy-url`, which lightkube does not read."""
+    if kubeconfig is None:
+        return ""
+    try:
+        file = yaml.safe_load(kubeconfig.read_text())
+        (cluster,) = (
+            each["cluster"] for each in file["clusters"] if each["name"] == config.context.cluster
+        )
+        return str(cluster.get("proxy-url") or "")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return ""  # then it names none: what else it has was read
+
+
+def _client(
+    config: SingleConfig, *, connections: int | None, proxy: httpx.Proxy | None
+) -> httpx.AsyncClient:
     # A followed log holds a connection for its whole life, so there is no limit for those; short
     # calls have one, or a burst of thousands would open as many connections.
     transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
@@ -255,6 +383,7 @@ def _client(config: SingleConfig, *, connections: int | None) -> httpx.AsyncClie
         ),
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
         socket_options=keepalive.OPTIONS,
+        proxy=proxy,
     )
     timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
     return AsyncClient(
@@ -283,17 +412,61 @@ class _reachable:  # noqa: N801  reads as a statement: with _reachable()
             raise Unavailable(f"The Kubernetes API cannot be reached: {cause}") from error
 
 
-async def _answered(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """The answer to a request.  Raises Again if the API server is busy, KubernetesError."""
-    with _reachable():
-        response = await request()
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        asked = asked_seconds(response.headers.get("Retry-After", _USUAL_PAUSE))
+class _RequestTries:
+    """The tries of one request; it may have been carried out by one that `failed`."""
+
+    def __init__(self, *, is_trial: bool = False) -> None:
+        self._tries = Tries(_PATIENCE)
+        self._is_trial = is_trial
+        self._unheard = 0
+        self._silent = 0
+        self._refused = 0
+
+    @property
+    def failed(self) -> int:
+        """How many tries have failed."""
+        return self._tries.failed
+
+    async def answer(self, request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        """The answer to a request.  Raises Unavailable, KubernetesError."""
+        return await self._tries.run(partial(self._try, request))
+
+    async def _try(self, request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        try:
+            with _reachable():
+                response = await request()
+        except Unavailable as error:
+            self._unheard += 1
+            self._silent += isinstance(error.__cause__, httpx.TimeoutException)
+            if self._silent >= _SILENT_TRIES or self._unheard >= _UNHEARD_TRIES:
+                raise
+            raise Again(error) from error
+        if not response.is_error:
+            return response
+        refusal = _refusal(response)
+        if not self._may_pass(refusal, response.request.method):
+            raise refusal
+        busy = response.status_code == httpx.codes.TOO_MANY_REQUESTS
+        asked = asked_seconds(response.headers.get("Retry-After", _USUAL_PAUSE if busy else ""))
         # Nobody who waits for us has longer than our longest.
-        raise Again(_refusal(response), after_seconds=min(asked, _PATIENCE.longest_seconds))
-    if response.is_error:
-        raise _refusal(response)
-    return response
+        raise Again(refusal, after_seconds=min(asked, _PATIENCE.longest_seconds))
+
+    def _may_pass(self, error: KubernetesError, method: str) -> bool:
+        if error.code in _REFUSING and not (self._is_trial or _ADMISSION.search(str(error))):
+            self._refused += 1
+            return self._refused < _REFUSED_TRIES
+        # A quota that others change at the same time; of our own changes, a conflict is the answer.
+        is_contended = method == "POST" and error.reason == "Conflict"
+        return is_contended or retries.is_passing(error)
+
+
+def _is_made_of(present: Manifest, manifest: Manifest) -> bool:
+    """Whether an object is the one that we asked for, by all that its metadata say."""
+    return all(
+        (wanted.get(part) or {}).items() <= (found.get(part) or {}).items()
+        for wanted, found in [(manifest["metadata"], present["metadata"])]
+        for part in ("labels", "annotations")
+    )
 
 
 def _refusal(response: httpx.Response) -> KubernetesError:

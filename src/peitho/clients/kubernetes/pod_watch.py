@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import structlog
 
 from peitho import metrics
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
-from peitho.errors import PeithoError
+from peitho.clients.kubernetes.api import Kubernetes, Listing
+from peitho.clients.kubernetes.following import Following
+from peitho.clients.turns import in_turns
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.kubernetes import pod_status
 from peitho.formats.kubernetes.objects import Manifest
@@ -21,17 +22,20 @@ from peitho.formats.kubernetes.pod_status import DamagedPod, PodStatus
 
 log = structlog.get_logger()
 
-_GONE = 410
-_PAUSE_SECONDS = 1.0
 _REMEMBERED_GONE = 10_000
+# A kubelet tells of an end within a second or two; one that has not by then, past the Pod's own
+# grace, is taken for lost, and its node with it.
+_LATE_SECONDS = 10.0
+# Nothing is concluded from what was not heard: the API server ends a watch every 20 s.
+_UNHEARD_SECONDS = 25.0
+_LATER_SECONDS = 1.0
 
 
 class PodWatch:
     """
     The Pods of this Peitho as last seen; each is known by its container label, its key.
 
-    List, then watch. A watch that ends is resumed at its version; after `410 Gone` a list comes
-    first, which also shows the Pods that vanished meanwhile.
+    They are followed: a list shows also the Pods that vanished meanwhile.
     """
 
     def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str]) -> None:
@@ -39,6 +43,9 @@ class PodWatch:
         self._labels = dict(labels)
         self._pods: dict[str, PodStatus] = {}
         self._gone: BoundedDict[str, PodStatus] = BoundedDict(_REMEMBERED_GONE)
+        self._lost: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
+        self._losing: dict[str, asyncio.TimerHandle] = {}
+        self._began: BoundedDict[tuple[str, str], str] = BoundedDict(_REMEMBERED_GONE)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
@@ -53,8 +60,8 @@ class PodWatch:
     def see(self, key: str) -> "Sighting":
         """Return the Pod of a container as last seen."""
         if pod := self._pods.get(key):
-            return Sighting(pod=pod, gone=False)
-        return Sighting(pod=self._gone.get(key), gone=key in self._gone)
+            return Sighting(pod=pod, gone=False, lost=key in self._lost)
+        return Sighting(self._gone.get(key), gone=key in self._gone, lost=key in self._lost)
 
     def sightings(self, key: str) -> "Sightings":
         """Iterate over sightings of a container's Pod: the present one, then each change."""
@@ -80,71 +87,109 @@ class PodWatch:
         """Call a function after each list; Pods that vanished before it are not told of."""
         self._list_listeners.append(listener)
 
-    async def run(self) -> None:
-        """List and watch for ever; after an error, log it and try again a second later."""
-        while True:
-            try:
-                await self._list_and_watch()
-            except (PeithoError, ValueError, KeyError) as error:
-                log.warning("watch interrupted", cause=str(error) or type(error).__name__)
-            await asyncio.sleep(_PAUSE_SECONDS)
+    def begin(self, pod_name: str, container: str, *, at: str) -> None:
+        """Take it from its node that a container's process began; its Pod's status tells later."""
+        if (pod_name, container) in self._began:
+            return
+        known = [(key, pod) for key, pod in self._pods.items() if pod.name == pod_name]
+        for key, pod in known:
+            self._began[pod_name, container] = at
+            self._know(key, pod)
 
-    async def _list_and_watch(self) -> None:
-        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
-        self._replace(pods)
+    async def run(self) -> None:
+        """List and watch for ever; after an error, log it and go on, with pauses that grow."""
+        try:
+            await Following(self._kubernetes, "Pod", self._labels, _read).run(self)
+        finally:
+            for key in list(self._losing):
+                self._stop_timing(key)
+
+    async def replace(self, listing: Listing[PodStatus | None]) -> None:
+        """Take a list: a Pod that is not in it is gone."""
+        found = sorted((pod for pod in listing.items if pod), key=lambda pod: pod.created_at)
+        listed: dict[str, PodStatus] = {}
+        for pod in found:
+            listed.setdefault(pod.container_label, pod)
+        async for key in in_turns([key for key in self._pods if key not in listed]):
+            self._forget(key)
+        async for key, pod in in_turns(listed.items()):
+            self._know(key, pod)
         self.synced.set()
         for listener in self._list_listeners:
             listener()
-        try:
-            while True:
-                began = time.monotonic()
-                async for event in self._kubernetes.watch(
-                    "Pod", labels=self._labels, version=version
-                ):
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._heard()
-                    self._take(event)
-                self._heard()
-                if time.monotonic() - began < _PAUSE_SECONDS:
-                    await asyncio.sleep(
-                        _PAUSE_SECONDS
-                    )  # it ended at once: do not ask without a pause
-        except KubernetesError as error:
-            if error.code != _GONE:
-                raise
-            log.info("watch too old, listing again")
 
-    def _heard(self) -> None:
+    def take(self, kind: str, item: PodStatus | None) -> None:
+        """Take one event of the watch."""
+        if item is None or self._is_another(item):
+            return
+        if kind == "DELETED":
+            self._pods[item.container_label] = item  # its last state may tell an exit code
+            self._forget(item.container_label)
+        else:
+            self._know(item.container_label, item)
+
+    def heard(self, version: str) -> None:
+        """Note that the API server has told something."""
+        del version
         self._heard_at = time.monotonic()
         metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
 
-    def _replace(self, pods: list[Manifest]) -> None:
-        self._heard()
-        listed = {pod.container_label: pod for manifest in pods if (pod := _read(manifest))}
-        for key in [key for key in self._pods if key not in listed]:
-            self._forget(key)
-        for key, pod in listed.items():
-            self._know(key, pod)
+    def interrupted(self) -> None:
+        """Nothing to do: what was seen was so, and its age tells how long ago."""
 
-    def _take(self, event: Manifest) -> None:
-        if event["type"] == "BOOKMARK":
-            return
-        pod = _read(event["object"])
-        if pod is None:
-            return
-        if event["type"] == "DELETED":
-            self._pods[pod.container_label] = pod  # its last state may tell an exit code
-            self._forget(pod.container_label)
-        else:
-            self._know(pod.container_label, pod)
+    def _is_another(self, pod: PodStatus) -> bool:
+        """Whether a container has a Pod already, and this one is not of the same Job."""
+        known = self._pods.get(pod.container_label)
+        return known is not None and known.uid != pod.uid and known.job != pod.job
 
     def _know(self, key: str, pod: PodStatus) -> None:
-        self._pods[key] = pod
+        self._pods[key] = pod = self._with_begun(pod)
         self._gone.pop(key, None)
+        self._time(key, pod)
         self._wake(key)
+
+    def _with_begun(self, pod: PodStatus) -> PodStatus:
+        """A Pod as its node told of it, where its own status is behind."""
+        for status in pod.containers:
+            place = pod.name, status.name
+            if (at := self._began.get(place)) is None:
+                continue
+            if status.started_at or status.termination:
+                del self._began[place]
+            else:
+                pod = pod.with_begun(status.name, at=at)
+        return pod
 
     def _forget(self, key: str) -> None:
         self._gone[key] = self._pods.pop(key)
+        self._stop_timing(key)
+        self._wake(key)
+
+    def _time(self, key: str, pod: PodStatus) -> None:
+        """Give a Pod that is being deleted its time, counted from when that was seen."""
+        if pod.grace_seconds is None:
+            self._stop_timing(key)
+            self._lost.pop(key, None)
+        elif key not in self._lost:
+            loop = asyncio.get_running_loop()
+            at = loop.time() + pod.grace_seconds + _LATE_SECONDS
+            if (earlier := self._losing.get(key)) and earlier.when() <= at:
+                return
+            self._stop_timing(key)
+            self._losing[key] = loop.call_at(at, self._lose, key)
+
+    def _stop_timing(self, key: str) -> None:
+        if timer := self._losing.pop(key, None):
+            timer.cancel()
+
+    def _lose(self, key: str) -> None:
+        """Take a Pod for lost whose time is over, unless its end may have been missed."""
+        self._losing.pop(key, None)
+        if self.age_seconds > _UNHEARD_SECONDS:
+            loop = asyncio.get_running_loop()
+            self._losing[key] = loop.call_later(_LATER_SECONDS, self._lose, key)
+            return
+        self._lost[key] = None
         self._wake(key)
 
     def _wake(self, key: str) -> None:
@@ -157,10 +202,16 @@ class PodWatch:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A Pod as last seen; `gone` if it was seen and is no more, which is not "not yet seen"."""
+    """
+    A Pod as last seen.
+
+    `gone` if it was seen and is no more, which is not "not yet seen"; `lost` if it was deleted, and
+    its node has not ended it in time.
+    """
 
     pod: PodStatus | None
     gone: bool
+    lost: bool = False
 
 
 class Sightings:
@@ -182,9 +233,9 @@ class Sightings:
 
 
 def _read(pod: Manifest) -> PodStatus | None:
-    """Return a Pod's status; None if the Pod is none of ours, or is damaged."""
+    """Return a Pod's status; None if the Pod is none of ours, a copy of one, or damaged."""
     status = pod_status.read(pod)
     if isinstance(status, DamagedPod):
         log.warning("damaged pod is left alone", pod=status.name, cause=status.cause)
         return None
-    return status if status.container_label else None
+    return status if status.container_label and not status.is_copy else None

@@ -13,6 +13,7 @@ from typing import Literal, Self
 import aiohttp
 from yarl import URL
 
+from peitho.clients.proxies import Proxies
 from peitho.clients.registry.transport import (
     REDIRECTS,
     Method,
@@ -80,11 +81,17 @@ class Registry:
         credentials: Callable[[], RegistryCredentials | None],
         *,
         patience: RetryPolicy | None = None,
+        proxies: Proxies | None = None,
     ) -> Self:
         """Make a client over a session; `credentials` is asked again at each use."""
-        return cls(
-            RegistryTransport(http, endpoint, credentials, patience=patience or RetryPolicy())
+        calls = RegistryTransport(
+            http,
+            endpoint,
+            credentials,
+            patience=patience or RetryPolicy(),
+            proxies=proxies or Proxies(),
         )
+        return cls(calls)
 
     @classmethod
     @asynccontextmanager
@@ -94,15 +101,20 @@ class Registry:
         credentials: Callable[[], RegistryCredentials | None],
         *,
         patience: RetryPolicy | None = None,
+        proxies: Proxies | None = None,
     ) -> AsyncIterator[Self]:
         """Make a client with connections of its own."""
         async with session() as http:
-            yield cls.over(http, endpoint, credentials, patience=patience)
+            yield cls.over(http, endpoint, credentials, patience=patience, proxies=proxies)
 
     @property
     def host(self) -> str:
         """The registry's host and port."""
         return self._calls.endpoint.host
+
+    async def ping(self) -> None:
+        """Return if the registry answers at all, whatever it says. Raises Unavailable."""
+        await self._calls.ping()
 
     async def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest that a tag leads to; None if there is no such tag."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import structlog
 
+from peitho.clients.proxies import Proxies
 from peitho.clients.registry.api import Registry, session
 from peitho.clients.registry.transport import RegistryCredentials, RegistryEndpoint
 from peitho.clients.retries import RetryPolicy
@@ -90,10 +91,12 @@ class Registries:
         account: RegistryAccount,
         *,
         patience: RetryPolicy | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._own = own
         self._account = account
         self._patience = patience
+        self._proxies = proxies
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession | None = None
         self._ours: Registry | None = None
@@ -129,7 +132,9 @@ class Registries:
     ) -> Registry:
         if self._http is None:
             self._http = await self._stack.enter_async_context(session())
-        return Registry.over(self._http, endpoint, credentials, patience=self._patience)
+        return Registry.over(
+            self._http, endpoint, credentials, patience=self._patience, proxies=self._proxies
+        )
 
 
 def _nobody() -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 import aiohttp
 from yarl import URL
 
+from peitho.clients.proxies import Proxies
 from peitho.clients.retries import PASSING, Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError, Unavailable
@@ -23,6 +24,8 @@ from peitho.formats.images import auth_challenges
 from peitho.formats.images.auth_challenges import AuthChallenge, RegistryToken
 
 REDIRECTS = (301, 302, 303, 307, 308)
+# Those that keep method and body.
+_SAME_AGAIN = (307, 308)
 # 408: it waited too long for our bytes.
 _AGAIN = PASSING | {408}
 _UNAUTHORIZED = 401
@@ -87,10 +90,12 @@ class RegistryTransport:
         credentials: Callable[[], RegistryCredentials | None],
         *,
         patience: RetryPolicy,
+        proxies: Proxies,
     ) -> None:
         self.endpoint = endpoint
         self.patience = patience
         self._http = http
+        self._proxies = proxies
         self._trust = (
             CertificateFiles("docker.registry.ca-file", endpoint.ca_file, beside_system=True)
             if endpoint.ca_file
@@ -110,15 +115,28 @@ class RegistryTransport:
         """
         return await Tries(self.patience).run(lambda: self.attempt(call))
 
+    async def ping(self) -> None:
+        """Ask once, without credentials. Raises Unavailable, RegistryError for its own trouble."""
+        call = RegistryCall("GET", self.endpoint.url, "asking whether it is there", ())
+        try:
+            response = await self._once(call, call.url, {})
+        except Again as again:
+            raise again.reason from again
+        if response.status in PASSING:
+            raise await self.refusal(call, response)
+        response.release()
+
     async def attempt(self, call: RegistryCall) -> aiohttp.ClientResponse:
         """
-        Return the answer to one try of a call, after a 401 and redirects of reading calls.
+        Return the answer to one try of a call, after a 401 and redirects.
 
         Raises Again for what may pass, Unavailable.
         """
         response, sent = await self._authorized(call)
-        if response.status in REDIRECTS and call.method in ("GET", "HEAD"):
-            response = await self._followed(call, response, sent)
+        if response.status in REDIRECTS:
+            is_reading = call.method in ("GET", "HEAD")
+            follow = self._followed if is_reading else self._sent_again
+            response = await follow(call, response, sent)
         if response.status in _AGAIN:
             error = await self.refusal(call, response)
             after = asked_seconds(response.headers.get("Retry-After", ""))
@@ -177,6 +195,7 @@ class RegistryTransport:
                 data=body,
                 allow_redirects=False,
                 ssl=self._trust.context() if self._trust else True,
+                proxy=self._proxies.of(url.scheme, url.host or "", url.port),
             )
         except aiohttp.ClientSSLError as error:
             raise self.unreachable(call, error) from error
@@ -198,6 +217,30 @@ class RegistryTransport:
             if not self._may_be_asked(target):
                 raise RegistryError(
                     f"registry {self.endpoint.host}: {call.what}: leads to no https address",
+                    code=response.status,
+                )
+            ours = _origin(target) == _origin(self.endpoint.url)
+            response = await self._once(call, target, sent if ours else {})
+        raise await self.refusal(call, response)
+
+    async def _sent_again(
+        self, call: RegistryCall, response: aiohttp.ClientResponse, sent: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Follow a redirect that asks for the same call, body and all, at the registry's host."""
+        for _ in range(_MOST_REDIRECTS):
+            if response.status not in REDIRECTS:
+                return response
+            try:
+                target = response.url.join(URL(response.headers["Location"], encoded=True))
+            except (KeyError, ValueError):
+                raise await self.refusal(call, response) from None
+            if response.status not in _SAME_AGAIN:
+                raise await self.refusal(call, response)
+            response.release()
+            if target.host != self.endpoint.url.host or not self._may_be_asked(target):
+                raise RegistryError(
+                    f"registry {self.endpoint.host}: {call.what}: {response.status} leads to "
+                    f"{target.scheme}://{target.host}; nothing is sent there",
                     code=response.status,
                 )
             ours = _origin(target) == _origin(self.endpoint.url)

@@ -71,6 +71,7 @@ class Build:
         self._told = asyncio.Event()
         self._code = 0
         self._made = asyncio.Event()
+        self._heard_at = 0.0
         self._lack: PeithoError | None = None
         self._users: dict[str, Callable[[State], None]] = {}
 
@@ -131,22 +132,33 @@ class Build:
     async def save_result(self, chunks: AsyncIterator[bytes], architecture: str) -> None:
         """Save the tar of the output directory."""
         path = self.directory / RESULT
-        await spool(chunks, path.with_suffix(".part"), limit_bytes=self._result_bytes)
+        told = self._heard(chunks)
+        await spool(told, path.with_suffix(".part"), limit_bytes=self._result_bytes)
         path.with_suffix(".part").rename(path)
         digest = await asyncio.to_thread(sha256, path)
         seconds = time.monotonic() - self.began
         self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
         self._made.set()
 
-    async def until_result(self, seconds: float) -> Path:
-        """
-        Wait for the tar of the output directory.
+    async def _heard(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Note that something comes."""
+        async for chunk in chunks:
+            self._heard_at = asyncio.get_running_loop().time()
+            yield chunk
 
-        Raises PeithoError if it does not arrive within `seconds`, or never will.
+    async def until_result(self, silence_seconds: float) -> Path:
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._made.wait()
+        Wait for the tar of the output directory, however large it is.
+
+        Raises PeithoError if nothing of it arrives for so long, or never will.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (left := max(began, self._heard_at) + silence_seconds - loop.time()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._made.wait()
+                    break
         if self.result:
             return self.directory / RESULT
         raise self._lack or PeithoError("the build's output did not arrive")
@@ -160,7 +172,7 @@ class Build:
         """End the build, for all build containers that stand for it; later calls change nothing."""
         if self.state:
             return
-        if end.reason:
+        if end.reason and self.started_at:  # else the start fails with it, and peers show both
             with suppress(StorageFull, StorageUnusable):  # the end is told all the same
                 self.output.say(f"peitho: the build ended with {end.code}: {end.reason}")
         self.output.close()

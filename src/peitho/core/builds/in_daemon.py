@@ -7,7 +7,7 @@ ends; `wait` tells which of them it was.
 
 import asyncio
 from asyncio import Timeout
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 
 import structlog
@@ -24,6 +24,8 @@ from peitho.formats.kubernetes import labels, names
 from peitho.formats.records import SIGKILLED, Exit
 
 log = structlog.get_logger()
+
+_SILENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class DaemonBackend:
                 build.output.write(chunk)
         code = await self._docker.wait(name)
         build.end(Exit(code, await self._reason(name) if code else ""))
-        await self._take_result(build, image.architecture)
+        await self._take_result(build, image.architecture, patience)
 
     async def _create(self, build: Build) -> BaseImage:
         """
@@ -121,16 +123,16 @@ class DaemonBackend:
             return ""
         return "OOMKilled" if state.get("OOMKilled") else str(state.get("Error") or "")
 
-    async def _take_result(self, build: Build, architecture: str) -> None:
+    async def _take_result(self, build: Build, architecture: str, patience: Timeout) -> None:
         """
-        Save what the build made.
+        Save what the build made, however long that takes, as long as something comes.
 
         Its architecture is the image's: a daemon that emulates one does so all the way.
         """
         name = names.build_name(build.id)
         try:
             async with self._docker.get_archive(name, f"{OUTPUT_DIRECTORY}/.") as chunks:
-                await build.save_result(chunks, architecture)
+                await build.save_result(_patiently(chunks, patience), architecture)
         except PeithoError as error:  # whoever asks for it is told
             build.set_no_result(error)
         if build.result:
@@ -155,3 +157,13 @@ class DaemonBackend:
             log.warning("build container not removed", container=name, cause=cause)
         except PeithoError as error:
             log.warning("build container not removed", container=name, cause=str(error))
+
+
+async def _patiently(chunks: AsyncIterator[bytes], patience: Timeout) -> AsyncIterator[bytes]:
+    """Yield chunks; the time-out is for the next one, whatever it was for before."""
+    loop = asyncio.get_running_loop()
+    patience.reschedule(loop.time() + _SILENCE_SECONDS)
+    async for chunk in chunks:
+        patience.reschedule(loop.time() + _SILENCE_SECONDS)
+        yield chunk
+    patience.reschedule(None)

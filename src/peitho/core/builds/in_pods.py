@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now
 from peitho.core.pods import waiting
+from peitho.core.pods.explaining import Asked
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
@@ -25,12 +27,15 @@ from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
 from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
-from peitho.formats.records import BUILD, Exit, RecordMetadata
+from peitho.formats.kubernetes.pod_status import NODE_LOST
+from peitho.formats.records import BUILD, SIGKILLED, DamagedRecord, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
 # The helper nearly always tells first; when the Pod's status does, we wait this long for it.
 _HELPER_SECONDS = 5.0
+# The kubelet ends a build at its deadline; after this, there is no kubelet.
+_LATE_SECONDS = 30.0
 # If the command was killed for memory, the kubelet says so within a second or two.
 _REASON_SECONDS = 3.0
 _RESULT_SECONDS = 60.0
@@ -72,10 +77,10 @@ class PodBackend:
             await self._make_pod(build)
             await self._until_running(build)
             build.mark_started()
-            build.end(
-                await waiting.first(self._exit_from_helper(build), self._exit_from_pod(build))
-            )
+            build.end(await self._exit(build))
             await waiting.first(_result(build), self._until_helper_ends(build))
+            if build.result is None:
+                build.set_no_result(self._no_result(build))
         finally:
             await to_its_end(self._drop_pod(build))
 
@@ -85,9 +90,18 @@ class PodBackend:
         used = {names.build_name(build_id) for build_id in known}
         for record in await self._records.find_with_damaged(own):
             if record.kubernetes_name not in used:
-                await self._records.remove(record)
-                await self._kubernetes.delete("Pod", record.kubernetes_name, grace_seconds=1)
-                log.info("leftover build removed", secret=record.kubernetes_name)
+                await self._clear(record)
+
+    async def _clear(self, record: RecordMetadata | DamagedRecord) -> None:
+        """Remove one leftover; one that stays keeps no other there."""
+        try:
+            await self._records.remove(record)
+            await self._kubernetes.delete("Pod", record.kubernetes_name, grace_seconds=1)
+        except PeithoError as error:
+            metrics.SWEEP_ERRORS.labels("leftover").inc()
+            log.warning("leftover build stays", secret=record.kubernetes_name, cause=str(error))
+        else:
+            log.info("leftover build removed", secret=record.kubernetes_name)
 
     async def _make_pod(self, build: Build) -> None:
         secret = record_secrets.build_secret(
@@ -126,9 +140,28 @@ class PodBackend:
         seconds = self._options.start_timeout_seconds
         try:
             for container in (BUILD, HELPER):
-                await waiting.until_started(self._watch, _key(build), container, seconds=seconds)
+                asked = Asked(self._kubernetes, self._watch, _key(build))
+                await waiting.until_started(
+                    self._watch, _key(build), container, seconds=seconds, asked=asked
+                )
         except StartFailed as error:
             raise StartFailed(f"the build's Pod cannot run: {error}") from error
+
+    async def _exit(self, build: Build) -> Exit:
+        """Return how the command ended; nobody enforces the deadline of a Pod on a lost node."""
+        seconds = self._options.deadline_seconds
+        try:
+            async with asyncio.timeout(seconds + _LATE_SECONDS):
+                return await waiting.first(
+                    self._exit_from_helper(build), self._exit_from_pod(build)
+                )
+        except TimeoutError:
+            return Exit(SIGKILLED, f"DeadlineExceeded: it took more than {seconds} s, {NODE_LOST}")
+
+    def _no_result(self, build: Build) -> PeithoError:
+        pod = self._watch.see(_key(build)).pod
+        said = pod.last_words(HELPER) if pod else ""
+        return PeithoError(f"the build's output did not arrive{said and f': {said}'}")
 
     async def _exit_from_helper(self, build: Build) -> Exit:
         """Return the command's exit code from the helper; if it failed, with the Pod's reason."""

@@ -5,6 +5,7 @@ Nothing here restarts a process: a peer launches ended chaincode by itself, and 
 process that comes back (DESIGN 5).
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from peitho.core.chaincode import launch
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.launch import Launch
 from peitho.core.chaincode.logs import PodLog
-from peitho.core.chaincode.process import ChaincodeProcess, summary
+from peitho.core.chaincode.process import ChaincodeProcess, StopDeadlines, summary
 from peitho.core.chaincode.settling import Settling
 from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
@@ -39,7 +40,7 @@ from peitho.formats.kubernetes import chaincode_job, mount_paths
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE, Record, RecordMetadata
-from peitho.formats.tar import ArchiveLimits
+from peitho.formats.tar import ArchiveLimits, FileWithMode
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
@@ -65,6 +66,7 @@ class ChaincodeParts:
 
     kubernetes: Kubernetes
     watch: PodWatch
+    records: Records
     publisher: Publisher
     storage: Storage
     exits: ExitRecorder
@@ -72,17 +74,13 @@ class ChaincodeParts:
     options: Live[ChaincodeOptions]
     pods: Live[PodOptions]
     settling: Settling = field(default_factory=Settling)
+    deadlines: StopDeadlines = field(default_factory=StopDeadlines)
     waits: Counter[str] = field(default_factory=Counter)
     _readers: dict[str, Readers] = field(default_factory=dict)
 
-    @property
-    def records(self) -> Records:
-        """The records of the namespace."""
-        return Records(self.kubernetes)
-
     def process(self, record: RecordMetadata) -> ChaincodeProcess:
         """Return the process of a record's container."""
-        return ChaincodeProcess(self.kubernetes, self.watch, self.exits, record)
+        return ChaincodeProcess(self.kubernetes, self.watch, self.exits, record, self.deadlines)
 
     def readers(self, key: str) -> Readers:
         """Return the readers of a container's output."""
@@ -128,10 +126,15 @@ class ChaincodeContainer:
         """
         Create the Job, and return once its process runs; False if it was started before.
 
-        Raises StartFailed with the cluster's words; no Job is left then.
+        A process that is stopped meanwhile was started: `wait` tells the rest. Raises StartFailed
+        with the cluster's words; no Job is left then.
         """
         if self._is_started():
             return False
+        with self._parts.settling.starting(self._process) as stopped:
+            return await waiting.first(self._launch(), _stopped(stopped))
+
+    async def _launch(self) -> bool:
         options = self._parts.options.now
         made = Launch(
             began=time.monotonic(),
@@ -235,9 +238,13 @@ class ChaincodeContainer:
             "it, and create it again"
         )
 
-    async def _with_files(self, files: dict[str, bytes]) -> Record:
+    async def _with_files(self, files: dict[str, FileWithMode]) -> Record:
         try:
-            return await self._parts.records.add_files(self._record, files)
+            return await self._parts.records.add_files(
+                self._record,
+                {path: file.content for path, file in files.items()},
+                {path: file.mode for path, file in files.items()},
+            )
         except KubernetesError as error:
             if error.reason in ("Invalid", "RequestEntityTooLarge"):
                 raise InvalidArgument(f"the files do not fit into a Secret: {error}") from error
@@ -250,9 +257,7 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     """End the process of a container, then remove its record, and with it what it owns."""
     process = parts.process(record)
     parts.settling.stop(process)
-    sighting = process.sighting
-    started = bool(sighting.pod) or await process.job() is not None
-    if started and not waiting.exit_of(sighting, CHAINCODE):
+    if not process.exit and await process.is_started():
         await process.end()
     # The log goes with the Pod: give whoever still reads it a moment.
     await parts.readers(process.key).drained(_DRAIN_SECONDS)
@@ -261,8 +266,13 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     log.info("container removed", name=record.name)
 
 
-def _files(archive: Path, path: str, reading: Reading) -> dict[str, bytes]:
+async def _stopped(stopped: asyncio.Event) -> bool:
+    await stopped.wait()
+    return True
+
+
+def _files(archive: Path, path: str, reading: Reading) -> dict[str, FileWithMode]:
     """Return the files of an archive, by their paths in the container."""
-    with reading.open(archive) as file:
-        contents = tar.read_files(file, limits=_FILES_LIMITS)
-    return {mount_paths.of_file(f"{path}{name}"): content for name, content in contents.items()}
+    with reading.open(archive) as packed:
+        found = tar.read_files_with_modes(packed, limits=_FILES_LIMITS)
+    return {mount_paths.of_file(f"{path}{name}"): file for name, file in found.items()}

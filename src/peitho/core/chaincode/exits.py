@@ -9,17 +9,18 @@ events`.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
 from peitho import audit
-from peitho.clients import retries
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
-from peitho.core.clock import now
+from peitho.clients.turns import in_turns
+from peitho.core.clock import growing_pauses, now
 from peitho.core.pods import waiting
 from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import PeithoError
@@ -28,18 +29,21 @@ from peitho.formats.kubernetes import events, labels, names
 from peitho.formats.kubernetes.job_status import JobStatus
 from peitho.formats.kubernetes.objects import ObjectReference
 from peitho.formats.kubernetes.pod_status import PodStatus
-from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, Record, RecordMetadata
+from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
 _PAUSE_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
+_LONGEST_LOOK_SECONDS = 300.0
 _AGAIN_SECONDS = 5.0
 # A peer's stop or wait is held up by this at most; the exit is recorded all the same.
 _STOP_SECONDS = 5.0
 _REMEMBERED = 10_000
 # What the API server answers if a record is gone, or is another container's by now.
 _NOBODYS = (404, 409)
+# What it answers to what it will never take.
+_WRONG = (400, 413, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,16 @@ class ExitRecorder:
     """Records exits of chaincode: on the record, in the log, and as an Event on the Job."""
 
     def __init__(
-        self, kubernetes: Kubernetes, watch: PodWatch, *, instance: str, tasks: BackgroundTasks
+        self,
+        kubernetes: Kubernetes,
+        watch: PodWatch,
+        *,
+        instance: str,
+        tasks: BackgroundTasks,
+        records: Records | None = None,
     ) -> None:
         self._kubernetes = kubernetes
-        self._records = Records(kubernetes)
+        self._records = records or Records(kubernetes)
         self._watch = watch
         self._labels = labels.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
@@ -72,18 +82,23 @@ class ExitRecorder:
         """
         Record exits for ever: those that the watch tells, and those that it missed.
 
-        What it missed is looked for after each of its lists.
+        What it missed is looked for after each of its lists; a Job that has no Pod, and is not over
+        either, is asked for again, with pauses that grow.
         """
         self._watch.listen(self._take_news)
         self._watch.after_list(self._listed.set)
         while True:
             await self._listed.wait()
             self._listed.clear()
-            await until_done(
-                self._record_unseen,
+            open_jobs = await until_done(
+                self._without_pod,
                 what="recording of exits that nobody saw",
                 pause_seconds=_AGAIN_SECONDS,
             )
+            for pause_seconds in growing_pauses(_LOOK_SECONDS, _LONGEST_LOOK_SECONDS):
+                open_jobs = [each for each in open_jobs if not await self._is_settled(*each)]
+                if not open_jobs or await self._is_listed(within_seconds=pause_seconds):
+                    break
 
     async def record(
         self, record: RecordMetadata, end: Exit, *, job: ObjectReference | None
@@ -133,10 +148,12 @@ class ExitRecorder:
         log.info("chaincode ended", name=news.name, exit_code=news.end.code, reason=news.end.reason)
         return True
 
-    async def _read(self, news: _News) -> Record | None:
+    async def _read(self, news: _News) -> RecordMetadata | None:
         """Return the record of exactly this container; None if it is gone or renamed."""
-        record = await self._records.get(names.kubernetes_name("cc", news.name))
-        return record if isinstance(record, Record) and record.id == news.container_id else None
+        record = await self._records.get_metadata(names.kubernetes_name("cc", news.name))
+        if isinstance(record, RecordMetadata) and record.id == news.container_id:
+            return record
+        return None
 
     async def _tell(self, job: ObjectReference, end: Exit) -> None:
         message = f"The chaincode ended with exit code {end.code}"
@@ -155,31 +172,41 @@ class ExitRecorder:
 
         await _until_answered(create)
 
-    async def _record_unseen(self) -> None:
-        """Record the exits that the watch missed; return when each open Job has a Pod."""
-        given_up: set[str] = set()
-        while candidates := await self._without_pod(given_up):
-            for record, job in candidates:
-                if end := await unseen_exit(self._kubernetes, job, record):
-                    await self.record(record, end, job=job.reference)
-                    # What could not be recorded is looked at again after the watch's next list.
-                    given_up.add(record.id)
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def _is_listed(self, *, within_seconds: float) -> bool:
+        """Wait for the watch's next list, up to a time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                await self._listed.wait()
+        return self._listed.is_set()
 
-    async def _without_pod(self, given_up: set[str]) -> list[tuple[RecordMetadata, JobStatus]]:
+    async def _is_settled(self, record: RecordMetadata, job: JobStatus) -> bool:
+        """
+        Whether a Job without a Pod needs no further look: it has one now, or its exit is recorded.
+
+        What goes wrong with one is logged, and keeps no other from its end.
+        """
+        if self._watch.see(labels.container_label(record.id)).pod:
+            return True
+        try:
+            current = await statuses.get_job(self._kubernetes, job.name)
+            end = await unseen_exit(self._kubernetes, current, record)
+            if end:
+                await self.record(record, end, job=job.reference)
+        except PeithoError as error:
+            log.warning("exit not looked for", name=record.name, cause=str(error))
+            return False
+        return end is not None
+
+    async def _without_pod(self) -> list[tuple[RecordMetadata, JobStatus]]:
         """Return records and Jobs of what was started, and has neither exit nor known Pod."""
-        jobs = {job.name: job for job in await statuses.find_jobs(self._kubernetes, self._labels)}
         records = [
             record
-            for record in await self._records.find(self._labels)
-            if record.exit is None and record.id not in given_up
+            async for record in in_turns(await self._records.find(self._labels))
+            if record.exit is None and not self._watch.see(labels.container_label(record.id)).pod
         ]
-        return [
-            (record, job)
-            for record in records
-            if (job := jobs.get(record.job_name))
-            and not self._watch.see(labels.container_label(record.id)).pod
-        ]
+        job_names = [record.job_name for record in records]
+        jobs = await statuses.get_jobs(self._kubernetes, job_names, labels=self._labels)
+        return [(record, job) for record in records if (job := jobs.get(record.job_name))]
 
 
 async def unseen_exit(
@@ -201,6 +228,11 @@ def _news_of(pod: PodStatus, end: Exit) -> _News:
     return _News(pod.container_label, pod.record_id, pod.record_name, end, pod.job)
 
 
+def _passes(error: PeithoError) -> bool:
+    """Whether an exit may yet be recorded: all but a refusal of just this passes one day."""
+    return not (isinstance(error, KubernetesError) and error.code in (*_NOBODYS, *_WRONG))
+
+
 async def _until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
     """Return the result of a step, tried while the API server is away; False if it refuses."""
     try:
@@ -208,7 +240,7 @@ async def _until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
             step,
             what="recording of an exit",
             pause_seconds=_PAUSE_SECONDS,
-            passes=retries.is_passing,
+            passes=_passes,
         )
     except PeithoError as error:
         # Removed meanwhile, or the name has a new owner: nobody asks for this exit.

@@ -10,6 +10,7 @@ from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods import waiting
+from peitho.core.pods.explaining import Asked
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
 from peitho.formats.kubernetes.objects import Manifest
@@ -66,13 +67,10 @@ class Launch:
 
     async def _until_running(self, timeout_seconds: float) -> None:
         """Wait for the Pod's status to show the process, or for what keeps the Pod away."""
-
-        async def explained() -> None:
-            await waiting.explain_no_pod(self.kubernetes, self.watch, self.key, self.job)
-            await asyncio.Event().wait()
-
-        running = waiting.until_started(self.watch, self.key, CHAINCODE, seconds=timeout_seconds)
-        await waiting.first(running, explained())
+        asked = Asked(self.kubernetes, self.watch, self.key, self.job)
+        await waiting.until_started(
+            self.watch, self.key, CHAINCODE, seconds=timeout_seconds, asked=asked
+        )
 
     async def _withdraw(self) -> None:
         name = self.job["metadata"]["name"]

@@ -5,25 +5,53 @@ Record, Job and Pod tell. The record is as it was when the container was looked 
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import structlog
 
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.clients.kubernetes.records import Records
 from peitho.core.chaincode.exits import ExitRecorder, unseen_exit
+from peitho.core.clock import growing_pauses
 from peitho.core.container import State, Summary
 from peitho.core.pods import waiting
-from peitho.errors import PeithoError
+from peitho.errors import PeithoError, Unavailable
+from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.job_status import JobStatus
+from peitho.formats.kubernetes.pod_status import NODE_LOST
 from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, RecordMetadata
+
+log = structlog.get_logger()
 
 # How often the cluster is asked for what the watch does not tell.
 _LOOK_SECONDS = 1.0
+_LONGEST_LOOK_SECONDS = 30.0
 _STOP_GRACE_SECONDS = 1
-_STOP_SECONDS = 60.0
+# A peer gives a whole launch 300 s by default, and a gateway's client 30: stop, kill and remove
+# have this together.
+_STOP_SECONDS = 20.0
+_LEAST_SECONDS = 1.0
+_REMEMBERED = 1000
+
+
+class StopDeadlines:
+    """Until when each container has to be gone: all calls that end it share the time."""
+
+    def __init__(self) -> None:
+        self._until: BoundedDict[str, float] = BoundedDict(_REMEMBERED)
+
+    def left_seconds(self, key: str) -> float:
+        """Return the time that is left to end a container, by the clock of the loop."""
+        now = asyncio.get_running_loop().time()
+        until = self._until.get(key, 0.0)
+        if until + _STOP_SECONDS < now:  # a later attempt, and not the next call of the same
+            until = self._until[key] = now + _STOP_SECONDS
+        return max(until - now, _LEAST_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +62,7 @@ class ChaincodeProcess:
     watch: PodWatch
     exits: ExitRecorder
     record: RecordMetadata
+    deadlines: StopDeadlines = field(default_factory=StopDeadlines)
 
     @property
     def key(self) -> str:
@@ -88,28 +117,38 @@ class ChaincodeProcess:
         """
         Delete the Job and its Pod, and return how the process ended.
 
-        The Job goes first, so that it makes no other Pod. Raises PeithoError if the process still
-        runs long after, as on a node that is down.
+        The Job goes first, so that it makes no other Pod. What has not ended in time is lost, as on
+        a node that is down. Raises Unavailable if the cluster does not tell.
         """
-        pod = self.sighting.pod
-        await self.kubernetes.delete("Job", self.record.job_name)
         label = {labels.CONTAINER: self.key}
-        pods = [pod] if pod else await statuses.find_pods(self.kubernetes, label)
-        for each in pods:
-            await self.kubernetes.delete("Pod", each.name, grace_seconds=_STOP_GRACE_SECONDS)
-        if not pods:
+        try:
+            async with asyncio.timeout(self.deadlines.left_seconds(self.key)):
+                is_there = await self._delete(label)
+        except TimeoutError:
+            raise Unavailable(
+                f"The Kubernetes API cannot be reached: it has not taken the end of container "
+                f"{self.record.name} in time"
+            ) from None
+        if not is_there:
             return Exit(SIGKILLED, "stopped before its Pod was made")
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
+            async with asyncio.timeout(self.deadlines.left_seconds(self.key)):
                 return await waiting.first(
                     waiting.until_ended(self.watch, self.key, CHAINCODE),
                     waiting.until_none(self.kubernetes, label),
                 )
         except TimeoutError:
-            raise PeithoError(
-                f"container {self.record.name} is still running {_STOP_SECONDS:g} s after its Pod "
-                "was deleted; its node may be down"
-            ) from None
+            log.warning("chaincode lost", name=self.record.name, cause="its Pod does not end")
+            return Exit(SIGKILLED, NODE_LOST)
+
+    async def _delete(self, label: Mapping[str, str]) -> bool:
+        """Delete the Job and its Pods; False if there was no Pod."""
+        pod = self.sighting.pod
+        await self.kubernetes.delete("Job", self.record.job_name)
+        pods = [pod] if pod else await statuses.find_pods(self.kubernetes, label)
+        for each in pods:
+            await self.kubernetes.delete("Pod", each.name, grace_seconds=_STOP_GRACE_SECONDS)
+        return bool(pods)
 
     async def wait(self, condition: str) -> State:
         """Return once Docker's condition holds, or at once if it was never started."""
@@ -136,7 +175,7 @@ class ChaincodeProcess:
 
         Only its Job tells of it.
         """
-        while True:
+        for pause_seconds in growing_pauses(_LOOK_SECONDS, _LONGEST_LOOK_SECONDS):
             with suppress(PeithoError):  # who waits, waits on while the cluster is away
                 job = await self.job()
                 is_started = is_started or job is not None
@@ -147,14 +186,15 @@ class ChaincodeProcess:
                 if end:
                     await self.exits.record(self.record, end, job=job.reference if job else None)
                     return end
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause_seconds)
+        raise AssertionError("the pauses never end")
 
     async def _until_removed(self) -> None:
-        while True:
+        for pause_seconds in growing_pauses(_LOOK_SECONDS, _LONGEST_LOOK_SECONDS):
             with suppress(PeithoError):
                 if not await self._is_there():
                     return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause_seconds)
 
     async def _is_there(self) -> bool:
         return await Records(self.kubernetes).is_there(self.record)
@@ -171,7 +211,7 @@ def summary(record: RecordMetadata, watch: PodWatch) -> Summary:
         created=record.created,
         state=_state(record.exit, sighting),
         kubernetes_name=record.kubernetes_name,
-        labels=record.labels,
+        labels=record.shown_labels,
     )
 
 

@@ -1,30 +1,48 @@
 """Delivery: Peitho keeps the images, and Pods fetch their layers from it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from peitho.core.images.publisher import PublishedImage
 from peitho.core.images.store import BuiltImage, ImageStore
+from peitho.errors import PeithoError
 from peitho.formats.images.image_record import Image
 
 
 class DeliveryPublisher:
-    """Publishes images from the data directory."""
+    """
+    Publishes images from the data directory.
 
-    def __init__(self, images: ImageStore) -> None:
+    `try_runtime` raises PeithoError if nodes cannot have the runtime image of one.
+    """
+
+    def __init__(
+        self, images: ImageStore, *, try_runtime: Callable[[Image], Awaitable[None]]
+    ) -> None:
         self._images = images
+        self._try_runtime = try_runtime
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
-        """Put an image together; Pods can fetch it at once."""
-        return await self._images.build(name, context)
+        """
+        Put an image together; Pods can fetch it at once.
+
+        An image that no node could run is none: its peer is told why, and may build it again.
+        """
+        built = await self._images.build(name, context)
+        try:
+            await self._try_runtime(built.image)
+        except PeithoError:
+            await self._images.forget(built.image)
+            raise
+        return built
 
     async def find(self, name: str) -> PublishedImage | None:
         """Return an image of the data directory, or None, also where its layer is damaged."""
         image = await self._images.find_whole(name)
         return PublishedImage(image) if image else None
 
-    def list(self) -> list[Image]:
+    async def list(self) -> Sequence[Image]:
         """List the images of the data directory whose layer is there."""
-        return [image for image in self._images.list() if self._images.has_layer(image)]
+        return await self._images.listed_whole()
 
     async def remove(self, name: str) -> Image:
         """Remove an image, and its layer if no other image has it."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from peitho.clients import retries
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.core.clock import now
-from peitho.errors import TemplateRefused
+from peitho.errors import TemplateRefused, Unavailable
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import build_pod, chaincode_job, labels
 from peitho.formats.kubernetes.objects import Manifest
@@ -90,6 +91,8 @@ async def _problem(kubernetes: Kubernetes, trial: TemplateCheck) -> str:
     except TemplateRefused as error:
         return f"{trial.key}: {error}"
     except KubernetesError as error:
+        if retries.is_passing(error):
+            raise Unavailable(f"The Kubernetes API cannot say: {error}") from error
         if cause := await _refusal(kubernetes, trial.plain()):
             # Not the template's fault: the quota is used up, or the namespace admits no such Pod.
             log.warning("template not checked", key=trial.key, cause=cause)

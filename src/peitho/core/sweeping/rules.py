@@ -15,6 +15,8 @@ from peitho.formats.records import CHAINCODE, RecordMetadata
 
 # A peer starts a container soon after it has created it; until then only the record is there.
 _UNSTARTED_SECONDS = 600.0
+# What reading a time raises that somebody else has written.
+_DAMAGE = (ValueError, OverflowError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,12 @@ class RetentionOptions:
     orphan_after_seconds: float
     images_retention_seconds: float
     images_limit_bytes: int
+    start_timeout_seconds: float = 0.0
+
+    @property
+    def unstarted_seconds(self) -> float:
+        """How long what was never started, or still starts, is left alone."""
+        return max(self.retention_seconds, _UNSTARTED_SECONDS, 2 * self.start_timeout_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +40,9 @@ class Snapshot:
     """
     What a sweep saw: records, Pods and Jobs of a namespace; times are Unix seconds.
 
-    `refused_since` tells since when a peer's address has refused every connection; `waited` are the
-    IDs of containers that a peer waits for.
+    `refused_since` tells since when a peer's address has refused every connection; `asked` is that
+    address by the ID of a container, where it is not the one of its record; `waited` are the IDs of
+    containers that a peer waits for.
     """
 
     now: float
@@ -42,6 +51,7 @@ class Snapshot:
     pods: Sequence[PodStatus] = ()
     jobs: Sequence[JobStatus] = ()
     refused_since: Mapping[str, float] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)
     waited: Collection[str] = ()
 
 
@@ -54,6 +64,14 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class Undecided:
+    """A container of which nobody can tell whether it is to be removed, and why not."""
+
+    record: RecordMetadata
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImage:
     """An image as a sweep sees it; `seen_at` is when its peer was last seen, in Unix seconds."""
 
@@ -63,15 +81,20 @@ class StoredImage:
     seen_at: float
 
 
-def chaincode(world: Snapshot, policy: RetentionOptions) -> Iterator[Removal]:
-    """Return the chaincode containers to be removed."""
+def chaincode(world: Snapshot, policy: RetentionOptions) -> Iterator[Removal | Undecided]:
+    """Return the chaincode containers to be removed; one that is damaged spoils no other."""
     wanted = labels.kind_labels(world.instance, CHAINCODE)
     pods = {pod.container_label: pod for pod in world.pods}
     jobs = {job.container_label: job for job in world.jobs}
     for record in world.records:
         if wanted.items() <= record.labels.items():
             label = labels.container_label(record.id)
-            if why := _why(record, pods.get(label), jobs.get(label), world, policy):
+            try:
+                why = _why(record, pods.get(label), jobs.get(label), world, policy)
+            except _DAMAGE as error:
+                yield Undecided(record, f"{type(error).__name__}: {error}")
+                continue
+            if why:
                 yield Removal(record, why)
 
 
@@ -111,14 +134,23 @@ def _why(
         return _over(unix_seconds(record.exit.finished_at), world, policy)
     if pod is not None:
         began = pod.started_at(CHAINCODE)
-        if not (began and pod.is_running(CHAINCODE)):
-            return ""  # it is starting, or its end is about to be noted
+        if not began and not pod.exit_of(CHAINCODE):
+            return _stuck(pod.created_at, "its Pod has not started", world, policy)
+        if not pod.is_running(CHAINCODE):
+            return ""  # its end is about to be noted
         return _orphaned(record, unix_seconds(began), world, policy)
-    if job is not None:  # while it is not over, its Pod may yet come
-        return _over(unix_seconds(job.finished_at), world, policy) if job.finished_at else ""
+    if job is not None:
+        if job.finished_at:
+            return _over(unix_seconds(job.finished_at), world, policy)
+        return _stuck(job.created_at, "its Job has had no Pod", world, policy)
     age = world.now - unix_seconds(record.created)
-    is_due = age > max(policy.retention_seconds, _UNSTARTED_SECONDS)
-    return f"created {age:.0f} s ago and never started" if is_due else ""
+    return f"created {age:.0f} s ago and never started" if age > policy.unstarted_seconds else ""
+
+
+def _stuck(created_at: str, what: str, world: Snapshot, policy: RetentionOptions) -> str:
+    """Why something goes whose start has ended long ago, with Peitho itself for instance."""
+    age = world.now - unix_seconds(created_at) if created_at else 0.0
+    return f"{what} for {age:.0f} s" if age > policy.unstarted_seconds else ""
 
 
 def _over(ended_at: float, world: Snapshot, policy: RetentionOptions) -> str:
@@ -130,10 +162,12 @@ def _over(ended_at: float, world: Snapshot, policy: RetentionOptions) -> str:
 def _orphaned(
     record: RecordMetadata, began: float, world: Snapshot, policy: RetentionOptions
 ) -> str:
-    peer = record.peer_address
+    peer = world.asked.get(record.id, record.peer_address)
     if peer not in world.refused_since or record.id in world.waited:
         return ""
     since = max(began, world.refused_since[peer])  # a young process is still starting
     if world.now - since <= policy.orphan_after_seconds:
         return ""
-    return f"its peer at {peer} has refused connections for {world.now - since:.0f} s"
+    return (
+        f"its peer at {record.peer_address} has refused connections for {world.now - since:.0f} s"
+    )

@@ -16,6 +16,10 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Of a whole name, the registry's address included.
 LONGEST_CHARACTERS = 255
 
+# Builder and runtime images of peers in any registry, such as hyperledger/fabric-ccenv and
+# fabric-baseos: core.yaml of Fabric 1.4 to 3.1, `chaincode`.
+FABRIC_IMAGES = "*/fabric-*"
+
 # Docker Hub's name in references, where its API is, and as what credentials for it are kept.
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_API = "registry-1.docker.io"
@@ -106,6 +110,34 @@ def rewritten(image: str, table: Mapping[str, str]) -> str:
             replacement = target.replace("*", part)
             return replacement if _has_version(replacement) else replacement + reference.version
     return image
+
+
+def matches(pattern: str, image: Reference) -> bool:
+    """Whether a pattern matches an image: as such a table has it, but with any number of `*`."""
+    whole = _whole_pattern(pattern)
+    text = image.full() if _has_version(whole) else image.name
+    first, *others = whole.split("*")
+    if not others:
+        return text == whole
+    *middle, last = others
+    at = len(first)
+    for part in middle:
+        place = text.find(part, at)
+        if place < 0:
+            return False
+        at = place + len(part)
+    return text.startswith(first) and text.endswith(last) and at + len(last) <= len(text)
+
+
+def pattern_problem(pattern: str) -> str:
+    """Return what is wrong with such a pattern; empty if nothing is."""
+    if pattern == "*":
+        return ""
+    try:
+        parse(_whole_pattern(pattern).replace("*", "x"))
+    except InvalidArgument as error:
+        return str(error)
+    return ""
 
 
 def rewrite_problem(pattern: str, target: str) -> str:

@@ -1,9 +1,11 @@
 """
 The shell script around the peer's command in a build container; needs `sh` and `sleep`.
 
-It waits until the helper has fetched the uploads. Then it runs the command unchanged, keeps its
-output in files, and writes down its exit code.
+It waits until the helper has fetched the uploads. Then it runs the command unchanged, without the
+variables that the kubelet adds, keeps its output in files, and writes down its exit code.
 """
+
+from peitho.formats.kubernetes.names import VARIABLES_OF_THE_KUBELET
 
 CONTROL = "/peitho"
 # Where the helper has the directories that it shares with the build.
@@ -19,6 +21,7 @@ DONE = f"{CONTROL}/done"
 # that it does not know the home is `/`, and npm fails on it.
 WRAPPER = f"""\
 until [ -e {GO} ]; do sleep 0.05 2>/dev/null || sleep 1; done
+unset {" ".join(VARIABLES_OF_THE_KUBELET)}
 [ -w "${{HOME:-/}}" ] || export HOME=/tmp
 : > {STDOUT}
 : > {STDERR}

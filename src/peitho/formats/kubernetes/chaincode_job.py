@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes import pod_parts, record_secrets
+from peitho.formats.kubernetes import names, pod_parts, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.pod_parts import mount
@@ -20,6 +20,9 @@ from peitho.formats.records import CHAINCODE, ContainerSpec, Record
 PULLER = "puller"
 
 _LAYER_PATH = "/layer"
+# What a file of a volume can have of a mode, and has where none was noted.
+_PERMISSIONS = 0o777
+_MODE = 0o444
 
 
 def manifest(record: Record, image: Image, *, options: PodOptions, reference: str = "") -> Manifest:
@@ -122,12 +125,19 @@ def _chaincode(
 
 
 def _files_volume(record: Record) -> list[Manifest]:
-    """The files that the peer uploaded, by the keys that they have in the Secret."""
+    """
+    The files that the peer uploaded, by the keys that they have in the Secret.
+
+    Their modes are those of the upload. Who owns them the kubelet decides: root, and the Pod's
+    group, which may read them in any case (pkg/volume/volume_linux.go).
+    """
     if not record.files:
         return []  # a Secret without items would be mounted whole, the token included
-    items = [{"key": key, "path": key} for key in record.files.values()]
-    source = {"secretName": record.kubernetes_name, "defaultMode": 0o444, "items": items}
-    return [{"name": "files", "secret": source}]
+    items = [
+        {"key": key, "path": key, "mode": record.modes.get(path, _MODE) & _PERMISSIONS}
+        for path, key in record.files.items()
+    ]
+    return [{"name": "files", "secret": {"secretName": record.kubernetes_name, "items": items}}]
 
 
 def _shared_memory_volume(spec: ContainerSpec) -> list[Manifest]:
@@ -166,4 +176,8 @@ def _env(image: Image, spec: ContainerSpec) -> list[Manifest]:
     if image.is_node:
         # Under a user without a home npm fails with EACCES on /.npm.
         of_image = {**of_image, "npm_config_cache": "/tmp/.npm"}  # noqa: S108
-    return pod_parts.variables([*(f"{key}={value}" for key, value in of_image.items()), *spec.env])
+    # A daemon's container has none of these: without a host, clients of Kubernetes know that they
+    # are in no cluster. A template may say otherwise.
+    emptied = [f"{name}=" for name in names.VARIABLES_OF_THE_KUBELET]
+    own = [f"{key}={value}" for key, value in of_image.items()]
+    return pod_parts.variables([*emptied, *own, *spec.env])

@@ -15,15 +15,18 @@ class JobStatus:
     """
     What is read of the Job of one container.
 
-    `finished_at` is when it was over by its own word, RFC 3339, and empty until then;
-    `is_complete` if it is over since its process exited with 0.
+    Times are RFC 3339. `finished_at` is when it was over by its own word, empty until then, and
+    `is_complete` if it is over since its process exited with 0. While it `is_suspended`, nobody
+    makes its Pod.
     """
 
     name: str
     uid: str
     container_label: str
+    created_at: str
     finished_at: str
     is_complete: bool
+    is_suspended: bool = False
 
     @property
     def reference(self) -> ObjectReference:
@@ -47,8 +50,10 @@ def read(job: Manifest) -> JobStatus | DamagedJob:
             name=str(metadata["name"]),
             uid=str(metadata.get("uid", "")),
             container_label=str((metadata.get("labels") or {}).get(labels.CONTAINER, "")),
+            created_at=str(metadata.get("creationTimestamp") or ""),
             finished_at=_finished_at(job),
             is_complete=any(condition["type"] == "Complete" for condition in _met(job)),
+            is_suspended=bool((job.get("spec") or {}).get("suspend")),
         )
     except _DAMAGE as error:
         return DamagedJob(str(metadata.get("name", "")), f"{type(error).__name__}: {error}")

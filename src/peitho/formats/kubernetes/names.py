@@ -13,6 +13,19 @@ _HASH_CHARACTERS = 10
 # A Job appends `-` and 8 digits of the container's ID to it, its Pod `-` and 5 more: 63 in all.
 LONGEST_CHARACTERS = 48
 
+# Of the service `kubernetes`, in each container of each Pod, whatever `enableServiceLinks` says
+# (kubelet_pods.go, getServiceEnvVarMap).
+VARIABLES_OF_THE_KUBELET = (
+    "KUBERNETES_PORT",
+    "KUBERNETES_PORT_443_TCP",
+    "KUBERNETES_PORT_443_TCP_ADDR",
+    "KUBERNETES_PORT_443_TCP_PORT",
+    "KUBERNETES_PORT_443_TCP_PROTO",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    "KUBERNETES_SERVICE_PORT_HTTPS",
+)
+
 
 def kubernetes_name(prefix: str, name: str) -> str:
     """

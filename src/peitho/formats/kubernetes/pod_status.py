@@ -5,43 +5,68 @@ All of it is the cluster's own words; nothing is concluded from a Pod's absence.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes import labels, names, pull_errors
+from peitho.formats.kubernetes.lacking import LACK_SECONDS, lacks_object
 from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
-from peitho.formats.records import SIGKILLED, Exit
+from peitho.formats.records import BUILD, CHAINCODE, SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
-_FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-# Those it tries again, with growing pauses: the third sighting of one is taken for an answer.
-_RETRIED = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "ImageInspectError",
-        "RegistryUnavailable",
-        "RunContainerError",
-    }
-)
+_FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"})
+# A pull that failed: its words tell whether another try will help.
+_PULLS = frozenset({"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable"})
+# What the kubelet tries again without a word, and how long it may stand: a ConfigMap or a Secret
+# that is made in the same moment comes within seconds, a runtime that is busy recovers.
+_STANDING_SECONDS = {
+    "CreateContainerConfigError": 5.0,
+    "CreateContainerError": 20.0,
+    "RunContainerError": 20.0,
+}
+# What is worth telling only when the time is over.
+_TOLD_LATE = frozenset({"CrashLoopBackOff"})
+# A container whose process could not be begun, though the kubelet says that it ended.
+_NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 # Exit reasons that tell nothing which the exit code does not tell.
 _PLAIN_REASONS = ("Completed", "Error", "")
+# The reason of an end that no kubelet told of.
+NODE_LOST = "node lost"
+# Kubernetes' own garbage collector ends the Pods of nodes that are no more
+# (kubernetes/pkg/controller/podgc, `DisruptionTarget`).
+_BY_POD_GC = "DeletionByPodGC"
+_JOB_UID = "batch.kubernetes.io/controller-uid"
 # What reading raises where the API server's answer is not a Pod.
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class StartObstacle:
-    """What keeps a container from starting; `final` if waiting will not help."""
+    """
+    What keeps a container from starting.
+
+    It is `final` if waiting will not help, a `failed_pull` if some tries decide. What may stand for
+    a while, and is an answer then, has `patience_seconds`.
+    """
 
     reason: str
     message: str
     final: bool
+    failed_pull: bool = field(default=False, compare=False)
+    patience_seconds: float | None = field(default=None, compare=False)
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether a pull failed, and it is not told why: so it is before Kubernetes 1.31."""
+        return self.reason == "ImagePullBackOff" and not self.final
+
+    @property
+    def is_about_image(self) -> bool:
+        """Whether the node does not have the image, or must not run it."""
+        return self.reason in _FINAL | _PULLS
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.message}" if self.message else self.reason
+        return ": ".join(part for part in (self.reason, self.message) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +85,13 @@ class ContainerStatus:
     The state of one container of a Pod.
 
     `started_at` is RFC 3339 and empty until the process began; `waiting_reason` is empty unless the
-    container waits.
+    container waits. A sidecar is an init container that runs on, and may end and come again.
     """
 
     name: str
     image: str
     is_init: bool
+    is_sidecar: bool
     waiting_reason: str
     waiting_message: str
     is_running: bool
@@ -80,19 +106,26 @@ class PodStatus:
 
     `container_label` is the label by which the Pod of a container is known; `record_id` and
     `record_name` are those of the container's record, empty where the Pod does not say them.
+    `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
+    None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS.
     """
 
     name: str
+    uid: str
     resource_version: str
     kind: str
     container_label: str
     record_id: str
     record_name: str
     job: ObjectReference | None
+    is_copy: bool
+    created_at: str
+    grace_seconds: int | None
     phase: str
     reason: str
     unscheduled: StartObstacle | None
     containers: tuple[ContainerStatus, ...]
+    hosts: tuple[tuple[str, str], ...] = ()
 
     def is_running(self, container: str) -> bool:
         """Whether the container's process is there."""
@@ -120,12 +153,35 @@ class PodStatus:
         return None
 
     def start_obstacle(self, container: str) -> StartObstacle | None:
-        """What keeps the container from starting, if the cluster says so."""
-        for status in self.containers:
-            if (reason := status.waiting_reason) in _FINAL | _RETRIED:
-                message = f"{status.image}: {status.waiting_message}".strip(": ")
-                return StartObstacle(reason, message, final=reason in _FINAL)
-        return self._failed_init(container) or self.unscheduled
+        """
+        What keeps the container from starting, if the cluster says so.
+
+        It waits for the init containers and for nobody else.
+        """
+        before = [
+            status for status in self.containers if status.name == container or status.is_init
+        ]
+        found = [obstacle for status in before if (obstacle := _obstacle(status, container))]
+        pressing = [obstacle for obstacle in found if obstacle.reason not in _TOLD_LATE]
+        return next(iter([*pressing, *found]), self.unscheduled)
+
+    def with_begun(self, container: str, *, at: str) -> "PodStatus":
+        """The same Pod, in which a container runs that was not seen to run, nor to have ended."""
+        begun = tuple(
+            replace(status, is_running=True, started_at=at, waiting_reason="", waiting_message="")
+            if status.name == container and not status.started_at and not status.termination
+            else status
+            for status in self.containers
+        )
+        return replace(self, containers=begun)
+
+    def has_image(self, container: str) -> bool:
+        """Whether the node has the container's image: it is pulled before all else is tried."""
+        status = self._status(container)
+        if status is None:
+            return False
+        is_begun = status.is_running or status.termination is not None
+        return is_begun or status.waiting_reason in _STANDING_SECONDS
 
     def last_words(self, container: str) -> str:
         """The termination message of a container, else the reason of its end; empty if neither."""
@@ -135,14 +191,6 @@ class PodStatus:
 
     def _status(self, container: str) -> ContainerStatus | None:
         return next((status for status in self.containers if status.name == container), None)
-
-    def _failed_init(self, container: str) -> StartObstacle | None:
-        for status in self.containers:
-            end = status.termination
-            if status.is_init and status.name != container and end and end.code:
-                said = end.message or f"exit {end.code}"
-                return StartObstacle(f"{status.name} failed", said, final=True)
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +216,21 @@ def _read(pod: Manifest) -> PodStatus:
     own, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
     return PodStatus(
         name=str(metadata.get("name", "")),
+        uid=str(metadata.get("uid", "")),
         resource_version=str(metadata.get("resourceVersion", "")),
         kind=str(own.get(labels.KIND, "")),
         container_label=str(own.get(labels.CONTAINER, "")),
         record_id=str(notes.get(labels.ID, "")),
         record_name=str(notes.get(labels.NAME, "")),
         job=_job(metadata),
+        is_copy=_is_copy(metadata),
+        created_at=str(metadata.get("creationTimestamp") or ""),
+        grace_seconds=_grace_seconds(metadata),
         phase=str(status.get("phase", "")),
         reason=_pod_reason(status),
         unscheduled=_unscheduled(status),
-        containers=tuple(_containers(status)),
+        containers=tuple(_containers(pod)),
+        hosts=_hosts(pod.get("spec") or {}),
     )
 
 
@@ -188,27 +241,111 @@ def _job(metadata: Mapping[str, Any]) -> ObjectReference | None:
     return None
 
 
+def _is_copy(metadata: Mapping[str, Any]) -> bool:
+    """
+    Whether somebody made the Pod of another one, as `kubectl debug --copy-to` does.
+
+    A copy has all that Peitho knows its Pods by, but neither the name of a build's Pod nor the Job
+    of a chaincode's.
+    """
+    own = metadata.get("labels") or {}
+    container = str(own.get(labels.CONTAINER, ""))
+    if own.get(labels.KIND) == BUILD:
+        return bool(metadata.get("name") != names.build_name(container))
+    if own.get(labels.KIND) == CHAINCODE:
+        job = _job(metadata)
+        if job is None or not job.name.endswith(f"-{container[:8]}"):  # Record.job_name
+            return True
+        return bool(own.get(_JOB_UID, job.uid) != job.uid)
+    return False
+
+
+def _grace_seconds(metadata: Mapping[str, Any]) -> int | None:
+    if not metadata.get("deletionTimestamp"):
+        return None
+    return int(metadata.get("deletionGracePeriodSeconds") or 0)
+
+
+def _hosts(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (str(host), str(alias["ip"]))
+        for alias in spec.get("hostAliases") or []
+        for host in alias.get("hostnames") or []
+    )
+
+
 def _pod_reason(status: Mapping[str, Any]) -> str:
+    if _is_node_gone(status):
+        return NODE_LOST
     reason, message = status.get("reason") or "", status.get("message") or ""
     return f"{reason}: {message}".strip(": ")
+
+
+def _is_node_gone(status: Mapping[str, Any]) -> bool:
+    return any(
+        condition.get("type") == "DisruptionTarget"
+        and condition.get("reason") == _BY_POD_GC
+        and "node" in str(condition.get("message"))
+        for condition in status.get("conditions") or []
+    )
+
+
+def _obstacle(status: ContainerStatus, container: str) -> StartObstacle | None:
+    """What a container says of why it, or another one after it, does not start."""
+    if status.waiting_reason:
+        return _waiting_obstacle(status)
+    end = status.termination
+    if end is None:
+        return None
+    if status.name == container and end.reason in _NEVER_BEGAN:
+        return StartObstacle(end.reason, f"{status.image}: {end.message}".strip(": "), final=True)
+    if status.is_init and not status.is_sidecar and status.name != container and end.code:
+        said = end.message or f"exit {end.code}"
+        return StartObstacle(f"{status.name} failed", said, final=True)
+    return None
+
+
+def _waiting_obstacle(status: ContainerStatus) -> StartObstacle | None:
+    reason, words = pull_errors.before_back_off(status.waiting_reason, status.waiting_message)
+    message = f"{status.image}: {words}".strip(": ")
+    if reason in _FINAL:
+        return StartObstacle(reason, message, final=True)
+    if reason in _PULLS:
+        lasting = pull_errors.is_lasting(words)
+        return StartObstacle(reason, message, final=lasting, failed_pull=not lasting)
+    if reason in _STANDING_SECONDS:
+        patience = _STANDING_SECONDS[reason]
+        return StartObstacle(reason, message, final=False, patience_seconds=patience)
+    if reason in _TOLD_LATE:
+        return StartObstacle(reason, f"{status.name}: {words}".strip(": "), final=False)
+    return None
 
 
 def _unscheduled(status: Mapping[str, Any]) -> StartObstacle | None:
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            reason, message = condition.get("reason", ""), condition.get("message", "")
-            return StartObstacle(str(reason), str(message), final=False)
+            reason, message = str(condition.get("reason", "")), str(condition.get("message", ""))
+            patience = LACK_SECONDS if lacks_object(message) else None
+            return StartObstacle(reason, message, final=False, patience_seconds=patience)
     return None
 
 
-def _containers(status: Mapping[str, Any]) -> Iterator[ContainerStatus]:
+def _containers(pod: Manifest) -> Iterator[ContainerStatus]:
+    status, spec = pod.get("status") or {}, pod.get("spec") or {}
+    sidecars = {
+        container["name"]
+        for container in spec.get("initContainers") or []
+        if container.get("restartPolicy") == "Always"
+    }
     for container in status.get("initContainerStatuses") or []:
-        yield _container(container, is_init=True)
+        # The Pod's own policy is Never, so nothing else comes again.
+        is_sidecar = container["name"] in sidecars or bool(container.get("restartCount"))
+        yield _container(container, is_init=True, is_sidecar=is_sidecar)
     for container in status.get("containerStatuses") or []:
-        yield _container(container, is_init=False)
+        yield _container(container, is_init=False, is_sidecar=False)
 
 
-def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerStatus:
+def _container(status: Mapping[str, Any], *, is_init: bool, is_sidecar: bool) -> ContainerStatus:
     state = status.get("state") or {}
     waiting, terminated = state.get("waiting") or {}, state.get("terminated")
     began = state.get("running") or terminated or {}
@@ -216,6 +353,7 @@ def _container(status: Mapping[str, Any], *, is_init: bool) -> ContainerStatus:
         name=str(status["name"]),
         image=str(status.get("image", "")),
         is_init=is_init,
+        is_sidecar=is_sidecar,
         waiting_reason=str(waiting.get("reason") or ""),
         waiting_message=str(waiting.get("message") or ""),
         is_running="running" in state,

@@ -28,6 +28,7 @@ from peitho.formats.records import (
 
 RECORD_KEY = "container.json"
 FILES_KEY = "files.json"
+MODES_KEY = "modes.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
 
 _COMMAND_CHARACTERS = 1000
@@ -35,7 +36,7 @@ _COMMAND_CHARACTERS = 1000
 # Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
 _PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]{1,255}:\d{1,5})(?!\d)")
 # What reading raises where a Secret is not as Peitho wrote it.
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def chaincode_secret(  # noqa: PLR0913  a record is these six things
@@ -57,6 +58,7 @@ def chaincode_secret(  # noqa: PLR0913  a record is these six things
                 labels.COMMAND: " ".join([*spec.entrypoint, *spec.command])[:_COMMAND_CHARACTERS],
                 labels.CREATED: created,
                 labels.PEER: peer_address(spec),
+                **({labels.ASKED_LABELS: json.dumps(dict(spec.labels))} if spec.labels else {}),
             },
         },
         "type": "peitho/chaincode",
@@ -91,7 +93,8 @@ def read(secret: Manifest) -> Record | DamagedRecord:
         return Record(
             **_metadata_fields(secret),
             spec=_spec_from_json(json.loads(_decoded(secret, RECORD_KEY))),
-            files=_files(secret),
+            files=_listed(secret, FILES_KEY),
+            modes=_listed(secret, MODES_KEY),
         )
     except _DAMAGE as error:
         return _damaged(secret, error)
@@ -124,7 +127,9 @@ def annotations(record: RecordMetadata) -> dict[str, str]:
     return said
 
 
-def files_patch(record: Record, files: Mapping[str, bytes]) -> Manifest:
+def files_patch(
+    record: Record, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None
+) -> Manifest:
     """The change to a Secret that adds files to its record, or replaces them, by path."""
     keys = dict(record.files)
     data = {}
@@ -132,6 +137,8 @@ def files_patch(record: Record, files: Mapping[str, bytes]) -> Manifest:
         keys.setdefault(path, f"file.{len(keys)}")
         data[keys[path]] = content
     data[FILES_KEY] = json.dumps(keys, sort_keys=True).encode()
+    all_modes = dict(record.modes) | dict(modes or {})
+    data[MODES_KEY] = json.dumps(all_modes, sort_keys=True).encode()
     # With the version, two uploads at once are a conflict; without it, one would lose its files.
     return {"metadata": {"resourceVersion": record.resource_version}, "data": _encoded(data)}
 
@@ -157,7 +164,7 @@ def _metadata_fields(secret: Manifest) -> dict[str, Any]:
     metadata = secret["metadata"]
     notes = metadata["annotations"]
     created = notes[labels.CREATED]
-    datetime.fromisoformat(created)
+    datetime.fromisoformat(created).timestamp()
     container_id = notes[labels.ID]
     own = metadata.get("labels") or {}
     kind = own.get(labels.KIND, "")
@@ -174,6 +181,7 @@ def _metadata_fields(secret: Manifest) -> dict[str, Any]:
         "created": created,
         "peer_address": notes.get(labels.PEER, ""),
         "exit": _noted_exit(notes.get(labels.EXIT, "")),
+        "asked_labels": dict(json.loads(notes.get(labels.ASKED_LABELS, "{}"))),
     }
 
 
@@ -181,8 +189,9 @@ def _noted_exit(note: str) -> Exit | None:
     if not note:
         return None
     fields = json.loads(note)
-    datetime.fromisoformat(fields["at"])
-    return Exit(int(fields["code"]), fields["reason"], fields["at"], fields.get("log", ""))
+    datetime.fromisoformat(fields["at"]).timestamp()
+    code, reason, said = int(fields["code"]), str(fields["reason"]), str(fields.get("log", ""))
+    return Exit(code, reason, fields["at"], said)
 
 
 def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
@@ -219,8 +228,8 @@ def _spec_from_json(content: Mapping[str, Any]) -> ContainerSpec:
     )
 
 
-def _files(secret: Manifest) -> dict[str, str]:
-    return dict(json.loads(_decoded(secret, FILES_KEY))) if FILES_KEY in secret["data"] else {}
+def _listed(secret: Manifest, key: str) -> dict[str, Any]:
+    return dict(json.loads(_decoded(secret, key))) if key in secret["data"] else {}
 
 
 def _decoded(secret: Manifest, key: str) -> bytes:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 NANOSECONDS = 1_000_000_000
 
-_LONGEST_BYTES = 64
+LONGEST_BYTES = 64
 _TIMESTAMP = re.compile(
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ", re.ASCII
 )
@@ -31,7 +31,7 @@ class TimedLines:
     def feed(self, data: bytes) -> bytes:
         """Return what is asked for of these bytes; they may be cut anywhere."""
         asked = []
-        for piece in _lines(data):
+        for piece in cut_lines(data):
             line = self._line(piece)
             if self._is_asked:
                 asked.append(line)
@@ -41,7 +41,7 @@ class TimedLines:
         """Take a part of a line, and return what there is to show of it."""
         if self._beginning is not None:
             piece = self._beginning + piece
-            is_whole = piece.endswith(b"\n") or b" " in piece or len(piece) >= _LONGEST_BYTES
+            is_whole = piece.endswith(b"\n") or b" " in piece or len(piece) >= LONGEST_BYTES
             self._beginning = None if is_whole else piece
             if not is_whole:
                 return b""
@@ -62,6 +62,13 @@ class TimedLines:
         return _shown(seconds, nanoseconds) + rest if self._timestamps else rest
 
 
+def moment_of(line: bytes) -> int | None:
+    """Return when a line was written, in nanoseconds of Unix time; None if it does not say."""
+    matched = _TIMESTAMP.match(line)
+    moment = _moment(matched) if matched else None
+    return moment[0] * NANOSECONDS + moment[1] if moment else None
+
+
 def _moment(matched: re.Match[bytes]) -> tuple[int, int] | None:
     """Seconds and nanoseconds of a timestamp; None for a day that is not in the calendar."""
     try:
@@ -76,7 +83,7 @@ def _shown(seconds: int, nanoseconds: int) -> bytes:
     return f"{second}.{nanoseconds:09}Z ".encode()
 
 
-def _lines(data: bytes) -> list[bytes]:
+def cut_lines(data: bytes) -> list[bytes]:
     r"""Cut at `\n` alone: a carriage return is a part of a line."""
     *lines, rest = data.split(b"\n")
     return [line + b"\n" for line in lines] + ([rest] if rest else [])

@@ -4,6 +4,7 @@ The client against a double of the API server: faults that a real one cannot be 
 Everything else is tested on a real cluster, by tests/journeys.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import pytest
 import stamina
 from aiohttp import web
 
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Listing
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes.objects import Manifest
 from tests.support.kubernetes_double import (
@@ -75,7 +76,7 @@ class TestErrors:
         An error that is no Status still has its code, and a beginning of its body.
         """
         async with connected(tmp_path) as (server, kubernetes):
-            server.script("GET", "secrets", always(lambda: web.Response(status=502, body=body)))
+            server.rule("GET", "secrets", always(lambda: web.Response(status=502, body=body)))
             with pytest.raises(KubernetesError, match=message) as raised:
                 await kubernetes.find("Secret")
 
@@ -112,7 +113,7 @@ class TestErrors:
         Half an answer is none.
         """
         async with connected(tmp_path) as (server, kubernetes):
-            server.script("GET", "secrets", watch(b'{"items": [', dies=True))
+            server.rule("GET", "secrets", watch(b'{"items": [', dies=True))
             with pytest.raises(Unavailable):
                 await kubernetes.find("Secret")
 
@@ -180,7 +181,8 @@ class TestVerbs:
             await kubernetes.delete("Secret", "a", grace_seconds=1, uid="u")
 
         find, create, delete = server.requests
-        assert {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"} == find[2]
+        selected = {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"}
+        assert selected | {"limit": "100"} == find[2]
         assert {"dryRun": "All", "fieldValidation": "Strict"} == create[2]
         assert {
             "propagationPolicy": "Background",
@@ -206,7 +208,7 @@ class TestVerbs:
             server.script("GET", "pods", *[always(lambda: answer(body))] * 2)
 
             assert [] == await kubernetes.find("Pod")
-            assert ([], "5") == await kubernetes.find_with_version("Pod", labels={})
+            assert Listing([], "5") == await kubernetes.listed("Pod", dict)
 
 
 class TestLogs:
@@ -275,7 +277,7 @@ async def test_a_proxys_json_is_told(tmp_path: Path, body: bytes) -> None:
     JSON that is not the API server's is an error with its status.
     """
     async with connected(tmp_path) as (server, kubernetes):
-        server.script("GET", "secrets", always(lambda: web.Response(status=502, body=body)))
+        server.rule("GET", "secrets", always(lambda: web.Response(status=502, body=body)))
         with pytest.raises(KubernetesError, match="502"):
             await kubernetes.find("Secret")
 
@@ -311,3 +313,89 @@ async def test_an_overloaded_api_server_is_asked_again(tmp_path: Path) -> None:
                 await client.get("Secret", "b")
 
     assert (3, 6) == (server.count("GET", "secrets/a"), server.count("GET", "secrets/b"))
+
+
+PASSING = {
+    "the leader changes": always(lambda: refusal(500, "InternalError", "etcdserver: no leader")),
+    "a webhook fails": always(lambda: refusal(500, "InternalError", "failed calling webhook")),
+    "it shuts down": always(lambda: refusal(503, "ServiceUnavailable", "shutting down")),
+    "it takes too long": always(lambda: refusal(504, "Timeout", "timed out")),
+    "it is overloaded": always(lambda: refusal(429, "TooManyRequests", "later")),
+    "rights are not known yet": always(lambda: refusal(403, "Forbidden", "User x cannot create")),
+    "a quota is contended": always(lambda: refusal(409, "Conflict", "cannot be fulfilled on")),
+    "it is cut": watch(dies=True),
+}
+
+
+class TestWhatPasses:
+    @pytest.mark.parametrize("passing", PASSING.values(), ids=PASSING)
+    async def test_it_is_tried_again(self, tmp_path: Path, passing: Script) -> None:
+        """
+        Whatever is created is there then, once.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.script("POST", "secrets", passing, passing)
+
+            made = await kubernetes.create(secret("a"))
+
+        assert server.objects["secrets/a"] == made
+        assert 3 == server.count("POST", "secrets")
+
+    async def test_a_create_whose_answer_was_lost_is_no_conflict(self, tmp_path: Path) -> None:
+        """
+        What is there is what was asked for; anything else of that name is still in the way.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+
+            async def made_unheard(request: web.Request) -> web.StreamResponse:
+                server.make("secrets/a", json.loads(await request.read()))
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+
+            wanted = secret("a")
+            wanted["metadata"]["annotations"] = {"peitho/id": "1"}
+            server.script("POST", "secrets", made_unheard)
+            assert "1" == (await kubernetes.create(wanted))["metadata"]["annotations"]["peitho/id"]
+
+            wanted["metadata"]["annotations"] = {"peitho/id": "2"}
+            server.script("POST", "secrets", watch(dies=True))
+            with pytest.raises(KubernetesError) as raised:
+                await kubernetes.create(wanted)
+
+        assert "AlreadyExists" == raised.value.reason
+
+    async def test_what_lasts_is_told_in_time(self, tmp_path: Path) -> None:
+        """
+        A peer that waits is to read the cause; missing rights are told within seconds.
+        """
+        loop = asyncio.get_running_loop()
+        async with connected(tmp_path) as (server, kubernetes):
+            server.rule("GET", "pods", PASSING["it shuts down"])
+            server.rule("GET", "jobs", PASSING["rights are not known yet"])
+            for kind, code, seconds in (("Pod", 503, 15), ("Job", 403, 3)):
+                began = loop.time()
+                with pytest.raises(KubernetesError) as raised:
+                    await kubernetes.find(kind)
+                assert code == raised.value.code
+                assert loop.time() - began < seconds
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "exceeded quota: q",
+            'violates PodSecurity "restricted:latest"',
+            'admission webhook "w" denied the request',
+            "unable to create new content in namespace ns because it is being terminated",
+        ],
+    )
+    async def test_what_admission_says_is_an_answer(self, tmp_path: Path, words: str) -> None:
+        """
+        It has the same status as missing rights, and is told at once.
+        """
+        async with connected(tmp_path) as (server, kubernetes):
+            server.rule("POST", "secrets", always(lambda: refusal(403, "Forbidden", words)))
+            with pytest.raises(KubernetesError):
+                await kubernetes.create(secret("a"))
+
+        assert 1 == server.count("POST", "secrets")

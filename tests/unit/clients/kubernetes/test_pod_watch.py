@@ -174,17 +174,18 @@ async def relist(tmp_path: Path, gone: Script) -> None:
 
 async def test_a_watch_that_dies_is_begun_again(tmp_path: Path) -> None:
     """
-    In the middle of an event, too; nothing is taken of half an event.
+    Where it was, and not with a list; in the middle of an event, too, of which nothing is taken.
     """
     async with ApiServer.start() as server:
         half = b'{"type": "ADDED", "object": {"metadata": {"na'
-        server.script(*WATCH, watch(event("ADDED", pod("a", 5)), half, dies=True))
+        cut = watch(event("ADDED", pod("a", 5)), half, dies=True)
+        refused = always(lambda: refusal(503, "", "etcdserver: leader changed"))
+        server.script(*WATCH, cut, refused, watch(event("MODIFIED", pod("a", 6)), stay=True))
         async with watching(server, tmp_path) as cache:
-            await until_version(cache, "a", 5)
-            server.objects = {"pods/a": pod("a", 6)}
             await until_version(cache, "a", 6)
 
-    assert 2 == server.count("GET", "pods")
+    assert 1 == server.count("GET", "pods")
+    assert ["5", "5"] == versions_watched(server)[1:]
 
 
 async def test_events_are_cut_at_line_ends_alone(tmp_path: Path) -> None:
@@ -251,3 +252,45 @@ async def test_who_stops_waiting_does_not_take_others_along(tmp_path: Path) -> N
             assert "7" == await patient
 
     assert impatient.cancelled()
+
+
+async def test_a_pod_that_is_not_ended_in_time_is_lost(tmp_path: Path) -> None:
+    """
+    Its time is its grace and a while more, counted from when its deletion was seen.
+    """
+    body = pod("a")
+    deleted = pod("a", 2)
+    deleted["metadata"] |= {"deletionTimestamp": "2026-01-02T03:04:05Z"}
+    deleted["metadata"] |= {"deletionGracePeriodSeconds": 5}
+    async with ApiServer.start() as server:
+        server.objects["pods/a"] = body
+        server.script(*WATCH, watch(event("MODIFIED", deleted), stay=True))
+        async with watching(server, tmp_path) as cache:
+            await until_version(cache, "a", 2)
+            assert not cache.see("a").lost
+            began = asyncio.get_running_loop().time()
+
+            await typed.seen(cache, "a", lambda seen: seen.lost or None)
+
+            assert 14 < asyncio.get_running_loop().time() - began < 16
+
+
+async def test_a_copy_of_a_pod_is_nobodys(tmp_path: Path) -> None:
+    """
+    Neither while it is there nor when it goes; one with another Job for owner is one, too.
+    """
+    own = {"app": "peitho", KEY: "a" * 32, "peitho/kind": "chaincode"}
+    owner = {"kind": "Job", "name": f"cc-{'a' * 8}", "uid": "j"}
+    mine, copy, other = pod("a"), pod("copy", 2), pod("other", 3)
+    mine["metadata"] |= {"labels": own, "uid": "1", "ownerReferences": [owner]}
+    copy["metadata"] |= {"labels": own, "uid": "2"}
+    other["metadata"] |= {"labels": own, "uid": "3", "ownerReferences": [owner | {"uid": "k"}]}
+    news = [event(kind, each) for each in (copy, other) for kind in ("ADDED", "DELETED")]
+    last = event("ADDED", pod("last"))
+    async with ApiServer.start() as server:
+        server.objects["pods/a"] = mine
+        server.script(*WATCH, watch(*news, last, stay=True))
+        async with watching(server, tmp_path) as cache:
+            await until_version(cache, "last", 1)
+
+            assert "1" == version_of(cache.see("a" * 32))

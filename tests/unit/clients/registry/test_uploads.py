@@ -275,3 +275,37 @@ async def test_a_file_is_read_from_where_it_is_asked_for(tmp_path: Path) -> None
 
     assert SMALL[300:] == await all_of(file_source(path)(300))
     assert SMALL[300:] == await all_of(bytes_source(SMALL)(300))
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_an_upload_that_is_led_on_is_sent_there(status: int) -> None:
+    """
+    The body again, too: nothing counts as sent that the registry has not taken.
+    """
+
+    async def led_on(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return await says(status, Location=str(request.rel_url))(request) or web.Response()
+
+    async with RegistryDouble.start(auth="basic") as double:
+        for method, kind in (("POST", "uploads"), ("PATCH", "upload"), ("PUT", "upload")):
+            double.script(method, kind, led_on)
+
+        await send(double, LARGE)
+
+
+@pytest.mark.parametrize(
+    ("status", "location"), [(307, "https://elsewhere.example/v2/"), (302, "/v2/"), (307, "")]
+)
+async def test_an_upload_that_is_led_away_is_refused(status: int, location: str) -> None:
+    """
+    Neither the blob nor our credentials go to another host, and it never counts as sent.
+    """
+    away = {"Location": location} if location else {}
+    async with RegistryDouble.start(auth="basic") as double, double.client() as registry:
+        double.script("PUT", "upload", says(status, **away))
+
+        with pytest.raises(RegistryError, match=str(status)):
+            await registry.upload(NAME, blob(SMALL), bytes_source(SMALL))
+
+    assert {} == double.blobs

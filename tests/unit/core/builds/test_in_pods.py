@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.kubernetes import labels, record_secrets
 from tests.support.build_pods import AT, ID, NAME, SPEC, TOKENS, done, scene, told
-from tests.support.contexts import chunks
+from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import (
     Script,
     after,
@@ -66,6 +67,50 @@ async def test_the_pod_stays_until_the_result_is_there(tmp_path: Path) -> None:
         await it.make()
         await task
         assert {} == it.cluster.objects
+
+
+async def test_a_build_on_a_lost_node_ends_past_its_deadline(tmp_path: Path) -> None:
+    """
+    There is no kubelet to end it, so Peitho does: its turn goes to another.
+    """
+    async with scene(tmp_path, told()) as it:
+        began = asyncio.get_running_loop().time()
+
+        code, reason = await it.carry_out()
+
+        assert (137, True) == (code, "DeadlineExceeded" in reason and "node lost" in reason)
+        assert 900 < asyncio.get_running_loop().time() - began < 1050
+        assert {} == it.cluster.objects
+
+
+async def test_a_build_whose_pod_is_deleted_on_a_lost_node_ends(tmp_path: Path) -> None:
+    """
+    The Pod stays, as no kubelet tells of its end.
+    """
+    deleted = {"deletionTimestamp": AT, "deletionGracePeriodSeconds": 1}
+    async with scene(tmp_path, told(), told(metadata=deleted)) as it:
+        assert (137, "node lost") == await it.carry_out()
+
+
+async def test_a_result_may_take_as_long_as_something_comes(tmp_path: Path) -> None:
+    """
+    Silence is what cuts it, and not its size.
+    """
+
+    async def slowly() -> AsyncIterator[bytes]:
+        content = package()
+        for at in range(0, len(content), len(content) // 4 + 1):
+            await asyncio.sleep(20)
+            yield content[at : at + len(content) // 4 + 1]
+
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        it.run.mark_started()
+        it.run.set_exit_code(0)
+        task = group.create_task(it.carry_out())
+        group.create_task(it.run.save_result(slowly(), "amd64"))
+
+        assert (0, "") == await task
+        assert it.run.result is not None
 
 
 async def test_a_result_that_cannot_come_is_not_waited_for(tmp_path: Path) -> None:
@@ -221,7 +266,7 @@ class TestRefusals:
             return web.Response()
 
         async with scene(tmp_path) as it:
-            it.cluster.script("POST", "pods", hang_up)
+            it.cluster.rule("POST", "pods", hang_up)
             with pytest.raises(Unavailable, match="cannot be reached"):
                 await it.carry_out()
 
@@ -232,7 +277,7 @@ class TestRefusals:
         The build's outcome is what it is; the next start clears what is left.
         """
         async with scene(tmp_path) as it:
-            it.cluster.script("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
+            it.cluster.rule("DELETE", POD, always(lambda: refusal(403, "Forbidden", "no right")))
             it.run.mark_started()
             it.run.set_exit_code(0)
             await it.make()

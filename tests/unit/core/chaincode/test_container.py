@@ -8,6 +8,7 @@ import pytest
 
 from peitho.core.container import Container, OutputOptions
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE, Exit
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks
@@ -15,6 +16,7 @@ from tests.support.kubernetes_double import always, refusal
 from tests.support.launches import AT, RUNNING, SPEC, Scene, ended, scene
 
 PULL = {"waiting": {"reason": "ErrImageNeverPull", "message": "not here"}}
+CREATING = {"waiting": {"reason": "ContainerCreating"}}
 KEY = "etc/hyperledger/fabric/client.key"
 
 
@@ -86,6 +88,40 @@ class TestStart:
             assert why in starting.result()
             await it.cluster.until_asked("POST", "events")
             assert Exit(7, "", AT, "no peer") == it.noted
+
+    @pytest.mark.parametrize("state", [CREATING, RUNNING], ids=["before", "settling"])
+    async def test_a_process_that_its_peer_stops_was_started(
+        self, tmp_path: Path, state: Manifest
+    ) -> None:
+        """
+        While it is being started, or settles: `wait` tells how it ended.
+        """
+        async with scene(tmp_path, settleSeconds=30) as it:
+            container = await it.create()
+            async with asyncio.TaskGroup() as group:
+                starting = group.create_task(container.start())
+                await it.cluster.until_asked("POST", "jobs")
+                await it.tell(container, state, "ADDED")
+                assert await stop(it, 137) is True
+
+            assert starting.result() is True
+            assert 137 == (await (await it.find()).wait()).exit_code
+
+    async def test_a_process_that_ran_for_a_while_was_started(self, tmp_path: Path) -> None:
+        """
+        It may have registered at its peer, though it ends before it has settled.
+        """
+        async with scene(tmp_path, settleSeconds=30) as it:
+            container = await it.create()
+            async with asyncio.TaskGroup() as group:
+                starting = group.create_task(container.start())
+                await it.cluster.until_asked("POST", "jobs")
+                await it.tell(container, RUNNING, "ADDED")
+                await asyncio.sleep(2)
+                await it.tell(container, ended(7))
+
+            assert starting.result() is True
+            assert 7 == (await (await it.find()).wait()).exit_code
 
     async def test_what_has_ended_is_not_started_again(self, tmp_path: Path) -> None:
         """
@@ -183,6 +219,23 @@ class TestFiles:
             assert {f"/{KEY}", "/opt/more"} == places
             (secret,) = (body for path, body in it.cluster.objects.items() if "secrets/" in path)
             assert b"secret" == base64.b64decode(secret["data"]["file.0"])
+
+    async def test_they_have_the_modes_that_they_were_put_with(self, tmp_path: Path) -> None:
+        """
+        A key that its owner alone may read is no file for all.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            await container.put_archive("/", chunks(archive_bytes([file(KEY, b"x", mode=0o600)])))
+            await container.put_archive(
+                "/", chunks(archive_bytes([file("more", b"x", mode=0o644)]))
+            )
+            await it.launch(container)
+
+            (job,) = (body for path, body in it.cluster.objects.items() if "jobs/" in path)
+            volumes = job["spec"]["template"]["spec"]["volumes"]
+            (files,) = (each["secret"]["items"] for each in volumes if each["name"] == "files")
+            assert [0o600, 0o644] == [each["mode"] for each in files]
 
     @pytest.mark.parametrize("reason", ["Invalid", "RequestEntityTooLarge"])
     async def test_what_does_not_fit_is_the_peers_fault(self, tmp_path: Path, reason: str) -> None:

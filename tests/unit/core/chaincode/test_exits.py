@@ -206,16 +206,17 @@ class TestAnEnd:
             (each["type"], each["message"]) for each in events(server)
         ]
 
-    async def test_a_pod_without_a_job_has_no_event(self, tmp_path: Path) -> None:
+    async def test_a_copy_of_its_pod_is_nobodys(self, tmp_path: Path) -> None:
         """
-        There is nothing to tell it on.
+        `kubectl debug --copy-to` makes one, with all of its labels and without its Job.
         """
+        copy = told(2, CLEAN, "ADDED", name="copy", uid="copy", ownerReferences=[])
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
-            await after(tmp_path, server, told(1, ENDED, ownerReferences=[]))
+            await after(tmp_path, server, told(1, RUNNING), copy, told(3, ENDED))
 
         assert END == noted(server)
-        assert [] == events(server)
+        assert 1 == len(events(server))
 
 
 class TestNobodysEnd:
@@ -245,7 +246,8 @@ class TestNobodysEnd:
         """
         Nor a Pod that is still running.
         """
-        build = told(2, ENDED, labels=labels.container_labels("mine", records.BUILD, "b" * 64))
+        own = labels.container_labels("mine", records.BUILD, "b" * 64)
+        build = told(2, ENDED, name="build-bbbbbbbbbbbb", labels=own)
         async with ApiServer.start() as server:
             server.objects[PATH] = record()
             await after(tmp_path, server, told(1, RUNNING), build)

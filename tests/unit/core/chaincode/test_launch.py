@@ -5,19 +5,15 @@ from pathlib import Path
 import pytest
 
 from peitho.core.chaincode import launch
-from peitho.core.pods import waiting
 from peitho.errors import StartFailed
 from tests.support.kubernetes_double import always, refusal
 from tests.support.launches import NAME, scene
 
 
-async def test_what_keeps_a_pod_away_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_keeps_a_pod_away_is_told(tmp_path: Path) -> None:
     """
     A quota, by the API server's answer to a dry run; no Job is left.
     """
-    monkeypatch.setattr(waiting, "_POD_SECONDS", 0.01)
     async with scene(tmp_path) as it:
         container = await it.create()
         it.cluster.script("POST", "pods", always(lambda: refusal(403, "Forbidden", "quota: q")))

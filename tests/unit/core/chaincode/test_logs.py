@@ -196,3 +196,35 @@ async def test_a_part_of_a_log_is_cut_to_the_nanosecond(tmp_path: Path) -> None:
     )
     assert ("2026-01-02T03:04:05+00:00", "7") == (asked[0]["sinceTime"], asked[0]["tailLines"])
     assert {"container": "main", "follow": "false", "timestamps": "true"} == asked[1]
+
+
+LINES = [
+    b"2026-01-02T03:04:05.1Z one\n",
+    b"2026-01-02T03:04:05.2Z two\n",
+    b"2026-01-02T03:04:06.3Z three\n",
+]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_log_that_is_cut_goes_on(tmp_path: Path, *, refused: bool) -> None:
+    """
+    Without loss and without repetition, from the second of the last line on.
+    """
+    end = asyncio.Event()
+    news = (watch(told(1, RUNNING)), after(end, watch(told(2, ENDED))))
+    cut = watch(LINES[0], LINES[1][:-2], dies=True)
+    away = [always(lambda: refusal(503, "", "dial tcp: i/o timeout"))] * 4 * refused
+    async with ApiServer.start() as server:
+        server.script("GET", LOG, cut, *away, watch(*LINES[:2]), watch(*LINES))
+        server.rule("GET", LOG, watch(LINES[2]))
+        async with log_of(tmp_path, server, *news) as log:
+            said = b""
+            async for chunk in log.read(OutputOptions(follow=True)):
+                said += chunk
+                if b"three" in said:
+                    end.set()
+
+        since = [query.get("sinceTime") for _, kind, query, _ in server.requests if kind == LOG]
+    assert b"one\ntwo\nthree\n" == said
+    assert [None, "2026-01-02T03:04:05+00:00"] == since[:2]
+    assert "2026-01-02T03:04:06+00:00" == since[-1]

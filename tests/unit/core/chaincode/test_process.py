@@ -60,7 +60,8 @@ JOB = f"jobs/{job()['metadata']['name']}"
 def ended() -> Script:
     """News of its Pod, which has ended with 3."""
     own = labels.container_labels("mine", records.CHAINCODE, ID)
-    metadata = {"name": "p", "labels": own, "resourceVersion": "1"}
+    owners = [typed.owner(record())]
+    metadata = {"name": "p", "labels": own, "resourceVersion": "1", "ownerReferences": owners}
     statuses = [{"name": records.CHAINCODE, "state": ENDED}]
     pod = {"metadata": metadata, "status": {"containerStatuses": statuses}}
     return watch({"type": "ADDED", "object": pod}, stay=True)

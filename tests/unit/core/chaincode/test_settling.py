@@ -38,7 +38,13 @@ ENDED = {
 def told(version: int, state: Manifest) -> Manifest:
     """News of the container's Pod."""
     own = labels.container_labels("mine", records.CHAINCODE, ID)
-    metadata = {"name": "p", "labels": own, "resourceVersion": str(version)}
+    owners = [{"kind": "Job", "name": f"cc-mycc-{ID[:8]}", "uid": "uid-job"}]
+    metadata = {
+        "name": "p",
+        "labels": own,
+        "resourceVersion": str(version),
+        "ownerReferences": owners,
+    }
     statuses = [{"name": records.CHAINCODE, "state": state}]
     return {
         "type": "MODIFIED",
@@ -47,15 +53,21 @@ def told(version: int, state: Manifest) -> Manifest:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, *, end: asyncio.Event) -> AsyncIterator[ChaincodeProcess]:
+async def running(
+    tmp_path: Path,
+    *,
+    end: asyncio.Event,
+    began: Manifest = RUNNING,
+    ended: Manifest = ENDED,
+) -> AsyncIterator[ChaincodeProcess]:
     """A process that runs, and ends at a word."""
     spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
     record = record_secrets.chaincode_secret(
         instance="mine", container_id=ID, name="dev-mycc", spec=spec, token="", created=AT
     )
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
-        ended = after(end, watch(told(2, ENDED), stay=True))
-        server.script("WATCH", "pods", watch(told(1, RUNNING)), ended)
+        later = after(end, watch(told(2, ended), stay=True))
+        server.script("WATCH", "pods", watch(told(1, began)), later)
         async with asyncio.TaskGroup() as group:
             cache = PodWatch(kubernetes, labels={})
             tasks = BackgroundTasks(group)
@@ -82,6 +94,78 @@ async def test_one_that_ends_fails_its_start_and_tells_why(tmp_path: Path) -> No
     assert message.startswith("container exited with 3 (OOMKilled) at its start; its last lines: ")
     assert message.endswith("line 28 | line 29 | last")
     assert 20 == message.count("|") + 1
+
+
+def ended(code: int, *, finished_at: str = AT) -> Manifest:
+    """The state of a process that has ended."""
+    return {"terminated": {"exitCode": code, "startedAt": AT, "finishedAt": finished_at}}
+
+
+async def test_one_that_ended_before_it_was_seen_fails_its_start(tmp_path: Path) -> None:
+    """
+    It had no time to register.
+    """
+    async with running(tmp_path, end=asyncio.Event(), began=ended(3)) as process:
+        with pytest.raises(StartFailed, match=r"^container exited with 3 at its start$"):
+            await Settling().watch(process, seconds=30)
+
+
+async def test_one_that_was_seen_to_run_for_a_while_may_have_registered(tmp_path: Path) -> None:
+    """
+    Its peer knows it, and `wait` tells how it ended.
+    """
+    end = asyncio.Event()
+    async with running(tmp_path, end=end) as process, asyncio.TaskGroup() as group:
+        watching = group.create_task(Settling().watch(process, seconds=30))
+        await asyncio.sleep(2)
+        end.set()
+        await watching
+
+
+@pytest.mark.parametrize("finished_at", ["2026-01-02T03:04:06Z", "2026-01-02T03:05:05Z"])
+async def test_one_that_ran_longer_than_it_was_seen_may_have_registered(
+    tmp_path: Path, finished_at: str
+) -> None:
+    """
+    By the kubelet's own times.
+    """
+    state = ended(3, finished_at=finished_at)
+    async with running(tmp_path, end=asyncio.Event(), began=state) as process:
+        await Settling().watch(process, seconds=30)
+
+
+async def test_one_that_ends_with_nothing_to_say_against_it_was_started(tmp_path: Path) -> None:
+    """
+    Its exit code is 0: nothing failed.
+    """
+    async with running(tmp_path, end=asyncio.Event(), began=ended(0)) as process:
+        await Settling().watch(process, seconds=30)
+
+
+@pytest.mark.parametrize("finished_at", ["", "yesterday", "2026-01-02T03:04:06"])
+async def test_times_that_are_none_say_nothing(tmp_path: Path, finished_at: str) -> None:
+    """
+    What is seen counts then.
+    """
+    state = ended(3, finished_at=finished_at)
+    async with running(tmp_path, end=asyncio.Event(), began=state) as process:
+        with pytest.raises(StartFailed):
+            await Settling().watch(process, seconds=30)
+
+
+async def test_a_stop_is_told_to_whoever_starts(tmp_path: Path) -> None:
+    """
+    From the first moment on, and no longer than the start lasts.
+    """
+    settling = Settling()
+    async with running(tmp_path, end=asyncio.Event()) as process:
+        with settling.starting(process) as outer, settling.starting(process) as inner:
+            assert not outer.is_set()
+            settling.stop(process)
+            assert outer.is_set()
+            assert inner.is_set()
+        with settling.starting(process) as stopped:
+            assert not stopped.is_set()
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01])

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -14,13 +14,15 @@ from peitho.core.pods import waiting
 from peitho.errors import StartFailed
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import Exit
-from tests.support.kubernetes_double import ApiServer, Script, always, refusal, watch
+from tests.support.kubernetes_double import ApiServer, watch
 
 KEY = "peitho/container"
 AT = "2026-01-02T03:04:05Z"
 RUNNING = {"running": {"startedAt": AT}}
 ENDED = {"terminated": {"exitCode": 3, "startedAt": AT, "finishedAt": AT}}
-PULL = {"waiting": {"reason": "ImagePullBackOff", "message": "manifest unknown"}}
+PULL = {"waiting": {"reason": "ErrImagePull", "message": "429 Too Many Requests"}}
+MISSING = {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}
+CONFIG = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}
 BAD_NAME = {"waiting": {"reason": "InvalidImageName", "message": "no"}}
 
 
@@ -84,7 +86,31 @@ class TestStarting:
         """
         news = [told(version, PULL) for version in (1, 2, 3)]
 
-        assert "ImagePullBackOff: i:1: manifest unknown" == await failure(tmp_path, *news)
+        assert "ErrImagePull: i:1: 429 Too Many Requests" == await failure(tmp_path, *news)
+
+    async def test_an_image_that_is_not_there_is_an_answer_at_once(self, tmp_path: Path) -> None:
+        """
+        At the first word of the kubelet.
+        """
+        assert "ErrImagePull: i:1: manifest unknown" == await failure(tmp_path, told(1, MISSING))
+
+    async def test_what_somebody_has_to_bring_is_an_answer_within_seconds(
+        self, tmp_path: Path
+    ) -> None:
+        """
+        The kubelet says it once, and tries on without a word.
+        """
+        began = asyncio.get_running_loop().time()
+        found = await failure(tmp_path, told(1, CONFIG), seconds=240)
+
+        assert 'CreateContainerConfigError: i:1: secret "x" not found' == found
+        assert 10 > asyncio.get_running_loop().time() - began
+
+    async def test_what_comes_in_time_is_waited_for(self, tmp_path: Path) -> None:
+        """
+        A Secret that is made in the same moment.
+        """
+        await start(tmp_path, told(1, CONFIG), told(2, RUNNING))
 
     async def test_what_no_retry_mends_is_an_answer_at_once(self, tmp_path: Path) -> None:
         """
@@ -163,70 +189,6 @@ class TestEnding:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await waiting.until_ended(cache, "a", "main")
-
-
-class TestWithoutAPod:
-    JOB: ClassVar[Manifest] = {
-        "metadata": {"name": "job"},
-        "spec": {"template": {"metadata": {"labels": {}}, "spec": {}}},
-    }
-
-    async def explained(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *answers: Script
-    ) -> ApiServer:
-        """Ask what keeps the Pod of a Job, which never comes, until that is known."""
-        monkeypatch.setattr(waiting, "_POD_SECONDS", 0.02)
-        async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
-            server.script("POST", "pods", *answers)
-            cache = PodWatch(kubernetes, labels={})
-            with pytest.raises(StartFailed, match="exceeded quota: q"):
-                await waiting.explain_no_pod(kubernetes, cache, "a", self.JOB)
-        return server
-
-    async def test_the_api_server_says_what_keeps_a_pod(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        It is offered the Pod as a dry run, again and again until it refuses.
-        """
-        server = await self.explained(
-            tmp_path,
-            monkeypatch,
-            always(lambda: refusal(201, "", "fine")),
-            always(lambda: refusal(403, "Forbidden", "exceeded quota: q")),
-        )
-
-        assert 2 == server.count("POST", "pods")
-        assert {"dryRun": "All", "fieldValidation": "Strict"} == server.requests[0][2]
-
-    async def test_a_pod_that_is_there_is_not_kept_away(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """
-        It may be what used up the quota, while the watch is silent.
-        """
-        monkeypatch.setattr(waiting, "_POD_SECONDS", 0.01)
-        refused = always(lambda: refusal(403, "Forbidden", "exceeded quota: q"))
-        async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
-            server.objects["pods/p"] = told(1)["object"] | {
-                "metadata": {"name": "p", "labels": {KEY: "a"}}
-            }
-            server.script("POST", "pods", refused, refused)
-            cache = PodWatch(kubernetes, labels={})
-            async with asyncio.TaskGroup() as group:
-                explaining = group.create_task(
-                    waiting.explain_no_pod(kubernetes, cache, "a", self.JOB)
-                )
-                await server.until_asked("POST", "pods", times=2)
-                assert not explaining.done()
-                explaining.cancel()
-
-    async def test_a_pod_that_comes_needs_no_explanation(self, tmp_path: Path) -> None:
-        """
-        Nothing is asked.
-        """
-        async with watching(tmp_path, told(1)) as (kubernetes, cache):
-            await waiting.explain_no_pod(kubernetes, cache, "a", self.JOB)
 
 
 async def test_a_pod_that_no_watch_tells_of_is_looked_for(

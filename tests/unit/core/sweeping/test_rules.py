@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peitho.core.sweeping import rules
-from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage
+from peitho.core.sweeping.rules import (
+    Removal,
+    RetentionOptions,
+    Snapshot,
+    StoredImage,
+    Undecided,
+)
 from peitho.formats import records
 from peitho.formats.kubernetes import labels, record_secrets
 from peitho.formats.kubernetes.job_status import JobStatus
@@ -90,7 +96,14 @@ def job(name: str, *conditions: tuple[str, str, float]) -> JobStatus:
 
 def swept(world: Snapshot) -> dict[str, str]:
     """Why which containers go."""
-    return {each.record.name: each.why for each in rules.chaincode(world, POLICY)}
+    return {each.record.name: each.why for each in removals(world)}
+
+
+def removals(world: Snapshot) -> list[Removal]:
+    """All that goes, where nothing is damaged."""
+    found = list(rules.chaincode(world, POLICY))
+    assert not [each for each in found if isinstance(each, Undecided)]
+    return [each for each in found if isinstance(each, Removal)]
 
 
 RUNNING = {"running": {"startedAt": ago(1000)}}
@@ -199,7 +212,7 @@ class TestWhatIsOver:
         """
         records = [record("new", age=500, ended=99.5), record("old", age=500, ended=101)]
 
-        found = list(rules.chaincode(Snapshot(NOW, "mine", records), POLICY))
+        found = removals(Snapshot(NOW, "mine", records))
 
         assert [("old", "over for 101 s")] == [(each.record.name, each.why) for each in found]
         assert records[1] is found[0].record
@@ -350,3 +363,50 @@ class TestImages:
         old = self.image("old", size=100, used=31, seen=31)
 
         assert ["old"] == list(self.gone(old, self.image("new"), limit=20))
+
+
+class TestStuck:
+    """What a Peitho left that was killed in the middle of a start, or that nobody admits."""
+
+    @pytest.mark.parametrize(
+        ("age", "why"), [(500, {}), (700, {"mycc": "its Job has had no Pod for 700 s"})]
+    )
+    def test_a_job_without_a_pod_goes(self, age: float, why: dict[str, str]) -> None:
+        """
+        Suspended, or refused by a quota: no launch takes as long.
+        """
+        old = replace(job("mycc"), created_at=ago(age))
+
+        assert why == swept(Snapshot(NOW, "mine", [record("mycc", age=age)], jobs=[old]))
+
+    @pytest.mark.parametrize(
+        ("age", "why"), [(500, {}), (700, {"mycc": "its Pod has not started for 700 s"})]
+    )
+    def test_a_pod_that_never_starts_goes(self, age: float, why: dict[str, str]) -> None:
+        """
+        One that no node has room for, for instance.
+        """
+        old = replace(pod("mycc", {}), created_at=ago(age))
+
+        assert why == swept(Snapshot(NOW, "mine", [record("mycc", age=age)], [old]))
+
+    def test_a_launch_has_twice_its_time(self) -> None:
+        """
+        An operator's start may take longer than ten minutes.
+        """
+        patient = replace(POLICY, start_timeout_seconds=1000)
+        old = replace(job("mycc"), created_at=ago(1900))
+        world = Snapshot(NOW, "mine", [record("mycc", age=1900)], jobs=[old])
+
+        assert [] == list(rules.chaincode(world, patient))
+
+
+def test_a_damaged_time_keeps_no_other_from_going() -> None:
+    """
+    It is told, with the cause.
+    """
+    damaged = replace(record("damaged", age=10_000), created="0001-01-01T00:00:00+99:99")
+    found = list(rules.chaincode(Snapshot(NOW, "mine", [damaged, record("old", age=700)]), POLICY))
+
+    assert [Undecided, Removal] == [type(each) for each in found]
+    assert ["damaged", "old"] == [each.record.name for each in found]

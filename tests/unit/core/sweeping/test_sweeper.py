@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 import structlog.testing
-from aiohttp import web
+from prometheus_client import REGISTRY
 
 from peitho.api.services import Services
 from peitho.clients.disk.build_cache import BuildCache, KeptBuild
 from peitho.core.images.usage import ImageUsage
 from peitho.core.sweeping import sweeper
+from peitho.errors import PeithoError
 from peitho.formats.images import image_record
 from peitho.formats.kubernetes import record_secrets
-from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import Exit
 from peitho.settings.models import Settings
+from tests.support import typed
 from tests.support.contexts import chunks, context, package
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import always, answer, refusal, watch
@@ -89,13 +90,7 @@ class TestChaincode:
         """
         Its Job first, so that no Pod comes any more, then its Pod, and then its record.
         """
-        deleted: asyncio.Future[Manifest] = asyncio.get_running_loop().create_future()
-
-        async def until_deleted(request: web.Request) -> web.StreamResponse:
-            return await watch(await deleted, stay=True)(request)
-
         async with peitho(tmp_path, sweeper={"orphanAfter": 1e-9}) as (services, cluster):
-            cluster.script("WATCH", "pods", until_deleted)
             cluster.script("POST", "events", always(lambda: answer({})))
             secret = await created(services, cluster, "orphan", peer="peer0.invalid:7052")
             started(cluster, secret)
@@ -104,7 +99,7 @@ class TestChaincode:
             async with asyncio.TaskGroup() as group:
                 sweep = group.create_task(found(services, dry_run=False))
                 await cluster.until_asked("DELETE", f"pods/{pod['metadata']['name']}")
-                deleted.set_result({"type": "DELETED", "object": pod})
+                await cluster.news.put({"type": "DELETED", "object": pod})
 
             assert [("chaincode", "orphan")] == [each[:2] for each in sweep.result()]
             assert {} == cluster.objects
@@ -205,6 +200,79 @@ class TestPeers:
 
             assert ["forgotten"] == await orphans(services)
 
+    async def test_a_host_of_a_template_is_found_where_the_pod_looks(self, tmp_path: Path) -> None:
+        """
+        Its hosts file comes before the operator's settings, and both before the DNS.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            async with peitho(tmp_path, sweeper={"orphanAfter": 1e-9}) as (services, cluster):
+                for name, address in (("reached", "127.0.0.1"), ("refused", "127.0.0.2")):
+                    peer = f"peer0.invalid:{port}"
+                    pod = runs(cluster, await created(services, cluster, name, peer=peer))
+                    aliases = [{"ip": address, "hostnames": ["peer0.invalid"]}]
+                    pod["spec"] = {"hostAliases": aliases}
+
+                assert ["refused"] == await orphans(services)
+
+
+class TestWhatCannotBeRemoved:
+    async def test_it_keeps_nothing_else_there(self, tmp_path: Path) -> None:
+        """
+        It is told with its cause, counted, and tried again ever more seldom.
+        """
+        stays = always(lambda: refusal(422, "Invalid", "a finalizer"))
+        async with peitho(tmp_path) as (services, cluster):
+            for name in ("first", "second", "third"):
+                await created(services, cluster, name, created=LONG_AGO)
+            (path,) = [path for path in cluster.objects if "first" in path]
+            cluster.rule("DELETE", path, stays)
+            before = errors()
+
+            swept = await services.sweeper.sweep(dry_run=False)
+            again = await services.sweeper.sweep(dry_run=False)
+
+        assert {"first": "a finalizer", "second": "", "third": ""} == {
+            each.name: each.failure for each in swept
+        }
+        assert [path] == list(cluster.objects)
+        assert ["first"] == [each.name for each in again]
+        assert (1, before + 1) == (cluster.count("DELETE", path), errors())
+
+    async def test_a_damaged_annotation_spoils_no_sweep(self, tmp_path: Path) -> None:
+        """
+        Whoever can write to the namespace can write anything there.
+        """
+        odd = {
+            "peer-address": "peer0:http",
+            "image": "%% no/image::",
+            "exit": '{"at": "0001-01-01T00:00:00", "code": 1, "reason": []}',
+        }
+        async with peitho(tmp_path) as (services, cluster):
+            for key, value in odd.items():
+                secret = await created(services, cluster, f"odd-{key}")
+                runs(cluster, secret)
+                secret["metadata"]["annotations"][f"peitho/{key}"] = value
+            await created(services, cluster, "forgotten", created=LONG_AGO)
+
+            assert ["forgotten"] == await orphans(services)
+            assert 3 == len(await services.containers.list())
+
+    async def test_old_builds_go_while_the_cluster_is_away(self, tmp_path: Path) -> None:
+        """
+        They are on the disk, and a full disk waits for nobody.
+        """
+        async with peitho(tmp_path, builder={"cache": {"maxAgeSeconds": 100}}) as parts:
+            services, cluster = parts
+            kept(tmp_path, "a" * 64, age=110, used=0)
+            away = always(lambda: refusal(503, "ServiceUnavailable", "starting"))
+            cluster.rule("GET", "secrets", away)
+
+            with pytest.raises(PeithoError):
+                await services.sweeper.sweep(dry_run=False)
+
+            assert [] == builds(tmp_path)
+
 
 class TestImages:
     async def test_past_the_limit_those_go_that_no_container_has(self, tmp_path: Path) -> None:
@@ -267,6 +335,27 @@ class TestImages:
         async with peitho(tmp_path, images={"limitBytes": size + 1}) as (services, _):
             assert "images are near their limit" in await warnings(services)
 
+    async def test_a_clock_that_is_set_makes_no_image_old(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Nor a kept build, nor a container that waits for its start.
+        """
+        year = 365 * 86400
+        async with peitho(tmp_path) as (services, cluster):
+            await services.images.build("mycc", chunks(context()))
+            await created(services, cluster, "young")
+            kept(tmp_path, "a" * 64, age=0, used=0)
+            real = time.time
+            for jump in (year, -year):
+                monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
+                assert [] == await found(services)
+            monkeypatch.setattr(time, "time", lambda: real() + year)
+            await services.sweeper.keep_usage()
+
+        async with peitho(tmp_path) as (services, _):
+            assert [] == [name for kind, name, _ in await found(services) if kind == "image"]
+
 
 class TestKeptBuilds:
     async def test_an_old_one_goes(self, tmp_path: Path) -> None:
@@ -316,17 +405,18 @@ class TestForEver:
         And the use of the images that there are is written down before each.
         """
         async with peitho(tmp_path, sweeper={"interval": 0.01}) as (services, cluster):
-            await created(services, cluster, "forgotten", created=LONG_AGO)
+            secret = await created(services, cluster, "forgotten", created=LONG_AGO)
             services.usage.touch("forgotten", "10.0.0.1")
             services.usage.touch("elsewhere", "10.0.0.1")
             broken = always(lambda: refusal(503, "ServiceUnavailable", "starting"))
-            cluster.script("GET", "jobs", broken, watch(dies=True))
+            job = f"jobs/{typed.job_name(secret)}"
+            cluster.script("GET", job, *[broken] * 6, *[watch(dies=True)] * 4)
 
             with structlog.testing.capture_logs() as logs:
                 async with asyncio.TaskGroup() as group:
                     task = group.create_task(services.sweeper.run())
                     # Chaincode's Secrets at each sweep, builds' after it: the fourth has begun.
-                    await cluster.until_asked("GET", "secrets", times=5)
+                    await cluster.until_asked("GET", "secrets", times=7)
                     task.cancel()
             saved = services.storage.read_file("usage.json") or b""
 
@@ -401,3 +491,9 @@ def kept(tmp_path: Path, key: str, *, age: float, used: float = 0) -> None:
 def builds(tmp_path: Path) -> list[str]:
     """The keys of the builds that are kept."""
     return [each.key for each in BuildCache(tmp_path / "data/builds").entries()]
+
+
+def errors() -> float:
+    """How many containers a sweep could not remove so far."""
+    count = REGISTRY.get_sample_value("peitho_sweep_errors_total", {"kind": "chaincode"})
+    return count or 0.0

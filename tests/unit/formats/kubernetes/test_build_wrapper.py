@@ -108,6 +108,24 @@ def test_nothing_runs_before_the_word_to_go(control: Path) -> None:
     assert "after\n" == (control / "stdout").read_text()
 
 
+def test_what_the_kubelet_adds_to_the_variables_is_not_there(control: Path) -> None:
+    """
+    A daemon's container has none of it.
+    """
+    script = build_wrapper.WRAPPER.replace(build_wrapper.CONTROL, str(control))
+    (control / "go").touch()
+    added = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_PORT_443_TCP_ADDR": "10.0.0.1"}
+    subprocess.run(
+        ["/bin/sh", "-c", script, "peitho", "env"],
+        env={"PATH": "/usr/bin:/bin", "MINE": "1"} | added,
+        timeout=20,
+        check=True,
+    )
+
+    assert "KUBERNETES" not in (control / "stdout").read_text()
+    assert "MINE=1\n" in (control / "stdout").read_text()
+
+
 HOME = ("/bin/sh", "-c", "echo ${HOME-unset}")
 
 

@@ -45,6 +45,18 @@ class TestFiles:
         assert set(keys.values()) == {item["key"] for item in volume["items"]}
         assert all(item["key"] == item["path"] for item in volume["items"])
 
+    def test_files_have_the_modes_that_they_were_uploaded_with(self) -> None:
+        """
+        Their permissions alone; one of a record from before modes were noted can be read.
+        """
+        secret = with_files(record(), {KEY: b"key", CRT: b"crt"}, {KEY: 0o104600})
+
+        (volume,) = [each for each in pod_of(job(secret))["volumes"] if each["name"] == "files"]
+
+        keys = typed.record(secret).files
+        modes = {each["key"]: each["mode"] for each in volume["secret"]["items"]}
+        assert {keys[KEY]: 0o600, keys[CRT]: 0o444} == modes
+
     def test_without_files_there_is_no_volume_of_them(self) -> None:
         """
         A Secret with no items would be mounted whole, the token included.
@@ -144,7 +156,21 @@ class TestTheJob:
         assert [
             {"name": "CORE_CHAINCODE_BUILDLEVEL", "value": "x"},
             {"name": "A", "value": "2"},
-        ] == main["env"]
+        ] == [each for each in main["env"] if not each["name"].startswith("KUBERNETES_")]
+
+    def test_the_kubelets_variables_are_empty(self) -> None:
+        """
+        A daemon's container has none; a peer's own counts.
+        """
+        spec = dataclasses.replace(SPEC, env=("KUBERNETES_SERVICE_HOST=mine",))
+
+        (main,) = pod_of(job(record(spec)))["containers"]
+
+        found = {each["name"]: each["value"] for each in main["env"]}
+        own = {name: value for name, value in found.items() if name.startswith("KUBERNETES_")}
+        assert 8 == len(own)
+        assert {"", "mine"} == set(own.values())
+        assert "mine" == own["KUBERNETES_SERVICE_HOST"]
 
     def test_node_chaincode_has_a_cache_it_can_write(self) -> None:
         """

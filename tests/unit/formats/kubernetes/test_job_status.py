@@ -37,6 +37,17 @@ def test_a_job_is_over_by_its_own_word(
     assert (finished_at, complete) == (found.finished_at, found.is_complete)
 
 
+def test_a_job_says_whether_it_is_suspended() -> None:
+    """
+    A webhook may set that, and take it back.
+    """
+    suspended = job() | {"spec": {"suspend": True}}
+
+    assert typed.job(suspended).is_suspended
+    assert not typed.job(job() | {"spec": {"suspend": False}}).is_suspended
+    assert not typed.job(job()).is_suspended
+
+
 def test_a_job_says_whose_it_is() -> None:
     """
     By its label; Events refer to it by its uid.

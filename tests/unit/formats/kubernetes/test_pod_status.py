@@ -140,10 +140,92 @@ def test_what_keeps_a_container_waiting_is_told_with_its_image(reason: str, *, f
     """
     The reason and the message are the cluster's; some are worth another try.
     """
-    found = typed.pod(pod(container(waiting(reason, "manifest unknown")))).start_obstacle("build")
+    found = typed.pod(pod(container(waiting(reason, "busy")))).start_obstacle("build")
 
-    assert StartObstacle(reason, "example/builder:1: manifest unknown", final=final) == found
-    assert f"{reason}: example/builder:1: manifest unknown" == str(found)
+    assert StartObstacle(reason, "example/builder:1: busy", final=final) == found
+    assert f"{reason}: example/builder:1: busy" == str(found)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("ErrImagePull", "manifest unknown"),
+        (
+            "ImagePullBackOff",
+            'Back-off pulling image "example/builder:1": ErrImagePull: manifest unknown',
+        ),
+    ],
+)
+def test_an_image_that_is_not_there_is_final(reason: str, words: str) -> None:
+    """
+    In the words of the failed pull, whether or not the kubelet pauses after it.
+    """
+    found = typed.pod(pod(container(waiting(reason, words)))).start_obstacle("build")
+
+    assert StartObstacle("ErrImagePull", "example/builder:1: manifest unknown", final=True) == found
+
+
+def test_what_the_kubelet_tries_on_in_silence_may_not_stand_for_long() -> None:
+    """
+    What lacks an object even less than what the runtime could not do.
+    """
+    reasons = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+    found = [
+        typed.pod(pod(container(waiting(reason)))).start_obstacle("build") for reason in reasons
+    ]
+
+    assert [5, 20, 20] == [each.patience_seconds for each in found if each]
+
+
+@pytest.mark.parametrize("reason", ["StartError", "ContainerCannotRun"])
+def test_a_process_that_could_not_be_begun_is_final(reason: str) -> None:
+    """
+    A command that the image does not have; the kubelet tells of an end, with 128.
+    """
+    message = 'exec: "make": executable file not found in $PATH'
+    state = terminated(128, reason=reason, message=message)
+
+    found = typed.pod(pod(container(state))).start_obstacle("build")
+
+    assert StartObstacle(reason, f"example/builder:1: {message}", final=True) == found
+
+
+def test_a_container_beside_is_nobodys_trouble() -> None:
+    """
+    One that a webhook added, whatever it does; the container starts without it.
+    """
+    for state in (waiting("ErrImagePull", "manifest unknown"), terminated(1), waiting("Any")):
+        assert typed.pod(pod(container(state, "added"))).start_obstacle("build") is None
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_sidecar_that_ends_comes_again(*, is_known: bool) -> None:
+    """
+    An init container that restarts is one, also where the spec is not told.
+    """
+    sidecar = container(terminated(1), "proxy") | {"restartCount": 0 if is_known else 1}
+    spec = {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]} if is_known else {}
+
+    told = pod(container(waiting("PodInitializing")), inits=(sidecar,)) | {"spec": spec}
+
+    assert typed.pod(told).start_obstacle("build") is None
+
+
+def test_a_sidecar_that_ends_again_and_again_is_told_in_the_end() -> None:
+    """
+    Unless something else is known, such as an image that cannot be had.
+    """
+    sidecar = container(waiting("CrashLoopBackOff", "back-off 10s restarting"), "proxy")
+    puller = container(waiting("ErrImagePull", "manifest unknown"), "puller")
+
+    alone = typed.pod(pod(inits=(sidecar,))).start_obstacle("build")
+    both = typed.pod(pod(inits=(sidecar, puller))).start_obstacle("build")
+
+    assert StartObstacle("CrashLoopBackOff", "proxy: back-off 10s restarting", final=False) == alone
+    assert alone is not None
+    assert alone.patience_seconds is None
+    assert both is not None
+    assert "ErrImagePull" == both.reason
 
 
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "Whatever"])
@@ -164,7 +246,7 @@ def test_an_init_containers_pull_is_trouble_too() -> None:
         "build"
     )
 
-    assert StartObstacle("ImagePullBackOff", "example/builder:1: denied", final=False) == found
+    assert StartObstacle("ImagePullBackOff", "example/builder:1: denied", final=True) == found
 
 
 def test_an_unschedulable_pod_says_what_it_lacks() -> None:
@@ -176,7 +258,21 @@ def test_an_unschedulable_pod_says_what_it_lacks() -> None:
     assert "Unschedulable: 0/1 nodes are available: 1 Insufficient memory." == str(found)
     assert found is not None
     assert not found.final
+    assert found.patience_seconds is None
     assert typed.pod(pod(conditions=[SCHEDULED])).start_obstacle("build") is None
+
+
+def test_a_volume_that_nobody_has_made_may_not_lack_for_long() -> None:
+    """
+    No node that comes would have it.
+    """
+    lack = 'persistentvolumeclaim "mine" not found'
+    unscheduled = UNSCHEDULABLE | {"message": f"0/1 nodes are available: {lack}. not found"}
+
+    found = typed.pod(pod(conditions=[unscheduled])).start_obstacle("build")
+
+    assert found is not None
+    assert 5 == found.patience_seconds
 
 
 @pytest.mark.parametrize(

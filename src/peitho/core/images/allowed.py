@@ -1,0 +1,46 @@
+"""Which builder and runtime images a caller may name."""
+
+from dataclasses import dataclass
+
+from peitho.core.images.base import BaseImage, BaseImages
+from peitho.errors import Forbidden
+from peitho.formats.images import references
+from peitho.settings.live import Live
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedImages:
+    """Patterns of images, as `images.rewrite` has them on the left."""
+
+    patterns: Live[tuple[str, ...]]
+
+    def check(self, name: str) -> None:
+        """Raise Forbidden for an image that no pattern matches, InvalidArgument for no name."""
+        reference = references.parse(name)
+        if not any(references.matches(pattern, reference) for pattern in self.patterns.now):
+            raise Forbidden(
+                f"the image {name[:200]!r} may not be used here: none of the operator's patterns "
+                "matches it (access.images of Peitho's settings)"
+            )
+
+
+class AllowedBaseImages:
+    """Builder and runtime images, of which a caller gets those alone that it may name."""
+
+    def __init__(self, images: BaseImages, allowed: AllowedImages) -> None:
+        self._images = images
+        self._allowed = allowed
+
+    async def pull(self, name: str) -> str:
+        """Pull an image. Raises Forbidden, and the errors of the pull."""
+        self._allowed.check(name)
+        return await self._images.pull(name)
+
+    async def find(self, name: str) -> BaseImage | None:
+        """Return the image of that name or ID, or None."""
+        return await self._images.find(name)
+
+    async def require(self, name: str) -> None:
+        """Raise Forbidden for an image that may not be used, NotFound for one to be pulled."""
+        self._allowed.check(name)
+        await self._images.require(name)

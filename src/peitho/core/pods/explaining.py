@@ -1,0 +1,123 @@
+"""
+What keeps a Pod from running that its status does not tell: Events and the Job are asked.
+
+They are asked only while nothing else is known, and ever more seldom. Without the right to read
+Events, or while the cluster is busy, the rest is told all the same.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+
+from peitho.clients import retries
+from peitho.clients.kubernetes import statuses
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
+from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.pods.patience import Patience
+from peitho.errors import PeithoError
+from peitho.formats.kubernetes import events, labels
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_status import StartObstacle
+
+log = structlog.get_logger()
+
+# An ordinary Pod is there, and runs, before anybody is asked.
+_NO_POD_SECONDS = 1.0
+_NOT_RUNNING_SECONDS = 3.0
+_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
+# Who suspends Jobs until there is room, such as Kueue, lets most of them go at once.
+_SUSPENDED_SECONDS = 10.0
+# A webhook with side effects takes no dry run, which says nothing of the Pod.
+_NO_DRY_RUN = "does not support dry run"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom to ask about the Pod of one container; `job` is the Job that makes it, None if none."""
+
+    kubernetes: Kubernetes
+    watch: PodWatch
+    key: str
+    job: Manifest | None = None
+
+
+async def explain(asked: Asked, patience: Patience) -> None:
+    """
+    Ask for what keeps a Pod back, and tell it to the launch's patience; for ever.
+
+    Raises StartFailed once that is the answer.
+    """
+    await patience.pause(_NO_POD_SECONDS)
+    if asked.watch.see(asked.key).pod:
+        await patience.pause(_NOT_RUNNING_SECONDS - _NO_POD_SECONDS)
+    pause_seconds = _PAUSE_SECONDS
+    while True:
+        if patience.needs_cause:
+            patience.be_told(await _answer(asked))
+        await patience.pause(pause_seconds)
+        pause_seconds = min(pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+async def _answer(asked: Asked) -> StartObstacle | None:
+    """What the cluster says; nothing while it says nothing."""
+    try:
+        if pod := asked.watch.see(asked.key).pod:
+            return events.start_obstacle(await _told(asked, "Pod", pod.name))
+        if asked.job:
+            return await _of_job(asked, asked.job)
+    except PeithoError as error:  # it is asked again
+        log.debug("cluster not asked", cause=str(error))
+    return None
+
+
+async def _of_job(asked: Asked, job: Manifest) -> StartObstacle | None:
+    """What keeps a Job from making its Pod."""
+    name = job["metadata"]["name"]
+    status = await statuses.get_job(asked.kubernetes, name)
+    if status and status.is_suspended:
+        message = f"the Job {name} has spec.suspend, and no Pod until whoever set it lets it go"
+        return StartObstacle("Suspended", message, final=False, patience_seconds=_SUSPENDED_SECONDS)
+    if refused := await _of_offer(asked, job):
+        return refused
+    return events.start_obstacle(await _told(asked, "Job", name))
+
+
+async def _told(asked: Asked, kind: str, name: str) -> list[events.ToldEvent]:
+    """Return the Events of an object; none without the right to read them."""
+    fields = f"involvedObject.kind={kind},involvedObject.name={name}"
+    try:
+        found = [events.read(each) for each in await asked.kubernetes.find("Event", fields=fields)]
+    except KubernetesError as error:
+        if error.code != HTTPStatus.FORBIDDEN:
+            raise
+        log.debug("events not read", cause=str(error))
+        return []
+    return [each for each in found if each and (each.kind, each.name) == (kind, name)]
+
+
+async def _of_offer(asked: Asked, job: Manifest) -> StartObstacle | None:
+    """
+    Offer the Pod to the API server as a dry run, and return the words that refuse it.
+
+    They are those of the quota, of Pod Security or of a webhook, and come without Events, too.
+    """
+    template = job["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"] | {"generateName": f"{job['metadata']['name']}-"},
+        "spec": template["spec"],
+    }
+    try:
+        await asked.kubernetes.create(pod, dry_run=True)
+    except KubernetesError as error:
+        if _NO_DRY_RUN in str(error):
+            return None
+        # The Pod may be there and have used up the quota, while the watch is silent.
+        if await statuses.find_pods(asked.kubernetes, {labels.CONTAINER: asked.key}):
+            return None
+        is_busy = error.code in retries.PASSING
+        return StartObstacle("", str(error), final=not is_busy)
+    return None
