@@ -50,7 +50,7 @@ _LOOK_SECONDS = 60.0
 # A peer takes less between two of its calls.
 _BETWEEN_CALLS_SECONDS = 10.0
 # Several peers may share an address; each has two or three at a time.
-_MOST_OF_ADDRESS = 100
+_MOST_OF_ADDRESS = 250
 _MOST = 1000
 _MOST_UPLOADS = 100
 # An address may have as many of the largest archives at once.
