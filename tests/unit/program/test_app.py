@@ -127,6 +127,23 @@ async def test_a_sweep_by_hand_drops_nothing_that_is_being_written(tmp_path: Pat
     assert {"GET", "WATCH"} == {method for method, *_ in cluster.requests}
 
 
+async def test_a_dry_sweep_changes_nothing(tmp_path: Path) -> None:
+    """
+    Neither on the disk, where damaged files stay, nor in the cluster.
+    """
+    Storage.open(tmp_path / "data")
+    for name in ("images/odd.json", "usage.json"):
+        (tmp_path / "data" / name).write_bytes(b"damaged")
+    (tmp_path / "data/builds" / ("a" * 64)).mkdir(parents=True)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+        await app.sweep(source.load().settings, dry_run=True)
+
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    assert {"GET", "WATCH"} == {method for method, *_ in cluster.requests}
+
+
 async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path) -> None:
     """
     Where there is none, it makes none.
