@@ -203,7 +203,7 @@ async def test_a_command_that_the_image_lacks(cluster: Cluster, tmp_path: Path) 
 @beside
 async def test_a_template_that_lacks_what_it_names(cluster: Cluster, tmp_path: Path) -> None:
     """
-    A ConfigMap, a Secret, an account or a volume: told within seconds, with its name.
+    A ConfigMap, a Secret or a volume: told within seconds, with its name.
     """
     lacking = {
         "configmap": {
@@ -213,7 +213,6 @@ async def test_a_template_that_lacks_what_it_names(cluster: Cluster, tmp_path: P
             ],
         },
         "secret": {"containers": [_with_secret("mine")]},
-        "serviceaccount": {"serviceAccountName": "mine"},
         "persistentvolumeclaim": {
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "mine"}}]
         },

@@ -84,7 +84,7 @@ def up() -> Cluster:
             _stop_all()
             with step("starting Kubernetes"):
                 _start(binary)
-                _await("the node", _node_ready(cluster))
+                until("the node", _node_ready(cluster))
         return cluster
 
 
@@ -233,12 +233,12 @@ def _start(binary: Path) -> None:
     for name, command in components.commands(binary).items():
         _processes.launch(name, command)
         if name == "etcd":
-            _await("etcd", lambda: _answers(f"{ETCD_URL}/health"))
+            until("etcd", lambda: answers(f"{ETCD_URL}/health"))
         if name == "containerd":
-            _await("containerd", lambda: _listens(RUN / "containerd.sock"))
+            until("containerd", lambda: _listens(RUN / "containerd.sock"))
             _import_pause()
         if name == "kube-apiserver":
-            _await("the API server", _api_ready)
+            until("the API server", _api_ready)
 
 
 def _bridge() -> None:
@@ -292,15 +292,21 @@ def _healthy() -> bool:
 
 
 def _api_ready() -> bool:
+    return api_ready(RUN, API_PORT)
+
+
+def api_ready(folder: Path, port: int) -> bool:
+    """Whether the API server at a port is ready; its certificates are in a folder."""
     try:
-        context = ssl.create_default_context(cafile=str(RUN / "pki" / "ca.crt"))
-        context.load_cert_chain(RUN / "pki" / "admin.crt", RUN / "pki" / "admin.key")
+        context = ssl.create_default_context(cafile=str(folder / "pki" / "ca.crt"))
+        context.load_cert_chain(folder / "pki" / "admin.crt", folder / "pki" / "admin.key")
     except OSError:
         return False
-    return _answers(f"https://127.0.0.1:{API_PORT}/readyz", context)
+    return answers(f"https://127.0.0.1:{port}/readyz", context)
 
 
-def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
+def answers(url: str, context: ssl.SSLContext | None = None) -> bool:
+    """Whether a GET is answered with 200."""
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
@@ -329,11 +335,12 @@ def _node_ready(cluster: Cluster) -> Callable[[], bool]:
     return ready
 
 
-def _await(what: str, condition: Callable[[], bool]) -> None:
+def until(what: str, condition: Callable[[], bool], *, logs: Path = RUN) -> None:
+    """Return once a condition holds. Raises LabError after a while."""
     end = time.monotonic() + _READY_SECONDS
     while not condition():
         if time.monotonic() > end:
-            raise LabError(f"{what} is not ready after {_READY_SECONDS:g} s; see {RUN}/log")
+            raise LabError(f"{what} is not ready after {_READY_SECONDS:g} s; see {logs}/log")
         time.sleep(0.1)
 
 

@@ -26,6 +26,7 @@ COMPONENTS = (
     "kube-proxy",
 )
 
+_ETCD_PEER_URL = "http://127.0.0.1:12380"
 _POD_CIDR = "10.88.0.0/16"
 _SERVICE_CIDR = "10.96.0.0/16"
 
@@ -35,28 +36,15 @@ def commands(binary: Path) -> dict[str, list[str]]:
     pki_folder, node = RUN / "pki", str(binary)
     ca, key = f"{pki_folder}/ca.crt", f"{pki_folder}/ca.key"
     return {
-        "etcd": [
-            *("etcd", f"--data-dir={RUN}/etcd", "--unsafe-no-fsync"),
-            *(f"--listen-client-urls={ETCD_URL}", f"--advertise-client-urls={ETCD_URL}"),
-            "--listen-peer-urls=http://127.0.0.1:12380",
-        ],
+        "etcd": etcd(RUN, ETCD_URL, _ETCD_PEER_URL),
         "containerd": ["containerd", "--config", f"{RUN}/containerd.toml"],
         "kube-apiserver": [
-            *(node, "kube-apiserver", f"--etcd-servers={ETCD_URL}", f"--secure-port={API_PORT}"),
-            f"--advertise-address={HOST_ADDRESS}",
+            *api_server(binary, RUN, etcd=ETCD_URL, port=API_PORT, host=HOST_ADDRESS),
             "--kubelet-preferred-address-types=InternalIP",
-            f"--service-cluster-ip-range={_SERVICE_CIDR}",
-            "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
-            f"--client-ca-file={ca}",
-            f"--tls-cert-file={pki_folder}/apiserver.crt",
-            f"--tls-private-key-file={pki_folder}/apiserver.key",
             f"--kubelet-client-certificate={pki_folder}/admin.crt",
             f"--kubelet-client-key={pki_folder}/admin.key",
             f"--kubelet-certificate-authority={ca}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={pki_folder}/sa.pub",
-            f"--service-account-signing-key-file={pki_folder}/sa.key",
         ],
         "kube-controller-manager": [
             *(node, "kube-controller-manager", "--leader-elect=false"),
@@ -87,16 +75,39 @@ def commands(binary: Path) -> dict[str, list[str]]:
     }
 
 
+def etcd(folder: Path, url: str, peer_url: str) -> list[str]:
+    """An etcd with its data in a folder; nothing is synced, since a new one is made at any time."""
+    return [
+        *("etcd", f"--data-dir={folder}/etcd", "--unsafe-no-fsync"),
+        *(f"--listen-client-urls={url}", f"--advertise-client-urls={url}"),
+        f"--listen-peer-urls={peer_url}",
+    ]
+
+
+def api_server(binary: Path, folder: Path, *, etcd: str, port: int, host: str) -> list[str]:
+    """An API server with the certificates of a folder."""
+    pki_folder = folder / "pki"
+    return [
+        *(str(binary), "kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={port}"),
+        f"--advertise-address={host}",
+        f"--service-cluster-ip-range={_SERVICE_CIDR}",
+        "--authorization-mode=Node,RBAC",
+        f"--client-ca-file={pki_folder}/ca.crt",
+        f"--tls-cert-file={pki_folder}/apiserver.crt",
+        f"--tls-private-key-file={pki_folder}/apiserver.key",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={pki_folder}/sa.pub",
+        f"--service-account-signing-key-file={pki_folder}/sa.key",
+    ]
+
+
 def _bridges_filtered() -> bool:
     return Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
 
 
 def write_configurations() -> None:
     """The files that the command lines name, and a kubeconfig for each that has an identity."""
-    for user in ("admin", "controller-manager", "scheduler", "proxy", "kubelet"):
-        path = RUN / ("kubeconfig" if user == "admin" else f"{user}.kubeconfig")
-        path.write_text(json.dumps(_kubeconfig(user)))
-        path.chmod(0o600)
+    write_kubeconfigs(RUN, API_PORT)
     (RUN / "containerd.toml").write_text(
         f"""version = 2
 root = "{RUN}/containerd"
@@ -166,10 +177,17 @@ state = "{RUN}/state"
     )
 
 
-def _kubeconfig(user: str) -> dict[str, object]:
-    folder = RUN / "pki"
+def write_kubeconfigs(run: Path, port: int) -> None:
+    """A kubeconfig for each that has an identity; `kubeconfig` is the administrator's."""
+    for user in ("admin", "controller-manager", "scheduler", "proxy", "kubelet"):
+        path = run / ("kubeconfig" if user == "admin" else f"{user}.kubeconfig")
+        path.write_text(json.dumps(_kubeconfig(user, run / "pki", port)))
+        path.chmod(0o600)
+
+
+def _kubeconfig(user: str, folder: Path, port: int) -> dict[str, object]:
     cluster = {
-        "server": f"https://127.0.0.1:{API_PORT}",
+        "server": f"https://127.0.0.1:{port}",
         "certificate-authority": f"{folder}/ca.crt",
     }
     credentials = {

@@ -122,15 +122,15 @@ class Peitho:
         line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
-    async def begin(self) -> None:
-        """Start the process, and return once it is ready."""
+    async def begin(self, *, program: tuple[str, ...] = ("-m", "peitho")) -> None:
+        """Start the process, and return once it is ready; `program` is how Python runs it."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "peitho", "serve", "--config", str(self._config)),
+                *(sys.executable, *program, "serve", "--config", str(self._config)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},  # noqa: TID251
+                env=os.environ | {"PYTHONPATH": f"{PROJECT / 'src'}:{PROJECT}"},  # noqa: TID251
             )
         try:
             async with asyncio.timeout(_READY_SECONDS):

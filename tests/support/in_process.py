@@ -86,6 +86,7 @@ async def composed(
         tasks.run(parts.exits.run(), name="exit recorder")
         parts.lost_pods.start()
         tasks.run(parts.services.watch.run(), name="pod watch")
+        tasks.run(parts.record_watch.run(), name="record watch")
         tasks.run(parts.registries.run(), name="registries")
         tasks.spawn(parts.pull_secret.run(), name="pull secret")
         tasks.run(parts.services.builds.run(), name="builds left behind")

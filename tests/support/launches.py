@@ -25,6 +25,8 @@ from tests.support.kubernetes_double import ApiServer, always, answer
 NAME = "dev-peer0-mycc-1.0"
 SPEC = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=("A=1",))
 AT = "2026-01-02T03:04:05Z"
+# After this, what was written is read again where no watch tells of it.
+LATER_SECONDS = 3.0
 RUNNING = {"running": {"startedAt": AT}}
 
 

@@ -3,11 +3,13 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from peitho.api.services import Services
 from peitho.formats import records
+from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec
 from peitho.settings.models import Settings
@@ -20,6 +22,8 @@ LONG_AGO = "2020-01-02T03:04:05Z"
 RUNNING = {"running": {"startedAt": LONG_AGO}}
 FAILED = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": LONG_AGO}]}
 
+_cluster: ContextVar[ApiServer] = ContextVar("cluster")
+
 
 @asynccontextmanager
 async def peitho(
@@ -28,6 +32,7 @@ async def peitho(
     """The services, with some settings."""
     settings = Settings.model_validate({"dataDir": tmp_path / "data"} | sections)
     async with composed(tmp_path, settings) as (parts, cluster):
+        _cluster.set(cluster)
         yield parts.services, cluster
 
 
@@ -65,11 +70,17 @@ def runs(cluster: ApiServer, secret: Manifest) -> Manifest:
         },
         "status": {"containerStatuses": [{"name": records.CHAINCODE, "state": RUNNING}]},
     }
+    cluster.news.put_nowait({"type": "ADDED", "object": cluster.objects[f"pods/{name}"]})
     return cluster.objects[f"pods/{name}"]
 
 
 async def found(services: Services, *, dry_run: bool = True) -> list[tuple[str, str, str]]:
     """What one sweep finds."""
+    cluster = _cluster.get(None)
+    for path, body in list(cluster.objects.items()) if cluster else []:
+        if path.startswith("pods/"):
+            key = body["metadata"]["labels"][labels.CONTAINER]
+            await typed.seen(services.watch, key, lambda seen: seen.pod)
     swept = await services.sweeper.sweep(dry_run=dry_run)
     return [(each.kind, each.name, each.why) for each in swept]
 

@@ -1,5 +1,6 @@
 """Containers: create, start, stop, kill, wait, remove, inspect, list, logs."""
 
+import asyncio
 import json
 import signal
 import time
@@ -12,7 +13,7 @@ from peitho import audit, metrics
 from peitho.api import filters, models, output, queries
 from peitho.api.bodies import BODY_MEMORY
 from peitho.api.filters import ContainerFilters
-from peitho.api.middleware import json_response
+from peitho.api.middleware import json_response, list_response
 from peitho.api.services import services
 from peitho.core.clock import unix_seconds
 from peitho.core.container import Container, State, Summary
@@ -28,7 +29,8 @@ async def create(request: web.Request) -> web.Response:
     """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
     name = request.query.get("name", "")
     async with request.config_dict[BODY_MEMORY].whole(request) as body:
-        spec = models.read_create(body).spec()
+        asked = models.read_create(body)
+        spec = asked.spec()
         image = services(request).images.find(spec.image)  # without a store nothing is created
         with audit.recording("container created", container=name, image=spec.image) as fields:
             container = await services(request).containers.create(
@@ -38,7 +40,7 @@ async def create(request: web.Request) -> web.Response:
     if image:
         services(request).usage.touch(image.name, request.remote or "")
 
-    return json_response({"Id": container.id, "Warnings": []}, status=201)
+    return json_response({"Id": container.id, "Warnings": asked.warnings()}, status=201)
 
 
 async def start(request: web.Request) -> web.Response:
@@ -147,15 +149,17 @@ async def list_all(request: web.Request) -> web.Response:
     )
     limit = queries.number(request, "limit", default=0)
     all_states = queries.flag(request, "all") or limit > 0 or bool(asked.statuses)
-    images = services(request).publisher.list()
+    images = await services(request).publisher.list()
 
-    selected = asked.select(await services(request).containers.list(), images)
+    summaries = await services(request).containers.list()
+
+    # A thread: a filter may be compared with thousands of containers.
+    selected = await asyncio.to_thread(asked.select, summaries, images)
 
     shown = [summary for summary in selected if all_states or summary.state.status == "running"]
     sizes = _sizes(images) if queries.flag(request, "size") else {}
-    return json_response(
-        [_listed(summary, sizes) for summary in shown[: limit if limit > 0 else None]]
-    )
+    entries = (_listed(summary, sizes) for summary in shown[: limit if limit > 0 else None])
+    return await list_response(entries)
 
 
 async def logs(request: web.Request) -> web.StreamResponse:

@@ -22,6 +22,7 @@ Filters = Mapping[str, tuple[str, ...]]
 T = TypeVar("T")
 
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_HEXADECIMAL = frozenset("0123456789abcdef")
 _YES = ("1", "true")
 _NO = ("0", "false")
 
@@ -180,7 +181,9 @@ def is_image(image: Image, name: str) -> bool:
 
 def _is_id(image: Image, name: str) -> bool:
     digits = name.removeprefix("sha256:")
-    return bool(digits) and image.id.removeprefix("sha256:").startswith(digits)
+    if not digits or not set(digits) <= _HEXADECIMAL:
+        return False
+    return image.id.removeprefix("sha256:").startswith(digits)
 
 
 def _comes_from(used: str, ancestor: str, images: Mapping[str, Image]) -> bool:

@@ -1,12 +1,14 @@
 """Images: build, inspect, list, pull, remove."""
 
+import asyncio
+
 from aiohttp import web
 
 from peitho import audit
 from peitho.api import filters, models, queries
 from peitho.api.bodies import chunks
 from peitho.api.filters import ImageFilters
-from peitho.api.middleware import json_response
+from peitho.api.middleware import json_response, list_response
 from peitho.api.pace import BodyPace
 from peitho.api.services import services
 from peitho.api.system import architecture
@@ -58,13 +60,13 @@ async def inspect(request: web.Request) -> web.Response:
 async def list_all(request: web.Request) -> web.Response:
     """GET /images/json — 200: the chaincode images; 400, 404, 501 for a filter."""
     asked = ImageFilters.of(filters.parse(request.query.get("filters", ""), filters.IMAGES))
-    images = asked.select(services(request).publisher.list())
+    known = await services(request).publisher.list()
 
-    return json_response(
-        [
-            models.image_list_entry(image, created=int(unix_seconds(image.created)))
-            for image in images
-        ]
+    # A thread: a filter may be compared with thousands of images.
+    images = await asyncio.to_thread(asked.select, known)
+
+    return await list_response(
+        models.image_list_entry(image, created=int(unix_seconds(image.created))) for image in images
     )
 
 

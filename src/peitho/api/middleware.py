@@ -7,13 +7,14 @@ Nothing here awaits before the handler runs: `attach` must take its connection o
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from aiohttp import web
 
 from peitho import __version__, audit, metrics
 from peitho.api.services import services
+from peitho.clients.turns import in_turns
 from peitho.errors import Forbidden, PeithoError
 
 log = structlog.get_logger()
@@ -101,6 +102,14 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
         status=status,
         body=json.dumps(value).encode() + b"\n",
         headers={"Content-Type": "application/json"},
+    )
+
+
+async def list_response(entries: Iterable[object]) -> web.Response:
+    """Make a JSON answer of a list; thousands of entries are written in several turns."""
+    written = [json.dumps(entry).encode() async for entry in in_turns(entries)]
+    return web.Response(
+        body=b"[" + b", ".join(written) + b"]\n", headers={"Content-Type": "application/json"}
     )
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument, Unsupported
+from peitho.formats.docker import unheeded
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -27,7 +28,8 @@ Json = dict[str, Any]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # What is not read is kept, to be told of.
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +62,8 @@ class HostConfigRequest(_Request):
         )
 
 
+# They are kept in an annotation, of which an object holds 256 KiB.
+_LABELS_CHARACTERS = 16_000
 # The first wrong word is told; to note each takes a kilobyte, and a body can have 500,000.
 _Words = Annotated[tuple[str, ...], FailFast()]
 
@@ -74,12 +78,24 @@ class CreateRequest(_Request):
     working_dir: str = Field(default="", alias="WorkingDir")
     tty: bool = Field(default=False, alias="Tty")
     open_stdin: bool = Field(default=False, alias="OpenStdin")
+    labels: dict[str, str] = Field(default_factory=dict, alias="Labels")
     host_config: HostConfigRequest = Field(default=HostConfigRequest(), alias="HostConfig")
+
+    @field_validator("labels")
+    @classmethod
+    def _short_enough(cls, labels: dict[str, str]) -> dict[str, str]:
+        if sum(len(key) + len(value) for key, value in labels.items()) > _LABELS_CHARACTERS:
+            raise ValueError(f"more than {_LABELS_CHARACTERS} characters in all")
+        return labels
 
     @field_validator("cmd", "entrypoint", mode="before")
     @classmethod
     def _list_of_words(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    def warnings(self) -> list[str]:
+        """Return a line for each field that is set and does not count."""
+        return unheeded.warnings(self.model_extra or {}, self.host_config.model_extra or {})
 
     def spec(self) -> ContainerSpec:
         """
@@ -98,6 +114,7 @@ class CreateRequest(_Request):
             host=self.host_config.host(),
             working_directory=self.working_dir,
             auto_remove=self.host_config.auto_remove,
+            labels=self.labels,
         )
 
 

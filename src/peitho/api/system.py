@@ -57,7 +57,7 @@ async def info(request: web.Request) -> web.Response:
             "ContainersRunning": running,
             "ContainersPaused": 0,
             "ContainersStopped": len(summaries) - running,
-            "Images": len(services(request).publisher.list()),
+            "Images": len(await services(request).publisher.list()),
             "Driver": "kubernetes",
             "OSType": "linux",
             "OperatingSystem": "Peitho on Kubernetes",

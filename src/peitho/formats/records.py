@@ -5,7 +5,7 @@ How a record is kept in the cluster, as a Secret, is in `kubernetes/record_secre
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 CHAINCODE = "chaincode"
 BUILD = "build"
@@ -61,6 +61,7 @@ class ContainerSpec:
     host: HostConfig = UNLIMITED
     working_directory: str = ""
     auto_remove: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class RecordMetadata:
 
     `kubernetes_name` and `uid` are its Secret's, `created` is RFC 3339, `peer_address` is the
     `HOST:PORT` at which the chaincode calls its peer, and `exit` is None until the container ended.
+    `labels` are Peitho's own, `asked_labels` those that were asked for at create.
     """
 
     kind: str
@@ -98,6 +100,12 @@ class RecordMetadata:
     created: str
     peer_address: str
     exit: Exit | None
+    asked_labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown_labels(self) -> dict[str, str]:
+        """The labels as Docker's clients see them; Peitho's own cannot be replaced."""
+        return dict(self.asked_labels) | dict(self.labels)
 
     @property
     def job_name(self) -> str:
@@ -117,6 +125,14 @@ class Record(RecordMetadata):
     spec: ContainerSpec
     files: Mapping[str, str]
     modes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> RecordMetadata:
+        """The part that a list tells."""
+        return RecordMetadata(**{name: getattr(self, name) for name in _METADATA})
+
+
+_METADATA = tuple(each.name for each in fields(RecordMetadata))
 
 
 @dataclass(frozen=True, slots=True)

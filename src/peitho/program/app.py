@@ -147,6 +147,7 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
     parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
     tasks.spawn(parts.started.run(), name="watch of started containers")
+    tasks.run(parts.record_watch.run(), name="record watch")
     tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.run(parts.registries.run(), name="registries")
@@ -200,6 +201,7 @@ async def _sweep(
 ) -> list[Finding]:
     parts = composition.compose(settings, kubernetes, tasks, looks=dry_run)
     tasks.run(parts.services.watch.run(), name="pod watch")
+    tasks.run(parts.record_watch.run(), name="record watch")
     try:
         await parts.chaincodes.synced()
         return await parts.services.sweeper.sweep(dry_run=dry_run)

@@ -20,6 +20,8 @@ from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import DaemonTlsFiles, Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.record_watch import RecordWatch
+from peitho.clients.kubernetes.records import Records
 from peitho.clients.kubernetes.started_watch import StartedWatch
 from peitho.clients.registry.registries import Registries, RegistryAccount
 from peitho.clients.tls import CertificateFiles
@@ -152,6 +154,7 @@ class Composition:
     kubernetes: Kubernetes
     services: Services
     chaincodes: ChaincodeContainers
+    record_watch: RecordWatch
     account: RegistryAccount
     registries: Registries
     pull_secret: PullSecret
@@ -189,7 +192,11 @@ def compose(
         options.registry_endpoint(settings), account, proxies=options.proxies(settings)
     )
     stores = _Stores.at(live, looks=looks)
-    place = _Place(kubernetes, watch, docker, account, stores)
+    record_watch = RecordWatch(
+        kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
+    )
+    records = Records(kubernetes, record_watch)
+    place = _Place(kubernetes, watch, records, docker, account, stores)
     trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
     publisher = _publisher(live, stores, registries, trials)
     base_images = _base_images(live, docker, account)
@@ -214,6 +221,7 @@ def compose(
             docker=docker,
         ),
         chaincodes=launched,
+        record_watch=record_watch,
         account=account,
         registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
@@ -261,6 +269,7 @@ class _Place:
 
     kubernetes: Kubernetes
     watch: PodWatch
+    records: Records
     docker: Docker | None
     account: RegistryAccount
     stores: _Stores
@@ -321,12 +330,14 @@ def _chaincodes(
     live: Live[Settings], place: _Place, publisher: Publisher, tasks: BackgroundTasks
 ) -> ChaincodeContainers:
     kubernetes, watch, stores = place.kubernetes, place.watch, place.stores
+    records, instance = place.records, live.now.peitho.instance
     parts = ChaincodeParts(
         kubernetes=kubernetes,
         watch=watch,
+        records=records,
         publisher=publisher,
         storage=stores.storage,
-        exits=ExitRecorder(kubernetes, watch, instance=live.now.peitho.instance, tasks=tasks),
+        exits=ExitRecorder(kubernetes, watch, instance=instance, tasks=tasks, records=records),
         tasks=tasks,
         options=live.map(options.chaincode),
         pods=live.map(options.chaincode_pods),

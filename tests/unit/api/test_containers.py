@@ -306,6 +306,42 @@ async def test_docker_ps_shows_what_is_asked_for(tmp_path: Path) -> None:
         assert 400 == (await ask(peitho, "GET", "/containers/json?limit=x"))[0]
 
 
+@pytest.mark.parametrize("name", ["", "cc"])
+async def test_a_list_is_filtered_by_the_labels_of_the_request(tmp_path: Path, name: str) -> None:
+    """
+    As `--label` gave them, to a build and to chaincode; what is Peitho's own stays.
+    """
+    given = {"org": "one", "peitho/kind": "mine"}
+    body = json.dumps({"Image": "mycc", "Cmd": ["x"], "Labels": given}).encode()
+    async with running(tmp_path) as peitho:
+        await peitho.services.images.build("mycc", chunks(context()))
+        query = f"?name={name}" if name else ""
+        _, made = await ask(peitho, "POST", f"/containers/create{query}", body)
+        found = {}
+        for label in ("org=one", "org", "org=two"):
+            asked = quote(json.dumps({"label": [label]}))
+            _, listed = await ask(peitho, "GET", f"/containers/json?all=1&filters={asked}")
+            found[label] = [each["Id"] for each in listed]
+        _, inspected = await ask(peitho, "GET", f"/containers/{made['Id']}/json")
+
+    assert {"org=one": [made["Id"]], "org": [made["Id"]], "org=two": []} == found
+    assert "one" == inspected["Config"]["Labels"]["org"]
+    if name:
+        assert "chaincode" == inspected["Config"]["Labels"]["peitho/kind"]
+
+
+async def test_labels_that_no_object_could_hold_are_400(tmp_path: Path) -> None:
+    """
+    With the field's name.
+    """
+    body = json.dumps({"Image": "mycc", "Cmd": ["x"], "Labels": {"a": "x" * 20_000}}).encode()
+    async with running(tmp_path) as peitho:
+        status, answer = await ask(peitho, "POST", "/containers/create", body)
+
+    assert 400 == status
+    assert "Labels" in answer["message"]
+
+
 async def test_a_list_shows_the_labels_that_inspect_shows(tmp_path: Path) -> None:
     """
     By which it can be filtered; and what the image is large, if that is asked for.

@@ -72,8 +72,8 @@ async def test_all_that_goes_on_beside_requests_is_started(tmp_path: Path) -> No
         source = SettingsSource(file, flags(tmp_path, cluster, **REGISTRY), {})
         async with serving(source):
             await cluster.until_asked("WATCH", "pods")
-            # The sweeper's, the exit recorder's, and those that an earlier run left.
-            await until(lambda: asked_for(cluster, CHAINCODE) >= 2)
+            # What all parts know of records, and those builds that an earlier run left.
+            await until(lambda: asked_for(cluster, CHAINCODE) >= 1)
             await until(lambda: asked_for(cluster, BUILD) >= 1)
             await until(lambda: "secrets/peitho-registry" in cluster.objects)
 
@@ -124,7 +124,7 @@ async def test_a_sweep_by_hand_drops_nothing_that_is_being_written(tmp_path: Pat
 
     assert upload.exists()
     assert aside.exists()
-    assert {"GET", "WATCH"} == {method for method, *_ in cluster.requests}
+    assert {method for method, *_ in cluster.requests} <= {"GET", "WATCH"}
 
 
 async def test_a_dry_sweep_changes_nothing(tmp_path: Path) -> None:

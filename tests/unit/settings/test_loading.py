@@ -363,7 +363,7 @@ def test_the_usual_variables_of_proxies_are_taken() -> None:
     Peitho's own come before them, and no password is shown.
     """
     environment = {
-        "HTTPS_PROXY": "http://user:h1dden@proxy.example:3128",
+        "HTTPS_PROXY": "http://user:planted@proxy.example:3128",
         "http_proxy": "proxy.example:3128",
         "HTTP_PROXY": "http://upper.example",
         "no_proxy": "10.0.0.0/8,.svc",
@@ -372,9 +372,9 @@ def test_the_usual_variables_of_proxies_are_taken() -> None:
     loaded = loading.load(None, environment)
 
     proxy = loaded.settings.proxy
-    assert "http://user:h1dden@proxy.example:3128" == proxy.https.get_secret_value()
+    assert "http://user:planted@proxy.example:3128" == proxy.https.get_secret_value()
     assert ("http://upper.example", "*") == (proxy.http.get_secret_value(), proxy.no_proxy)
-    assert "h1dden" not in loaded.render()
+    assert "planted" not in loaded.render()
 
 
 @pytest.mark.parametrize("value", ["ftp://secret.example", "http://", "http://[", "http://a:b"])

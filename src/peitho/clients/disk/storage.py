@@ -226,16 +226,28 @@ class Storage:
         with room():
             self._image_path(name).unlink(missing_ok=True)
 
+    def image_files(self) -> list[tuple[Path, Stamp]]:
+        """Return the files of all image records, and how each is known again; by path."""
+        found = []
+        with room(), os.scandir(self._images) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json"):
+                    with suppress(FileNotFoundError):  # removed meanwhile
+                        found.append((Path(entry.path), Stamp.of(entry.stat())))
+        return sorted(found, key=lambda file: file[0].name)
+
+    def image_at(self, path: Path) -> StoredRecord | None:
+        """Return the image record in a file; None if it is damaged or cannot be read."""
+        try:
+            return self._read_sealed(path, "image")
+        except PeithoError as error:
+            log.warning("image record cannot be read", path=str(path), cause=str(error))
+            return None
+
     def images(self) -> Iterator[StoredRecord]:
         """Yield all image records; one that is damaged or cannot be read is left out."""
-        self._look_for(self._images)
-        for path in sorted(self._images.glob("*.json")):
-            try:
-                record = self._read_sealed(path, "image")
-            except PeithoError as error:
-                log.warning("image record cannot be read", path=str(path), cause=str(error))
-                continue
-            if record:
+        for path, _ in self.image_files():
+            if record := self.image_at(path):
                 yield record
 
     def set_image_aside(self, record: StoredRecord, cause: str) -> None:

@@ -5,14 +5,16 @@ lightkube gives kubeconfig, credentials and transport.  Objects stay what they a
 dicts in Kubernetes' spelling (docs/decisions/0003-lightkube-transport.md has the reasons).
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import httpx2 as httpx
 import yaml
@@ -35,7 +37,15 @@ _PATHS = {
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
 }
-_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+T = TypeVar("T")
+
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+# A page of Pods is 1 MB at most, which is read in 10 to 20 ms; nothing else is answered meanwhile.
+_PAGE_ITEMS = 100
+# The rest of a list is refused once the API server has forgotten its beginning (after 5 minutes).
+_LISTS = 3
+_GONE = 410
 _REQUEST_SECONDS = 10.0
 _CONNECTIONS = 50
 # Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
@@ -65,6 +75,14 @@ class KubernetesError(Refused):
     def __init__(self, message: str, *, code: int, reason: str) -> None:
         super().__init__(message, code=code)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """What a list had, and the resource version to watch from."""
+
+    items: list[T]
+    version: str
 
 
 class Kubernetes:
@@ -124,23 +142,42 @@ class Kubernetes:
                 return None
             raise
 
+    async def listed(
+        self,
+        kind: str,
+        read: Callable[[Manifest], T],
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> Listing[T]:
+        """
+        List the objects that have the labels, each as `read` reduces it.
+
+        The list comes in pages, so no more than one of them is in memory as it was sent. It begins
+        anew where the API server has forgotten its beginning.
+        """
+        parameters = _selectors(labels, fields) | {"limit": str(_PAGE_ITEMS)}
+        accept = {"Accept": _METADATA_LIST} if metadata_only else {}
+        lists = 0
+        while True:
+            try:
+                return await self._all_pages(self._path(kind), parameters, accept, read)
+            except KubernetesError as error:
+                lists += 1
+                if error.code != _GONE or lists == _LISTS:
+                    raise
+
     async def find(
         self, kind: str, *, labels: Mapping[str, str] | None = None, fields: str = ""
     ) -> list[Manifest]:
-        """List the objects that have the labels."""
-        parameters = _selectors(labels, fields)
-        answer = await self._json("GET", self._path(kind), parameters=parameters)
-        return list(answer.get("items") or [])
+        """List the objects that have the labels, as they are: for kinds of which there are few."""
+        return (await self.listed(kind, lambda found: found, labels=labels, fields=fields)).items
 
     async def find_metadata(self, kind: str, *, labels: Mapping[str, str]) -> list[Manifest]:
         """List the metadata of objects that have the labels; what a Secret holds is not sent."""
-        answer = await self._json(
-            "GET",
-            self._path(kind),
-            parameters=_selectors(labels, ""),
-            headers={"Accept": _METADATA_ONLY},
-        )
-        return list(answer.get("items") or [])
+        found = await self.listed(kind, lambda each: each, labels=labels, metadata_only=True)
+        return found.items
 
     async def patch(self, kind: str, name: str, changes: Manifest) -> Manifest:
         """Merge changes into an object (RFC 7396)."""
@@ -192,7 +229,13 @@ class Kubernetes:
                 yield chunk
 
     async def watch(
-        self, kind: str, *, labels: Mapping[str, str], version: str, fields: str = ""
+        self,
+        kind: str,
+        *,
+        labels: Mapping[str, str],
+        version: str,
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[Manifest]:
         """
         Yield events since a resource version, until the API server ends the stream.
@@ -206,7 +249,10 @@ class Kubernetes:
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
         async with self._stream(
-            self._path(kind), parameters, silence_seconds=_WATCH_SILENCE_SECONDS
+            self._path(kind),
+            parameters,
+            silence_seconds=_WATCH_SILENCE_SECONDS,
+            headers={"Accept": _METADATA} if metadata_only else {},
         ) as response:
             async for line in _lines(response.aiter_bytes()):
                 event = json.loads(line)
@@ -214,12 +260,24 @@ class Kubernetes:
                     raise _status_error(event["object"])
                 yield event
 
-    async def find_with_version(
-        self, kind: str, *, labels: Mapping[str, str]
-    ) -> tuple[list[Manifest], str]:
-        """List the objects that have the labels, and return the resource version to watch from."""
-        answer = await self._json("GET", self._path(kind), parameters=_selectors(labels, ""))
-        return list(answer.get("items") or []), answer["metadata"]["resourceVersion"]
+    async def _all_pages(
+        self,
+        path: str,
+        parameters: dict[str, str],
+        headers: Mapping[str, str],
+        read: Callable[[Manifest], T],
+    ) -> Listing[T]:
+        found: list[T] = []
+        rest = ""
+        while True:
+            more = {"continue": rest} if rest else {}
+            page = await self._json("GET", path, parameters=parameters | more, headers=headers)
+            await asyncio.sleep(0)  # what was decoded is read in a turn of its own
+            found.extend(read(item) for item in page.get("items") or [])
+            metadata = page.get("metadata") or {}
+            rest = metadata.get("continue") or ""
+            if not rest:
+                return Listing(found, metadata.get("resourceVersion", ""))
 
     def _path(self, kind: str, name: str = "") -> str:
         path = _PATHS[kind].format(namespace=self.namespace)
@@ -227,12 +285,19 @@ class Kubernetes:
 
     @asynccontextmanager
     async def _stream(
-        self, path: str, parameters: Mapping[str, str], *, silence_seconds: float | None
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        *,
+        silence_seconds: float | None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """An answer that comes over time; what is silent for longer than that is dead."""
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
         with _reachable():
-            request = self._streams.build_request("GET", path, params=parameters, timeout=timeout)
+            request = self._streams.build_request(
+                "GET", path, params=parameters, timeout=timeout, headers=headers
+            )
             response = await self._streams.send(request, stream=True)
             try:
                 if response.is_error:

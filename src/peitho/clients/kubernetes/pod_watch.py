@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import structlog
 
 from peitho import metrics
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
-from peitho.errors import PeithoError
+from peitho.clients.kubernetes.api import Kubernetes, Listing
+from peitho.clients.kubernetes.following import Following
+from peitho.clients.turns import in_turns
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.kubernetes import pod_status
 from peitho.formats.kubernetes.objects import Manifest
@@ -21,23 +22,20 @@ from peitho.formats.kubernetes.pod_status import DamagedPod, PodStatus
 
 log = structlog.get_logger()
 
-_GONE = 410
-_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 8.0
 _REMEMBERED_GONE = 10_000
 # A kubelet tells of an end within a second or two; one that has not by then, past the Pod's own
 # grace, is taken for lost, and its node with it.
 _LATE_SECONDS = 10.0
 # Nothing is concluded from what was not heard: the API server ends a watch every 20 s.
 _UNHEARD_SECONDS = 25.0
+_LATER_SECONDS = 1.0
 
 
 class PodWatch:
     """
     The Pods of this Peitho as last seen; each is known by its container label, its key.
 
-    List, then watch. A watch that ends is resumed at its version; after `410 Gone` a list comes
-    first, which also shows the Pods that vanished meanwhile.
+    They are followed: a list shows also the Pods that vanished meanwhile.
     """
 
     def __init__(self, kubernetes: Kubernetes, *, labels: Mapping[str, str]) -> None:
@@ -51,8 +49,6 @@ class PodWatch:
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._list_listeners: list[Callable[[], None]] = []
-        self._version = ""
-        self._unheard = 0
         self._heard_at = 0.0
         self.synced = asyncio.Event()
 
@@ -101,87 +97,45 @@ class PodWatch:
             self._know(key, pod)
 
     async def run(self) -> None:
-        """
-        List and watch for ever; after an error, log it and try again, with pauses that grow.
-
-        A watch that is cut goes on where it was. One that tells what no API server tells is begun
-        anew.
-        """
+        """List and watch for ever; after an error, log it and go on, with pauses that grow."""
         try:
-            while True:
-                try:
-                    await self._list_and_watch()
-                except PeithoError as error:
-                    log.warning("watch interrupted", cause=str(error) or type(error).__name__)
-                except (ValueError, LookupError, TypeError, AttributeError) as error:
-                    log.warning("watch damaged", cause=f"{type(error).__name__}: {error}")
-                    self._version = ""
-                await asyncio.sleep(min(_PAUSE_SECONDS * 2**self._unheard, _LONGEST_PAUSE_SECONDS))
-                self._unheard += 1
+            await Following(self._kubernetes, "Pod", self._labels, _read).run(self)
         finally:
             for key in list(self._losing):
                 self._stop_timing(key)
 
-    async def _list_and_watch(self) -> None:
-        if not self._version:
-            await self._list()
-        try:
-            while True:
-                began = time.monotonic()
-                async for event in self._kubernetes.watch(
-                    "Pod", labels=self._labels, version=self._version
-                ):
-                    self._heard()
-                    self._take(event)
-                    self._version = event["object"]["metadata"]["resourceVersion"]
-                self._heard()
-                if time.monotonic() - began < _PAUSE_SECONDS:
-                    await asyncio.sleep(
-                        _PAUSE_SECONDS
-                    )  # it ended at once: do not ask without a pause
-        except KubernetesError as error:
-            if error.code != _GONE:
-                raise
-            log.info("watch too old, listing again")
-            self._version = ""
-
-    async def _list(self) -> None:
-        pods, version = await self._kubernetes.find_with_version("Pod", labels=self._labels)
-        self._replace(pods)
-        self._version = version
+    async def replace(self, listing: Listing[PodStatus | None]) -> None:
+        """Take a list: a Pod that is not in it is gone."""
+        found = sorted((pod for pod in listing.items if pod), key=lambda pod: pod.created_at)
+        listed: dict[str, PodStatus] = {}
+        for pod in found:
+            listed.setdefault(pod.container_label, pod)
+        async for key in in_turns([key for key in self._pods if key not in listed]):
+            self._forget(key)
+        async for key, pod in in_turns(listed.items()):
+            self._know(key, pod)
         self.synced.set()
         for listener in self._list_listeners:
             listener()
 
-    def _heard(self) -> None:
-        self._unheard = 0
+    def take(self, kind: str, item: PodStatus | None) -> None:
+        """Take one event of the watch."""
+        if item is None or self._is_another(item):
+            return
+        if kind == "DELETED":
+            self._pods[item.container_label] = item  # its last state may tell an exit code
+            self._forget(item.container_label)
+        else:
+            self._know(item.container_label, item)
+
+    def heard(self, version: str) -> None:
+        """Note that the API server has told something."""
+        del version
         self._heard_at = time.monotonic()
         metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
 
-    def _replace(self, pods: list[Manifest]) -> None:
-        self._heard()
-        found = sorted(
-            (pod for manifest in pods if (pod := _read(manifest))), key=lambda pod: pod.created_at
-        )
-        listed: dict[str, PodStatus] = {}
-        for pod in found:
-            listed.setdefault(pod.container_label, pod)
-        for key in [key for key in self._pods if key not in listed]:
-            self._forget(key)
-        for key, pod in listed.items():
-            self._know(key, pod)
-
-    def _take(self, event: Manifest) -> None:
-        if event["type"] == "BOOKMARK":
-            return
-        pod = _read(event["object"])
-        if pod is None or self._is_another(pod):
-            return
-        if event["type"] == "DELETED":
-            self._pods[pod.container_label] = pod  # its last state may tell an exit code
-            self._forget(pod.container_label)
-        else:
-            self._know(pod.container_label, pod)
+    def interrupted(self) -> None:
+        """Nothing to do: what was seen was so, and its age tells how long ago."""
 
     def _is_another(self, pod: PodStatus) -> bool:
         """Whether a container has a Pod already, and this one is not of the same Job."""
@@ -233,7 +187,7 @@ class PodWatch:
         self._losing.pop(key, None)
         if self.age_seconds > _UNHEARD_SECONDS:
             loop = asyncio.get_running_loop()
-            self._losing[key] = loop.call_later(_PAUSE_SECONDS, self._lose, key)
+            self._losing[key] = loop.call_later(_LATER_SECONDS, self._lose, key)
             return
         self._lost[key] = None
         self._wake(key)

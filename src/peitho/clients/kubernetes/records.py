@@ -7,6 +7,7 @@ from typing import NoReturn
 import structlog
 
 from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.kubernetes.record_watch import RecordWatch
 from peitho.errors import PeithoError
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.kubernetes.objects import Manifest
@@ -17,13 +18,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of one namespace; every call may raise KubernetesError and Unavailable."""
+    """
+    The records of one namespace; every call may raise KubernetesError and Unavailable.
+
+    With a watch, what it knows is not asked for.
+    """
 
     kubernetes: Kubernetes
+    watch: RecordWatch | None = None
 
     async def create(self, secret: Manifest) -> Record:
         """Create a record, given as its Secret."""
-        return _whole(await self.kubernetes.create(secret))
+        return self._noted(await self.kubernetes.create(secret))
 
     async def create_build(self, secret: Manifest) -> RecordMetadata:
         """Create the record of a build, given as its Secret."""
@@ -32,8 +38,18 @@ class Records:
 
     async def get(self, kubernetes_name: str) -> Record | DamagedRecord | None:
         """Return the record of that name, or None."""
+        if self.watch and (known := self.watch.whole(kubernetes_name)):
+            return known
         secret = await self.kubernetes.get("Secret", kubernetes_name)
-        return record_secrets.read(secret) if secret else None
+        record = record_secrets.read(secret) if secret else None
+        if self.watch and isinstance(record, Record):
+            self.watch.note(record)
+        return record
+
+    async def get_metadata(self, kubernetes_name: str) -> RecordMetadata | DamagedRecord | None:
+        """Return the same without what the Secret holds, as the watch tells it where it does."""
+        known = self.watch.see(kubernetes_name) if self.watch else None
+        return known or await self.get(kubernetes_name)
 
     async def find(self, labels: Mapping[str, str]) -> list[RecordMetadata]:
         """
@@ -55,8 +71,13 @@ class Records:
         self, labels: Mapping[str, str]
     ) -> list[RecordMetadata | DamagedRecord]:
         """List the records that have the labels, damaged ones too."""
-        secrets = await self.kubernetes.find_metadata("Secret", labels=labels)
-        return [record_secrets.read_metadata(secret) for secret in secrets]
+        known = self.watch.list() if self.watch and labels == self.watch.labels else None
+        if known is not None:
+            return known
+        found = await self.kubernetes.listed(
+            "Secret", record_secrets.read_metadata, labels=labels, metadata_only=True
+        )
+        return found.items
 
     async def add_files(
         self,
@@ -66,12 +87,15 @@ class Records:
     ) -> Record:
         """Add files to a record, or replace them, by their paths in the container."""
         patch = record_secrets.files_patch(record, files, modes)
-        return _whole(await self.kubernetes.patch("Secret", record.kubernetes_name, patch))
+        return self._noted(await self.kubernetes.patch("Secret", record.kubernetes_name, patch))
 
     async def note_exit(self, record: RecordMetadata, end: Exit, *, finished_at: str) -> None:
         """Note how exactly this container ended; a later container of its name is refused."""
         patch = record_secrets.exit_patch(record, end, finished_at=finished_at)
-        await self.kubernetes.patch("Secret", record.kubernetes_name, patch)
+        secret = await self.kubernetes.patch("Secret", record.kubernetes_name, patch)
+        noted = record_secrets.read(secret)
+        if self.watch and isinstance(noted, Record):
+            self.watch.note(noted)
 
     async def is_there(self, record: RecordMetadata) -> bool:
         """Whether exactly this record is still there."""
@@ -81,12 +105,17 @@ class Records:
     async def remove(self, record: RecordMetadata | DamagedRecord) -> None:
         """Remove exactly this record, and with it what it owns; it may be gone already."""
         await self.kubernetes.delete("Secret", record.kubernetes_name, uid=record.uid)
+        if self.watch:
+            self.watch.forget(record)
 
-
-def _whole(secret: Manifest) -> Record:
-    """Return a record that was just written, as the API server answered."""
-    record = record_secrets.read(secret)
-    return record if isinstance(record, Record) else _refuse(record)
+    def _noted(self, secret: Manifest) -> Record:
+        """Return a record that was just written, as the API server answered."""
+        record = record_secrets.read(secret)
+        if not isinstance(record, Record):
+            _refuse(record)
+        if self.watch:
+            self.watch.note(record)
+        return record
 
 
 def _refuse(record: DamagedRecord) -> NoReturn:

@@ -372,6 +372,7 @@ class BuildContainer:
             created=self._created,
             state=state,
             kubernetes_name=names.build_name(self._build.id if self._build else self.id),
+            labels=self.spec.labels,
         )
 
     @property

@@ -64,6 +64,7 @@ class ChaincodeParts:
 
     kubernetes: Kubernetes
     watch: PodWatch
+    records: Records
     publisher: Publisher
     storage: Storage
     exits: ExitRecorder
@@ -74,11 +75,6 @@ class ChaincodeParts:
     deadlines: StopDeadlines = field(default_factory=StopDeadlines)
     waits: Counter[str] = field(default_factory=Counter)
     _readers: dict[str, Readers] = field(default_factory=dict)
-
-    @property
-    def records(self) -> Records:
-        """The records of the namespace."""
-        return Records(self.kubernetes)
 
     def process(self, record: RecordMetadata) -> ChaincodeProcess:
         """Return the process of a record's container."""

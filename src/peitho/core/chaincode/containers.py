@@ -10,6 +10,7 @@ import secrets
 import structlog
 
 from peitho.clients.kubernetes.api import KubernetesError
+from peitho.clients.turns import in_turns
 from peitho.core.chaincode.container import ChaincodeContainer, ChaincodeParts
 from peitho.core.chaincode.damaged import DamagedContainer
 from peitho.core.chaincode.process import summary
@@ -19,7 +20,7 @@ from peitho.core.images import publisher
 from peitho.core.pods.tokens import DeliveryTokens, blob_scope
 from peitho.errors import Conflict, Unavailable
 from peitho.formats.kubernetes import labels, names, record_secrets
-from peitho.formats.records import CHAINCODE, ContainerSpec, DamagedRecord, Record
+from peitho.formats.records import CHAINCODE, ContainerSpec, DamagedRecord, Record, RecordMetadata
 
 log = structlog.get_logger()
 
@@ -75,10 +76,14 @@ class ChaincodeContainers:
             return await self._find_by_id(reference)
         return None
 
+    async def records(self) -> list[RecordMetadata]:
+        """Return what is known of all of them, damaged ones left out. Raises Unavailable."""
+        return await self.parts.records.find(self.labels)
+
     async def list(self) -> list[Summary]:
         """List all of them, without reading what their Secrets hold."""
-        records = await self.parts.records.find(self._labels())
-        return [summary(record, self.parts.watch) for record in records]
+        records = await self.records()
+        return [summary(record, self.parts.watch) async for record in in_turns(records)]
 
     async def synced(self) -> None:
         """Wait until it is known which Pods there are. Raises Unavailable after a few seconds."""
@@ -91,7 +96,7 @@ class ChaincodeContainers:
             ) from None
 
     async def _find_by_id(self, beginning: str) -> Container | None:
-        records = await self.parts.records.find(self._labels())
+        records = await self.records()
         matching = [record for record in records if record.id.startswith(beginning)]
         if len(matching) != 1:
             return None
@@ -121,5 +126,7 @@ class ChaincodeContainers:
             f"remove the Secret {names.kubernetes_name('cc', name)} if that Peitho is gone."
         )
 
-    def _labels(self) -> dict[str, str]:
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of all of them."""
         return labels.kind_labels(self.parts.pods.now.instance, CHAINCODE)

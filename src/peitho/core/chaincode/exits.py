@@ -19,6 +19,7 @@ from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
+from peitho.clients.turns import in_turns
 from peitho.core.clock import growing_pauses, now
 from peitho.core.pods import waiting
 from peitho.core.tasks import BackgroundTasks, until_done
@@ -28,7 +29,7 @@ from peitho.formats.kubernetes import events, labels, names
 from peitho.formats.kubernetes.job_status import JobStatus
 from peitho.formats.kubernetes.objects import ObjectReference
 from peitho.formats.kubernetes.pod_status import PodStatus
-from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, Record, RecordMetadata
+from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
@@ -61,10 +62,16 @@ class ExitRecorder:
     """Records exits of chaincode: on the record, in the log, and as an Event on the Job."""
 
     def __init__(
-        self, kubernetes: Kubernetes, watch: PodWatch, *, instance: str, tasks: BackgroundTasks
+        self,
+        kubernetes: Kubernetes,
+        watch: PodWatch,
+        *,
+        instance: str,
+        tasks: BackgroundTasks,
+        records: Records | None = None,
     ) -> None:
         self._kubernetes = kubernetes
-        self._records = Records(kubernetes)
+        self._records = records or Records(kubernetes)
         self._watch = watch
         self._labels = labels.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
@@ -141,10 +148,12 @@ class ExitRecorder:
         log.info("chaincode ended", name=news.name, exit_code=news.end.code, reason=news.end.reason)
         return True
 
-    async def _read(self, news: _News) -> Record | None:
+    async def _read(self, news: _News) -> RecordMetadata | None:
         """Return the record of exactly this container; None if it is gone or renamed."""
-        record = await self._records.get(names.kubernetes_name("cc", news.name))
-        return record if isinstance(record, Record) and record.id == news.container_id else None
+        record = await self._records.get_metadata(names.kubernetes_name("cc", news.name))
+        if isinstance(record, RecordMetadata) and record.id == news.container_id:
+            return record
+        return None
 
     async def _tell(self, job: ObjectReference, end: Exit) -> None:
         message = f"The chaincode ended with exit code {end.code}"
@@ -190,16 +199,14 @@ class ExitRecorder:
 
     async def _without_pod(self) -> list[tuple[RecordMetadata, JobStatus]]:
         """Return records and Jobs of what was started, and has neither exit nor known Pod."""
-        jobs = {job.name: job for job in await statuses.find_jobs(self._kubernetes, self._labels)}
         records = [
-            record for record in await self._records.find(self._labels) if record.exit is None
+            record
+            async for record in in_turns(await self._records.find(self._labels))
+            if record.exit is None and not self._watch.see(labels.container_label(record.id)).pod
         ]
-        return [
-            (record, job)
-            for record in records
-            if (job := jobs.get(record.job_name))
-            and not self._watch.see(labels.container_label(record.id)).pod
-        ]
+        job_names = [record.job_name for record in records]
+        jobs = await statuses.get_jobs(self._kubernetes, job_names, labels=self._labels)
+        return [(record, job) for record in records if (job := jobs.get(record.job_name))]
 
 
 async def unseen_exit(

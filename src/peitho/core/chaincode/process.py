@@ -211,7 +211,7 @@ def summary(record: RecordMetadata, watch: PodWatch) -> Summary:
         created=record.created,
         state=_state(record.exit, sighting),
         kubernetes_name=record.kubernetes_name,
-        labels=record.labels,
+        labels=record.shown_labels,
     )
 
 

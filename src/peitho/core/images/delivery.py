@@ -1,6 +1,6 @@
 """Delivery: Peitho keeps the images, and Pods fetch their layers from it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from peitho.core.images.publisher import PublishedImage
 from peitho.core.images.store import BuiltImage, ImageStore
@@ -40,9 +40,9 @@ class DeliveryPublisher:
         image = await self._images.find_whole(name)
         return PublishedImage(image) if image else None
 
-    def list(self) -> list[Image]:
+    async def list(self) -> Sequence[Image]:
         """List the images of the data directory whose layer is there."""
-        return [image for image in self._images.list() if self._images.has_layer(image)]
+        return await self._images.listed_whole()
 
     async def remove(self, name: str) -> Image:
         """Remove an image, and its layer if no other image has it."""

@@ -1,6 +1,6 @@
 """Publishing: how the cluster's nodes get a chaincode image."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Publisher(Protocol):
         """Return the image of that name, ID or beginning of an ID, or None."""
         ...
 
-    def list(self) -> list[Image]:
+    async def list(self) -> Sequence[Image]:
         """List the images that are known without asking anybody."""
         ...
 

@@ -7,7 +7,7 @@ directory has an image only until it is pushed.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -128,7 +128,7 @@ class RegistryPublisher:
             return known
         return await self._read(registry, location, name, digest)
 
-    def list(self) -> list[Image]:
+    async def list(self) -> Sequence[Image]:
         """List what was pushed or asked for in this run; a registry need not list images."""
         return [published.image for published in self._known.values()]
 

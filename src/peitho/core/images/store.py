@@ -6,7 +6,7 @@ The layer is deterministic (no time, no owner, sorted), so equal packages share 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -14,6 +14,7 @@ from typing import IO, BinaryIO
 import structlog
 
 from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
+from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
 from peitho.errors import InvalidArgument, NotFound, PeithoError
@@ -87,6 +88,8 @@ class ImageStore:
         # Images are put together in threads: no layer may be removed while its image is saved.  It
         # is held for as long as the disk takes, so only threads may wait for it.
         self._noting = threading.Lock()
+        # Images as they were listed last: a file that has not changed since is not read again.
+        self._listed: dict[Path, tuple[Stamp, Image]] = {}
 
     async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
         """
@@ -140,12 +143,22 @@ class ImageStore:
 
     def list(self) -> list[Image]:
         """List the records of all chaincode images; a damaged one is set aside."""
-        images = (self._read(record) for record in self._storage.images())
-        return [image for image in images if image]
+        found = {}
+        for path, stamp in self._storage.image_files():
+            known = self._listed.get(path)
+            image = known[1] if known and known[0] == stamp else self._read_file(path)
+            if image:
+                found[path] = stamp, image
+        self._listed = found
+        return [image for _, image in found.values()]
 
-    def has_layer(self, image: Image) -> bool:
-        """Whether the layer of an image is there with all its bytes; it is not read here."""
-        return self._storage.blob_bytes(image.layer) == image.layer_bytes
+    async def listed(self) -> Sequence[Image]:
+        """List the same in a thread: there may be thousands of files to look at."""
+        return await asyncio.to_thread(self.list)
+
+    async def listed_whole(self) -> Sequence[Image]:
+        """List those whose layer is there with all its bytes."""
+        return await asyncio.to_thread(self._list_whole)
 
     async def remove(self, name: str) -> Image:
         """Remove an image, and its layer if no other image has it. Raises NotFound."""
@@ -194,6 +207,10 @@ class ImageStore:
             created=now(),
         )
 
+    def _read_file(self, path: Path) -> Image | None:
+        record = self._storage.image_at(path)
+        return self._read(record) if record else None
+
     def _read(self, record: StoredRecord) -> Image | None:
         try:
             image = image_record.from_json(record.content)
@@ -204,6 +221,11 @@ class ImageStore:
             self._storage.set_image_aside(record, f"it is the record of {image.name}")
             return None
         return image
+
+    def _list_whole(self) -> Sequence[Image]:
+        found = self.list()
+        sizes = {layer: self._storage.blob_bytes(layer) for layer in {each.layer for each in found}}
+        return [image for image in found if sizes[image.layer] == image.layer_bytes]
 
     def _find_whole(self, name: str) -> Image | None:
         while image := self.find(name):

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 # An ordinary Pod is there, and runs, before anybody is asked.
 _NO_POD_SECONDS = 1.0
 _NOT_RUNNING_SECONDS = 3.0
-_PAUSE_SECONDS = 2.0
+_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 # Who suspends Jobs until there is room, such as Kueue, lets most of them go at once.
 _SUSPENDED_SECONDS = 10.0
@@ -49,9 +49,10 @@ async def explain(asked: Asked, patience: Patience) -> None:
 
     Raises StartFailed once that is the answer.
     """
-    pod = asked.watch.see(asked.key).pod
-    await patience.pause(_NOT_RUNNING_SECONDS if pod else _NO_POD_SECONDS)
-    pause_seconds = _PAUSE_SECONDS if pod else _NO_POD_SECONDS
+    await patience.pause(_NO_POD_SECONDS)
+    if asked.watch.see(asked.key).pod:
+        await patience.pause(_NOT_RUNNING_SECONDS - _NO_POD_SECONDS)
+    pause_seconds = _PAUSE_SECONDS
     while True:
         if patience.needs_cause:
             patience.be_told(await _answer(asked))

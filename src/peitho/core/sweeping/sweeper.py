@@ -5,7 +5,7 @@ What is removed is decided in `rules`; here it is looked up, removed and logged.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.probe import is_refused
+from peitho.clients.turns import in_turns
 from peitho.core.builds.pool import BuildPool
 from peitho.core.chaincode import container
 from peitho.core.chaincode.containers import ChaincodeContainers
@@ -25,13 +26,13 @@ from peitho.core.clock import SteadyClock, unix_seconds
 from peitho.core.images.store import ImageStore
 from peitho.core.images.usage import ImageUsage
 from peitho.core.sweeping import rules
-from peitho.core.sweeping.rules import RetentionOptions, Snapshot, StoredImage, Undecided
+from peitho.core.sweeping.rules import Removal, RetentionOptions, Snapshot, StoredImage, Undecided
 from peitho.errors import PeithoError
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.pod_status import PodStatus
-from peitho.formats.records import CHAINCODE, RecordMetadata
+from peitho.formats.records import RecordMetadata
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
@@ -41,6 +42,8 @@ _NEARLY_FULL = 0.8
 # What cannot be removed is tried again each hour at least.
 _LONGEST = 3600.0
 _REMEMBERED = 1000
+# So many records are looked at in one turn of the loop.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Sweeper:
     async def keep_usage(self) -> None:
         """Save which peers use which images; what goes wrong is logged."""
         try:
-            await self._usage.save({image.name for image in self._images.list()})
+            await self._usage.save({image.name for image in await self._images.listed()})
         except PeithoError as error:
             log.warning("usage of images not kept", cause=str(error))
         except Exception:
@@ -143,17 +146,23 @@ class Sweeper:
         Raises KubernetesError, Unavailable if the cluster does not tell what there is.
         """
         kept_builds = await self._sweep_builds(dry_run=dry_run)  # they need no cluster
-        world = await self._look()
-        chaincode = await self._sweep_chaincode(world, dry_run=dry_run)
-        images = await self._sweep_images(self._in_use(world), dry_run=dry_run)
+        await self._chaincodes.synced()
+        # Records first: a container that is created meanwhile is then not seen, and not removed.
+        records = await self._chaincodes.records()
+        chaincode = await self._sweep_chaincode(records, dry_run=dry_run)
+        images = await self._sweep_images(records, dry_run=dry_run)
         findings = [*chaincode, *images, *kept_builds]
         if failed := sum(bool(finding.failure) for finding in findings):
             log.warning("sweep incomplete", failed=failed, removed=len(findings) - failed)
         return findings
 
-    async def _sweep_chaincode(self, world: Snapshot, *, dry_run: bool) -> list[Finding]:
+    async def _sweep_chaincode(
+        self, records: Sequence[RecordMetadata], *, dry_run: bool
+    ) -> list[Finding]:
+        asked = await self._asked(records)
+        await self._probe(set(asked.values()))
         findings = []
-        for found in rules.chaincode(world, self._options.now.policy):
+        async for found in self._judged(records, asked):
             if isinstance(found, Undecided):
                 log.warning("chaincode not judged", name=found.record.name, cause=found.cause)
                 metrics.SWEEP_ERRORS.labels("chaincode").inc()
@@ -162,6 +171,16 @@ class Sweeper:
             due = Finding("chaincode", found.record.name, found.why)
             findings.append(await self._removed(due, remove, dry_run=dry_run))
         return findings
+
+    async def _judged(
+        self, records: Sequence[RecordMetadata], asked: Mapping[str, str]
+    ) -> AsyncIterator[Removal | Undecided]:
+        """Yield what is to be removed, as the rules say; a few records are looked at in a turn."""
+        for begin in range(0, len(records), _AT_ONCE):
+            world = await self._look(records[begin : begin + _AT_ONCE], asked)
+            for found in rules.chaincode(world, self._options.now.policy):
+                yield found
+            await asyncio.sleep(0)
 
     async def _removed(
         self, due: Finding, remove: Callable[[], Awaitable[None]], *, dry_run: bool
@@ -188,37 +207,59 @@ class Sweeper:
         log.info("swept", kind=due.kind, name=due.name, why=due.why, dry_run=dry_run)
         return due
 
-    def _in_use(self, world: Snapshot) -> set[str]:
+    async def _in_use(self, records: Sequence[RecordMetadata], known: set[str]) -> set[str]:
         """Return the names of images that a container has; a name that is damaged is none."""
-        names = set()
-        for record in world.records:
+        names = {record.image.removesuffix(":latest") for record in records}
+        async for unknown in in_turns(names - known):  # it may be an ID
             with suppress(PeithoError, ValueError):
-                if image := self._images.find(record.image):
+                if image := self._images.find(unknown):
                     names.add(image.name)
         return names
 
-    async def _look(self) -> Snapshot:
+    async def _asked(self, records: Sequence[RecordMetadata]) -> dict[str, str]:
+        """
+        Return where each container's peer is asked for, by the container's ID.
+
+        It is where the chaincode itself looks: its Pod's hosts file comes before the DNS.
+        """
+        hosts = self._options.now.hosts
+        asked = {}
+        async for record in in_turns(records):
+            host, _, port = record.peer_address.rpartition(":")
+            if host:
+                pod = self._pod(record)
+                own = dict(pod.hosts) if pod else {}
+                asked[record.id] = f"{own.get(host) or hosts.get(host, host)}:{port}"
+        return asked
+
+    def _pod(self, record: RecordMetadata) -> PodStatus | None:
+        sighting = self._chaincodes.parts.watch.see(labels.container_label(record.id))
+        return None if sighting.gone else sighting.pod
+
+    async def _look(self, records: Sequence[RecordMetadata], asked: Mapping[str, str]) -> Snapshot:
+        """Return what is known of these records; only Jobs without a Pod have to be asked for."""
         parts = self._chaincodes.parts
-        instance = parts.pods.now.instance
-        own = labels.kind_labels(instance, CHAINCODE)
-        # Records first: a container that is created meanwhile is then not seen, and not removed.
-        records = await parts.records.find(own)
-        jobs = await statuses.find_jobs(self._kubernetes, own)
-        pods = await statuses.find_pods(self._kubernetes, own)
-        asked = _asked(records, pods, self._options.now.hosts)
-        await self._probe(set(asked.values()))
         now, refused_until = self._clock.earliest(), asyncio.get_running_loop().time()
+        pods = [pod for record in records if (pod := self._pod(record))]
+        seen = {pod.container_label for pod in pods}
+        job_names = [
+            record.job_name
+            for record in records
+            if record.exit is None and labels.container_label(record.id) not in seen
+        ]
+        own = self._chaincodes.labels
+        jobs = await statuses.get_jobs(self._kubernetes, job_names, labels=own)
         return Snapshot(
             now=now,
-            instance=instance,
+            instance=parts.pods.now.instance,
             records=records,
             pods=pods,
-            jobs=jobs,
+            jobs=list(jobs.values()),
             refused_since={
                 peer: now - (refused_until - since) for peer, since in self._refused_since.items()
             },
             asked=asked,
-            waited=set(parts.waits),
+            waited=parts.waits.keys(),
         )
 
     async def _probe(self, peers: set[str]) -> None:
@@ -236,8 +277,11 @@ class Sweeper:
         else:
             self._refused_since.pop(peer, None)
 
-    async def _sweep_images(self, in_use: set[str], *, dry_run: bool) -> list[Finding]:
-        stored = [self._stored(image) for image in self._images.list()]
+    async def _sweep_images(
+        self, records: Sequence[RecordMetadata], *, dry_run: bool
+    ) -> list[Finding]:
+        stored = [self._stored(image) async for image in in_turns(await self._images.listed())]
+        in_use = await self._in_use(records, {image.name for image in stored})
         self._warn(sum(image.bytes for image in stored))
         findings = []
         now = self._usage.now()
@@ -266,7 +310,8 @@ class Sweeper:
         self._cache.drop(key)
 
     async def _sweep_builds(self, *, dry_run: bool) -> list[Finding]:
-        entries = sorted(self._cache.entries(), key=lambda kept: kept.used_at)
+        entries = await asyncio.to_thread(lambda: list(self._cache.entries()))
+        entries.sort(key=lambda kept: kept.used_at)
         total = sum(kept.bytes for kept in entries)
         findings = []
         for entry in entries:
@@ -290,21 +335,3 @@ class Sweeper:
         used, total = self._storage.volume()
         if used > _NEARLY_FULL * total:
             log.warning("data directory is nearly full", used_bytes=used, total_bytes=total)
-
-
-def _asked(
-    records: Sequence[RecordMetadata], pods: Sequence[PodStatus], hosts: Mapping[str, str]
-) -> dict[str, str]:
-    """
-    Return where each container's peer is asked for, by the container's ID.
-
-    It is where the chaincode itself looks: its Pod's hosts file comes before the DNS.
-    """
-    aliases = {pod.container_label: dict(pod.hosts) for pod in pods}
-    asked = {}
-    for record in records:
-        host, _, port = record.peer_address.rpartition(":")
-        if host:
-            own = aliases.get(labels.container_label(record.id), {})
-            asked[record.id] = f"{own.get(host) or hosts.get(host, host)}:{port}"
-    return asked

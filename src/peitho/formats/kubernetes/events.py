@@ -14,6 +14,9 @@ _MESSAGE_CHARACTERS = 1000
 # What a kubelet tells in the moment in which a process began (kuberuntime_container.go).
 STARTED = "Started"
 _CONTAINER = re.compile(r"spec\.containers\{(?P<name>[a-z0-9-]+)\}")
+_FAILED_PULL = "Failed to pull image"
+# `Error: ErrImagePull` repeats a status; `Error: secret "x" not found` says what that will say.
+_A_REASON = re.compile(r"Error: \w+")
 # Beside the many whose reason begins with `Failed`: FailedMount, FailedCreate, FailedScheduling.
 _OBSTACLES = frozenset({"InspectFailed", "NetworkNotReady", "Unhealthy"})
 # The image may be there, or may be had without it; if not, the failed pull says so.
@@ -84,7 +87,7 @@ def start_obstacle(told: Sequence[ToldEvent]) -> StartObstacle | None:
     if not found:
         return None
     last = max(found, key=lambda event: event.at)
-    if last.reason == "Failed":
+    if last.message.startswith(_FAILED_PULL):
         final = is_lasting(last.message)
         return StartObstacle("ErrImagePull", last.message, final=final)
     stays = lacks_object(last.message) or (
@@ -96,8 +99,6 @@ def start_obstacle(told: Sequence[ToldEvent]) -> StartObstacle | None:
 
 def _is_obstacle(event: ToldEvent) -> bool:
     """Whether an Event names what keeps a Pod back, and not only that something does."""
-    if event.reason == "Failed":  # of a pull, in the node's words; the others repeat a status
-        return event.message.startswith("Failed to pull image")
-    if event.reason in _HINTS:
+    if event.reason in _HINTS or _A_REASON.fullmatch(event.message):
         return False
     return event.reason.startswith("Failed") or event.reason in _OBSTACLES

@@ -15,6 +15,7 @@ COMMAND = "peitho/command"
 CREATED = "peitho/created"
 EXIT = "peitho/exit"
 PEER = "peitho/peer-address"
+ASKED_LABELS = "peitho/labels"
 
 # A label's value holds 63 characters, a container's ID has 64.
 _LABEL_CHARACTERS = 32

@@ -14,6 +14,8 @@ _OBJECT = re.compile(
     r"|references non-existent|couldn't find key",
     re.IGNORECASE,
 )
+# As the kubelet says that it will not make a container as it is asked to.
+_SETTING = re.compile(r"runAsNonRoot|non-numeric user", re.IGNORECASE)
 # As the API server says that it will not take a Pod, whoever brings it.
 _REFUSAL = re.compile(
     r"is forbidden|denied the request|is invalid|\binvalid value\b|\bunknown field\b",
@@ -22,8 +24,8 @@ _REFUSAL = re.compile(
 
 
 def lacks_object(words: str) -> bool:
-    """Whether an object is not there that only somebody else can make."""
-    return bool(_OBJECT.search(words))
+    """Whether something is not there, or not set, that only somebody else can bring."""
+    return bool(_OBJECT.search(words) or _SETTING.search(words))
 
 
 def is_refusal(words: str) -> bool:

@@ -58,6 +58,7 @@ def chaincode_secret(  # noqa: PLR0913  a record is these six things
                 labels.COMMAND: " ".join([*spec.entrypoint, *spec.command])[:_COMMAND_CHARACTERS],
                 labels.CREATED: created,
                 labels.PEER: peer_address(spec),
+                **({labels.ASKED_LABELS: json.dumps(dict(spec.labels))} if spec.labels else {}),
             },
         },
         "type": "peitho/chaincode",
@@ -185,6 +186,7 @@ def _metadata_fields(secret: Manifest) -> dict[str, Any]:
         "created": created,
         "peer_address": notes.get(labels.PEER, ""),
         "exit": _noted_exit(notes.get(labels.EXIT, "")),
+        "asked_labels": dict(json.loads(notes.get(labels.ASKED_LABELS, "{}"))),
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 import stamina
 from aiohttp import web
 
-from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
+from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Listing
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes.objects import Manifest
 from tests.support.kubernetes_double import (
@@ -181,7 +181,8 @@ class TestVerbs:
             await kubernetes.delete("Secret", "a", grace_seconds=1, uid="u")
 
         find, create, delete = server.requests
-        assert {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"} == find[2]
+        selected = {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"}
+        assert selected | {"limit": "100"} == find[2]
         assert {"dryRun": "All", "fieldValidation": "Strict"} == create[2]
         assert {
             "propagationPolicy": "Background",
@@ -207,7 +208,7 @@ class TestVerbs:
             server.script("GET", "pods", *[always(lambda: answer(body))] * 2)
 
             assert [] == await kubernetes.find("Pod")
-            assert ([], "5") == await kubernetes.find_with_version("Pod", labels={})
+            assert Listing([], "5") == await kubernetes.listed("Pod", dict)
 
 
 class TestLogs:

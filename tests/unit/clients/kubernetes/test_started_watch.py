@@ -46,6 +46,7 @@ async def watching(
     async with ApiServer.start() as server, asyncio.TaskGroup() as group:
         news = pods or (watch(pod(1, WAITING), stay=True),)
         server.script("WATCH", "pods", *news)
+        server.objects["pods/p"] = pod(1, WAITING)["object"]
         async with server.client(tmp_path) as kubernetes:
             found = PodWatch(kubernetes, labels={})
             tasks = [group.create_task(found.run())]

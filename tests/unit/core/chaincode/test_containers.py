@@ -1,5 +1,6 @@
 """Chaincode containers, found by what peers call them, before a double of the API server."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from peitho.errors import Conflict, NotFound, Unavailable
 from peitho.formats.kubernetes import labels
 from tests.support.in_process import running
 from tests.support.kubernetes_double import always, refusal
-from tests.support.launches import NAME, SPEC, scene
+from tests.support.launches import LATER_SECONDS, NAME, SPEC, scene
 
 
 async def test_a_container_is_found_by_name_and_id(tmp_path: Path) -> None:
@@ -84,6 +85,7 @@ async def test_a_damaged_record_breaks_no_list(tmp_path: Path) -> None:
         whole = await it.create("dev-whole")
         damaged = next(body for path, body in it.cluster.objects.items() if "peer0" in path)
         damaged["metadata"]["annotations"][labels.EXIT] = "{"
+        await asyncio.sleep(LATER_SECONDS)
 
         listed = await it.parts.services.containers.list()
 
@@ -102,6 +104,7 @@ async def test_a_container_of_another_peitho_is_not_found(tmp_path: Path, damage
         (secret,) = (body for path, body in it.cluster.objects.items() if "peer0" in path)
         secret["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
         secret["metadata"]["annotations"][labels.EXIT] = damage
+        await asyncio.sleep(LATER_SECONDS)
 
         for reference in (NAME, container.id, container.id[:12]):
             with pytest.raises(NotFound):

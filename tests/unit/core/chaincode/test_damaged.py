@@ -1,5 +1,6 @@
 """A container whose record somebody else has written on."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from peitho.core.container import Container, OutputOptions
 from peitho.errors import PeithoError
 from peitho.formats.kubernetes import labels
 from tests.support.contexts import chunks
-from tests.support.launches import NAME, Scene, scene
+from tests.support.launches import LATER_SECONDS, NAME, Scene, scene
 
 
 async def damaged(it: Scene) -> Container:
@@ -17,6 +18,7 @@ async def damaged(it: Scene) -> Container:
     await it.create()
     (secret,) = it.cluster.objects.values()
     del secret["metadata"]["annotations"][labels.CREATED]
+    await asyncio.sleep(LATER_SECONDS)
     return await it.find()
 
 

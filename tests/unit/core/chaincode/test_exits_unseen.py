@@ -97,14 +97,14 @@ async def test_a_job_that_is_not_over_yet_is_looked_at_again(tmp_path: Path) -> 
         server.objects |= {SECRET: record(), JOB: job(over=False)}
         async with looking(tmp_path, server):
             began = asyncio.get_running_loop().time()
-            await server.until_asked("GET", JOB, times=8)
+            await server.until_asked("GET", JOB, times=9)
             assert noted(server) is None
             assert asyncio.get_running_loop().time() - began > 100
             server.objects[JOB] = job()
             await server.until_asked("PATCH", SECRET)
 
     assert END == noted(server)
-    assert 1 == server.count("GET", "jobs")
+    assert 0 == server.count("GET", "jobs")
 
 
 @pytest.mark.parametrize("there", ["job", "pod", "end"])

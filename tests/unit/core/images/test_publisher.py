@@ -44,7 +44,7 @@ async def test_an_image_that_no_node_could_run_is_none(tmp_path: Path) -> None:
         await delivery.build("mycc", chunks(context()))
 
     assert await delivery.find("mycc") is None
-    assert [] == delivery.list()
+    assert [] == await delivery.list()
     assert [] == list(Storage.open(tmp_path).images())
 
 
@@ -56,7 +56,7 @@ async def test_what_is_built_is_reachable_at_once(delivery: DeliveryPublisher) -
 
     assert PublishedImage(image) == await delivery.find("mycc:latest")
     assert PublishedImage(image) == await publisher.get(delivery, image.id)
-    assert [image] == delivery.list()
+    assert [image] == await delivery.list()
     assert image == await delivery.remove("mycc")
     assert await delivery.find("mycc") is None
 

@@ -83,7 +83,7 @@ async def test_what_is_built_is_pushed_and_named_by_digest(tmp_path: Path) -> No
         assert image == found.image
         assert ("amd64", ()) == (image.architecture, image.entries)
         assert {oci.digest_of(BASE), image.layer} < repository.blobs
-        assert [image] == ours.pushing.list()
+        assert [image] == await ours.pushing.list()
         assert [] == ours.on_disk
         assert ours.storage.blob(image.layer) is None
 
@@ -278,7 +278,7 @@ async def test_an_image_is_deleted_in_the_registry(tmp_path: Path) -> None:
 
         assert await ours.pushing.find(NAME) is None
         assert await ours.pushing.find(OTHER)
-        assert [OTHER] == [each.name for each in ours.pushing.list()]
+        assert [OTHER] == [each.name for each in await ours.pushing.list()]
 
 
 async def test_a_runtime_image_that_changed_is_read_anew(tmp_path: Path) -> None:

@@ -234,6 +234,16 @@ class TestWithAPod:
 
             assert f"ErrImagePull: {words}" == await it.cause()
 
+    async def test_an_ordinary_launch_asks_nobody(self, tmp_path: Path) -> None:
+        """
+        It runs before anybody is asked.
+        """
+        async with scene(tmp_path, pod=POD) as it:
+            before = len(it.cluster.requests)
+            await it.last(2.9)
+
+            assert before == len(it.cluster.requests)
+
     async def test_what_the_status_says_needs_no_question(self, tmp_path: Path) -> None:
         """
         The Pod's own words come first.

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import structlog.testing
-from aiohttp import web
 from prometheus_client import REGISTRY
 
 from peitho.api.services import Services
@@ -20,9 +19,9 @@ from peitho.core.sweeping import sweeper
 from peitho.errors import PeithoError
 from peitho.formats.images import image_record
 from peitho.formats.kubernetes import record_secrets
-from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import Exit
 from peitho.settings.models import Settings
+from tests.support import typed
 from tests.support.contexts import chunks, context, package
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import always, answer, refusal, watch
@@ -91,13 +90,7 @@ class TestChaincode:
         """
         Its Job first, so that no Pod comes any more, then its Pod, and then its record.
         """
-        deleted: asyncio.Future[Manifest] = asyncio.get_running_loop().create_future()
-
-        async def until_deleted(request: web.Request) -> web.StreamResponse:
-            return await watch(await deleted, stay=True)(request)
-
         async with peitho(tmp_path, sweeper={"orphanAfter": 1e-9}) as (services, cluster):
-            cluster.script("WATCH", "pods", until_deleted)
             cluster.script("POST", "events", always(lambda: answer({})))
             secret = await created(services, cluster, "orphan", peer="peer0.invalid:7052")
             started(cluster, secret)
@@ -106,7 +99,7 @@ class TestChaincode:
             async with asyncio.TaskGroup() as group:
                 sweep = group.create_task(found(services, dry_run=False))
                 await cluster.until_asked("DELETE", f"pods/{pod['metadata']['name']}")
-                deleted.set_result({"type": "DELETED", "object": pod})
+                await cluster.news.put({"type": "DELETED", "object": pod})
 
             assert [("chaincode", "orphan")] == [each[:2] for each in sweep.result()]
             assert {} == cluster.objects
@@ -412,11 +405,12 @@ class TestForEver:
         And the use of the images that there are is written down before each.
         """
         async with peitho(tmp_path, sweeper={"interval": 0.01}) as (services, cluster):
-            await created(services, cluster, "forgotten", created=LONG_AGO)
+            secret = await created(services, cluster, "forgotten", created=LONG_AGO)
             services.usage.touch("forgotten", "10.0.0.1")
             services.usage.touch("elsewhere", "10.0.0.1")
             broken = always(lambda: refusal(503, "ServiceUnavailable", "starting"))
-            cluster.script("GET", "jobs", *[broken] * 6, *[watch(dies=True)] * 4)
+            job = f"jobs/{typed.job_name(secret)}"
+            cluster.script("GET", job, *[broken] * 6, *[watch(dies=True)] * 4)
 
             with structlog.testing.capture_logs() as logs:
                 async with asyncio.TaskGroup() as group:

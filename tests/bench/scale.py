@@ -1,0 +1,397 @@
+"""(h) Thousands of chaincodes, on simulated nodes: memory, the loop's turns, CPU and requests."""
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peitho.clients.disk.sealed import seal
+from peitho.clients.disk.storage import Storage, image_key
+from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.kubernetes.records import Records
+from peitho.formats.images import image_record
+from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes import chaincode_job, record_secrets
+from peitho.formats.records import ContainerSpec
+from peitho.program import options
+from peitho.settings.models import Settings
+from tests.bench.place import BenchError, Place, folder, say
+from tests.bench.report import Row
+from tests.lab import simulated
+from tests.lab.cluster import Cluster
+from tests.lab.peitho import Peitho, make_namespace
+from tests.support.docker_calls import Calls
+from tests.support.observe import open_waits, until
+
+CHAINCODES = 5000
+PEERS = 100
+HOW = (
+    f"{CHAINCODES} chaincodes of {PEERS} peers, each with a Secret, a Job, a Pod and an image as "
+    "Peitho makes them, in an API server and etcd of their own on this machine; kwok says that the "
+    "Pods run.  Peitho is started on them: `ready` is from its process to the 200 of /readyz, `at "
+    "start` is VmHWM after its first sweep, `steady` VmRSS after the second, in MB of 10^6 bytes.  "
+    "A turn of the loop is all that is done between two looks at the sockets, by a selector with a "
+    "clock.  CPU is of /proc/PID/stat, user and system.  Requests are those of Peitho's account in "
+    "the API server's audit log, watches left out, while one chaincode is launched as a peer does "
+    "it: stop, kill, remove, create, upload, start and wait.  It is launched a second time after "
+    "its Pod was deleted (`crash` counts what notes its end), and a third time while it runs."
+)
+
+_NAMESPACE = "scale"
+_LAYERS = 50
+_AT_ONCE = 24
+_FILLED_SECONDS = 1200.0
+_SWEEP_SECONDS = 30.0
+_IDLE_SECONDS = 60.0
+_ASKED = 5
+_QUIET_SECONDS = 2.0
+_MEGABYTE = 1_000_000
+_RUNTIME = "hyperledger/fabric-baseos:2.5"
+_ENV = (
+    "CORE_CHAINCODE_LOGGING_LEVEL=info",
+    "CORE_CHAINCODE_LOGGING_SHIM=warning",
+    "CORE_PEER_TLS_ENABLED=true",
+    "CORE_TLS_CLIENT_KEY_PATH=/etc/hyperledger/fabric/client.key",
+    "CORE_TLS_CLIENT_CERT_PATH=/etc/hyperledger/fabric/client.crt",
+    "CORE_PEER_TLS_ROOTCERT_FILE=/etc/hyperledger/fabric/peer.crt",
+)
+_FILES = ("client.key", "client.crt", "client_pem.key", "client_pem.crt", "peer.crt")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+async def measure(place: Place) -> list[Row]:
+    """Rows for the goals of the simulated set-up."""
+    del place  # the nodes are simulated
+    return await measured(CHAINCODES)
+
+
+async def measured(count: int) -> list[Row]:
+    """The same for a number of chaincodes."""
+    cluster = await asyncio.to_thread(simulated.up)
+    with folder() as path, _peers() as peers:
+        async with _filled(cluster, path, count, peers):
+            observed = await _observed(cluster, path, count, peers)
+    return [_row(count, *each) for each in observed]
+
+
+def _row(count: int, what: str, unit: str, value: float, at_most: float | None) -> Row:
+    return Row("h", f"{count} chaincodes: {what}", unit, (round(value, 4),), at_most=at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chaincode:
+    name: str
+    image: Image
+    spec: ContainerSpec
+
+
+def _chaincode(number: int, peers: list[str]) -> _Chaincode:
+    peer = number % len(peers)
+    label = f"mycc{number // len(peers)}"
+    package = hashlib.sha256(label.encode()).hexdigest()
+    name = f"dev-peer{peer}.org{peer // 10}.example.com-{label}_1.0-{package}"
+    tag = hashlib.sha256(name.encode()).hexdigest()
+    image = Image(
+        name=f"{name}-{tag}".lower(),
+        runtime=_RUNTIME,
+        layer=f"sha256:{hashlib.sha256(_layer(number)).hexdigest()}",
+        layer_bytes=len(_layer(number)),
+        directory="/usr/local/bin",
+        entries=("chaincode",),
+        labels={
+            "org.hyperledger.fabric.chaincode.type": "GOLANG",
+            "org.hyperledger.fabric.version": "2.5.16",
+        },
+        env={"CORE_CHAINCODE_BUILDLEVEL": "2.5.16"},
+        architecture="amd64",
+        created="2026-01-02T03:04:05Z",
+    )
+    env = (*_ENV, f"CORE_CHAINCODE_ID_NAME={label}_1.0:{package}", "CORE_PEER_LOCALMSPID=Org1MSP")
+    command = ("chaincode", f"-peer.address={peers[peer]}")
+    return _Chaincode(name, image, ContainerSpec(image.name, command, (), env))
+
+
+def _layer(number: int) -> bytes:
+    return f"layer {number % _LAYERS}".encode() * 100
+
+
+@contextmanager
+def _peers() -> Iterator[list[str]]:
+    """Addresses of peers that take connections."""
+    with ExitStack() as stack:
+        listeners = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
+            for _ in range(PEERS)
+        ]
+        yield [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+
+
+@asynccontextmanager
+async def _filled(
+    cluster: Cluster, path: Path, count: int, peers: list[str]
+) -> AsyncIterator[None]:
+    """A namespace with that many chaincodes that run, and their images in the data directory."""
+    await asyncio.to_thread(make_namespace, cluster, _NAMESPACE, level="privileged")
+    try:
+        began = time.monotonic()
+        chaincodes = [_chaincode(number, peers) for number in range(count)]
+        await asyncio.to_thread(_write_images, path / "data", chaincodes)
+        async with Kubernetes.connect(
+            kubeconfig=cluster.kubeconfig, namespace=_NAMESPACE
+        ) as kubernetes:
+            await _launch_all(kubernetes, chaincodes)
+        await until(lambda: asyncio.to_thread(_all_run, cluster, count), seconds=_FILLED_SECONDS)
+        say(f"(h) {count} chaincodes run after {time.monotonic() - began:.0f} s")
+        yield
+    finally:
+        cluster.run_kubectl("delete", "namespace", _NAMESPACE, "--wait=false")
+        await asyncio.to_thread(simulated.down)
+
+
+def _write_images(data: Path, chaincodes: list[_Chaincode]) -> None:
+    Storage.make(data)
+    for number in range(_LAYERS):
+        digest = hashlib.sha256(_layer(number)).hexdigest()
+        (data / "blobs" / "sha256" / digest).write_bytes(_layer(number))
+    for chaincode in chaincodes:
+        record = seal(image_record.to_json(chaincode.image))
+        (data / "images" / f"{image_key(chaincode.image.name)}.json").write_bytes(record)
+
+
+async def _launch_all(kubernetes: Kubernetes, chaincodes: list[_Chaincode]) -> None:
+    """The objects as Peitho makes them, but without Peitho: it is yet to start on them."""
+    pods = options.chaincode_pods(Settings())
+    records, left = Records(kubernetes), iter(chaincodes)
+
+    async def work() -> None:
+        for each in left:
+            secret = record_secrets.chaincode_secret(
+                instance=pods.instance,
+                container_id=secrets.token_hex(32),
+                name=each.name,
+                spec=each.spec,
+                token=secrets.token_urlsafe(40),
+                created="2026-01-02T03:04:05Z",
+            )
+            record = await records.create(secret)
+            files = {f"/etc/hyperledger/fabric/{name}": b"k" * 1000 for name in _FILES}
+            record = await records.add_files(record, files)
+            await kubernetes.create(chaincode_job.manifest(record, each.image, options=pods))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(work(), name="fill")
+
+
+def _all_run(cluster: Cluster, count: int) -> bool:
+    path = f"api/v1/namespaces/{_NAMESPACE}/pods?fieldSelector=status.phase%3DRunning&limit=1"
+    answer = json.loads(cluster.run_kubectl("get", "--raw", f"/{path}"))
+    found = len(answer["items"]) + int(answer["metadata"].get("remainingItemCount", 0))
+    # Without a selector the server counts; with one it does not say how many are left.
+    if answer["metadata"].get("continue") and "remainingItemCount" not in answer["metadata"]:
+        found = len(
+            cluster.run_kubectl(
+                *("-n", _NAMESPACE, "get", "pods", "-o", "name", "--chunk-size=500"),
+                "--field-selector=status.phase=Running",
+            ).split()
+        )
+    return found >= count
+
+
+async def _observed(
+    cluster: Cluster, path: Path, count: int, peers: list[str]
+) -> list[tuple[Any, ...]]:
+    turns = path / "turns"
+    program = ("-m", "tests.bench.turns", str(turns))
+    peitho = await asyncio.to_thread(Peitho, cluster, _NAMESPACE, path, settings={})
+    began = time.monotonic()
+    await peitho.begin(program=program)
+    ready = time.monotonic() - began
+    try:
+        rows: list[tuple[Any, ...]] = [("ready", "s", ready, 3.0)]
+        await asyncio.sleep(_SWEEP_SECONDS / 2)
+        rows += [
+            ("resident at start", "MB", _memory(peitho, "VmHWM"), 200 * 2**20 / _MEGABYTE),
+            ("longest turn at start", "ms", _longest_turn(turns) * 1000, 50.0),
+        ]
+        await asyncio.sleep(_SWEEP_SECONDS)
+        rows.append(("resident, steady", "MB", _memory(peitho, "VmRSS"), 150 * 2**20 / _MEGABYTE))
+        idle = await _cpu_of(peitho, lambda: asyncio.sleep(_IDLE_SECONDS))
+        rows += [
+            ("CPU of an idle minute", "s", idle, None),
+            ("longest turn while idle", "ms", _longest_turn(turns) * 1000, 50.0),
+        ]
+        _show(rows)
+        async with Calls.to(peitho) as calls:
+            rows += await _asked(calls, turns)
+            rows += await _requests(calls, _chaincode(count, peers), turns)
+            rows += await _waits(calls, count, peers, turns)
+        _show(rows)
+    except BaseException as error:
+        error.add_note(peitho.log.read_text()[-3000:])
+        raise
+    finally:
+        await peitho.end()
+    return rows
+
+
+def _show(rows: list[tuple[Any, ...]]) -> None:
+    for what, unit, value, _ in rows:
+        say(f"(h) {what}: {value:.3f} {unit}")
+
+
+async def _asked(calls: Calls, turns: Path) -> list[tuple[Any, ...]]:
+    """What the lists cost that people ask for."""
+    rows: list[tuple[Any, ...]] = []
+    for what, path in (
+        ("docker info", "/info"),
+        ("docker ps", "/containers/json"),
+        ("docker ps -a --filter", '/containers/json?all=1&filters={"name":["mycc7"]}'),
+        ("docker images", "/images/json"),
+    ):
+
+        async def ask(path: str = path) -> None:
+            for _ in range(_ASKED):
+                answer = await calls.call("GET", path)
+                if answer.status != 200:
+                    raise BenchError(f"{path}: {answer}")
+
+        cpu = await _cpu_of(calls.peitho, ask) / _ASKED
+        rows += [
+            (f"CPU of {what}", "ms", cpu * 1000, None),
+            (f"longest turn in {what}", "ms", _longest_turn(turns) * 1000, 50.0),
+        ]
+    return rows
+
+
+async def _requests(calls: Calls, chaincode: _Chaincode, turns: Path) -> list[tuple[Any, ...]]:
+    """What a launch asks of the API server."""
+    peitho, name = calls.peitho, chaincode.name
+    await asyncio.to_thread(_write_images, peitho.data_dir, [chaincode])
+    rows: list[tuple[Any, ...]] = []
+
+    async def count(what: str, work: Callable[[], Awaitable[object]], most: float | None) -> None:
+        await asyncio.sleep(_QUIET_SECONDS)
+        log = simulated.RUN / "log" / "audit.log"
+        before = log.stat().st_size
+        began = time.monotonic()
+        await work()
+        took = time.monotonic() - began
+        await asyncio.sleep(_QUIET_SECONDS)
+        with log.open() as file:
+            file.seek(before)
+            found = Counter(_requests_in(file))
+        say(f"(h) {what}: {dict(found)}, {took:.2f} s")
+        rows.append((f"API requests of {what}", "", found.total(), most))
+
+    async def launch() -> None:
+        answer = await calls.launch(name, chaincode.image.name)
+        if answer.status != 204:
+            raise BenchError(f"not launched: {answer}")
+
+    async with asyncio.TaskGroup() as group:
+        for what, most in (("a launch", 6.0), ("a relaunch after a crash", 6.0)):
+
+            async def launch_and_wait(what: str = what) -> None:
+                await launch()
+                group.create_task(calls.wait(name), name=what)
+
+            await count(what, launch_and_wait, most)
+            if what == "a launch":
+                await count("a crash", lambda: _crash(calls, name), None)
+
+        async def relaunch() -> None:
+            await launch()
+            group.create_task(calls.wait(name), name="wait")
+
+        await count("a relaunch while it runs", relaunch, None)
+        await calls.remove(name)
+    return [*rows, ("longest turn in launches", "ms", _longest_turn(turns) * 1000, 50.0)]
+
+
+def _requests_in(lines: Any) -> Iterator[str]:
+    for line in lines:
+        event = json.loads(line)
+        if event["verb"] != "watch":
+            about = event["objectRef"]
+            yield f"{event['verb']} {about['resource']}"
+
+
+async def _crash(calls: Calls, name: str) -> None:
+    details = await calls.inspect(name)
+    label = f"peitho/container={details['Id'][:32]}"
+    delete = ("delete", "pod", "--force", "--grace-period=0", "-l", label)
+    await asyncio.to_thread(calls.peitho.kubectl, *delete)
+
+    async def is_over() -> bool:
+        return bool((await calls.inspect(name))["State"]["Status"] == "exited")
+
+    await until(is_over)
+
+
+async def _waits(calls: Calls, count: int, peers: list[str], turns: Path) -> list[tuple[Any, ...]]:
+    """Memory while a peer waits for each of them."""
+    peitho = calls.peitho
+    tasks = [
+        asyncio.get_running_loop().create_task(calls.wait(_chaincode(number, peers).name))
+        for number in range(count)
+    ]
+    try:
+        await until(lambda: _are_open(peitho, count), seconds=120)
+        await asyncio.sleep(_QUIET_SECONDS)
+        cpu = await _cpu_of(peitho, lambda: asyncio.sleep(_IDLE_SECONDS))
+        return [
+            ("resident, and a wait for each", "MB", _memory(peitho, "VmRSS"), None),
+            ("CPU of a minute with a wait for each", "s", cpu, None),
+            ("longest turn with a wait for each", "ms", _longest_turn(turns) * 1000, None),
+        ]
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _are_open(peitho: Peitho, count: int) -> bool:
+    return await open_waits(peitho) >= count
+
+
+def _memory(peitho: Peitho, what: str) -> float:
+    status = Path(f"/proc/{peitho.pid}/status").read_text()
+    found = re.search(rf"^{what}:\s+(\d+) kB", status, re.MULTILINE)
+    if not found:
+        raise BenchError(f"no {what} of Peitho")
+    return int(found[1]) * 1024 / _MEGABYTE
+
+
+async def _cpu_of(peitho: Peitho, work: Callable[[], Awaitable[object]]) -> float:
+    before = _cpu_seconds(peitho)
+    await work()
+    return _cpu_seconds(peitho) - before
+
+
+def _cpu_seconds(peitho: Peitho) -> float:
+    fields = Path(f"/proc/{peitho.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _longest_turn(turns: Path) -> float:
+    """The longest turn since the last time that this was asked, in seconds."""
+    lines = turns.read_text().splitlines()
+    turns.unlink()
+    for line in lines[-3:]:
+        say(f"(h)   turn: at {line}")
+    return float(lines[-1].split()[1])
+
+
+if __name__ == "__main__":
+    asyncio.run(measured(int(sys.argv[1]) if len(sys.argv) > 1 else CHAINCODES))
