@@ -20,6 +20,7 @@ from peitho.formats.kubernetes import labels
 from peitho.formats.records import BUILD, CHAINCODE
 from peitho.program import app
 from peitho.settings.loading import SettingsSource
+from tests.support import go_peitho
 from tests.support.docker_double import Dockerd
 from tests.support.kubernetes_double import ApiServer, always, refusal
 from tests.support.observe import until
@@ -277,3 +278,20 @@ async def test_peitho_starts_while_the_cluster_is_away(tmp_path: Path) -> None:
             no = always(lambda: refusal(422, "Invalid", "no such class"))
             cluster.script("POST", "pods", no)
             await until(lambda: METRICS.get_sample_value("peitho_settings_refused") == 1)
+
+
+async def test_one_that_cannot_be_adopted_keeps_no_other_from_it(tmp_path: Path) -> None:
+    """
+    It is told with its cause.
+    """
+    async with ApiServer.start() as cluster:
+        for name in ("first", "second"):
+            cluster.objects[f"deployments/{name}"] = go_peitho.deployment(name)
+        no = always(lambda: refusal(422, "Invalid", "a webhook says no"))
+        cluster.rule("PATCH", "deployments/first", no)
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+
+        adopted = [each async for each in app.adopt(source.load().settings, dry_run=False)]
+
+        assert ["a webhook says no", ""] == [failure for _, failure in adopted]
+        assert 0 == cluster.objects["deployments/second"]["spec"]["replicas"]
