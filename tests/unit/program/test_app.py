@@ -24,6 +24,7 @@ from tests.support import go_peitho
 from tests.support.docker_double import Dockerd
 from tests.support.kubernetes_double import ApiServer, always, refusal
 from tests.support.observe import until
+from tests.support.proxy_double import proxying
 
 LISTENERS = {f"server.{name}": "127.0.0.1:0" for name in ("api", "delivery", "operations")}
 REGISTRY = {
@@ -295,3 +296,20 @@ async def test_one_that_cannot_be_adopted_keeps_no_other_from_it(tmp_path: Path)
 
         assert ["a webhook says no", ""] == [failure for _, failure in adopted]
         assert 0 == cluster.objects["deployments/second"]["spec"]["replicas"]
+
+
+async def test_the_cluster_is_reached_through_the_proxy_of_the_environment(tmp_path: Path) -> None:
+    """
+    As kubectl would reach it.
+    """
+    async with (
+        ApiServer.start() as cluster,
+        proxying(cluster.url.removeprefix("http://")) as proxy,
+    ):
+        cluster.url = "http://cluster.example"
+        place = flags(tmp_path, cluster)
+        async with serving(SettingsSource(None, place, {"HTTP_PROXY": proxy.url})):
+            await cluster.until_asked("WATCH", "pods")
+
+    assert proxy.asked
+    assert all(each.startswith("http://cluster.example/api") for each in proxy.asked)
