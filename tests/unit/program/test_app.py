@@ -143,7 +143,7 @@ async def test_a_dry_sweep_changes_nothing(tmp_path: Path) -> None:
         await app.sweep(source.load().settings, dry_run=True)
 
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
-    assert {"GET", "WATCH"} == {method for method, *_ in cluster.requests}
+    assert {"GET", "WATCH"} >= {method for method, *_ in cluster.requests}
 
 
 async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path) -> None:
