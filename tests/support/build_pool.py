@@ -17,7 +17,7 @@ from peitho.settings.models import Section, Settings
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, package
 from tests.support.in_process import composed
-from tests.support.kubernetes_double import ApiServer
+from tests.support.kubernetes_double import ApiServer, watch
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 SAID = [(STDOUT, b"compiled\n")]
@@ -94,6 +94,7 @@ async def scene(tmp_path: Path, **builder: Any) -> AsyncIterator[Scene]:
     settings = Settings.model_validate({"data_dir": tmp_path / "data", "builder": builder})
     async with composed(tmp_path, settings) as (parts, cluster):
         it = Scene(parts, cluster)
+        cluster.rule("WATCH", "secrets", watch(stay=True))  # there is no chaincode
         yield it
         for build in it.made:
             await build.remove()
