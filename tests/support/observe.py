@@ -17,7 +17,7 @@ def pods(peitho: Peitho, name: str) -> list[dict[str, Any]]:
     return [
         pod
         for pod in peitho.objects("pods")
-        if pod["metadata"]["annotations"].get("peitho/name") == name
+        if pod["metadata"].get("annotations", {}).get("peitho/name") == name
     ]
 
 

@@ -127,6 +127,14 @@ class PodStatus:
     containers: tuple[ContainerStatus, ...]
     hosts: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its node has told that all of it has ended; it may still be there."""
+        running = [status for status in self.containers if not status.is_init]
+        return self.phase in ("Failed", "Succeeded") or (
+            bool(running) and all(status.termination for status in running)
+        )
+
     def is_running(self, container: str) -> bool:
         """Whether the container's process is there."""
         status = self._status(container)

@@ -66,16 +66,21 @@ def chaincode_secret(  # noqa: PLR0913  a record is these six things
     }
 
 
-def build_secret(
-    *, instance: str, container_id: str, spec: ContainerSpec, token: str, created: str
+def build_secret(  # noqa: PLR0913  a record is these six things
+    *, instance: str, owner: str, container_id: str, spec: ContainerSpec, token: str, created: str
 ) -> Manifest:
-    """The Secret that owns a build's Pod, and holds the token of its helper."""
+    """
+    The Secret that owns a build's Pod, and holds the token of its helper.
+
+    `owner` tells which of several Peithos of one name carries the build out.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": names.build_name(container_id),
-            "labels": labels.container_labels(instance, BUILD, container_id),
+            "labels": labels.container_labels(instance, BUILD, container_id)
+            | {labels.OWNER: owner},
             "annotations": {
                 labels.ID: container_id,
                 labels.IMAGE: spec.image,
