@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import again, install, machine, memory, modes, pings, registry, starts
+from tests.bench import again, install, machine, memory, modes, pings, registry, scale, starts
 from tests.bench.place import Place
 from tests.bench.report import Report, Row
 from tests.lab import cluster as lab
@@ -35,6 +35,7 @@ PARTS = {
     "e": Part(registry.HOW, registry.measure),
     "f": Part(again.HOW, again.measure),
     "g": Part(modes.HOW, modes.measure),
+    "h": Part(scale.HOW, scale.measure),
 }
 
 

@@ -121,6 +121,8 @@ async def _with_bystander(calls: Calls) -> AsyncIterator[None]:
     await _up(peitho)
     await calls.create("bystander", RUNTIME)
     await calls.start("bystander")
+    # The kubelet's Event tells of a start sooner than its status, which is compared here.
+    await until(lambda: any(runs for _, _, runs in _processes(peitho, "bystander")))
     before = _processes(peitho, "bystander")
     assert 1 == len(before)
     yield

@@ -79,18 +79,20 @@ class RecordWatch:
                 self._untold = record.resource_version, _now()
 
     def forget(self, record: KnownRecord) -> None:
-        """Know that exactly this record is gone."""
+        """Know that exactly this record was removed, whatever the watch may yet tell of it."""
         self._removed[record.uid] = None
-        known = self._known.get(record.kubernetes_name)
-        if known is not None and known.uid == record.uid:
-            del self._known[record.kubernetes_name]
+        self._drop(record)
+
+    def forget_name(self, kubernetes_name: str) -> None:
+        """Know that there is no record of that name."""
+        self._known.pop(kubernetes_name, None)
 
     async def replace(self, listing: Listing[KnownRecord]) -> None:
         """Take a list: what is not in it is gone, unless it is newer than the list."""
         listed = {record.uid for record in listing.items}
         async for known in in_turns(list(self._known.values())):
             if known.uid not in listed and not _is_newer(_version(known), listing.version):
-                self.forget(known)
+                self._drop(known)
         async for record in in_turns(listing.items):
             self._know(record)
         self.synced.set()
@@ -98,7 +100,7 @@ class RecordWatch:
     def take(self, kind: str, item: KnownRecord) -> None:
         """Take one event of the watch."""
         if kind == "DELETED":
-            self.forget(item)
+            self._drop(item)
         else:
             self._know(item)
 
@@ -112,6 +114,11 @@ class RecordWatch:
     def interrupted(self) -> None:
         """Note that from now on something may be missed."""
         self._is_followed = False
+
+    def _drop(self, record: KnownRecord) -> None:
+        known = self._known.get(record.kubernetes_name)
+        if known is not None and known.uid == record.uid:
+            del self._known[record.kubernetes_name]
 
     def _know(self, record: KnownRecord) -> bool:
         """Take a record for the present one; False if a later one is known, or that it is gone."""

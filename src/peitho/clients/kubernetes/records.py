@@ -42,6 +42,8 @@ class Records:
             return known
         secret = await self.kubernetes.get("Secret", kubernetes_name)
         record = record_secrets.read(secret) if secret else None
+        if self.watch and record is None:
+            self.watch.forget_name(kubernetes_name)
         if self.watch and isinstance(record, Record):
             self.watch.note(record)
         return record

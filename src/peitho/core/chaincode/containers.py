@@ -26,7 +26,8 @@ log = structlog.get_logger()
 
 _ID_CHARACTERS = 64
 _HEXADECIMAL = frozenset("0123456789abcdef")
-_SYNC_SECONDS = 5.0
+# The first list of thousands of Pods takes some seconds, and a peer has more patience than that.
+_SYNC_SECONDS = 10.0
 
 
 class ChaincodeContainers:

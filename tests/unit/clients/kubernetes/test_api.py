@@ -182,7 +182,7 @@ class TestVerbs:
 
         find, create, delete = server.requests
         selected = {"labelSelector": "a/b=c,d=e", "fieldSelector": "x=y"}
-        assert selected | {"limit": "100"} == find[2]
+        assert selected | {"limit": "50"} == find[2]
         assert {"dryRun": "All", "fieldValidation": "Strict"} == create[2]
         assert {
             "propagationPolicy": "Background",

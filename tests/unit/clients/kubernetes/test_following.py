@@ -110,4 +110,4 @@ async def test_a_list_is_of_what_is_asked_for(tmp_path: Path) -> None:
     asked = [query for method, kind, query, _ in server.requests if (method, kind) == LIST]
     assert [["a", "b"]] == heard.lists
     assert ["", "b", "", "b"] == [query.get("continue", "") for query in asked]
-    assert {"a=b", "100"} == {query[key] for query in asked for key in ("labelSelector", "limit")}
+    assert {"a=b", "50"} == {query[key] for query in asked for key in ("labelSelector", "limit")}

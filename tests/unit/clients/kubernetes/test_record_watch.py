@@ -178,6 +178,29 @@ async def test_without_a_watch_the_records_are_listed(tmp_path: Path) -> None:
             task.cancel()
 
 
+async def test_a_label_that_is_taken_away_may_come_back(tmp_path: Path) -> None:
+    """
+    A watch tells of what it does not select any more as if it were deleted.
+    """
+    async with followed(tmp_path, {PATH: record()}) as (_, records, cache):
+        cache.take("DELETED", known(50))
+        assert [] == await records.find(OWN)
+        cache.take("ADDED", known(51))
+
+        assert [known(51)] == await records.find(OWN)
+
+
+async def test_what_is_not_there_when_it_is_read_is_gone(tmp_path: Path) -> None:
+    """
+    Though the watch has not told so yet.
+    """
+    async with followed(tmp_path, {PATH: record()}) as (server, records, _):
+        server.objects.clear()
+        assert await records.get(NAME) is None
+
+        assert [] == await records.find(OWN)
+
+
 async def test_a_record_of_another_peitho_is_not_among_ours(tmp_path: Path) -> None:
     """
     Though it was read, since it has the name that is asked for.
