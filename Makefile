@@ -7,7 +7,7 @@ export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 # Unit tests write a file or more each: into memory where Linux has a place for it.
 MEMORY = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
-.PHONY: demo unit test check lint format bench image lock cluster-down help
+.PHONY: demo unit test check lint format bench fuzz image lock cluster-down help
 
 demo: setup ## build, install, launch, crash and remove a chaincode on a real Kubernetes (KEEP=1, IMAGE=)
 	@$(PYTHON) -m tests.demo
@@ -30,6 +30,9 @@ format: setup ## let ruff mend what it can
 
 bench: setup ## docs/benchmarks.md measured anew, into ~/.cache/peitho/bench (ARGS=--help)
 	@$(PYTHON) -m tests.bench $(ARGS)
+
+fuzz: setup ## readers of what comes from outside, fed for SECONDS=60 with what coverage leads to
+	@$(PYTHON) -m tests.fuzz $(or $(SECONDS),60)
 
 image: setup ## Peitho's image, as a docker archive in the cache
 	@$(PYTHON) -c "from tests.lab import images; print(images.peitho())"

@@ -111,7 +111,7 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         pods = PodWatch(kubernetes, labels={})
         task = group.create_task(pods.run())
         options = PodBackendOptions(SETTINGS, start_timeout_seconds=seconds, deadline_seconds=900)
-        backend = PodBackend(kubernetes, pods, tokens=TOKENS, options=options)
+        backend = PodBackend(kubernetes, pods, tokens=TOKENS, owner="me", options=options)
         directory = tmp_path / "run"
         directory.mkdir()
         output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from peitho.core.builds.container import BuildContainer
 from peitho.core.container import OutputOptions
-from peitho.errors import PeithoError
+from peitho.errors import NotFound, PeithoError
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.records import ContainerSpec
@@ -77,7 +77,10 @@ class Scene:
 
     def first_of(self, *builds: BuildContainer) -> BuildContainer:
         """The one whose own Pod it is that others share."""
-        return next(each for each in builds if each.summary().kubernetes_name[6:] == each.id[:12])
+        for each in builds:
+            with suppress(NotFound):
+                return next(other for other in builds if other.id == self.runs.get(each.id).id)
+        raise AssertionError("none of them is carried out")
 
     @property
     def pods(self) -> int:

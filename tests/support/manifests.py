@@ -94,6 +94,7 @@ def build(
     """The Pod of a build."""
     secret = record_secrets.build_secret(
         instance="peitho",
+        owner="",
         container_id=ID,
         spec=spec,
         token=BUILD_TOKEN,

@@ -3,12 +3,17 @@
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+# Nobody asks to wait for longer; a number of 400 digits would be for ever.
+_MOST_SECONDS = 86400.0
+
 
 def seconds(header: str, *, now: datetime) -> float:
     """Seconds that it asks to wait, whichever of its two forms it has; 0 if neither."""
-    if header.strip().isdecimal():
-        return float(header)
     try:
-        return max(0.0, (parsedate_to_datetime(header) - now).total_seconds())
-    except (ValueError, TypeError):
+        if header.strip().isdecimal():
+            wanted = float(header.strip())
+        else:
+            wanted = (parsedate_to_datetime(header) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return 0.0
+    return min(max(0.0, wanted), _MOST_SECONDS)

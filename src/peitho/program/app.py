@@ -203,7 +203,7 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
 async def _sweep(
     settings: Settings, kubernetes: Kubernetes, tasks: BackgroundTasks, *, dry_run: bool
 ) -> list[Finding]:
-    parts = composition.compose(settings, kubernetes, tasks)
+    parts = composition.compose(settings, kubernetes, tasks, looks=dry_run)
     tasks.run(parts.services.watch.run(), name="pod watch")
     tasks.run(parts.record_watch.run(), name="record watch")
     try:

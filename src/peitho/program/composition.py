@@ -178,15 +178,20 @@ def compose(
     tasks: BackgroundTasks,
     *,
     docker: Docker | None = None,
+    looks: bool = False,
 ) -> Composition:
-    """Put all parts together, over a prepared data directory; with a daemon, builds run there."""
+    """
+    Put all parts together, over a prepared data directory; with a daemon, builds run there.
+
+    If it only `looks`, not even damaged files are moved.
+    """
     live = Replaceable(settings)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     account = RegistryAccount(live.map(options.registry_account))
     registries = Registries(
         options.registry_endpoint(settings), account, proxies=options.proxies(settings)
     )
-    stores = _Stores.at(live)
+    stores = _Stores.at(live, looks=looks)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
@@ -239,9 +244,10 @@ class _Stores:
     cache: BuildCache
 
     @classmethod
-    def at(cls, live: Live[Settings]) -> "_Stores":
+    def at(cls, live: Live[Settings], *, looks: bool) -> "_Stores":
         """Return those of the data directory in the settings."""
-        storage, architectures = Storage(live.now.data_dir), ResultArchitectures()
+        storage = Storage(live.now.data_dir, looks=looks)
+        architectures = ResultArchitectures()
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key()),
@@ -253,7 +259,7 @@ class _Stores:
                 allowed=_allowed_images(live),
             ),
             ImageUsage(storage),
-            BuildCache(_kept_builds(live.now)),
+            BuildCache(_kept_builds(live.now), looks=looks),
         )
 
 
@@ -285,6 +291,7 @@ class _Place:
             self.kubernetes,
             self.watch,
             tokens=self.stores.tokens,
+            owner=self.stores.storage.owner(),
             options=options.pod_backend(settings),
         )
 

@@ -19,6 +19,9 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
         ("soon", 0),
         ("-1", 0),
         ("²", 0),
+        ("\x1c20", 20),
+        ("9" * 400, 86400),
+        (f"Wed, 21 Oct {'9' * 40} 07:28:00 GMT", 0),
     ],
 )
 def test_a_pause_is_read(header: str, expected: float) -> None:

@@ -20,9 +20,11 @@ from peitho.formats.kubernetes import labels
 from peitho.formats.records import BUILD, CHAINCODE
 from peitho.program import app
 from peitho.settings.loading import SettingsSource
+from tests.support import go_peitho
 from tests.support.docker_double import Dockerd
 from tests.support.kubernetes_double import ApiServer, always, refusal
 from tests.support.observe import until
+from tests.support.proxy_double import proxying
 
 LISTENERS = {f"server.{name}": "127.0.0.1:0" for name in ("api", "delivery", "operations")}
 REGISTRY = {
@@ -125,6 +127,23 @@ async def test_a_sweep_by_hand_drops_nothing_that_is_being_written(tmp_path: Pat
     assert upload.exists()
     assert aside.exists()
     assert {method for method, *_ in cluster.requests} <= {"GET", "WATCH"}
+
+
+async def test_a_dry_sweep_changes_nothing(tmp_path: Path) -> None:
+    """
+    Neither on the disk, where damaged files stay, nor in the cluster.
+    """
+    Storage.open(tmp_path / "data")
+    for name in ("images/odd.json", "usage.json"):
+        (tmp_path / "data" / name).write_bytes(b"damaged")
+    (tmp_path / "data/builds" / ("a" * 64)).mkdir(parents=True)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+        await app.sweep(source.load().settings, dry_run=True)
+
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+    assert {"GET", "WATCH"} >= {method for method, *_ in cluster.requests}
 
 
 async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path) -> None:
@@ -260,3 +279,37 @@ async def test_peitho_starts_while_the_cluster_is_away(tmp_path: Path) -> None:
             no = always(lambda: refusal(422, "Invalid", "no such class"))
             cluster.script("POST", "pods", no)
             await until(lambda: METRICS.get_sample_value("peitho_settings_refused") == 1)
+
+
+async def test_one_that_cannot_be_adopted_keeps_no_other_from_it(tmp_path: Path) -> None:
+    """
+    It is told with its cause.
+    """
+    async with ApiServer.start() as cluster:
+        for name in ("first", "second"):
+            cluster.objects[f"deployments/{name}"] = go_peitho.deployment(name)
+        no = always(lambda: refusal(422, "Invalid", "a webhook says no"))
+        cluster.rule("PATCH", "deployments/first", no)
+        source = SettingsSource(None, flags(tmp_path, cluster), {})
+
+        adopted = [each async for each in app.adopt(source.load().settings, dry_run=False)]
+
+        assert ["a webhook says no", ""] == [failure for _, failure in adopted]
+        assert 0 == cluster.objects["deployments/second"]["spec"]["replicas"]
+
+
+async def test_the_cluster_is_reached_through_the_proxy_of_the_environment(tmp_path: Path) -> None:
+    """
+    As kubectl would reach it.
+    """
+    async with (
+        ApiServer.start() as cluster,
+        proxying(cluster.url.removeprefix("http://")) as proxy,
+    ):
+        cluster.url = "http://cluster.example"
+        place = flags(tmp_path, cluster)
+        async with serving(SettingsSource(None, place, {"HTTP_PROXY": proxy.url})):
+            await cluster.until_asked("WATCH", "pods")
+
+    assert proxy.asked
+    assert all(each.startswith("http://cluster.example/api") for each in proxy.asked)

@@ -63,12 +63,16 @@ class CacheEntry:
 
 
 class BuildCache:
-    """The kept builds of one data directory, where they are `builds/`."""
+    """
+    The kept builds of one data directory, where they are `builds/`.
 
-    def __init__(self, root: Path) -> None:
+    Whoever only `looks` sets none of them aside.
+    """
+
+    def __init__(self, root: Path, *, looks: bool = False) -> None:
         self._root = root
         self._aside = root / ".aside"
-        self._damaged = DamagedFiles(root.parent / "damaged")
+        self._damaged = DamagedFiles(root.parent / "damaged", looks=looks)
         # No entry may be put where a damaged one is being taken away.
         self._placing = threading.Lock()
 

@@ -21,16 +21,31 @@ _MOST_BYTES = 1024**3
 
 
 class DamagedFiles:
-    """The damaged files of one data directory; the latest always stays."""
+    """
+    The damaged files of one data directory; the latest always stays.
 
-    def __init__(self, root: Path, *, most: int = _MOST, most_bytes: int = _MOST_BYTES) -> None:
+    Whoever only `looks` moves none of them.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        looks: bool = False,
+        most: int = _MOST,
+        most_bytes: int = _MOST_BYTES,
+    ) -> None:
         self._root = root
+        self._looks = looks
         self._most = most
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
 
     def put(self, path: Path, *, kind: str, cause: str) -> None:
         """Move a file or a directory here, and tell it; where it cannot be moved, it stays."""
+        if self._looks:
+            log.warning("stored file damaged", what=kind, path=str(path), cause=cause)
+            return
         metrics.STORE_DAMAGED.labels(kind).inc()
         with self._lock:
             try:

@@ -31,6 +31,7 @@ from typing import BinaryIO
 
 import structlog
 
+from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
 from peitho.clients.disk.sealed import BrokenSealError, seal, unseal
 from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
@@ -38,6 +39,7 @@ from peitho.errors import InvalidArgument, PeithoError, StorageFull, StorageUnus
 
 log = structlog.get_logger()
 
+_OWNER_CHARACTERS = 16
 KEY_BYTES = 32
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNUSABLE = (
@@ -60,11 +62,13 @@ class StoredRecord:
 
 
 class Storage:
-    """The data directory of one Peitho."""
+    """The data directory of one Peitho; whoever only `looks` at it changes nothing there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, looks: bool = False) -> None:
         self._root = root
-        self._damaged = DamagedFiles(root / "damaged")
+        self._looks = looks
+        self.archives = ArchiveReading()
+        self._damaged = DamagedFiles(root / "damaged", looks=looks)
         self._verified = Verification()
         # No file may be put where a damaged one is being taken away.
         self._placing = threading.Lock()
@@ -106,6 +110,8 @@ class Storage:
         path = self._root / "delivery.key"
         with room():
             if not path.exists():
+                if self._looks:
+                    return secrets.token_bytes(KEY_BYTES)  # for tokens that nobody gets
                 self._replace(path, secrets.token_bytes(KEY_BYTES))
             key = path.read_bytes()
         if len(key) != KEY_BYTES:
@@ -115,6 +121,10 @@ class Storage:
                 "then has to be launched again)"
             )
         return key
+
+    def owner(self) -> str:
+        """Return a name for whoever serves from this directory: the same after a restart."""
+        return hashlib.sha256(b"owner" + self.delivery_key()).hexdigest()[:_OWNER_CHARACTERS]
 
     def try_writing(self) -> None:
         """Write a small file aside, sync, rename and remove it. Raises StorageFull and the like."""

@@ -167,7 +167,7 @@ class PodWatch:
 
     def _time(self, key: str, pod: PodStatus) -> None:
         """Give a Pod that is being deleted its time, counted from when that was seen."""
-        if pod.grace_seconds is None:
+        if pod.grace_seconds is None or pod.has_ended:
             self._stop_timing(key)
             self._lost.pop(key, None)
         elif key not in self._lost:

@@ -10,11 +10,13 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from peitho import audit
+from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.storage import Storage, remove_directory, spool
 from peitho.core.builds.attendance import Attendance
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
@@ -48,7 +50,7 @@ _LOOK_SECONDS = 60.0
 # A peer takes less between two of its calls.
 _BETWEEN_CALLS_SECONDS = 10.0
 # Several peers may share an address; each has two or three at a time.
-_MOST_OF_ADDRESS = 100
+_MOST_OF_ADDRESS = 250
 _MOST = 1000
 _MOST_UPLOADS = 100
 # An address may have as many of the largest archives at once.
@@ -201,7 +203,7 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            tree, entries = await asyncio.to_thread(_scan, archive, limits)
+            tree, entries = await self._all.storage.archives.run(partial(_scan, archive, limits))
             self._check_not_removed()
         except BaseException:
             self._count_bytes(archive, -self._upload_bytes[archive])
@@ -441,8 +443,8 @@ def _killed(reason: str, started_at: str) -> State:
     return State("exited", SIGKILLED, reason, started_at, now())
 
 
-def _scan(path: Path, limits: ArchiveLimits) -> tuple[str, int]:
+def _scan(path: Path, limits: ArchiveLimits, reading: Reading) -> tuple[str, int]:
     """The digest of an archive's files, and how many entries it has."""
-    with path.open("rb") as archive:
+    with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
     return build_key.tree(entries), len(entries)

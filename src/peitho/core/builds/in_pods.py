@@ -6,6 +6,7 @@ eviction, an image that cannot be pulled), the Pod's status tells. Whichever com
 """
 
 import asyncio
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
-from peitho.core.clock import now
+from peitho.core.clock import now, unix_seconds
 from peitho.core.pods import waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.pods.tokens import DeliveryTokens, build_scope
@@ -39,6 +40,8 @@ _LATE_SECONDS = 30.0
 # If the command was killed for memory, the kubelet says so within a second or two.
 _REASON_SECONDS = 3.0
 _RESULT_SECONDS = 60.0
+# Another Peitho's settings may allow more than ours.
+_OTHERS_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,14 @@ class PodBackend:
         watch: PodWatch,
         *,
         tokens: DeliveryTokens,
+        owner: str,
         options: PodBackendOptions,
     ) -> None:
         self._kubernetes = kubernetes
         self._records = Records(kubernetes)
         self._watch = watch
         self._tokens = tokens
+        self._owner = owner
         self._options = options
 
     async def carry_out(self, build: Build) -> None:
@@ -85,12 +90,26 @@ class PodBackend:
             await to_its_end(self._drop_pod(build))
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
-        """Remove the Pods of builds that an earlier Peitho left in the cluster."""
+        """
+        Remove the Pods of builds that an earlier Peitho of this data directory left.
+
+        One of another that has the same name may be at work; no build of it lasts for ever.
+        """
         own = labels.kind_labels(self._options.pods.instance, BUILD)
         used = {names.build_name(build_id) for build_id in known}
         for record in await self._records.find_with_damaged(own):
-            if record.kubernetes_name not in used:
+            if record.kubernetes_name not in used and self._is_left(record):
                 await self._clear(record)
+
+    def _is_left(self, record: RecordMetadata | DamagedRecord) -> bool:
+        """Whether nobody carries a build out; an earlier version gave it no owner."""
+        if record.labels.get(labels.OWNER) in (None, "", self._owner):
+            return True
+        if isinstance(record, DamagedRecord):
+            return False
+        age = time.time() - unix_seconds(record.created)
+        longest = self._options.start_timeout_seconds + self._options.deadline_seconds
+        return age > longest + _OTHERS_SECONDS
 
     async def _clear(self, record: RecordMetadata | DamagedRecord) -> None:
         """Remove one leftover; one that stays keeps no other there."""
@@ -106,6 +125,7 @@ class PodBackend:
     async def _make_pod(self, build: Build) -> None:
         secret = record_secrets.build_secret(
             instance=self._options.pods.instance,
+            owner=self._owner,
             container_id=build.id,
             spec=build.spec,
             token=self._tokens.issue(build_scope(build.id)),

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import structlog
 
+from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.storage import Storage, spool
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
@@ -111,7 +113,7 @@ class ChaincodeContainer:
         async with self._parts.storage.spool_directory("files-") as directory:
             archive = directory / "archive"
             await spool(chunks, archive, limit_bytes=_FILES_BYTES)
-            files = await asyncio.to_thread(_files, archive, path)
+            files = await self._parts.storage.archives.run(partial(_files, archive, path))
         self._record = await self._with_files(files)
         self._process = self._parts.process(self._record)
         log.info("files uploaded", name=self._record.name, files=sorted(files))
@@ -269,8 +271,8 @@ async def _stopped(stopped: asyncio.Event) -> bool:
     return True
 
 
-def _files(archive: Path, path: str) -> dict[str, FileWithMode]:
+def _files(archive: Path, path: str, reading: Reading) -> dict[str, FileWithMode]:
     """Return the files of an archive, by their paths in the container."""
-    with archive.open("rb") as packed:
+    with reading.open(archive) as packed:
         found = tar.read_files_with_modes(packed, limits=_FILES_LIMITS)
     return {mount_paths.of_file(f"{path}{name}"): file for name, file in found.items()}

@@ -42,6 +42,8 @@ _STOP_SECONDS = 5.0
 _REMEMBERED = 10_000
 # What the API server answers if a record is gone, or is another container's by now.
 _NOBODYS = (404, 409)
+# A conflict as well, but with somebody who wrote at the same moment (apimachinery's NewConflict).
+_CONTENDED = "has been modified"
 # What it answers to what it will never take.
 _WRONG = (400, 413, 422)
 
@@ -230,7 +232,9 @@ def _news_of(pod: PodStatus, end: Exit) -> _News:
 
 def _passes(error: PeithoError) -> bool:
     """Whether an exit may yet be recorded: all but a refusal of just this passes one day."""
-    return not (isinstance(error, KubernetesError) and error.code in (*_NOBODYS, *_WRONG))
+    if not isinstance(error, KubernetesError) or _CONTENDED in str(error):
+        return True
+    return error.code not in (*_NOBODYS, *_WRONG)
 
 
 async def _until_answered(step: Callable[[], Awaitable[bool]]) -> bool:

@@ -8,11 +8,13 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import structlog
 
+from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
@@ -103,7 +105,9 @@ class ImageStore:
         async with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
             await spool(context, archive, limit_bytes=limits.total_bytes)
-            built = await asyncio.to_thread(self._build, name, archive, directory, limits)
+            built = await self._storage.archives.run(
+                partial(self._build, name, archive, directory, limits)
+            )
         log.info("image built", image=name, id=built.image.id, bytes=built.image.layer_bytes)
         return built
 
@@ -171,24 +175,24 @@ class ImageStore:
         await asyncio.to_thread(self._forget, image)
 
     def _build(
-        self, name: str, archive: Path, directory: Path, limits: ArchiveLimits
+        self, name: str, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> BuiltImage:
-        with room(), archive.open("rb") as context:
-            recipe, added = _unpack_context(context, directory, limits)
+        with room(), reading.open(archive) as context:
+            recipe, added = _unpack_context(context, directory, limits, reading)
         if self._allowed:
             self._allowed.check(recipe.base)
-        image = self._put_together(name, recipe, added, limits)
+        image = self._put_together(name, recipe, added, limits, reading)
         while not self._note(image):
-            image = self._put_together(name, recipe, added, limits)
+            image = self._put_together(name, recipe, added, limits, reading)
         return BuiltImage(image=image, recipe=recipe)
 
     def _put_together(
-        self, name: str, recipe: Dockerfile, added: Path, limits: ArchiveLimits
+        self, name: str, recipe: Dockerfile, added: Path, limits: ArchiveLimits, reading: Reading
     ) -> Image:
         entries: list[TarEntry] = []
 
         def write(layer: BinaryIO) -> None:
-            with added.open("rb") as content:
+            with reading.open(added) as content:
                 entries.extend(
                     layers.write(content, layer, directory=recipe.add_directory, limits=limits)
                 )
@@ -269,7 +273,7 @@ class ImageStore:
 
 
 def _unpack_context(
-    context: BinaryIO, directory: Path, limits: ArchiveLimits
+    context: BinaryIO, directory: Path, limits: ArchiveLimits, reading: Reading
 ) -> tuple[Dockerfile, Path]:
     """Return the parsed Dockerfile, and the archive that it adds, not compressed."""
     text = ""
@@ -288,7 +292,7 @@ def _unpack_context(
     if recipe.add_source not in files:
         raise InvalidArgument(f"ADD failed: {recipe.add_source} is not in the build context")
     with (
-        files[recipe.add_source].open("rb") as added,
+        reading.open(files[recipe.add_source]) as added,
         unpacked(added, limit_bytes=limits.stream_bytes) as plain,
     ):
         if plain is added:

@@ -31,6 +31,8 @@ log = structlog.get_logger()
 # An image that nodes could have is not tried again for as long.
 _REMEMBERED_SECONDS = 6 * 3600.0
 _REMEMBERED = 1000
+# A peer may name any image: so many Pods of trials there are at most.
+_AT_ONCE = 8
 # A Pod that no node has taken by then is not waited for: the launch will tell why.
 _TAKEN_SECONDS = 4.0
 # A large image may take longer to pull; then the build goes on, and so does the pull.
@@ -62,6 +64,7 @@ class RuntimeTrials:
         self._tasks = tasks
         self._there: BoundedDict[str, float] = BoundedDict(_REMEMBERED)
         self._trials: dict[str, _Trial] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def require(self, image: Image) -> None:
         """Raise PeithoError if nodes cannot have the runtime image of a chaincode image."""
@@ -89,7 +92,8 @@ class RuntimeTrials:
         trial_id = secrets.token_hex(32)
         try:
             job = trial_job.manifest(image, trial_id, options=self._pods.now)
-            await self._try(job, labels.container_label(trial_id))
+            async with self._turns:
+                await self._try(job, labels.container_label(trial_id))
         except StartFailed as error:
             trial.cause = str(error)
             log.warning("runtime image cannot be had", image=pulled, cause=trial.cause)

@@ -269,6 +269,7 @@ def _descriptor(entry: Json) -> Descriptor:
         and isinstance(digest, str)
         and is_digest(digest)
         and isinstance(size, int)
+        and not isinstance(size, bool)
         and size >= 0
     )
     if not valid:

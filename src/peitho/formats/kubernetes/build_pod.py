@@ -62,6 +62,7 @@ def _builder(spec: ContainerSpec, *, options: PodOptions, user: int | None) -> M
     return {
         "name": BUILD,
         "image": options.pulled(spec.image),
+        "imagePullPolicy": pod_parts.PULL_POLICY,
         "command": ["/bin/sh", "-c", names.env_escape(WRAPPER), "peitho"],
         "args": pod_parts.words([*spec.entrypoint, *spec.command]),
         "env": pod_parts.variables(spec.env),

@@ -105,6 +105,7 @@ def _chaincode(
     main: Manifest = {
         "name": CHAINCODE,
         "image": layer.image,
+        "imagePullPolicy": pod_parts.PULL_POLICY,
         "args": pod_parts.words(spec.command),
         "env": _env(image, spec),
         "resources": requirements(spec.host, requests=options.requests, limits=options.limits),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peitho.formats.kubernetes import labels
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
 
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 
@@ -44,7 +44,7 @@ class DamagedJob:
 
 def read(job: Manifest) -> JobStatus | DamagedJob:
     """What a Job says of itself."""
-    metadata = job.get("metadata") or {}
+    metadata = metadata_of(job)
     try:
         return JobStatus(
             name=str(metadata["name"]),

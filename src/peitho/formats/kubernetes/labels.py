@@ -7,6 +7,7 @@ from peitho.formats.records import ContainerSpec
 
 CONTAINER = "peitho/container"
 KIND = "peitho/kind"
+OWNER = "peitho/owner"
 ID = "peitho/id"
 NAME = "peitho/name"
 IMAGE = "peitho/image"

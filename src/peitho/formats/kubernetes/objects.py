@@ -24,3 +24,9 @@ class ObjectReference:
             "name": self.name,
             "uid": self.uid,
         }
+
+
+def metadata_of(manifest: Manifest) -> Manifest:
+    """Return an object's metadata; empty if it has none, or something else in its place."""
+    metadata = manifest.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}

@@ -11,6 +11,10 @@ from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.record_secrets import TOKEN_KEY
 
+# What a node has it uses, as a daemon does; Kubernetes would pull each `:latest` anew, and fail
+# where the registry is away. A template may say otherwise.
+PULL_POLICY = "IfNotPresent"
+
 
 def pod_spec(user: int | None, options: PodOptions) -> Manifest:
     """The spec of a Pod that has neither containers nor volumes yet."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from peitho.formats.kubernetes import labels, names, pull_errors
 from peitho.formats.kubernetes.lacking import LACK_SECONDS, lacks_object
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
 from peitho.formats.records import BUILD, CHAINCODE, SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
@@ -127,6 +127,14 @@ class PodStatus:
     containers: tuple[ContainerStatus, ...]
     hosts: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its node has told that all of it has ended; it may still be there."""
+        running = [status for status in self.containers if not status.is_init]
+        return self.phase in ("Failed", "Succeeded") or (
+            bool(running) and all(status.termination for status in running)
+        )
+
     def is_running(self, container: str) -> bool:
         """Whether the container's process is there."""
         status = self._status(container)
@@ -206,7 +214,7 @@ def read(pod: Manifest) -> PodStatus | DamagedPod:
     try:
         return _read(pod)
     except _DAMAGE as error:
-        name = str((pod.get("metadata") or {}).get("name", ""))
+        name = str(metadata_of(pod).get("name", ""))
         return DamagedPod(name, f"{type(error).__name__}: {error}")
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from peitho.formats.kubernetes import labels, names
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
 from peitho.formats.records import (
     BUILD,
     CHAINCODE,
@@ -66,16 +66,21 @@ def chaincode_secret(  # noqa: PLR0913  a record is these six things
     }
 
 
-def build_secret(
-    *, instance: str, container_id: str, spec: ContainerSpec, token: str, created: str
+def build_secret(  # noqa: PLR0913  a record is these six things
+    *, instance: str, owner: str, container_id: str, spec: ContainerSpec, token: str, created: str
 ) -> Manifest:
-    """The Secret that owns a build's Pod, and holds the token of its helper."""
+    """
+    The Secret that owns a build's Pod, and holds the token of its helper.
+
+    `owner` tells which of several Peithos of one name carries the build out.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": names.build_name(container_id),
-            "labels": labels.container_labels(instance, BUILD, container_id),
+            "labels": labels.container_labels(instance, BUILD, container_id)
+            | {labels.OWNER: owner},
             "annotations": {
                 labels.ID: container_id,
                 labels.IMAGE: spec.image,
@@ -195,7 +200,7 @@ def _noted_exit(note: str) -> Exit | None:
 
 
 def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
-    metadata = secret.get("metadata") or {}
+    metadata = metadata_of(secret)
     cause = f"{type(error).__name__}: {error}"
     own = metadata.get("labels")
     return DamagedRecord(

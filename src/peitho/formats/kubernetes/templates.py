@@ -65,9 +65,14 @@ def applied(made: Manifest, templates: Sequence[Mapping[str, Any]]) -> Manifest:
     Raises TemplateRefused that names what Peitho relies on and they would change.
     """
     pod = made
-    for template in templates:
-        pod = merged(pod, template)
-    after = dict(_relied_on(pod))
+    try:
+        for template in templates:
+            pod = merged(pod, template)
+        after = dict(_relied_on(pod))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise TemplateRefused(
+            f"a template has a value where a Pod has a map or a list ({error})"
+        ) from error
     for name, value in _relied_on(made):
         if after.get(name) != value:
             raise TemplateRefused(f"a template may not change {name}, which Peitho relies on")

@@ -41,6 +41,7 @@ def manifest(image: Image, trial_id: str, *, options: PodOptions) -> Manifest:
     main = {
         "name": CHAINCODE,
         "image": options.pulled(image.runtime),
+        "imagePullPolicy": pod_parts.PULL_POLICY,
         # Whether or not the image has it: that the node begins it is the answer.
         "command": ["true"],
         "resources": requirements(UNLIMITED, requests=options.requests, limits=options.limits),

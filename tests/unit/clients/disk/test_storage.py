@@ -452,3 +452,13 @@ def test_making_the_directories_takes_nothing_away(opened: Storage, tmp_path: Pa
 
     opened.clear_spool()
     assert [] == files(tmp_path)
+
+
+def test_each_directory_has_an_owner_of_its_own(tmp_path: Path) -> None:
+    """
+    The same after a restart, and nothing tells the key by it.
+    """
+    storage, other = Storage.open(tmp_path / "a"), Storage.open(tmp_path / "b")
+
+    assert storage.owner() == Storage.open(tmp_path / "a").owner() != other.owner()
+    assert storage.owner() not in storage.delivery_key().hex()

@@ -254,6 +254,22 @@ async def test_who_stops_waiting_does_not_take_others_along(tmp_path: Path) -> N
     assert impatient.cancelled()
 
 
+async def test_a_pod_that_ended_and_stays_is_not_lost(tmp_path: Path) -> None:
+    """
+    A finalizer keeps it, and its node has told of its end.
+    """
+    ended = {"name": "main", "state": {"terminated": {"exitCode": 0}}}
+    deleted = pod("a", 2, containerStatuses=[ended])
+    deleted["metadata"] |= {"deletionTimestamp": "2026-01-02T03:04:05Z"}
+    async with ApiServer.start() as server:
+        server.objects["pods/a"] = deleted
+        async with watching(server, tmp_path) as cache:
+            await until_version(cache, "a", 2)
+            await asyncio.sleep(20)
+
+            assert not cache.see("a").lost
+
+
 async def test_a_pod_that_is_not_ended_in_time_is_lost(tmp_path: Path) -> None:
     """
     Its time is its grace and a while more, counted from when its deletion was seen.

@@ -67,7 +67,7 @@ async def test_pods_of_a_run_before_the_daemon_are_cleared(tmp_path: Path) -> No
     """
     async with scene(tmp_path) as scenery:
         left = record_secrets.build_secret(
-            instance="peitho", container_id="0" * 64, spec=SPEC, token="", created=""
+            instance="peitho", owner="", container_id="0" * 64, spec=SPEC, token="", created=""
         )
         scenery.peitho.cluster.objects[f"secrets/{left['metadata']['name']}"] = left
         former = scenery.peitho.parts.former_builds

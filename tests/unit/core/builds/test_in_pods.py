@@ -9,6 +9,7 @@ import structlog.testing
 from aiohttp import web
 
 from peitho.core.builds.build import NEVER_RAN
+from peitho.core.clock import now
 from peitho.core.pods.tokens import build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats.docker import streams
@@ -314,16 +315,25 @@ async def test_a_build_that_is_cancelled_leaves_nothing(tmp_path: Path, *, start
 async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
     """
     Not the builds of this run, nor another Peitho's, nor anything else of ours.
+
+    Another may have our name, and another data directory: what it cannot carry out any more goes.
     """
     async with scene(tmp_path) as it:
-        left, known, foreign = ("1" * 64, "2" * 64, "3" * 64)
-        for instance, container_id in (("peitho", left), ("peitho", known), ("other", foreign)):
+        builds = [
+            ("peitho", "me", "1" * 64, now()),
+            ("peitho", "me", "2" * 64, now()),
+            ("other", "me", "3" * 64, now()),
+            ("peitho", "other", "4" * 64, now()),
+            ("peitho", "other", "5" * 64, AT),
+        ]
+        for instance, owner, container_id, created in builds:
             record = record_secrets.build_secret(
                 instance=instance,
+                owner=owner,
                 container_id=container_id,
                 spec=SPEC,
                 token=ID,
-                created=AT,
+                created=created,
             )
             name = record["metadata"]["name"]
             it.cluster.objects[f"secrets/{name}"] = record
@@ -333,7 +343,7 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
         }
         it.cluster.objects["secrets/cc"] = chaincode
 
-        await it.backend.clear_leftovers({known})
+        await it.backend.clear_leftovers({"2" * 64})
 
-        kept = {f"{kind}/build-{each * 12}" for kind in ("pods", "secrets") for each in "23"}
+        kept = {f"{kind}/build-{each * 12}" for kind in ("pods", "secrets") for each in "234"}
         assert kept | {"secrets/cc"} == set(it.cluster.objects)

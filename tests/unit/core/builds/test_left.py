@@ -95,11 +95,11 @@ async def test_an_upload_that_takes_long_keeps_its_container(tmp_path: Path) -> 
 
 async def test_the_one_left_for_longest_goes_for_a_new_one(tmp_path: Path) -> None:
     """
-    A hundred at one address are more than any peers have; another address keeps its own.
+    250 at one address are more than any peers have; another address keeps its own.
     """
     async with scene(tmp_path) as it:
         other = it.builds.create(SPEC, peer="other")
-        builds = [it.builds.create(SPEC, peer="a") for _ in range(100)]
+        builds = [it.builds.create(SPEC, peer="a") for _ in range(250)]
         it.made += [other, *builds]
         await asyncio.sleep(60)
         new = it.builds.create(SPEC, peer="a")
@@ -113,11 +113,11 @@ async def test_what_its_peer_is_about_to_use_stays(tmp_path: Path) -> None:
     The one too many is told instead; later there is room.
     """
     async with scene(tmp_path) as it:
-        it.made += [it.builds.create(SPEC, peer="a") for _ in range(100)]
-        with pytest.raises(Unavailable, match="the peers at a have 100 builds"):
+        it.made += [it.builds.create(SPEC, peer="a") for _ in range(250)]
+        with pytest.raises(Unavailable, match="the peers at a have 250 builds"):
             it.builds.create(SPEC, peer="a")
 
-        assert 100 == len(listed(it))
+        assert 250 == len(listed(it))
 
 
 async def test_the_uploads_of_an_address_are_bounded_together(tmp_path: Path) -> None:

@@ -365,7 +365,7 @@ class TestLeaving:
             await it.started()
             await it.cluster.until_asked("POST", "pods")
             left = record_secrets.build_secret(
-                instance="peitho", container_id="0" * 64, spec=SPEC, token="", created=""
+                instance="peitho", owner="", container_id="0" * 64, spec=SPEC, token="", created=""
             )
             it.cluster.objects["secrets/build-000000000000"] = left
 

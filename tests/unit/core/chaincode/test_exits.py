@@ -261,6 +261,7 @@ AWAY = {
     "is overloaded": always(lambda: refusal(429, "TooManyRequests", "try again later")),
     "has lost its store": always(lambda: refusal(500, "InternalError", "etcdserver: no leader")),
     "shuts down": always(lambda: refusal(503, "ServiceUnavailable", "shutting down")),
+    "has no right yet": always(lambda: refusal(403, "Forbidden", "User x cannot patch")),
 }
 
 
@@ -297,6 +298,28 @@ class TestAnApiServerThat:
             await after(tmp_path, server, told(1, ENDED))
 
         assert (1, 2) == (server.count("PATCH", PATH), len(events(server)))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (403, "User x cannot patch"),
+        (409, "the object has been modified; please apply your changes"),
+    ],
+)
+async def test_an_end_is_noted_however_long_it_is_refused(
+    tmp_path: Path, code: int, words: str
+) -> None:
+    """
+    Rights come back, and whoever wrote at the same moment has written.
+    """
+    async with ApiServer.start() as server:
+        server.objects[PATH] = record()
+        refused = always(lambda: refusal(code, "Forbidden" if code == 403 else "Conflict", words))
+        server.script("PATCH", PATH, *[refused] * 15)
+        await after(tmp_path, server, told(1, ENDED))
+
+    assert END == noted(server)
 
 
 async def test_an_end_is_kept_on_exactly_one_container(tmp_path: Path) -> None:

@@ -183,6 +183,19 @@ async def test_a_peer_that_hangs_up_ends_no_trial_of_another(tmp_path: Path) -> 
         assert 1 == it.tried
 
 
+async def test_so_many_are_tried_at_once_and_no_more(tmp_path: Path) -> None:
+    """
+    Whatever images a peer names.
+    """
+    async with scene(tmp_path) as it, asyncio.TaskGroup() as group:
+        for number in range(10):
+            image = replace(IMAGE, runtime=f"acme/base:{number}")
+            group.create_task(it.trials.require(image))
+        await it.cluster.until_asked("POST", "jobs", times=8)
+
+        assert 8 == len(it.cluster.objects)
+
+
 async def test_a_pod_that_no_node_takes_fails_no_build(tmp_path: Path) -> None:
     """
     Unschedulable, or held back by a quota: the launch will tell.

@@ -23,7 +23,7 @@ CREATES = Path(__file__).parents[3] / "conformance/creates.json"
         ({}, {"Binds": ["/:/host"], "CapAdd": []}, ["HostConfig.Binds"]),
         ({"User": "root", "Domainname": ""}, {}, ["User"]),
         ({"Volumes": {"/data": {}}}, {"Tmpfs": {"/run": ""}}, ["Volumes", "HostConfig.Tmpfs"]),
-        ({"ExposedPorts": {"80/tcp": {}}, "Labels": {"a": "b"}}, {}, ["Labels"]),
+        ({"ExposedPorts": {"80/tcp": {}}, "MacAddress": "a"}, {}, ["MacAddress"]),
         ({"NetworkingConfig": {"EndpointsConfig": {"default": {"Aliases": None}}}}, {}, []),
         ({"StopSignal": "SIGTERM"}, {"ConsoleSize": [50, 80]}, []),
         ({"StopSignal": "SIGINT"}, {"RestartPolicy": {"Name": "no"}}, ["StopSignal"]),

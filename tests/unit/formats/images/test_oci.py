@@ -263,6 +263,10 @@ def test_an_index_that_says_so_in_its_content_type_alone_is_one() -> None:
         (dump({}), "but 'unknown'"),
         (manifest(config=None), "names no configuration"),
         (manifest(config={"digest": "sha256:0"}), "a descriptor in the manifest is damaged"),
+        (
+            manifest(config={"mediaType": "x", "digest": BASE_LAYER, "size": True}),
+            "a descriptor in the manifest is damaged",
+        ),
         (manifest(layers=None), "no list of layers"),
         (manifest(layers=[1]), "no list of layers"),
         (

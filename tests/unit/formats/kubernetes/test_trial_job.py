@@ -7,7 +7,7 @@ from peitho.errors import TemplateRefused
 from peitho.formats.kubernetes import labels, trial_job
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
-from tests.support.manifests import IMAGE, SETTINGS, pod_of
+from tests.support.manifests import IMAGE, SETTINGS, build, job, pod_of, record
 from tests.support.restricted import violations
 
 ID = "ab" * 32
@@ -64,6 +64,21 @@ def test_it_needs_nothing_but_the_image() -> None:
         main.keys()
     )
     assert "hyperledger/fabric-baseos:2.5" == main["image"]
+
+
+def test_an_image_that_a_node_has_is_not_pulled() -> None:
+    """
+    Whatever its tag, as with a daemon: of a build, of chaincode, and of a trial.
+    """
+    pods = (pod_of(made()), pod_of(job(record())), build()["spec"])
+
+    policies = {
+        each["name"]: each["imagePullPolicy"]
+        for pod in pods
+        for each in pod["containers"]
+        if "imagePullPolicy" in each
+    }
+    assert {"chaincode": "IfNotPresent", "build": "IfNotPresent"} == policies
 
 
 def test_it_pulls_what_chaincode_would_pull() -> None:
