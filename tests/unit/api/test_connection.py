@@ -4,13 +4,12 @@ import pytest
 from aiohttp import web
 
 from peitho.api import middleware
-from peitho.api.connection import Connection, Taken
+from peitho.api.connection import Connection
 from peitho.api.connections import Connections
 from peitho.api.middleware import Handler
 from tests.support.in_process import listening
+from tests.support.taken_over import SAID, Endless, attach
 from tests.support.wire import wire
-
-SAID = b"".join(b"\x01\0\0\0\0\0\0\x05line\n" for _ in range(50))
 
 
 def application(handler: Handler) -> web.Application:
@@ -18,19 +17,6 @@ def application(handler: Handler) -> web.Application:
     app = web.Application(middlewares=[middleware.answer])
     app.router.add_route("*", "/x", handler)
     return app
-
-
-async def attach(request: web.Request) -> web.StreamResponse:
-    """Take the connection over and say something, after a while."""
-    connection = Connection.of(request)
-    connection.take_over()
-    await asyncio.sleep(0.001)
-    await connection.write(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
-    for at in range(0, len(SAID), 100):
-        await asyncio.sleep(0)
-        await connection.write(SAID[at : at + 100])
-    connection.close()
-    return Taken()
 
 
 async def test_a_half_close_at_once_loses_nothing_of_what_follows() -> None:
@@ -114,31 +100,16 @@ async def test_a_writer_waits_for_a_slow_reader_and_hears_of_its_end() -> None:
     """
     Nothing piles up in memory, and nobody writes to a peer that is gone.
     """
-    written, ended = 0, asyncio.Event()
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        nonlocal written
-        connection = Connection.of(request)
-        connection.take_over()
-        try:
-            while True:
-                await connection.write(bytes(65536))
-                written += 65536
-        finally:
-            ended.set()
-
-    async with listening(application(endless)) as url:
+    endless = Endless()
+    async with listening(application(endless.attach)) as url:
         async with wire(url) as peer:
             peer.send("POST", "/x")
             await peer.some(100_000)
-            before = -1
-            while before != written:
-                before = written
-                await asyncio.sleep(0.05)
+            await endless.until_held_up()
         async with asyncio.timeout(5):
-            await ended.wait()
+            await endless.ended.wait()
 
-    assert written < 64 * 1024 * 1024
+    assert endless.written_bytes < 64 * 1024 * 1024
 
 
 async def test_a_request_whose_connection_is_gone_has_none() -> None:

@@ -10,14 +10,13 @@ import structlog.testing
 from aiohttp import web
 
 from peitho.api import middleware
-from peitho.api.connection import Connection, Taken
 from peitho.api.middleware import Handler
 from peitho.clients.tls import CertificateFiles
 from tests.support.in_process import listening
+from tests.support.taken_over import SAID, Endless, attach
 from tests.support.tls_wire import TlsStream, client, first_words, tls_wire
 from tests.support.wire import wire
 
-SAID = b"".join(b"\x01\0\0\0\0\0\0\x05line\n" for _ in range(50))
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
@@ -35,19 +34,6 @@ async def served(handler: Handler, tls: CertificateFiles) -> AsyncIterator[str]:
     app.router.add_route("*", "/x", handler)
     async with listening(app, tls=tls) as url:
         yield url
-
-
-async def attach(request: web.Request) -> web.StreamResponse:
-    """Take the connection over and say something, after a while."""
-    connection = Connection.of(request)
-    connection.take_over()
-    await asyncio.sleep(0.001)
-    await connection.write(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
-    for at in range(0, len(SAID), 100):
-        await asyncio.sleep(0)
-        await connection.write(SAID[at : at + 100])
-    connection.close()
-    return Taken()
 
 
 async def ok(request: web.Request) -> web.StreamResponse:
@@ -127,32 +113,16 @@ async def test_a_writer_waits_for_a_slow_reader_and_hears_of_its_end(certificate
     """
     Nothing piles up in memory, and nobody writes to a peer that is gone.
     """
-    written, ended = 0, asyncio.Event()
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        nonlocal written
-        connection = Connection.of(request)
-        connection.take_over()
-        try:
-            while True:
-                await connection.write(bytes(65536))
-                written += 65536
-        finally:
-            ended.set()
-
-    folder = certificates / "ours"
-    async with served(endless, files(folder)) as url:
+    folder, endless = certificates / "ours", Endless()
+    async with served(endless.attach, files(folder)) as url:
         async with tls_wire(url, client(folder)) as peer:
             peer.send("POST", "/x")
             await peer.some(100_000)
-            before = -1
-            while before != written:
-                before = written
-                await asyncio.sleep(0.05)
+            await endless.until_held_up()
         async with asyncio.timeout(5):
-            await ended.wait()
+            await endless.ended.wait()
 
-    assert written < 64 * 1024 * 1024
+    assert endless.written_bytes < 64 * 1024 * 1024
 
 
 async def test_a_slow_handler_holds_a_fast_peer_up(certificates: Path) -> None:

@@ -209,10 +209,7 @@ class RegistryTransport:
         for _ in range(_MOST_REDIRECTS):
             if response.status not in REDIRECTS:
                 return response
-            try:
-                target = response.url.join(URL(response.headers["Location"], encoded=True))
-            except (KeyError, ValueError):
-                raise await self.refusal(call, response) from None
+            target = await self._led_to(call, response)
             response.release()
             if not self._may_be_asked(target):
                 raise RegistryError(
@@ -223,6 +220,13 @@ class RegistryTransport:
             response = await self._once(call, target, sent if ours else {})
         raise await self.refusal(call, response)
 
+    async def _led_to(self, call: RegistryCall, response: aiohttp.ClientResponse) -> URL:
+        """Return where a redirect leads. Raises RegistryError if it says nothing of the kind."""
+        try:
+            return response.url.join(URL(response.headers["Location"], encoded=True))
+        except (KeyError, ValueError):
+            raise await self.refusal(call, response) from None
+
     async def _sent_again(
         self, call: RegistryCall, response: aiohttp.ClientResponse, sent: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
@@ -230,10 +234,7 @@ class RegistryTransport:
         for _ in range(_MOST_REDIRECTS):
             if response.status not in REDIRECTS:
                 return response
-            try:
-                target = response.url.join(URL(response.headers["Location"], encoded=True))
-            except (KeyError, ValueError):
-                raise await self.refusal(call, response) from None
+            target = await self._led_to(call, response)
             if response.status not in _SAME_AGAIN:
                 raise await self.refusal(call, response)
             response.release()
