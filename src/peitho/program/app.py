@@ -27,7 +27,7 @@ from peitho.program import composition
 from peitho.program.composition import Composition
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
-from peitho.settings.models import ServerSettings, Settings
+from peitho.settings.models import AuditSettings, ServerSettings, Settings
 
 log = structlog.get_logger()
 
@@ -125,7 +125,8 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
     composition.make_data_directory(settings)
     async with composition.audit_trail(settings.audit) as trail, asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
-        tasks.run(trail.run(), name="audit trail")
+        if trail:
+            tasks.run(trail.run(), name="audit trail")
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         services = parts.services
         # Once the addresses are ours, no other Peitho is at work here.
@@ -190,7 +191,7 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
     if not (settings.data_dir / "images").is_dir():
         raise NotFound(f"No Peitho keeps its data in {settings.data_dir}: sweep where it runs")
     async with (
-        composition.audit_trail(settings.audit),
+        composition.audit_trail(AuditSettings() if dry_run else settings.audit),
         composition.connected(settings) as kubernetes,
     ):
         try:

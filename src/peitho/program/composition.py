@@ -76,12 +76,15 @@ def docker(settings: DockerSettings) -> AbstractAsyncContextManager[Docker | Non
 
 
 @asynccontextmanager
-async def audit_trail(settings: AuditSettings) -> AsyncIterator[AuditFile]:
+async def audit_trail(settings: AuditSettings) -> AsyncIterator[AuditFile | None]:
     """
-    Have events kept in the audit file; at the end what still waits is written.
+    Have events kept in the audit file, if one is set; at the end what still waits is written.
 
     Raises StorageUnusable if it cannot be written.
     """
+    if settings.file is None:
+        yield None
+        return
     trail = AuditFile(settings.file)
     trail.check()
     try:

@@ -378,7 +378,7 @@ class AuditSettings(KebabSection):
     """The audit trail: who had what built, launched, ended or removed."""
 
     file: Path | None = None
-    """The file that lines are appended to; absent: stderr, beside the log."""
+    """The file that lines are appended to; `-`: stderr, beside the log; null: no trail is kept."""
 
 
 class AccessSettings(KebabSection):

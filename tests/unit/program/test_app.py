@@ -1,6 +1,7 @@
 """Peitho from its start to its end, before a double of the API server."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -313,3 +314,20 @@ async def test_the_cluster_is_reached_through_the_proxy_of_the_environment(tmp_p
 
     assert proxy.asked
     assert all(each.startswith("http://cluster.example/api") for each in proxy.asked)
+
+
+async def test_the_audit_trail_is_kept_where_it_is_set(tmp_path: Path) -> None:
+    """
+    From the start to the stop; a sweep by hand adds to it, and one that only looks does not.
+    """
+    path = tmp_path / "audit.jsonl"
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, {**flags(tmp_path, cluster), "audit.file": str(path)}, {})
+        async with serving(source):
+            pass
+        before = path.read_bytes()
+        await app.sweep(source.load().settings, dry_run=True)
+
+    events = [json.loads(line)["event"] for line in before.splitlines()]
+    assert ["peitho started", "peitho stopping"] == events
+    assert before == path.read_bytes()

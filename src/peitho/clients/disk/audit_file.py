@@ -16,6 +16,7 @@ from peitho.formats.audit_chain import Chain
 
 log = structlog.get_logger()
 
+_STDERR = Path("-")
 _AGAIN_SECONDS = 1.0
 # What waits while the disk is full; past it the oldest go, and the log says how many.
 _WAITING_EVENTS = 10_000
@@ -25,13 +26,13 @@ _TAIL_BYTES = 1024 * 1024
 
 class AuditFile:
     """
-    Appends events to a file, or to stderr without one.
+    Appends events to a file, or to stderr (`-`).
 
     The file is opened and locked for each write: it may be moved away at any time, and the chain
     goes on in the next; a sweep by hand adds to the same chain.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._chain = Chain()
         self._waiting: list[Mapping[str, object]] = []
@@ -75,7 +76,7 @@ class AuditFile:
         return True
 
     def _append(self, events: list[Mapping[str, object]]) -> None:
-        if self._path is None:
+        if self._path == _STDERR:
             sys.stderr.write(b"".join(map(self._chain.add, events)).decode())
             sys.stderr.flush()
             return

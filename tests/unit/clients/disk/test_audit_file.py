@@ -133,11 +133,11 @@ def test_a_file_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> N
         AuditFile(tmp_path).check()
 
 
-async def test_without_a_file_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_dash_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """
     Beside the log.
     """
-    trail = AuditFile(None)
+    trail = AuditFile(Path("-"))
     trail.check()
     trail.keep({"event": "x"})
     assert await trail.write()
