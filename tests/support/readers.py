@@ -19,7 +19,8 @@ from typing import Any
 from peitho.api import filters, models
 from peitho.api.filters import ContainerFilters, ImageFilters
 from peitho.clients.disk.sealed import BrokenSealError, seal, unseal
-from peitho.clients.kubernetes.api import _configuration
+from peitho.clients.kubernetes.api import _read_all
+from peitho.clients.proxies import Proxies
 from peitho.core.clock import unix_seconds
 from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats import retry_after, tar
@@ -149,7 +150,7 @@ def _kubeconfig(data: bytes) -> None:
     with tempfile.NamedTemporaryFile() as written:
         written.write(data)
         written.flush()
-        _configuration(Path(written.name))
+        _read_all(Path(written.name), Proxies())
 
 
 def _moment(text: str) -> None:

@@ -17,7 +17,7 @@ from tests.support.quick_time import QuickLoop
 
 hypothesis.settings.register_profile(
     "unit",
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],

@@ -3,8 +3,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from peitho.api import middleware, routes
 from peitho.api.calls import OpenCalls
 from peitho.clients.tls import CertificateFiles
@@ -35,23 +33,22 @@ async def answer(peer: TlsWire, method: str, path: str) -> tuple[int, bytes]:
     return int(head.split()[1]), await peer.rest()
 
 
-@pytest.mark.parametrize(("method", "path"), CALLS)
-async def test_nobody_without_a_certificate_is_answered(
-    tmp_path: Path, certificates: Path, method: str, path: str
-) -> None:
+async def test_nobody_without_a_certificate_is_answered(tmp_path: Path, certificates: Path) -> None:
     """
     But for a ping, each call is refused, whether or not there is such a call.
     """
     folder = certificates / "ours"
+    unnamed = client(folder, named=False)
     async with served(tmp_path, folder) as url:
-        for prefix in ("", "/v1.44"):
-            async with tls_wire(url, client(folder, named=False)) as peer:
-                status, body = await answer(peer, method, f"{prefix}{path}")
-                if path == "/_ping":
-                    assert (200, b"OK") == (status, body)
-                else:
-                    assert 403 == status
-                    assert method == "HEAD" or "a client certificate is needed" in str(body)
+        for method, path in CALLS:
+            for prefix in ("", "/v1.44"):
+                async with tls_wire(url, unnamed) as peer:
+                    status, body = await answer(peer, method, f"{prefix}{path}")
+                    if path == "/_ping":
+                        assert (200, b"OK") == (status, body)
+                    else:
+                        assert 403 == status, (method, path)
+                        assert method == "HEAD" or "a client certificate is needed" in str(body)
 
 
 async def test_whoever_shows_one_is_answered(tmp_path: Path, certificates: Path) -> None:

@@ -215,8 +215,9 @@ async def test_without_the_data_directory_a_blob_is_500(tmp_path: Path) -> None:
     assert "The data directory cannot be used" in json.loads(body)["message"]
 
 
-@pytest.mark.parametrize("place", [0.0, 0.3, 0.999])
-@pytest.mark.parametrize("flip", [0, 1, 0x80])
+@pytest.mark.parametrize(
+    ("place", "flip"), [(0.0, 0), (0.3, 0), (0.999, 0), (0.0, 1), (0.3, 0x80), (0.999, 1)]
+)
 async def test_whatever_file_is_damaged_all_else_is_as_before(
     tmp_path: Path, place: float, flip: int
 ) -> None:

@@ -48,6 +48,7 @@ _PAGE_ITEMS = 50
 _LISTS = 3
 _GONE = 410
 _REQUEST_SECONDS = 10.0
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
 _CONNECTIONS = 50
 # Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
 # nobody who waits for us has much longer.
@@ -327,24 +328,36 @@ def _read_all(
     kubeconfig: Path | None, proxies: Proxies
 ) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext | bool]:
     """What a kubeconfig says, the proxy to the cluster, and whom to trust there."""
-    config = _configuration(kubeconfig)
-    proxy = _proxy(config, kubeconfig, proxies)
+    file = _parsed(kubeconfig) if kubeconfig else None
+    config = _configuration(kubeconfig, file)
+    proxy = _proxy(config, file, proxies)
     user = config.user or User()  # lightkube takes one for granted
     verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
     return config._replace(user=user), proxy, verify
 
 
-def _configuration(kubeconfig: Path | None) -> SingleConfig:
+def _parsed(kubeconfig: Path) -> Any:
+    try:
+        return yaml.load(kubeconfig.expanduser().read_text(), Loader=_LOADER)  # noqa: S506  it is a safe one
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable(f"No Kubernetes: {kubeconfig} cannot be read: {error}") from error
+    except yaml.YAMLError as error:  # its text may have a token
+        raise Unavailable(
+            f"No Kubernetes: {kubeconfig} is no kubeconfig ({type(error).__name__})"
+        ) from error
+
+
+def _configuration(kubeconfig: Path | None, file: Any) -> SingleConfig:
     try:
         if kubeconfig:
-            config = KubeConfig.from_file(kubeconfig).get()
+            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get()
         else:
             config = KubeConfig.from_service_account().get()
     except (ConfigError, OSError, ValueError) as error:
         raise Unavailable(
             f"No Kubernetes: {error}; set k8s.kubeconfig, or run in a Pod with a service account"
         ) from error
-    except (LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         # lightkube takes a file of another shape for granted; its text may have a token.
         raise Unavailable(
             f"No Kubernetes: {kubeconfig} is no kubeconfig ({type(error).__name__})"
@@ -354,10 +367,10 @@ def _configuration(kubeconfig: Path | None) -> SingleConfig:
     return config
 
 
-def _proxy(config: SingleConfig, kubeconfig: Path | None, proxies: Proxies) -> httpx.Proxy | None:
+def _proxy(config: SingleConfig, file: Any, proxies: Proxies) -> httpx.Proxy | None:
     """The proxy to the API server: the cluster's own in the kubeconfig, else by its address."""
     server = httpx.URL(config.cluster.server)
-    named = _named_proxy(config, kubeconfig) or proxies.of(server.scheme, server.host, server.port)
+    named = _named_proxy(config, file) or proxies.of(server.scheme, server.host, server.port)
     try:
         return httpx.Proxy(named) if named else None
     except (ValueError, httpx.InvalidURL) as error:  # its text may have a password
@@ -366,17 +379,14 @@ def _proxy(config: SingleConfig, kubeconfig: Path | None, proxies: Proxies) -> h
         ) from error
 
 
-def _named_proxy(config: SingleConfig, kubeconfig: Path | None) -> str:
+def _named_proxy(config: SingleConfig, file: Any) -> str:
     """What the kubeconfig names as `proxy-url`, which lightkube does not read."""
-    if kubeconfig is None:
-        return ""
     try:
-        file = yaml.safe_load(kubeconfig.read_text())
         (cluster,) = (
             each["cluster"] for each in file["clusters"] if each["name"] == config.context.cluster
         )
         return str(cluster.get("proxy-url") or "")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return ""  # then it names none: what else it has was read
 
 

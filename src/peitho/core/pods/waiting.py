@@ -111,7 +111,8 @@ async def _worn_out(patience: Patience) -> Sighting:
 
 
 def _has_started(sighting: Sighting, pod: PodStatus, container: str, patience: Patience) -> bool:
-    if pod.is_running(container):
+    # Whoever is told of a start may look at the Pod, or ask for its log: not before they can.
+    if pod.is_shown_running(container):
         return True
     patience.see(pod.start_obstacle(container), version=pod.resource_version)
     end = exit_of(sighting, container)

@@ -86,6 +86,7 @@ class ContainerStatus:
 
     `started_at` is RFC 3339 and empty until the process began; `waiting_reason` is empty unless the
     container waits. A sidecar is an init container that runs on, and may end and come again.
+    `is_ahead` is for a process that its node has begun and not yet written into the Pod's status.
     """
 
     name: str
@@ -97,6 +98,7 @@ class ContainerStatus:
     is_running: bool
     started_at: str
     termination: Termination | None
+    is_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,11 @@ class PodStatus:
         status = self._status(container)
         return status is not None and status.is_running
 
+    def is_shown_running(self, container: str) -> bool:
+        """Whether the process is there, and the Pod's status shows it to everybody."""
+        status = self._status(container)
+        return status is not None and status.is_running and not status.is_ahead
+
     def started_at(self, container: str) -> str:
         """When the container's process began, RFC 3339; empty if it has not."""
         status = self._status(container)
@@ -176,7 +183,14 @@ class PodStatus:
     def with_begun(self, container: str, *, at: str) -> "PodStatus":
         """The same Pod, in which a container runs that was not seen to run, nor to have ended."""
         begun = tuple(
-            replace(status, is_running=True, started_at=at, waiting_reason="", waiting_message="")
+            replace(
+                status,
+                is_running=True,
+                is_ahead=True,
+                started_at=at,
+                waiting_reason="",
+                waiting_message="",
+            )
             if status.name == container and not status.started_at and not status.termination
             else status
             for status in self.containers

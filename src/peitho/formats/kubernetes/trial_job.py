@@ -51,7 +51,10 @@ def manifest(image: Image, trial_id: str, *, options: PodOptions) -> Manifest:
     if image.architecture:
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
     own = labels.container_labels(options.instance, TRIAL, trial_id)
-    template = options.with_templates({"metadata": {"labels": own}, "spec": pod})
+    about = {"peitho/trial-of": image.runtime}
+    template = options.with_templates(
+        {"metadata": {"labels": own, "annotations": about}, "spec": pod}
+    )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
