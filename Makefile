@@ -5,6 +5,8 @@ export PYTHONPATH = src
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 # Unit tests write a file or more each: into memory where Linux has a place for it.
+# They wait a little, too: one process more than there are cores.
+PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 MEMORY = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: demo unit test check lint format bench fuzz image lock cluster-down help
@@ -13,7 +15,7 @@ demo: setup ## build, install, launch, crash and remove a chaincode on a real Ku
 	@$(PYTHON) -m tests.demo
 
 unit: setup ## the tests that need no cluster (ARGS=-x, or any of pytest's)
-	@$(MEMORY) $(PYTHON) -m pytest tests/unit --numprocesses auto $(ARGS)
+	@$(MEMORY) $(PYTHON) -m pytest tests/unit --numprocesses $(PROCESSES) $(ARGS)
 
 test: setup ## all tests, the real cluster included (ARGS=tests/journeys)
 	@$(PYTHON) -m pytest $(ARGS)

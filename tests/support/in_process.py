@@ -88,7 +88,8 @@ async def composed(
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.record_watch.run(), name="record watch")
         tasks.run(parts.registries.run(), name="registries")
-        tasks.spawn(parts.pull_secret.run(), name="pull secret")
+        if settings.peitho.image_mode == "registry":  # else it looks again and again for nothing
+            tasks.spawn(parts.pull_secret.run(), name="pull secret")
         tasks.run(parts.services.builds.run(), name="builds left behind")
         try:
             yield parts, cluster

@@ -16,7 +16,7 @@ Ts = TypeVarTuple("Ts")
 
 # The share of a wait that is real, and the longest.
 _REAL_SHARE = 1 / 500
-_REAL_SECONDS = 0.003
+_REAL_SECONDS = 0.002
 
 
 class QuickSelector(selectors.DefaultSelector):

@@ -24,7 +24,9 @@ _LASTING = re.compile(
     r"|\b40[13]\b|unauthorized|forbidden|denied|insufficient_scope|not authorized"
     r"|authentication required|authorization failed|no basic auth credentials"
     r"|no match for platform|no image found in (manifest list|image index)"
-    r"|invalid reference format|invalid repository name",
+    r"|invalid reference format|invalid repository name"
+    # The node and the registry do not agree on TLS.
+    r"|server gave HTTP response to HTTPS client",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r'"[^"]*"')
