@@ -17,7 +17,7 @@ from peitho.settings.models import Section, Settings
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, package
 from tests.support.in_process import composed
-from tests.support.kubernetes_double import ApiServer, watch
+from tests.support.kubernetes_double import ApiServer
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 SAID = [(STDOUT, b"compiled\n")]
@@ -89,12 +89,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, **builder: Any) -> AsyncIterator[Scene]:
+async def scene(tmp_path: Path, *, follows: bool = True, **builder: Any) -> AsyncIterator[Scene]:
     """All parts, with these settings of `builder`; all builds are removed in the end."""
     settings = Settings.model_validate({"data_dir": tmp_path / "data", "builder": builder})
-    async with composed(tmp_path, settings) as (parts, cluster):
+    async with composed(tmp_path, settings, follows=follows) as (parts, cluster):
         it = Scene(parts, cluster)
-        cluster.rule("WATCH", "secrets", watch(stay=True))  # there is no chaincode
         yield it
         for build in it.made:
             await build.remove()

@@ -57,18 +57,20 @@ class Running:
 
 
 @asynccontextmanager
-async def composed(
+async def composed(  # noqa: PLR0913  what one story or another wants
     directory: Path,
     settings: Settings,
     *,
     refused: bool = False,
     docker: Docker | None = None,
     watch: Script | None = None,
+    follows: bool = True,
 ) -> AsyncIterator[tuple[Composition, ApiServer]]:
     """
     All parts, at work but for the sweeper.
 
-    The first list of the Pods may be refused, and the first watch of them may be scripted.
+    The first list of the Pods may be refused, and the first watch of them may be scripted. Where
+    hours go by, the cluster need not be followed: that costs some requests a minute.
     """
     async with (
         ApiServer.start() as cluster,
@@ -85,8 +87,9 @@ async def composed(
         parts = composition.compose(settings, kubernetes, tasks, docker=docker)
         tasks.run(parts.exits.run(), name="exit recorder")
         parts.lost_pods.start()
-        tasks.run(parts.services.watch.run(), name="pod watch")
-        tasks.run(parts.record_watch.run(), name="record watch")
+        if follows:
+            tasks.run(parts.services.watch.run(), name="pod watch")
+            tasks.run(parts.record_watch.run(), name="record watch")
         tasks.run(parts.registries.run(), name="registries")
         if settings.peitho.image_mode == "registry":  # else it looks again and again for nothing
             tasks.spawn(parts.pull_secret.run(), name="pull secret")

@@ -1,7 +1,5 @@
 import asyncio
 import os
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.formats.audit_chain import Chain
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.records import ContainerSpec
-from tests.support.kubernetes_double import ApiServer
+from tests.support.kubernetes_double import KUBECONFIG, ApiServer
 
 
 def run(*arguments: str, **environment: str) -> Result:
@@ -232,7 +230,7 @@ async def test_sweep_tells_what_goes_and_why(tmp_path: Path, flags: list[str], s
 
 
 @pytest.mark.parametrize("fault", ["key", "directory", "in use"])
-async def test_serve_says_why_it_cannot_use_its_data_directory(tmp_path: Path, fault: str) -> None:
+def test_serve_says_why_it_cannot_use_its_data_directory(tmp_path: Path, fault: str) -> None:
     """
     In a sentence, with exit status 2.
     """
@@ -243,17 +241,13 @@ async def test_serve_says_why_it_cannot_use_its_data_directory(tmp_path: Path, f
     elif fault == "directory":
         (tmp_path / "file").write_bytes(b"")
         directory = tmp_path / "file/data"
-    async with ApiServer.start() as cluster:
-        arguments = ["--k8s.kubeconfig", str(cluster.kubeconfig(tmp_path)), "--dataDir"]
-        with locked(tmp_path / "data") if fault == "in use" else nullcontext():
-            result = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-m", "peitho", "serve", *arguments, str(directory)],
-                capture_output=True,
-                text=True,
-            )
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG.format(url="http://127.0.0.1:9"))
+    with locked(tmp_path / "data") if fault == "in use" else nullcontext():
+        result = run("serve", "--k8s.kubeconfig", str(kubeconfig), "--dataDir", str(directory))
+    structlog.reset_defaults()
 
-    assert 2 == result.returncode
+    assert 2 == result.exit_code
     (line,) = result.stderr.splitlines()
     said = {
         "key": f"{directory}/delivery.key is damaged, it has 0 bytes instead of 32: ",

@@ -43,7 +43,7 @@ async def test_what_was_never_started_goes(tmp_path: Path, source: bytes | None)
     """
     After ten minutes without a call, with its files.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         build = await it.create(source)
         await asyncio.sleep(500)
         assert [build.id] == listed(it)
@@ -57,7 +57,7 @@ async def test_what_has_ended_goes(tmp_path: Path) -> None:
     """
     After half an hour without a call; until then its output and its log can be fetched.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         build = await it.done()
         await build.wait()
         await asyncio.sleep(HALF_HOUR_SECONDS - 100)
@@ -74,7 +74,7 @@ async def test_what_runs_stays(tmp_path: Path) -> None:
     """
     Whether or not anybody waits for it: `docker run -d` does not.
     """
-    async with scene(tmp_path, start_timeout_seconds=9999) as it:
+    async with scene(tmp_path, follows=False, start_timeout_seconds=9999) as it:
         build = await it.started()
         await asyncio.sleep(HALF_HOUR_SECONDS)
 
@@ -85,7 +85,7 @@ async def test_an_upload_that_takes_long_keeps_its_container(tmp_path: Path) -> 
     """
     A slow network is no peer that went away.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         build = it.builds.create(SPEC)
         it.made.append(build)
         archive = archive_bytes([file("main.go", b"package main")])
@@ -97,7 +97,7 @@ async def test_the_one_left_for_longest_goes_for_a_new_one(tmp_path: Path) -> No
     """
     250 at one address are more than any peers have; another address keeps its own.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         other = it.builds.create(SPEC, peer="other")
         builds = [it.builds.create(SPEC, peer="a") for _ in range(250)]
         it.made += [other, *builds]
@@ -112,7 +112,7 @@ async def test_what_its_peer_is_about_to_use_stays(tmp_path: Path) -> None:
     """
     The one too many is told instead; later there is room.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         it.made += [it.builds.create(SPEC, peer="a") for _ in range(250)]
         with pytest.raises(Unavailable, match="the peers at a have 250 builds"):
             it.builds.create(SPEC, peer="a")
@@ -124,7 +124,7 @@ async def test_the_uploads_of_an_address_are_bounded_together(tmp_path: Path) ->
     """
     Removal gives the room back, and so does an upload that failed.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         it.builds.count_bytes("a", 8 * 1024**3 - 2 * MIB)
         own, other = it.builds.create(SPEC, peer="a"), it.builds.create(SPEC, peer="b")
         it.made += [own, other]
@@ -141,7 +141,7 @@ async def test_a_build_takes_a_hundred_archives(tmp_path: Path) -> None:
     A peer sends one.
     """
     archive = archive_bytes([file("main.go", b"package main")])
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         build = await it.create()
         for _ in range(99):
             await build.put_archive("/a", chunks(archive))
