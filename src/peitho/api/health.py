@@ -5,6 +5,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from peitho.api.services import SERVICES, Services, services
 
+_OPEN = web.AppKey("open", bool)
+
 
 async def alive(request: web.Request) -> web.Response:
     """GET /healthz — 200 while the process answers."""
@@ -25,6 +27,8 @@ async def ready(request: web.Request) -> web.Response:
         return web.Response(status=status, text=f"{cause or 'ok'}\n")
     around = await everything.surroundings.look()
     lines = [_line(name, each) for name, each in {"data directory": cause, **around}.items()]
+    if request.app[_OPEN]:
+        lines.append("[!]docker api is open to whoever reaches it: see server.tls")
     verdict = "not ready" if cause else "ready"
     return web.Response(status=status, text="\n".join([*lines, verdict, ""]))
 
@@ -39,10 +43,10 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def application(everything: Services) -> web.Application:
-    """Make the operations listener's application."""
+def application(everything: Services, *, is_open: bool = False) -> web.Application:
+    """Make the operations listener's application; `is_open` is told of the Docker API."""
     app = web.Application()
-    app[SERVICES] = everything
+    app[SERVICES], app[_OPEN] = everything, is_open
     app.add_routes(
         [web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)]
     )

@@ -173,12 +173,13 @@ def _listeners(
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
     api = routes.application(services, calls, need_certificate=named)
-    if not named:
+    is_open = not (named or is_loopback(server.api))
+    if is_open:
         _warn_of_open_api(server)
     return [
         Listener(api, server.api, calls, tls),
         Listener(delivery.application(services), server.delivery),
-        Listener(health.application(services), server.operations),
+        Listener(health.application(services, is_open=is_open), server.operations),
     ]
 
 
@@ -216,13 +217,12 @@ async def _sweep(
 
 def _warn_of_open_api(server: ServerSettings) -> None:
     """Say once, and loudly, that whoever reaches the Docker API may use it."""
-    if not is_loopback(server.api):
-        log.warning(
-            "the docker api is open: whoever reaches it may run commands in builds and replace "
-            "chaincode; set server.tls with a client-ca-file, and a NetworkPolicy",
-            address=server.api,
-            tls=server.tls.cert_file is not None,
-        )
+    log.warning(
+        "the docker api is open: whoever reaches it may run commands in builds and replace "
+        "chaincode; set server.tls with a client-ca-file, and a NetworkPolicy",
+        address=server.api,
+        tls=server.tls.cert_file is not None,
+    )
 
 
 def _calm_collector() -> None:

@@ -1,10 +1,11 @@
 import shutil
 from pathlib import Path
 
+from peitho.api import health
 from peitho.clients.docker import DaemonTlsFiles, Docker
 from tests.support.contexts import chunks, context
 from tests.support.docker_double import Dockerd
-from tests.support.in_process import Running, running
+from tests.support.in_process import Running, listening, running
 from tests.support.kubernetes_double import always, refusal
 
 
@@ -94,3 +95,18 @@ async def test_without_its_data_directory_peitho_is_alive_and_not_ready(tmp_path
         assert 503 == status
         assert text.startswith("The data directory cannot be used (No such file or directory: ")
         assert (200, "ok\n") == await get(peitho, "/healthz")
+
+
+async def test_an_open_docker_api_is_told(tmp_path: Path) -> None:
+    """
+    It is no reason not to be ready.
+    """
+    async with (
+        running(tmp_path) as peitho,
+        listening(health.application(peitho.services, is_open=True)) as url,
+        peitho.http.get(f"{url}/readyz?verbose") as response,
+    ):
+        assert 200 == response.status
+        told = await response.text()
+
+    assert "[!]docker api is open to whoever reaches it: see server.tls" in told
