@@ -2,7 +2,9 @@
 A log with timestamps that is read again after each cut: each byte of it is given once.
 
 The API server gives lines since a second. Those that were given already are known by their
-timestamp, and by their number among the lines that have the same.
+timestamp, and by their number among the lines that have the same. Among lines that have one, a line
+without is no word of the container's: a node writes into the stream why it reads no further, such
+as `failed to get container status: ... not found` when the Pod is deleted.
 """
 
 from peitho.formats.kubernetes.timed_lines import LONGEST_BYTES, NANOSECONDS, cut_lines, moment_of
@@ -22,6 +24,7 @@ class ResumedLines:
         self._in_line = False
         self._line = (0, 0)
         self._read_bytes = 0
+        self._is_foreign = False
 
     @property
     def since_seconds(self) -> int:
@@ -45,13 +48,14 @@ class ResumedLines:
     def rest(self) -> bytes:
         """Return the beginning of a line that never had a timestamp, once the log has ended."""
         rest, self._beginning = self._beginning, b""
-        return b"" if self._is_known else rest
+        return b"" if self._is_known or self._line[0] else rest
 
     def _begin(self) -> None:
         self._beginning = b""
         self._in_line = False
         self._line = (0, 0)
         self._read_bytes = 0
+        self._is_foreign = False
 
     def _new(self, piece: bytes) -> bytes:
         if not self._in_line:
@@ -62,11 +66,14 @@ class ResumedLines:
                 return b""
             self._begin_line(piece)
         self._in_line = not piece.endswith(b"\n")
-        return self._unknown(piece)
+        return b"" if self._is_foreign else self._unknown(piece)
 
     def _begin_line(self, piece: bytes) -> None:
         moment, number = self._line
         own = moment_of(piece)
+        self._is_foreign = own is None and moment > 0
+        if self._is_foreign:
+            return
         at = moment if own is None else own
         self._line = (at, number + 1 if at == moment else 1)
         self._read_bytes = 0

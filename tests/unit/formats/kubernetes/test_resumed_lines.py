@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +66,20 @@ def test_the_beginning_of_a_last_line_is_no_timestamp() -> None:
 
     assert b"one\n" == lines.feed(b"one\ntwo")
     assert b"two" == lines.rest()
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_what_a_node_says_of_the_log_is_not_in_it(end: bytes, size: int) -> None:
+    """
+    It writes into the stream, without a timestamp, why it reads no further.
+    """
+    word = b'failed to get container status "9111": rpc error: code = NotFound: not found' + end
+    lines, said = ResumedLines(), b""
+    for stream in (b"".join(LINES[:4]) + word, word, b"NotFound"):
+        for at in range(0, len(stream), size):
+            said += lines.feed(stream[at : at + size])
+        said += lines.rest()
+        lines.resume()
+
+    assert b"".join(LINES[:4]) == said
