@@ -37,6 +37,7 @@ class AuditFile:
         self._chain = Chain()
         self._waiting: list[Mapping[str, object]] = []
         self._come = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def check(self) -> None:
         """Raise StorageUnusable if the file cannot be written."""
@@ -63,9 +64,17 @@ class AuditFile:
 
     async def write(self) -> bool:
         """Write what waits; False if that failed, which is told."""
+        async with self._turn:
+            return await self._write()
+
+    async def _write(self) -> bool:
         events, self._waiting = self._waiting, []
+        work = asyncio.get_running_loop().run_in_executor(None, self._append, events)
         try:
-            await asyncio.to_thread(self._append, events)
+            await asyncio.shield(work)
+        except asyncio.CancelledError:  # the next write comes after this one
+            await asyncio.wait([work])
+            raise
         except OSError as error:
             lost = max(0, len(events) + len(self._waiting) - _WAITING_EVENTS)
             self._waiting = (events + self._waiting)[lost:]
