@@ -369,7 +369,7 @@ def _configuration(kubeconfig: Path | None, file: Any) -> SingleConfig:
 
 def _proxy(config: SingleConfig, file: Any, proxies: Proxies) -> httpx.Proxy | None:
     """The proxy to the API server: the cluster's own in the kubeconfig, else by its address."""
-    server = httpx.URL(config.cluster.server)
+    server = _server(config)
     named = _named_proxy(config, file) or proxies.of(server.scheme, server.host, server.port)
     try:
         return httpx.Proxy(named) if named else None
@@ -377,6 +377,14 @@ def _proxy(config: SingleConfig, file: Any, proxies: Proxies) -> httpx.Proxy | N
         raise Unavailable(
             f"No Kubernetes: the proxy of {server.host} is no http://HOST:PORT"
         ) from error
+
+
+def _server(config: SingleConfig) -> httpx.URL:
+    """The address of the API server. Raises Unavailable if it is none."""
+    try:
+        return httpx.URL(config.cluster.server)
+    except (httpx.InvalidURL, TypeError, ValueError) as error:
+        raise Unavailable(f"No Kubernetes: its server is no URL: {error}") from error
 
 
 def _named_proxy(config: SingleConfig, file: Any) -> str:

@@ -296,6 +296,22 @@ async def test_a_kubeconfig_without_a_user_is_taken(tmp_path: Path) -> None:
         assert "ns" == kubernetes.namespace
 
 
+@pytest.mark.parametrize("server", ["https://327.0.0.1", "https://a:port", "5"])
+async def test_a_server_that_is_no_url_is_told(tmp_path: Path, server: str) -> None:
+    """
+    Before anything is sent.
+    """
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        "current-context: d\ncontexts: [{name: d, context: {cluster: d}}]\n"
+        f"clusters: [{{name: d, cluster: {{server: {server}}}}}]\n"
+    )
+
+    with pytest.raises(Unavailable, match="No Kubernetes"):
+        async with Kubernetes.connect(kubeconfig=path, namespace="ns"):
+            pass
+
+
 async def test_an_overloaded_api_server_is_asked_again(tmp_path: Path) -> None:
     """
     Some times, and not for ever; in a test without the pauses that it asks for.
