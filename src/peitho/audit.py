@@ -72,6 +72,11 @@ def recording(event: str, **what: object) -> Iterator[dict[str, object]]:
     _tell(event, "done", fields, caller())
 
 
+def is_kept() -> bool:
+    """Whether anybody keeps events; what they say need not be looked up otherwise."""
+    return bool(_sinks)
+
+
 @contextmanager
 def kept_by(sink: Sink) -> Iterator[None]:
     """Have events kept, for as long as this lasts."""

@@ -74,7 +74,7 @@ class ResumedLines:
         self._is_foreign = own is None and moment > 0
         if self._is_foreign:
             return
-        at = moment if own is None else own
+        at = own or 0
         self._line = (at, number + 1 if at == moment else 1)
         self._read_bytes = 0
         if self._line > self._last:
