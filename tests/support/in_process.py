@@ -21,7 +21,7 @@ from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.tasks import BackgroundTasks
 from peitho.program import composition
-from peitho.program.composition import Composition
+from peitho.program.composition import Composition, Shared
 from peitho.settings.models import Settings
 from tests.support.kubernetes_double import ApiServer, Script, always, refusal
 
@@ -84,7 +84,7 @@ async def composed(  # noqa: PLR0913  what one story or another wants
         tasks = BackgroundTasks(group)
         composition.make_data_directory(settings)
         composition.clear_data_directory(settings)
-        parts = composition.compose(settings, kubernetes, tasks, docker=docker)
+        parts = composition.compose(Shared.of(settings, kubernetes, docker=docker), tasks)
         tasks.run(parts.exits.run(), name="exit recorder")
         parts.lost_pods.start()
         if follows:

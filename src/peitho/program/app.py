@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 import structlog
@@ -24,10 +24,11 @@ from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
 from peitho.program import composition
-from peitho.program.composition import Composition
+from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
 from peitho.settings.models import AuditSettings, ServerSettings, Settings
+from peitho.settings.tenants import DEFAULT
 
 log = structlog.get_logger()
 
@@ -127,12 +128,13 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tasks = BackgroundTasks(group)
         if trail:
             tasks.run(trail.run(), name="audit trail")
-        parts = composition.compose(settings, kubernetes, tasks, docker=docker)
-        services = parts.services
+        shared = Shared.of(settings, kubernetes, docker=docker)
+        tenants = composition.compose_all(shared, tasks)
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(services, settings.server, tls), bound=clear):
-            _start(parts, reloading, tasks)
+        default = tenants[DEFAULT].services
+        async with listening(*_listeners(default, settings.server, tls), bound=clear):
+            _start(tenants, reloading, tasks)
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
             audit.record("peitho started", version=__version__)
@@ -140,23 +142,34 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
             await stop.wait()
             audit.record("peitho stopping")
             log.info("peitho stopping")
-        await services.sweeper.keep_usage()
+        for parts in tenants.values():
+            await parts.services.sweeper.keep_usage()
         tasks.cancel()
-        services.builds.pool.close()
+        for parts in tenants.values():
+            parts.services.builds.pool.close()
 
 
-def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> None:
+def _start(
+    tenants: Mapping[str, Composition], reloading: Reloading, tasks: BackgroundTasks
+) -> None:
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
+    default = tenants[DEFAULT]
+    tasks.run(reloading.run(default.shared), name="settings")
+    tasks.run(default.registries.run(), name="registries")
+    tasks.run(default.services.surroundings.run(), name="surroundings")
+    for parts in tenants.values():
+        _start_tenant(parts, tasks)
+
+
+def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
+    """Start the tasks of one tenant."""
     services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
     parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
     tasks.spawn(parts.started.run(), name="watch of started containers")
     tasks.run(parts.record_watch.run(), name="record watch")
-    tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
-    tasks.run(parts.registries.run(), name="registries")
-    tasks.run(services.surroundings.run(), name="surroundings")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
     tasks.run(services.builds.run(), name="builds left behind")
     clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
@@ -205,12 +218,16 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
 async def _sweep(
     settings: Settings, kubernetes: Kubernetes, tasks: BackgroundTasks, *, dry_run: bool
 ) -> list[Finding]:
-    parts = composition.compose(settings, kubernetes, tasks, looks=dry_run)
-    tasks.run(parts.services.watch.run(), name="pod watch")
-    tasks.run(parts.record_watch.run(), name="record watch")
+    tenants = composition.compose_all(Shared.of(settings, kubernetes), tasks, looks=dry_run)
+    for parts in tenants.values():
+        tasks.run(parts.services.watch.run(), name="pod watch")
+        tasks.run(parts.record_watch.run(), name="record watch")
     try:
-        await parts.chaincodes.synced()
-        return await parts.services.sweeper.sweep(dry_run=dry_run)
+        findings = []
+        for parts in tenants.values():
+            await parts.chaincodes.synced()
+            findings += await parts.services.sweeper.sweep(dry_run=dry_run)
+        return findings
     finally:
         tasks.cancel()
 

@@ -8,6 +8,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from peitho import audit
@@ -53,6 +54,7 @@ from peitho.core.tasks import BackgroundTasks
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import CHAINCODE
 from peitho.program import options
+from peitho.settings import tenants
 from peitho.settings.live import Live, Replaceable
 from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
 
@@ -120,21 +122,23 @@ def locked_data_directory(settings: Settings) -> AbstractContextManager[None]:
 
 def make_data_directory(settings: Settings) -> None:
     """
-    Make what the data directory lacks, the key of tokens too; whatever is in it stays.
+    Make what the data directories of all tenants lack, keys of tokens too; what is there stays.
 
     Raises StorageUnusable, StorageFull.
     """
-    Storage.make(settings.data_dir).delivery_key()
+    for _, own in tenants.each(settings):
+        Storage.make(own.data_dir).delivery_key()
 
 
 def clear_data_directory(settings: Settings) -> None:
     """
-    Remove what an earlier run left half-written.
+    Remove what an earlier run left half-written, for all tenants.
 
     Only the one Peitho that serves may do this: another would lose what it is writing.
     """
-    Storage(settings.data_dir).clear_spool()
-    BuildCache.open(_kept_builds(settings))
+    for _, own in tenants.each(settings):
+        Storage(own.data_dir).clear_spool()
+        BuildCache.open(_kept_builds(own))
 
 
 def templates(settings: Settings) -> list[TemplateCheck]:
@@ -145,15 +149,48 @@ def templates(settings: Settings) -> list[TemplateCheck]:
 
 
 @dataclass(frozen=True, slots=True)
-class Composition:
-    """
-    All parts, put together; none of them has begun to work.
-
-    All read `settings` where they act. `former_builds` removes builds that were made in Pods before
-    a daemon was set; None without a daemon.
-    """
+class Shared:
+    """What the parts of all tenants have in common; the settings are those of the whole."""
 
     settings: Replaceable[Settings]
+    kubernetes: Kubernetes
+    docker: Docker | None
+    account: RegistryAccount
+    registries: Registries
+
+    @classmethod
+    def of(
+        cls, settings: Settings, kubernetes: Kubernetes, *, docker: Docker | None = None
+    ) -> "Shared":
+        """Make it, over a client for the cluster; with a daemon, builds run there."""
+        live = Replaceable(settings)
+        account = RegistryAccount(live.map(options.registry_account))
+        registries = Registries(
+            options.registry_endpoint(settings), account, proxies=options.proxies(settings)
+        )
+        return cls(live, kubernetes, docker, account, registries)
+
+    def follow(self, settings: Settings) -> None:
+        """
+        Replace the settings, for all tenants: builds and launches that come later go by them.
+
+        They must differ in nothing that needs a restart (see `settings/changes.py`).
+        """
+        self.settings.now = settings
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """
+    All parts of one tenant, put together; none of them has begun to work.
+
+    All read `settings` where they act, which are this tenant's. `former_builds` removes builds that
+    were made in Pods before a daemon was set; None without a daemon.
+    """
+
+    tenant: str
+    shared: Shared
+    settings: Live[Settings]
     kubernetes: Kubernetes
     services: Services
     chaincodes: ChaincodeContainers
@@ -166,34 +203,20 @@ class Composition:
     lost_pods: LostPods
     former_builds: PodBackend | None
 
-    def follow(self, settings: Settings) -> None:
-        """
-        Replace the settings: builds and launches that come later go by them.
-
-        They must differ in nothing that needs a restart (see `settings/changes.py`).
-        """
-        self.settings.now = settings
-
 
 def compose(
-    settings: Settings,
-    kubernetes: Kubernetes,
-    tasks: BackgroundTasks,
-    *,
-    docker: Docker | None = None,
-    looks: bool = False,
+    shared: Shared, tasks: BackgroundTasks, *, tenant: str = tenants.DEFAULT, looks: bool = False
 ) -> Composition:
     """
-    Put all parts together, over a prepared data directory; with a daemon, builds run there.
+    Put all parts of one tenant together, over its prepared data directory.
 
     If it only `looks`, not even damaged files are moved.
     """
-    live = Replaceable(settings)
+    live = shared.settings.map(partial(tenants.settings_of, tenant=tenant))
+    settings, docker = live.now, shared.docker
+    account, registries = shared.account, shared.registries
+    kubernetes = shared.kubernetes.in_namespace(settings.kubernetes.namespace)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
-    account = RegistryAccount(live.map(options.registry_account))
-    registries = Registries(
-        options.registry_endpoint(settings), account, proxies=options.proxies(settings)
-    )
     stores = _Stores.at(live, looks=looks)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
@@ -206,6 +229,8 @@ def compose(
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
     return Composition(
+        tenant=tenant,
+        shared=shared,
         settings=live,
         kubernetes=kubernetes,
         services=Services(
@@ -233,6 +258,16 @@ def compose(
         lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
+
+
+def compose_all(
+    shared: Shared, tasks: BackgroundTasks, *, looks: bool = False
+) -> dict[str, Composition]:
+    """Put the parts of all tenants together; return them by the tenants' names."""
+    return {
+        name: compose(shared, tasks, tenant=name, looks=looks)
+        for name in tenants.names(shared.settings.now)
+    }
 
 
 @dataclass(frozen=True, slots=True)

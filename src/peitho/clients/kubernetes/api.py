@@ -111,6 +111,10 @@ class Kubernetes:
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
 
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
+
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
