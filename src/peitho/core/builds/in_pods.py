@@ -21,7 +21,7 @@ from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now, unix_seconds
 from peitho.core.pods import waiting
 from peitho.core.pods.explaining import Asked
-from peitho.core.pods.tokens import DeliveryTokens, build_scope
+from peitho.core.pods.tokens import DeliveryTokens, Holder, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
@@ -123,12 +123,13 @@ class PodBackend:
             log.info("leftover build removed", secret=record.kubernetes_name)
 
     async def _make_pod(self, build: Build) -> None:
+        holder = Holder(names.build_name(build.id), build.id)
         secret = record_secrets.build_secret(
             instance=self._options.pods.instance,
             owner=self._owner,
             container_id=build.id,
             spec=build.spec,
-            token=self._tokens.issue(build_scope(build.id)),
+            token=self._tokens.issue(build_scope(build.id), holder),
             created=now(),
         )
         try:

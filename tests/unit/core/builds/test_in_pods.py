@@ -10,7 +10,7 @@ from aiohttp import web
 
 from peitho.core.builds.build import NEVER_RAN
 from peitho.core.clock import now
-from peitho.core.pods.tokens import build_scope
+from peitho.core.pods.tokens import Holder, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
@@ -45,7 +45,7 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
         assert {} == it.cluster.objects
 
     token = base64.b64decode(it.posted("secrets")["data"][record_secrets.TOKEN_KEY]).decode()
-    assert TOKENS.opens(token, build_scope(ID))
+    assert Holder(NAME, ID) == TOKENS.holder(token, build_scope(ID))
     pod = it.posted("pods")
     assert 900 == pod["spec"]["activeDeadlineSeconds"]
     assert token not in json.dumps(pod)
