@@ -10,7 +10,7 @@ import math
 
 from aiohttp import web
 
-from peitho.api.bodies import CHUNK_BYTES, Bodies, chunks
+from peitho.api.bodies import Bodies, chunks, send_file
 from peitho.api.middleware import answer, json_response
 from peitho.api.pace import BODY, BodyPace
 from peitho.api.services import SERVICES, Services, services
@@ -41,7 +41,7 @@ async def blob(request: web.Request) -> web.StreamResponse:
     if path is None:
         raise NotFound(f"No such blob: {digest}")
 
-    return web.FileResponse(path, chunk_size=CHUNK_BYTES)
+    return await send_file(request, path)
 
 
 async def build(request: web.Request) -> web.Response:
@@ -58,7 +58,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
     if number >= len(uploads):
         raise NotFound(f"No such upload: {number}")
 
-    return web.FileResponse(uploads[number].archive, chunk_size=CHUNK_BYTES)
+    return await send_file(request, uploads[number].archive)
 
 
 async def log(request: web.Request) -> web.Response:
@@ -97,9 +97,9 @@ def application(everything: Services) -> web.Application:
     app[SERVICES] = everything
     app.add_routes(
         [
-            web.get("/blobs/{digest}", blob),
-            web.get("/builds/{id}", build),
-            web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload),
+            web.get("/blobs/{digest}", blob, allow_head=False),
+            web.get("/builds/{id}", build, allow_head=False),
+            web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload, allow_head=False),
             web.post("/builds/{id}/log", log),
             web.put("/builds/{id}/exit", exit_code),
             web.put("/builds/{id}/result", result),

@@ -4,10 +4,17 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
+import structlog.testing
 
+from peitho.clients.authority import Authority
 from peitho.core.builds.container import BuildContainer
 from peitho.core.container import OutputOptions
 from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope, build_scope
@@ -15,6 +22,7 @@ from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.kubernetes import names
 from peitho.formats.records import ContainerSpec
+from peitho.pod.calls import PeithoClient
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context, package
 from tests.support.damage import changed
@@ -358,3 +366,111 @@ async def listed(peitho: Running) -> object:
     status, body, _ = await peitho.ask("GET", "/images/json")
     assert 200 == status
     return json.loads(body)
+
+
+async def test_plain_http_is_closed_and_told(tmp_path: Path) -> None:
+    """
+    Whatever token it has, which comes to no log.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        token = helpers(peitho, made)
+        with structlog.testing.capture_logs() as told:
+            address = urlsplit(peitho.delivery)
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            head = f"GET /builds/{made.id} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            writer.write(head.encode() + b"\r\n")
+            said = await reader.read()
+            writer.close()
+
+    assert said.startswith(b"HTTP/1.0 400 Bad Request")
+    assert b"Client sent an HTTP request to an HTTPS server" in said
+    assert made.id.encode() not in said
+    (event,) = [each for each in told if each["event"] == "tls handshake failed"]
+    assert "it spoke plain HTTP, which is not answered here" == event["cause"]
+    assert ("127.0.0.1", address.port) == (event["peer"], event["port"])
+    assert token not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_spoken"),
+    [
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_older_tls_is_not_spoken(
+    tmp_path: Path, version: ssl.TLSVersion, *, is_spoken: bool
+) -> None:
+    """
+    1.2 and 1.3 are.
+    """
+    async with running(tmp_path) as peitho:
+        client = ssl.create_default_context(cadata=peitho.parts.delivery_tls.authority.pem)
+        client.set_ciphers("ALL:@SECLEVEL=0")
+        client.minimum_version = client.maximum_version = version
+        with nullcontext() if is_spoken else pytest.raises(aiohttp.ClientConnectorError):
+            async with peitho.http.get(f"{peitho.delivery}/builds/x", ssl=client) as response:
+                assert 403 == response.status
+
+
+async def test_whoever_trusts_another_ca_says_nothing(tmp_path: Path) -> None:
+    """
+    Nor for another name; the listener tells that they hung up.
+    """
+    async with running(tmp_path) as peitho:
+        others = ssl.create_default_context(cadata=Authority.make(time.time()).pem)
+        for context, name in ((others, None), (True, "peitho")):
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await peitho.http.get(
+                    f"{peitho.delivery}/builds/x", ssl=context, server_hostname=name
+                )
+
+
+async def test_who_shakes_no_hands_is_let_go(tmp_path: Path) -> None:
+    """
+    After ten seconds.
+    """
+    async with running(tmp_path) as peitho:
+        address = urlsplit(peitho.delivery)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        began = asyncio.get_running_loop().time()
+        assert b"" == await reader.read()
+        writer.close()
+
+        assert 10 == pytest.approx(asyncio.get_running_loop().time() - began, abs=0.5)
+
+
+async def test_a_layer_of_many_records_is_given_whole(tmp_path: Path) -> None:
+    """
+    By the Pod's own client; what it sends arrives whole, too.
+    """
+    async with running(tmp_path) as peitho:
+        content = os.urandom(5_000_000)
+        await peitho.services.images.build("mycc", chunks(context(binpackage=package(content))))
+        layer = peitho.services.images.get("mycc").layer
+        token = await pullers(peitho, layer)
+        made = await build(peitho)
+        ca = peitho.parts.delivery_tls.authority.pem
+
+        def fetch() -> str:
+            puller = PeithoClient(peitho.delivery, token, ca)
+            return puller.get(f"/blobs/{layer}", lambda got: sha256(got.read()))
+
+        def send() -> None:
+            helper = PeithoClient(peitho.delivery, helpers(peitho, made), ca)
+            pieces = (content[at : at + 100_000] for at in range(0, len(content), 100_000))
+            helper.send("PUT", f"/builds/{made.id}/result", pieces)
+
+        assert layer == await asyncio.to_thread(fetch)
+        await asyncio.to_thread(send)
+        run = peitho.services.builds.pool.get(made.id)
+        assert run.result
+        assert sha256(content) == f"sha256:{run.result.digest}"
+
+
+def sha256(content: bytes) -> str:
+    """The digest of a content."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -54,14 +54,19 @@ class PodBackendOptions:
 
 
 class PodBackend:
-    """Carries builds out in Pods; a build keeps the options it began with."""
+    """
+    Carries builds out in Pods; a build keeps the options it began with.
 
-    def __init__(
+    `tokens` and `ca`, a certificate in PEM, are for the calls of its helper.
+    """
+
+    def __init__(  # noqa: PLR0913  what a build needs, given once by the composition root
         self,
         kubernetes: Kubernetes,
         watch: PodWatch,
         *,
         tokens: DeliveryTokens,
+        ca: str,
         owner: str,
         options: PodBackendOptions,
     ) -> None:
@@ -69,6 +74,7 @@ class PodBackend:
         self._records = Records(kubernetes)
         self._watch = watch
         self._tokens = tokens
+        self._ca = ca
         self._owner = owner
         self._options = options
 
@@ -130,6 +136,7 @@ class PodBackend:
             container_id=build.id,
             spec=build.spec,
             token=self._tokens.issue(build_scope(build.id), holder),
+            ca=self._ca,
             created=now(),
         )
         try:

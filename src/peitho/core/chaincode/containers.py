@@ -17,7 +17,7 @@ from peitho.core.chaincode.process import summary
 from peitho.core.clock import now
 from peitho.core.container import Container, Summary
 from peitho.core.images import publisher
-from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope
+from peitho.core.pods.tokens import Holder
 from peitho.errors import Conflict, Unavailable
 from peitho.formats.kubernetes import labels, names, record_secrets
 from peitho.formats.records import CHAINCODE, ContainerSpec, DamagedRecord, Record, RecordMetadata
@@ -33,9 +33,8 @@ _SYNC_SECONDS = 10.0
 class ChaincodeContainers:
     """The chaincode containers of one namespace."""
 
-    def __init__(self, parts: ChaincodeParts, *, tokens: DeliveryTokens) -> None:
+    def __init__(self, parts: ChaincodeParts) -> None:
         self.parts = parts
-        self._tokens = tokens
 
     async def create(self, name: str, spec: ContainerSpec) -> ChaincodeContainer:
         """
@@ -50,7 +49,8 @@ class ChaincodeContainers:
             container_id=holder.id,
             name=name,
             spec=spec,
-            token=self._tokens.issue(blob_scope(image.layer), holder),
+            token=self.parts.token(image.layer, holder),
+            ca=self.parts.ca,
             created=now(),
         )
         try:

@@ -15,7 +15,7 @@ from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.kubernetes import labels, record_secrets
-from tests.support.build_pods import AT, ID, NAME, SPEC, TOKENS, done, scene, told
+from tests.support.build_pods import AT, CA, ID, NAME, SPEC, TOKENS, done, scene, told
 from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import (
     Script,
@@ -46,6 +46,7 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
 
     token = base64.b64decode(it.posted("secrets")["data"][record_secrets.TOKEN_KEY]).decode()
     assert Holder(NAME, ID) == TOKENS.holder(token, build_scope(ID))
+    assert CA == base64.b64decode(it.posted("secrets")["data"][record_secrets.CA_KEY]).decode()
     pod = it.posted("pods")
     assert 900 == pod["spec"]["activeDeadlineSeconds"]
     assert token not in json.dumps(pod)
