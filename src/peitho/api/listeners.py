@@ -16,7 +16,7 @@ from peitho.api.connection import Connection
 from peitho.api.connections import Connections
 from peitho.api.middleware import error_response
 from peitho.api.tls import TlsProtocol
-from peitho.clients.tls import CertificateFiles
+from peitho.clients.tls import ServerTls
 from peitho.errors import PeithoError, Unavailable
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ class Listener:
     application: web.Application
     address: str
     calls: OpenCalls | None = None
-    tls: CertificateFiles | None = None
+    tls: ServerTls | None = None
 
 
 @asynccontextmanager
@@ -157,7 +157,7 @@ def _address(server: asyncio.Server) -> str:
 
 
 def _protocol(
-    server: web.Server, connections: Connections, tls: CertificateFiles | None
+    server: web.Server, connections: Connections, tls: ServerTls | None
 ) -> asyncio.Protocol:
     connection = Connection(server(), connections)
     return TlsProtocol(tls.context(), connection) if tls else connection

@@ -12,7 +12,6 @@ from peitho import __version__, audit, metrics
 from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
-from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
@@ -132,8 +131,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tenants = composition.compose_all(shared, tasks)
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        default = tenants[DEFAULT].services
-        async with listening(*_listeners(default, settings.server, tls), bound=clear):
+        async with listening(*_listeners(tenants[DEFAULT], settings.server, tls), bound=clear):
             _start(tenants, reloading, tasks)
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
@@ -181,8 +179,9 @@ def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
 
 
 def _listeners(
-    services: Services, server: ServerSettings, tls: CertificateFiles | None
+    parts: Composition, server: ServerSettings, tls: CertificateFiles | None
 ) -> list[Listener]:
+    services = parts.services
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
     api = routes.application(services, calls, need_certificate=named)
@@ -191,7 +190,7 @@ def _listeners(
         _warn_of_open_api(server)
     return [
         Listener(api, server.api, calls, tls),
-        Listener(delivery.application(services), server.delivery),
+        Listener(delivery.application(services), server.delivery, tls=parts.delivery_tls),
         Listener(health.application(services, is_open=is_open), server.operations),
     ]
 
@@ -218,7 +217,9 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
 async def _sweep(
     settings: Settings, kubernetes: Kubernetes, tasks: BackgroundTasks, *, dry_run: bool
 ) -> list[Finding]:
-    tenants = composition.compose_all(Shared.of(settings, kubernetes), tasks, looks=dry_run)
+    tenants = composition.compose_all(
+        Shared.of(settings, kubernetes, looks=dry_run), tasks, looks=dry_run
+    )
     for parts in tenants.values():
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.record_watch.run(), name="record watch")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from peitho import audit
 from peitho.api.services import Services
+from peitho.clients.authority import Authority, DeliveryCertificate
 from peitho.clients.disk import lock
 from peitho.clients.disk.audit_file import AuditFile
 from peitho.clients.disk.build_cache import BuildCache
@@ -124,10 +125,13 @@ def make_data_directory(settings: Settings) -> None:
     """
     Make what the data directories of all tenants lack, keys of tokens too; what is there stays.
 
+    The authority of delivery is that of all of them, since they share a listener.
+
     Raises StorageUnusable, StorageFull.
     """
     for _, own in tenants.each(settings):
         Storage.make(own.data_dir).delivery_key()
+    Storage(settings.data_dir).delivery_authority()
 
 
 def clear_data_directory(settings: Settings) -> None:
@@ -157,10 +161,16 @@ class Shared:
     docker: Docker | None
     account: RegistryAccount
     registries: Registries
+    delivery_tls: DeliveryCertificate
 
     @classmethod
     def of(
-        cls, settings: Settings, kubernetes: Kubernetes, *, docker: Docker | None = None
+        cls,
+        settings: Settings,
+        kubernetes: Kubernetes,
+        *,
+        docker: Docker | None = None,
+        looks: bool = False,
     ) -> "Shared":
         """Make it, over a client for the cluster; with a daemon, builds run there."""
         live = Replaceable(settings)
@@ -168,7 +178,9 @@ class Shared:
         registries = Registries(
             options.registry_endpoint(settings), account, proxies=options.proxies(settings)
         )
-        return cls(live, kubernetes, docker, account, registries)
+        authority = Storage(settings.data_dir, looks=looks).delivery_authority()
+        delivery_tls = DeliveryCertificate(authority, live.map(options.delivery_address))
+        return cls(live, kubernetes, docker, account, registries, delivery_tls)
 
     def follow(self, settings: Settings) -> None:
         """
@@ -193,6 +205,7 @@ class Composition:
     settings: Live[Settings]
     kubernetes: Kubernetes
     services: Services
+    delivery_tls: DeliveryCertificate
     chaincodes: ChaincodeContainers
     record_watch: RecordWatch
     account: RegistryAccount
@@ -217,7 +230,7 @@ def compose(
     account, registries = shared.account, shared.registries
     kubernetes = shared.kubernetes.in_namespace(settings.kubernetes.namespace)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
-    stores = _Stores.at(live, looks=looks)
+    stores = _Stores.at(live, shared.delivery_tls.authority, looks=looks)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
@@ -248,6 +261,7 @@ def compose(
             surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
+        delivery_tls=shared.delivery_tls,
         chaincodes=launched,
         record_watch=record_watch,
         account=account,
@@ -276,19 +290,21 @@ class _Stores:
 
     storage: Storage
     tokens: DeliveryTokens
+    authority: Authority
     architectures: ResultArchitectures
     images: ImageStore
     usage: ImageUsage
     cache: BuildCache
 
     @classmethod
-    def at(cls, live: Live[Settings], *, looks: bool) -> "_Stores":
+    def at(cls, live: Live[Settings], authority: Authority, *, looks: bool) -> "_Stores":
         """Return those of the data directory in the settings."""
         storage = Storage(live.now.data_dir, looks=looks)
         architectures = ResultArchitectures()
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key()),
+            authority,
             architectures,
             ImageStore(
                 storage,
@@ -329,6 +345,7 @@ class _Place:
             self.kubernetes,
             self.watch,
             tokens=self.stores.tokens,
+            ca=self.stores.authority.pem,
             owner=self.stores.storage.owner(),
             options=options.pod_backend(settings),
         )
@@ -376,11 +393,13 @@ def _chaincodes(
         publisher=publisher,
         storage=stores.storage,
         exits=ExitRecorder(kubernetes, watch, instance=instance, tasks=tasks, records=records),
+        tokens=stores.tokens,
+        ca=stores.authority.pem,
         tasks=tasks,
         options=live.map(options.chaincode),
         pods=live.map(options.chaincode_pods),
     )
-    return ChaincodeContainers(parts, tokens=stores.tokens)
+    return ChaincodeContainers(parts)
 
 
 def _sweeper(

@@ -2,7 +2,8 @@
 A record as it is kept in the cluster: the Secret that a container is, from create to remove.
 
 Labels and annotations tell whose container it is and how it ended.  The data holds what the peer
-asked for, the files that it uploaded, and the token with which the container's Pod calls Peitho.
+asked for, the files that it uploaded, and with what the container's Pod calls Peitho: its token,
+and the CA by which it knows Peitho.
 """
 
 import base64
@@ -30,6 +31,7 @@ RECORD_KEY = "container.json"
 FILES_KEY = "files.json"
 MODES_KEY = "modes.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
+CA_KEY = "ca.crt"
 
 _COMMAND_CHARACTERS = 1000
 # A host name has 253 characters at most; without a bound, a long command would take very long.
@@ -39,11 +41,18 @@ _PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]{1,255}:\d{1,5})(?!\d)")
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
-def chaincode_secret(  # noqa: PLR0913  a record is these six things
-    *, instance: str, container_id: str, name: str, spec: ContainerSpec, token: str, created: str
+def chaincode_secret(  # noqa: PLR0913  a record is these things
+    *,
+    instance: str,
+    container_id: str,
+    name: str,
+    spec: ContainerSpec,
+    token: str,
+    created: str,
+    ca: str = "",
 ) -> Manifest:
     """The Secret that is a created chaincode container."""
-    content = {RECORD_KEY: json.dumps(_spec_to_json(spec)).encode(), TOKEN_KEY: token.encode()}
+    content = {RECORD_KEY: json.dumps(_spec_to_json(spec)).encode(), **_access(token, ca)}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -66,8 +75,15 @@ def chaincode_secret(  # noqa: PLR0913  a record is these six things
     }
 
 
-def build_secret(  # noqa: PLR0913  a record is these six things
-    *, instance: str, owner: str, container_id: str, spec: ContainerSpec, token: str, created: str
+def build_secret(  # noqa: PLR0913  a record is these things
+    *,
+    instance: str,
+    owner: str,
+    container_id: str,
+    spec: ContainerSpec,
+    token: str,
+    created: str,
+    ca: str = "",
 ) -> Manifest:
     """
     The Secret that owns a build's Pod, and holds the token of its helper.
@@ -88,7 +104,7 @@ def build_secret(  # noqa: PLR0913  a record is these six things
             },
         },
         "type": "peitho/build",
-        "data": _encoded({TOKEN_KEY: token.encode()}),
+        "data": _encoded(_access(token, ca)),
     }
 
 
@@ -100,6 +116,8 @@ def read(secret: Manifest) -> Record | DamagedRecord:
             spec=_spec_from_json(json.loads(_decoded(secret, RECORD_KEY))),
             files=_listed(secret, FILES_KEY),
             modes=_listed(secret, MODES_KEY),
+            token=_text(secret, TOKEN_KEY),
+            ca=_text(secret, CA_KEY),
         )
     except _DAMAGE as error:
         return _damaged(secret, error)
@@ -146,6 +164,11 @@ def files_patch(
     data[MODES_KEY] = json.dumps(all_modes, sort_keys=True).encode()
     # With the version, two uploads at once are a conflict; without it, one would lose its files.
     return {"metadata": {"resourceVersion": record.resource_version}, "data": _encoded(data)}
+
+
+def access_patch(record: Record, *, token: str, ca: str) -> Manifest:
+    """The change to a Secret that gives its Pod another token, and another CA."""
+    return {"metadata": {"uid": record.uid}, "data": _encoded(_access(token, ca))}
 
 
 def exit_patch(record: RecordMetadata, end: Exit, *, finished_at: str) -> Manifest:
@@ -235,6 +258,14 @@ def _spec_from_json(content: Mapping[str, Any]) -> ContainerSpec:
 
 def _listed(secret: Manifest, key: str) -> dict[str, Any]:
     return dict(json.loads(_decoded(secret, key))) if key in secret["data"] else {}
+
+
+def _access(token: str, ca: str) -> dict[str, bytes]:
+    return {TOKEN_KEY: token.encode(), CA_KEY: ca.encode()}
+
+
+def _text(secret: Manifest, key: str) -> str:
+    return _decoded(secret, key).decode() if key in secret["data"] else ""
 
 
 def _decoded(secret: Manifest, key: str) -> bytes:
