@@ -118,7 +118,7 @@ async def running(
         services, tls = parts.services, parts.delivery_tls
         trusting = ssl.create_default_context(cadata=tls.authority.pem)
         connector = aiohttp.TCPConnector(ssl=trusting)
-        given = delivery.application(services)
+        given = delivery.application({"default": services})
         api = routes.application(services, OpenCalls(routes.LONG))
         yield Running(
             parts=parts,

@@ -3,15 +3,19 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from peitho import __version__, audit, metrics
 from peitho.api import delivery, health, routes
+from peitho.api.access import Tenants
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
+from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
@@ -26,8 +30,7 @@ from peitho.program import composition
 from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
-from peitho.settings.models import AuditSettings, ServerSettings, Settings
-from peitho.settings.tenants import DEFAULT
+from peitho.settings.models import DEFAULT_TENANT, AuditSettings, ServerSettings, Settings
 
 log = structlog.get_logger()
 
@@ -131,7 +134,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tenants = composition.compose_all(shared, tasks)
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(tenants[DEFAULT], settings.server, tls), bound=clear):
+        async with listening(*_listeners(tenants, shared, tls), bound=clear):
             _start(tenants, reloading, tasks)
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
@@ -151,12 +154,26 @@ def _start(
     tenants: Mapping[str, Composition], reloading: Reloading, tasks: BackgroundTasks
 ) -> None:
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
-    default = tenants[DEFAULT]
+    default = tenants[DEFAULT_TENANT]
     tasks.run(reloading.run(default.shared), name="settings")
     tasks.run(default.registries.run(), name="registries")
     tasks.run(default.services.surroundings.run(), name="surroundings")
-    for parts in tenants.values():
-        _start_tenant(parts, tasks)
+    for name, parts in tenants.items():
+        with _working_for(name if default.shared.settings.now.access.tenants else ""):
+            _start_tenant(parts, tasks)
+
+
+@contextmanager
+def _working_for(tenant: str) -> Iterator[None]:
+    """Have the log and the audit trail name a tenant with all that is begun here."""
+    if not tenant:
+        yield
+        return
+    before = audit.caller()
+    audit.set_caller(replace(before, tenant=tenant))
+    with structlog.contextvars.bound_contextvars(tenant=tenant):
+        yield
+    audit.set_caller(before)
 
 
 def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
@@ -179,20 +196,28 @@ def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
 
 
 def _listeners(
-    parts: Composition, server: ServerSettings, tls: CertificateFiles | None
+    tenants: Mapping[str, Composition], shared: Shared, tls: CertificateFiles | None
 ) -> list[Listener]:
-    services = parts.services
+    server = shared.settings.now.server
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
-    api = routes.application(services, calls, need_certificate=named)
+    parts = {name: composition.services for name, composition in tenants.items()}
+    api = routes.application(_served(parts, shared), calls, need_certificate=named)
     is_open = not (named or is_loopback(server.api))
     if is_open:
         _warn_of_open_api(server)
     return [
         Listener(api, server.api, calls, tls),
-        Listener(delivery.application(services), server.delivery, tls=parts.delivery_tls),
-        Listener(health.application(services, is_open=is_open), server.operations),
+        Listener(delivery.application(parts), server.delivery, tls=shared.delivery_tls),
+        Listener(health.application(parts[DEFAULT_TENANT], is_open=is_open), server.operations),
     ]
+
+
+def _served(parts: Mapping[str, Services], shared: Shared) -> Services | Tenants:
+    """Return the parts of the one tenant, for whoever comes in, or of those in the settings."""
+    if not shared.settings.now.access.tenants:
+        return parts[DEFAULT_TENANT]
+    return Tenants(parts, shared.settings.map(lambda settings: settings.access.tenants))
 
 
 async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:

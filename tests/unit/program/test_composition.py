@@ -98,8 +98,9 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "limits.archiveBytes": (5, "archive_limits build_containers build_pool"),
     "limits.outputBytes": (5, "build_pool"),
 }
-# Those of the log are no part's: `logs` follows them.
-ELSEWHERE = {"log.level", "log.format", "log.enable-color"}
+# Those of the log are no part's: `logs` follows them. Of tenants a part is followed: see
+# `tests/unit/settings/test_changes.py`.
+ELSEWHERE = {"access.tenants", "log.level", "log.format", "log.enable-color"}
 BASE: Mapping[str, Any] = {
     "peitho.imageMode": "registry",
     "docker.registry.server-address": "registry.example:5000",
