@@ -31,6 +31,7 @@ from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
 from peitho.settings.models import DEFAULT_TENANT, AuditSettings, ServerSettings, Settings
+from peitho.settings.tenants import each
 
 log = structlog.get_logger()
 
@@ -97,6 +98,17 @@ async def _check_templates(settings: Settings, kubernetes: Kubernetes) -> None:
         log.error("settings refused", problems=str(error).splitlines())  # noqa: TRY400  no fault
 
 
+async def _look_at_namespaces(tenants: Mapping[str, Composition]) -> None:
+    """Tell of tenants whose namespaces admit no Pod of the templates: that stops no other."""
+    for name, parts in tenants.items():
+        if name == DEFAULT_TENANT:
+            continue
+        try:
+            await template_check.check(parts.kubernetes, composition.templates(parts.settings.now))
+        except PeithoError as error:
+            log.warning("templates not admitted", tenant=name, problems=str(error).splitlines())
+
+
 async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[tuple[GoChaincode, str]]:
     """
     Take over the Go project's chaincode.
@@ -104,15 +116,17 @@ async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[tuple[GoC
     Yields each when it is done, and why it is not, if one cannot be; that keeps no other from it.
     Raises Unavailable.
     """
-    async with composition.connected(settings) as kubernetes:
-        for chaincode in await adoption.survey(kubernetes):
-            failure = ""
-            if not dry_run:
-                try:
-                    await adoption.adopt(kubernetes, chaincode)
-                except PeithoError as error:
-                    failure = str(error)
-            yield chaincode, failure
+    async with composition.connected(settings) as cluster:
+        namespaces = {own.kubernetes.namespace or cluster.namespace for _, own in each(settings)}
+        for kubernetes in map(cluster.in_namespace, sorted(namespaces)):
+            for chaincode in await adoption.survey(kubernetes):
+                failure = ""
+                if not dry_run:
+                    try:
+                        await adoption.adopt(kubernetes, chaincode)
+                    except PeithoError as error:
+                        failure = str(error)
+                yield chaincode, failure
 
 
 async def _run(  # noqa: PLR0913  what a run is made of, once
@@ -138,6 +152,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
             _start(tenants, reloading, tasks)
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
+            tasks.spawn(_look_at_namespaces(tenants), name="templates of tenants")
             audit.record("peitho started", version=__version__)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
@@ -171,9 +186,11 @@ def _working_for(tenant: str) -> Iterator[None]:
         return
     before = audit.caller()
     audit.set_caller(replace(before, tenant=tenant))
-    with structlog.contextvars.bound_contextvars(tenant=tenant):
-        yield
-    audit.set_caller(before)
+    try:
+        with structlog.contextvars.bound_contextvars(tenant=tenant):
+            yield
+    finally:
+        audit.set_caller(before)
 
 
 def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
@@ -242,20 +259,37 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
 async def _sweep(
     settings: Settings, kubernetes: Kubernetes, tasks: BackgroundTasks, *, dry_run: bool
 ) -> list[Finding]:
-    tenants = composition.compose_all(
-        Shared.of(settings, kubernetes, looks=dry_run), tasks, looks=dry_run
-    )
+    shared = Shared.of(settings, kubernetes, looks=dry_run)
+    tenants = {
+        name: composition.compose(shared, tasks, tenant=name, looks=dry_run)
+        for name, own in each(settings)
+        if (own.data_dir / "images").is_dir()  # else it has never been served
+    }
     for parts in tenants.values():
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.record_watch.run(), name="record watch")
     try:
-        findings = []
-        for parts in tenants.values():
-            await parts.chaincodes.synced()
-            findings += await parts.services.sweeper.sweep(dry_run=dry_run)
+        findings: list[Finding] = []
+        for name, parts in tenants.items():
+            findings += await _sweep_tenant(
+                name if settings.access.tenants else "", parts, dry_run=dry_run
+            )
         return findings
     finally:
         tasks.cancel()
+
+
+async def _sweep_tenant(tenant: str, parts: Composition, *, dry_run: bool) -> list[Finding]:
+    """Sweep what a tenant has; without tenants its name is empty, and an error is one of all."""
+    with _working_for(tenant):
+        try:
+            await parts.chaincodes.synced()
+            swept = await parts.services.sweeper.sweep(dry_run=dry_run)
+        except PeithoError as error:
+            if not tenant:
+                raise
+            swept = [Finding("sweep", "of all", "it was due", failure=str(error))]
+    return [replace(finding, tenant=tenant) for finding in swept]
 
 
 def _warn_of_open_api(server: ServerSettings) -> None:
