@@ -4,14 +4,15 @@ A front of the API server that passes everything on, and notes what was asked fo
 A right of RBAC is a verb on a resource: what is noted can be compared with a Role.
 """
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Self
 
 import aiohttp
 from aiohttp import web
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.models import User
 
 from tests.lab.cluster import Cluster
 from tests.lab.machine import LabError
@@ -41,8 +42,8 @@ class AskedApi:
         config = KubeConfig.from_file(cluster.kubeconfig).get()
         if config is None:
             raise LabError(f"{cluster.kubeconfig} has no current context")
-        authority = str(config.abs_file(config.cluster.certificate_auth))
-        connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context(cafile=authority))
+        trusted = verify_cluster(config.cluster, User(), config.abs_file, trust_env=False)
+        connector = aiohttp.TCPConnector(limit=0, ssl=trusted)
         async with aiohttp.ClientSession(
             config.cluster.server,
             connector=connector,
