@@ -6,22 +6,19 @@ calls it by the library that a peer of 2.5.16 links.  Ends with status 0 only if
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
-
-import yaml
 
 from tests.lab import cluster as lab
 from tests.lab import images, peer
 from tests.lab.cluster import Cluster
+from tests.lab.deployed import deploy, discard
 from tests.lab.machine import LabError
 from tests.lab.peer import Event, Package, Peer, PeerError
-from tests.lab.peitho import answers, shipped
+from tests.lab.peitho import answers
 from tests.support.observe import until
 
 NAMESPACE = "peitho-demo"
@@ -72,31 +69,6 @@ def expect(condition: object, what: str) -> None:
     if not condition:
         raise DemoError(f"not so: {what}")
     print(f"  {_styled(_GREEN, 'ok')} {what}", flush=True)
-
-
-def deploy(cluster: Cluster, image: str) -> str:
-    """Peitho as a Deployment, ready; the address of its Service."""
-    objects = {each["kind"]: each for each in _shipped("peitho.yaml")}
-    if cluster.own:  # which has no provisioner, and no DNS
-        cluster.apply(lab.volume("peitho", NAMESPACE))
-        objects["PersistentVolumeClaim"]["spec"]["storageClassName"] = ""
-    cluster.apply(objects.pop("Namespace"), objects.pop("Service"))
-    cluster.apply(*_shipped("chaincode.yaml"))
-    words = ("get", "service", "peitho", "-o", "jsonpath={.spec.clusterIP}")
-    address = _kubectl(cluster, NAMESPACE, *words)
-    settings = yaml.safe_load(objects["ConfigMap"]["data"]["peitho.yml"])
-    settings["k8s"]["namespace"] = CHAINCODE_NAMESPACE
-    settings["peitho"] |= {"pullerAccessAddress": f"{address}:8081", "pullerImage": image}
-    objects["ConfigMap"]["data"]["peitho.yml"] = json.dumps(settings)
-    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
-    container["image"] = image
-    cluster.apply(*objects.values())
-    _kubectl(cluster, NAMESPACE, "rollout", "status", "deployment/peitho", "--timeout=120s")
-    return address
-
-
-def _shipped(file: str) -> list[dict[str, Any]]:
-    return shipped(file, peitho=NAMESPACE, chaincode=CHAINCODE_NAMESPACE)
 
 
 def _kubectl(cluster: Cluster, namespace: str, *words: str) -> str:
@@ -219,7 +191,7 @@ async def demo() -> None:
         cluster, image = prepare()
     try:
         with step("Peitho starts, as a Deployment from its own image"):
-            address = deploy(cluster, image)
+            address = deploy(cluster, image, peitho=NAMESPACE, chaincode=CHAINCODE_NAMESPACE)
             for line in _kubectl(cluster, NAMESPACE, "get", "deployment,pod,service").splitlines():
                 print(f"    {line}")
         async with endpoint(cluster, address) as url:
@@ -242,12 +214,7 @@ async def demo() -> None:
 
 
 def _clean(cluster: Cluster, *, stop: bool) -> None:
-    spaces = (NAMESPACE, CHAINCODE_NAMESPACE)
-    cluster.run_kubectl("delete", "namespace", *spaces, "--ignore-not-found", "--timeout=60s")
-    if cluster.own:
-        volume = f"{NAMESPACE}-peitho"
-        cluster.run_kubectl("delete", "persistentvolume", volume, "--ignore-not-found")
-        lab.discard_volume("peitho", NAMESPACE)
+    discard(cluster, peitho=NAMESPACE, chaincode=CHAINCODE_NAMESPACE)
     if stop:
         lab.down()
 

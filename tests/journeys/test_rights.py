@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.journeys import whole_life
 from tests.lab import pairs
 from tests.lab import registry as lab
 from tests.lab.asked import AskedApi, Right
@@ -13,22 +14,8 @@ from tests.lab.cluster import Cluster
 from tests.lab.pairs import DELIVERY, PODS, REGISTRY, Pair
 from tests.lab.peitho import Peitho, namespace, shipped
 from tests.lab.registry import Running
-from tests.support.docker_calls import Calls, archive
-from tests.support.observe import alive, builds, until
 
 MODES = (DELIVERY, REGISTRY)
-_MOUNT = {"name": "more", "mountPath": "/more"}
-LACKING = {
-    "match": {"label": "lacking"},
-    "template": {
-        "spec": {
-            "volumes": [{"name": "more", "configMap": {"name": "is-not-there"}}],
-            "containers": [{"name": "chaincode", "volumeMounts": [_MOUNT]}],
-        }
-    },
-}
-# From so many on, Jobs are listed: `clients/kubernetes/statuses.py`.
-MANY = 21
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +43,13 @@ async def test_a_whole_life_needs_no_other_right(
     """
     Build, launch, upload, log, crash, relaunch, restart, failed start, sweep and removal.
     """
-    settings = Pair(PODS, mode).settings(registry)
-    settings["sweeper"] = {"interval": 1, "retention": 0}
-    settings["chaincode"] = {"startTimeoutSeconds": 20, "overrides": [LACKING]}
+    settings = Pair(PODS, mode).settings(registry) | whole_life.SETTINGS
     async with (
         AskedApi.start(cluster) as api,
         namespace(cluster) as name,
         Peitho.start(cluster, name, tmp_path, api_server=api.url, **settings) as peitho,
     ):
-        async with Calls.to(peitho) as calls:
-            await _builds(calls)
-            await _lives(calls, peitho)
-            await _cannot_start(calls)
-            for number in range(MANY):
-                await calls.create(f"idle-{number}", "lives")
-            await peitho.end()
-            await peitho.begin()
-            await _is_removed(calls, peitho)
+        await whole_life.live(peitho)
         log = peitho.log.read_text()
         used |= api.rights
 
@@ -98,42 +75,3 @@ def granted() -> set[Right]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-
-
-async def _builds(calls: Calls) -> None:
-    build = await calls.create_build("cat /chaincode/input/a > /chaincode/output/b")
-    await calls.put(build, archive({"a": (0o644, b"source")}))
-    assert 204 == (await calls.start(build)).status
-    assert 0 == await calls.wait(build)
-    await calls.remove(build)
-    await calls.make_image("lives", "sleep 4; exit 3")
-
-
-async def _lives(calls: Calls, peitho: Peitho) -> None:
-    """It is launched, talks, crashes, is launched again, and is stopped."""
-    assert 204 == (await calls.launch("lives", "lives")).status
-    answer = await calls.call("GET", "/containers/lives/logs?stdout=1&stderr=1")
-    assert "started with" in str(answer.body)
-    assert 3 == await calls.wait("lives")
-    await until(
-        lambda: bool(peitho.objects("events", labels="app.kubernetes.io/managed-by=peitho"))
-    )
-    assert 204 == (await calls.launch("lives", "lives")).status
-    await calls.stop("lives")
-
-
-async def _cannot_start(calls: Calls) -> None:
-    """The cluster is asked for the reason."""
-    await calls.create("lacking", "lives", env=["CORE_CHAINCODE_ID_NAME=lacking:1"])
-    answer = await calls.start("lacking")
-    assert 500 == answer.status
-    assert "is-not-there" in answer.message
-
-
-async def _is_removed(calls: Calls, peitho: Peitho) -> None:
-    """What is over is swept; a build that its peer left is ended."""
-    assert 204 == (await calls.launch("swept", "lives")).status
-    assert 3 == await calls.wait("swept")
-    await calls.remove("lives")
-    await calls.remove("lacking")
-    await until(lambda: not alive(peitho, "swept") and not builds(peitho))

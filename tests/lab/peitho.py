@@ -75,7 +75,7 @@ class Peitho:
             },
             "k8s": {
                 "namespace": namespace,
-                "kubeconfig": str(_kubeconfig(cluster, namespace, folder, api_server)),
+                "kubeconfig": str(account_kubeconfig(cluster, namespace, folder, api_server)),
             },
         }
         self.configure(settings)
@@ -210,7 +210,7 @@ async def namespace(cluster: Cluster, *, level: str = "restricted") -> AsyncIter
 
 def make_namespace(cluster: Cluster, name: str, *, level: str = "restricted") -> None:
     """Make it, and return once Pods can be made in it."""
-    labels = {"pod-security.kubernetes.io/enforce": level}
+    labels = {"pod-security.kubernetes.io/enforce": level, "peitho/chaincode": "true"}
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     )
@@ -219,9 +219,9 @@ def make_namespace(cluster: Cluster, name: str, *, level: str = "restricted") ->
     cluster.run_kubectl("-n", name, *wait)
 
 
-def shipped(file: str, *, peitho: str, chaincode: str) -> list[dict[str, Any]]:
-    """What is in a file of deploy/, with other namespaces for Peitho and for its Pods."""
-    names = {"peitho": peitho, "peitho-chaincode": chaincode}
+def shipped(file: str, *, peitho: str, chaincode: str, **others: str) -> list[dict[str, Any]]:
+    """What is in a file of deploy/, with other namespaces for Peitho, its Pods and others."""
+    names = {"peitho": peitho, "peitho-chaincode": chaincode} | others
     found = yaml.safe_load_all((PROJECT / "deploy" / file).read_text())
     return [_placed(each, names) for each in found]
 
@@ -246,7 +246,7 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
     }
 
 
-def _kubeconfig(cluster: Cluster, name: str, folder: Path, api_server: str) -> Path:
+def account_kubeconfig(cluster: Cluster, name: str, folder: Path, api_server: str = "") -> Path:
     """A kubeconfig with the rights of Peitho's own account, and no others."""
     kinds = ("ServiceAccount", "Role", "RoleBinding")
     files = ("peitho.yaml", "chaincode.yaml")
