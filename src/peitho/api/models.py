@@ -22,7 +22,7 @@ from pydantic import (
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument, Unsupported
-from peitho.formats.docker import forbidden, unheeded
+from peitho.formats.docker import forbidden, unheeded, variables
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -189,7 +189,7 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
             "Image": summary.image,
             "Cmd": list(spec.command),
             "Entrypoint": list(spec.entrypoint) or None,
-            "Env": list(spec.env),
+            "Env": variables.shown(spec.env),
             "Labels": summary.shown_labels,
             "Tty": tty,
             "OpenStdin": False,
