@@ -1,4 +1,4 @@
-"""The command line: serve, config, sweep, adopt, check-store, audit, version."""
+"""The command line: serve, config, check, sweep, adopt, check-store, audit, version."""
 
 import asyncio
 import sys
@@ -208,6 +208,25 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     click.echo(f"{len(removals) - failed} {'would go' if dry_run else 'removed'}")
     if failed:
         sys.exit(1)
+
+
+@main.command()
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_flags
+def check(config: Path | None, *, output: str, **flags: Any) -> None:
+    """
+    Look at a set-up before a peer does, and say what is wrong and what to do about it.
+
+    It asks the cluster, the registry and the daemon that the settings name, and changes nothing
+    that stays. It may run beside a Peitho that serves. Exit status 1 if anything is wrong;
+    warnings are for people.
+    """
+    effective = _load(_source(config, flags)).settings
+    from peitho import logs  # noqa: PLC0415  see serve
+    from peitho.program.checks import report  # noqa: PLC0415
+
+    logs.configure(effective.log.model_copy(update={"level": "error"}))
+    sys.exit(asyncio.run(report.told(effective, output=output, tell=click.echo)))
 
 
 @main.command("check-store")

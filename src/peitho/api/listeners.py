@@ -17,7 +17,7 @@ from peitho.api.connection import Connection
 from peitho.api.connections import Connections
 from peitho.api.middleware import error_response
 from peitho.api.tls import TlsProtocol
-from peitho.clients.tls import CertificateFiles
+from peitho.clients.tls import ServerTls
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.http_errors import without_content
 
@@ -44,7 +44,7 @@ class Listener:
     application: web.Application
     address: str
     calls: OpenCalls | None = None
-    tls: CertificateFiles | None = None
+    tls: ServerTls | None = None
 
 
 @asynccontextmanager
@@ -177,7 +177,7 @@ def _address(server: asyncio.Server) -> str:
 
 
 def _protocol(
-    server: web.Server, connections: Connections, tls: CertificateFiles | None
+    server: web.Server, connections: Connections, tls: ServerTls | None
 ) -> asyncio.Protocol:
     connection = Connection(
         _Handler(server, loop=asyncio.get_running_loop(), **_options()), connections

@@ -81,7 +81,7 @@ def _helper(record: RecordMetadata, *, options: PodOptions, user: int | None) ->
         "env": [
             {"name": "PEITHO_URL", "value": options.peitho_url},
             {"name": "PEITHO_BUILD", "value": record.id},
-            pod_parts.token_variable(record.kubernetes_name),
+            *pod_parts.access_variables(record.kubernetes_name),
         ],
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
         "securityContext": pod_parts.container_security(user),

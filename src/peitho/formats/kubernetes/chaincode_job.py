@@ -163,7 +163,7 @@ def _puller(record: Record, image: Image, *, options: PodOptions, user: int | No
             {"name": "PEITHO_URL", "value": options.peitho_url},
             {"name": "PEITHO_BLOB", "value": image.layer},
             {"name": "PEITHO_TARGET", "value": _LAYER_PATH},
-            pod_parts.token_variable(record.kubernetes_name),
+            *pod_parts.access_variables(record.kubernetes_name),
         ],
         # Reserved for the Pod's whole life, though the puller lives for half a second.
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},

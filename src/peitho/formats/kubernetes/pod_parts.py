@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from peitho.formats.kubernetes import names
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
-from peitho.formats.kubernetes.record_secrets import TOKEN_KEY
+from peitho.formats.kubernetes.record_secrets import CA_KEY, TOKEN_KEY
 from peitho.formats.records import RecordMetadata
 
 # What a node has it uses, as a daemon does; Kubernetes would pull each `:latest` anew, and fail
@@ -72,9 +72,12 @@ def words(command: Sequence[str]) -> list[str]:
     return [names.env_escape(word) for word in command]
 
 
-def token_variable(secret_name: str) -> Manifest:
-    """The variable with the token by which a container of ours calls Peitho."""
-    return _from_secret("PEITHO_TOKEN", secret_name, TOKEN_KEY)
+def access_variables(secret_name: str) -> list[Manifest]:
+    """The variables by which a container of ours calls Peitho: its token, and Peitho's CA."""
+    return [
+        _from_secret(name, secret_name, key)
+        for name, key in (("PEITHO_TOKEN", TOKEN_KEY), ("PEITHO_CA", CA_KEY))
+    ]
 
 
 def mount(volume: str, path: str, part: str = "") -> Manifest:

@@ -2,8 +2,9 @@
 A record as it is kept in the cluster: the Secret that a container is, from create to remove.
 
 Labels and annotations tell whose container it is and how it ended.  The data holds what the peer
-asked for, the files that it uploaded, and the token with which the container's Pod calls Peitho.
-Each variable's value has a key of its own: so a Pod takes it from here, and no Pod or Job has it.
+asked for, the files that it uploaded, and with what the container's Pod calls Peitho: its token,
+and the CA by which it knows Peitho.  Each variable's value has a key of its own: so a Pod takes it
+from here, and no Pod or Job has it.
 """
 
 import base64
@@ -31,6 +32,7 @@ RECORD_KEY = "container.json"
 FILES_KEY = "files.json"
 MODES_KEY = "modes.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
+CA_KEY = "ca.crt"
 _VARIABLES = "variables"
 
 _COMMAND_CHARACTERS = 1000
@@ -41,13 +43,20 @@ _PEER_ADDRESS = re.compile(r"-peer\.address[= ]([^\s'\"]{1,255}:\d{1,5})(?!\d)")
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
-def chaincode_secret(  # noqa: PLR0913  a record is these six things
-    *, instance: str, container_id: str, name: str, spec: ContainerSpec, token: str, created: str
+def chaincode_secret(  # noqa: PLR0913  a record is these things
+    *,
+    instance: str,
+    container_id: str,
+    name: str,
+    spec: ContainerSpec,
+    token: str,
+    created: str,
+    ca: str = "",
 ) -> Manifest:
     """The Secret that is a created chaincode container."""
     content = {
         RECORD_KEY: json.dumps(_spec_to_json(spec)).encode(),
-        TOKEN_KEY: token.encode(),
+        **_access(token, ca),
         **_values(spec.env),
     }
     return {
@@ -72,8 +81,15 @@ def chaincode_secret(  # noqa: PLR0913  a record is these six things
     }
 
 
-def build_secret(  # noqa: PLR0913  a record is these six things
-    *, instance: str, owner: str, container_id: str, spec: ContainerSpec, token: str, created: str
+def build_secret(  # noqa: PLR0913  a record is these things
+    *,
+    instance: str,
+    owner: str,
+    container_id: str,
+    spec: ContainerSpec,
+    token: str,
+    created: str,
+    ca: str = "",
 ) -> Manifest:
     """
     The Secret that owns a build's Pod, and holds the token of its helper, and its variables.
@@ -94,7 +110,7 @@ def build_secret(  # noqa: PLR0913  a record is these six things
             },
         },
         "type": "peitho/build",
-        "data": _encoded({TOKEN_KEY: token.encode(), **_values(spec.env)}),
+        "data": _encoded(_access(token, ca) | _values(spec.env)),
     }
 
 
@@ -109,6 +125,8 @@ def read(secret: Manifest) -> Record | DamagedRecord:
             variables=variable_keys(env) if _VARIABLES in content else {},
             files=_listed(secret, FILES_KEY),
             modes=_listed(secret, MODES_KEY),
+            token=_text(secret, TOKEN_KEY),
+            ca=_text(secret, CA_KEY),
         )
     except _DAMAGE as error:
         return _damaged(secret, error)
@@ -165,6 +183,11 @@ def files_patch(
     data[MODES_KEY] = json.dumps(all_modes, sort_keys=True).encode()
     # With the version, two uploads at once are a conflict; without it, one would lose its files.
     return {"metadata": {"resourceVersion": record.resource_version}, "data": _encoded(data)}
+
+
+def access_patch(record: Record, *, token: str, ca: str) -> Manifest:
+    """The change to a Secret that gives its Pod another token, and another CA."""
+    return {"metadata": {"uid": record.uid}, "data": _encoded(_access(token, ca))}
 
 
 def exit_patch(record: RecordMetadata, end: Exit, *, finished_at: str) -> Manifest:
@@ -274,6 +297,14 @@ def _spec_from_json(content: Mapping[str, Any], env: tuple[str, ...]) -> Contain
 
 def _listed(secret: Manifest, key: str) -> dict[str, Any]:
     return dict(json.loads(_decoded(secret, key))) if key in secret["data"] else {}
+
+
+def _access(token: str, ca: str) -> dict[str, bytes]:
+    return {TOKEN_KEY: token.encode(), CA_KEY: ca.encode()}
+
+
+def _text(secret: Manifest, key: str) -> str:
+    return _decoded(secret, key).decode() if key in secret["data"] else ""
 
 
 def _decoded(secret: Manifest, key: str) -> bytes:

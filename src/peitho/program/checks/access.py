@@ -48,7 +48,7 @@ def _callers(settings: Settings) -> Finding:
 def _open(settings: Settings) -> Iterator[Finding]:
     """Tell what the other listeners give to whoever reaches them."""
     server = settings.server
-    yield ok("delivery", f"{server.delivery}: a token for each blob and build")
+    yield ok("delivery", f"{server.delivery}: TLS, with a token for each blob and build")
     if is_loopback(server.operations):
         yield ok("operations", f"{server.operations}: on this machine alone")
     else:

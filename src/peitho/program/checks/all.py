@@ -79,7 +79,9 @@ async def _told(name: str, check: Callable[[], _Findings]) -> _Findings:
         async with asyncio.timeout(_LONGEST_SECONDS):
             found += [finding async for finding in check()]
     except TimeoutError:
-        found.append(wrong(name, f"no answer within {_LONGEST_SECONDS:g} s", "see whether it is up"))
+        found.append(
+            wrong(name, f"no answer within {_LONGEST_SECONDS:g} s", "see whether it is up")
+        )
     except PeithoError as error:
         found.append(wrong(name, str(error), "see to what it says"))
     except ExceptionGroup as raised:

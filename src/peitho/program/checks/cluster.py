@@ -22,10 +22,12 @@ _SKEWED_SECONDS = 30.0
 _KEEPS_OUT: Mapping[str, tuple[str, str]] = {
     "PodSecurity": (
         "Pod Security",
-        "give the namespace the level `restricted` or a wider one, or take out of the template what "
-        "it does not admit",
+        "give the namespace the level `restricted`, or one that admits what the settings ask for",
     ),
-    "quota": ("quota", "raise the ResourceQuota, or set builder.resources and chaincode.resources"),
+    "quota": (
+        "quota",
+        "raise the ResourceQuota, or set builder.resources and chaincode.resources",
+    ),
     "usage per|limits.cpu|limits.memory|maximum|minimum": (
         "LimitRange",
         "set builder.resources and chaincode.resources within the LimitRange",

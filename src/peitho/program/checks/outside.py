@@ -1,6 +1,7 @@
 """What is outside of the cluster: a registry, a Docker daemon, and the peers of chaincode."""
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -72,16 +73,16 @@ async def _pushed(own: Registry, repository: str) -> str:
         descriptor = Descriptor(media_type, oci.digest_of(blob), len(blob))
         await own.upload(repository, descriptor, bytes_source(blob))
         described.append(
-            {"mediaType": media_type, "digest": descriptor.digest, "size": descriptor.size_bytes}
+            {"mediaType": media_type, "digest": descriptor.digest, "size": descriptor.size}
         )
-    manifest = oci.to_json(
+    manifest = json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": oci.OCI_MANIFEST,
             "config": described[0],
             "layers": described[1:],
         }
-    )
+    ).encode()
     await own.put_manifest(repository, "check", media_type=oci.OCI_MANIFEST, body=manifest)
     return oci.digest_of(manifest)
 

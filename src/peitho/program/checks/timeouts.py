@@ -12,7 +12,11 @@ _PEER_SECONDS = 300.0
 def timeouts(settings: Settings) -> Iterator[Finding]:
     """Tell whether Peitho gives up, and says why, before a peer does."""
     for key, seconds, theirs in (
-        ("chaincode.startTimeoutSeconds", settings.chaincode.start_timeout_seconds, "startuptimeout"),
+        (
+            "chaincode.startTimeoutSeconds",
+            settings.chaincode.start_timeout_seconds,
+            "startuptimeout",
+        ),
         ("builder.startTimeoutSeconds", settings.builder.start_timeout_seconds, "installTimeout"),
     ):
         said = f"{key} is {seconds:g} s"

@@ -85,16 +85,15 @@ class TestBuilds:
 
     def test_a_builds_token_is_in_its_secret_alone(self) -> None:
         """
-        The helper is given a reference to it; the builder nothing at all.
+        The helper is given a reference to it, and to Peitho's CA; the builder nothing at all.
         """
         made = build()
 
         assert BUILD_TOKEN not in json.dumps(made)
         assert "PEITHO" not in json.dumps(containers(made)["build"])
-        assert {
-            "name": "PEITHO_TOKEN",
-            "valueFrom": {"secretKeyRef": {"name": made["metadata"]["name"], "key": "token"}},
-        } in containers(made)["helper"]["env"]
+        for name, key in (("PEITHO_TOKEN", "token"), ("PEITHO_CA", "ca.crt")):
+            reference = {"secretKeyRef": {"name": made["metadata"]["name"], "key": key}}
+            assert {"name": name, "valueFrom": reference} in containers(made)["helper"]["env"]
 
     def test_a_build_ends_at_its_deadline_and_goes_with_its_secret(self) -> None:
         """

@@ -105,19 +105,19 @@ class TestTheJob:
             assert base64.b64encode(hidden.encode()).decode()[:12] not in shown
         assert TOKEN == base64.b64decode(secret["data"]["token"]).decode()
 
-    def test_the_puller_gets_its_token_from_the_secret(self) -> None:
+    def test_the_puller_gets_its_token_and_the_ca_from_the_secret(self) -> None:
         """
-        It is told where, what, and with what right.
+        It is told where, what, with what right, and how to know Peitho.
         """
         (puller,) = pod_of(job(record()))["initContainers"]
         env = {each["name"]: each.get("value") or each["valueFrom"] for each in puller["env"]}
 
         assert "peitho:1" == puller["image"]
-        assert "http://peitho:8081" == env["PEITHO_URL"]
+        assert "https://peitho:8081" == env["PEITHO_URL"]
         assert IMAGE.layer == env["PEITHO_BLOB"]
-        assert {"name": record()["metadata"]["name"], "key": "token"} == env["PEITHO_TOKEN"][
-            "secretKeyRef"
-        ]
+        secret = record()["metadata"]["name"]
+        for variable, key in (("PEITHO_TOKEN", "token"), ("PEITHO_CA", "ca.crt")):
+            assert {"secretKeyRef": {"name": secret, "key": key}} == env[variable]
         assert env["PEITHO_TARGET"] == puller["volumeMounts"][0]["mountPath"]
 
     def test_the_process_sees_what_the_peer_wrote(self) -> None:
