@@ -212,8 +212,19 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
 
 @main.command()
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--without-pods", is_flag=True, help="Make no Pods; those take longest.")
+@click.option("--builder-image", multiple=True, help="Tried in a Pod; Fabric's ccenv without it.")
+@click.option("--runtime-image", multiple=True, help="The same; Fabric's baseos without it.")
 @_flags
-def check(config: Path | None, *, output: str, **flags: Any) -> None:
+def check(
+    config: Path | None,
+    *,
+    output: str,
+    without_pods: bool,
+    builder_image: tuple[str, ...],
+    runtime_image: tuple[str, ...],
+    **flags: Any,
+) -> None:
     """
     Look at a set-up before a peer does, and say what is wrong and what to do about it.
 
@@ -224,9 +235,15 @@ def check(config: Path | None, *, output: str, **flags: Any) -> None:
     effective = _load(_source(config, flags)).settings
     from peitho import logs  # noqa: PLC0415  see serve
     from peitho.program.checks import report  # noqa: PLC0415
+    from peitho.program.checks.all import PodChecks  # noqa: PLC0415
 
     logs.configure(effective.log.model_copy(update={"level": "error"}))
-    sys.exit(asyncio.run(report.told(effective, output=output, tell=click.echo)))
+    usual = PodChecks()
+    asked = PodChecks(builder_image or usual.builders, runtime_image or usual.runtimes)
+    told = report.told(
+        effective, output=output, tell=click.echo, asked=None if without_pods else asked
+    )
+    sys.exit(asyncio.run(told))
 
 
 @main.command("check-store")

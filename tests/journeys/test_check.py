@@ -69,11 +69,12 @@ async def set_up(
         yield SetUp(peitho, folder, registry)
 
 
-def checked(settings: Tree, folder: Path) -> tuple[int, list[dict[str, str]]]:
-    """The exit status of a check, and what it found."""
+def checked(settings: Tree, folder: Path, *flags: str) -> tuple[int, list[dict[str, str]]]:
+    """The exit status of a check, and what it found; without Pods, unless flags say otherwise."""
     file = folder / "checked.yml"
     file.write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "peitho", "check", "-c", str(file), "--output", "json"]
+    flags = flags or ("--without-pods",)
+    command = [sys.executable, "-m", "peitho", "check", "-c", str(file), "--output=json", *flags]
     env = os.environ | {"PYTHONPATH": str(PROJECT / "src")}  # noqa: TID251
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
@@ -110,10 +111,44 @@ def test_a_set_up_that_is_well_is_told_so(set_up: SetUp) -> None:
 
     status, found = checked(settings, set_up.folder)
 
-    assert (0, []) == (status, [each for each in found if each["status"] == "wrong"])
+    assert (0, []) == (status, wrong(found))
     names = {each["name"] for each in found}
     assert {"Kubernetes", "clock", "rights", "admission", "registry", "storage"} <= names
     assert [] == set_up.peitho.objects("pods")
+
+
+@pytest.mark.timeout(120)
+async def test_pods_have_their_images_and_reach_what_they_need(set_up: SetUp) -> None:
+    """
+    Where Peitho runs; what a Pod lacks, or does not reach, is told as it sees it.
+    """
+    peitho = set_up.peitho
+    images = ("--builder-image=hyperledger/fabric-ccenv:2.5",)
+    lacking = (*images, "--runtime-image=127.0.0.1:1/hyperledger/fabric-nosuch:9.9")
+    await peitho.begin()
+    try:
+        well = await asyncio.to_thread(checked, set_up.settings, set_up.folder, *images)
+        broken = set_up.settings
+        broken["peitho"]["pullerAccessAddress"] = "peitho.invalid:8081"
+        told = await asyncio.to_thread(checked, broken, set_up.folder, *lacking)
+        no_helper = set_up.settings
+        no_helper["peitho"]["pullerImage"] = "127.0.0.1:1/peitho:nosuch"
+        last = await asyncio.to_thread(checked, no_helper, set_up.folder, *images)
+    finally:
+        await peitho.end()
+
+    assert (0, []) == (well[0], wrong(well[1]))
+    assert f"{peitho.delivery} is reached from a Pod" in [each["said"] for each in well[1]]
+    assert ["images", "delivery"] == [each["name"] for each in wrong(told[1])]
+    assert "fabric-nosuch:9.9" in wrong(told[1])[0]["said"]
+    assert "peitho.invalid:8081 is not reached from a Pod" in wrong(told[1])[1]["said"]
+    assert ["delivery"] == [each["name"] for each in wrong(last[1])]
+    assert [] == [each for each in peitho.objects("jobs") if "trial" in each["metadata"]["name"]]
+
+
+def wrong(found: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The lines that say so."""
+    return [each for each in found if each["status"] == "wrong"]
 
 
 def no_right(set_up: SetUp, _: Tree) -> None:
@@ -260,11 +295,9 @@ def test_what_is_broken_is_named(
         breaking(set_up, settings)
         status, found = checked(settings, set_up.folder)
 
-    wrong = [each for each in found if each["status"] == "wrong"]
+    told = wrong(found)
     assert 1 == status
-    assert any(name == each["name"] and said in each["said"] and each["do"] for each in wrong), (
-        wrong
-    )
+    assert any(name == each["name"] and said in each["said"] and each["do"] for each in told), told
 
 
 @contextmanager

@@ -110,11 +110,16 @@ async def daemon(settings: Settings, docker: Docker) -> AsyncIterator[Finding]:
         yield ok("Docker daemon", said)
 
 
-async def peers(settings: Settings, kubernetes: Kubernetes) -> AsyncIterator[Finding]:
-    """Connect to each peer that chaincode of ours calls."""
+async def known_peers(settings: Settings, kubernetes: Kubernetes) -> list[str]:
+    """Return the addresses at which chaincode of ours calls its peers."""
     own = labels.kind_labels(settings.peitho.instance, CHAINCODE)
     records = await Records(kubernetes).find(own)
-    addresses = sorted({record.peer_address for record in records if record.peer_address})
+    return sorted({record.peer_address for record in records if record.peer_address})
+
+
+async def peers(settings: Settings, kubernetes: Kubernetes) -> AsyncIterator[Finding]:
+    """Connect to each peer that chaincode of ours calls."""
+    addresses = await known_peers(settings, kubernetes)
     if not addresses:
         yield ok("peers", "none is known yet: no chaincode was created")
     hosts = options.sweeper(settings).hosts

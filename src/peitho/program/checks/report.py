@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from peitho.program.checks import all as checks
+from peitho.program.checks.all import PodChecks
 from peitho.program.checks.finding import Finding, Status
 from peitho.settings.models import Settings
 
@@ -12,10 +13,16 @@ _MARKS: dict[Status, str] = {"ok": "ok     ", "warning": "warning", "wrong": "WR
 _NAME_CHARACTERS = 13
 
 
-async def told(settings: Settings, *, output: str, tell: Callable[[str], object]) -> int:
+async def told(
+    settings: Settings,
+    *,
+    output: str,
+    tell: Callable[[str], object],
+    asked: PodChecks | None = None,
+) -> int:
     """Make all checks and tell what they find; return the exit status: 1 if anything is wrong."""
     found: list[Finding] = []
-    async for finding in checks.findings(settings):
+    async for finding in checks.findings(settings, asked):
         found.append(finding)
         if output == "text":
             tell(_line(finding))

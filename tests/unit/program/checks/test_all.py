@@ -30,7 +30,7 @@ async def test_what_one_check_finds_keeps_no_other_from_being_made(tmp_path: Pat
                 },
             }
         )
-        found = await gathered(checks.findings(settings))
+        found = await gathered(checks.findings(settings, None))
 
     assert {("Kubernetes", "wrong"), ("registry", "wrong"), ("Docker daemon", "wrong")} == {
         each for each in brief(found) if each[1] == "wrong"
@@ -42,7 +42,7 @@ async def test_without_a_cluster_the_rest_is_checked(tmp_path: Path) -> None:
     """
     No kubeconfig, and no Pod.
     """
-    found = brief(await gathered(checks.findings(Settings(data_dir=tmp_path))))
+    found = brief(await gathered(checks.findings(Settings(data_dir=tmp_path), None)))
 
     assert ("Kubernetes", "wrong") == found[-1]
     assert ("time-outs", "ok") in found
