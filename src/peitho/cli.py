@@ -75,7 +75,7 @@ FLAGS = (
     Flag("docker.registry.project", "The project that images are pushed to."),
     Flag("docker.registry.email", "Address of the registry's account."),
     Flag("docker.registry.username", "The registry's account."),
-    Flag("docker.registry.password", "Its password; others see flags, better use a variable."),
+    Flag("docker.registry.password", "Its password; a variable or a file is better."),
     Flag("sweeper.enable", "Whether chaincode of peers that are gone is removed.", "switch"),
     Flag("sweeper.interval", "Seconds between two looks."),
     Flag("log.name", "Shown as logger in each line."),
@@ -127,6 +127,7 @@ def main() -> None:
 @_flags
 def serve(config: Path | None, **flags: Any) -> None:
     """Answer peers until SIGTERM; SIGHUP reads the settings anew, as their change does."""
+    _hide_secrets()
     source = _source(config, flags)
     loaded = _load(source)
     from peitho import logs  # noqa: PLC0415  `peitho version` need not load them
@@ -298,6 +299,15 @@ def verify(files: tuple[BinaryIO, ...]) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"peitho {__version__}")
+
+
+def _hide_secrets() -> None:
+    """Start anew without the secrets among the flags, where others would see them for long."""
+    from peitho.settings import hiding  # noqa: PLC0415  see serve
+
+    variables = {flag.key: flag.names for flag in FLAGS}
+    secrets = {name: leaf for leaf in hiding.secret_keys() for name in variables.get(leaf.key, ())}
+    hiding.start_anew(sys.orig_argv, secrets)
 
 
 def _source(config: Path | None, flags: Mapping[str, Any]) -> SettingsSource:
