@@ -265,7 +265,7 @@ BROKEN: tuple[tuple[Callable[[SetUp, Tree], None], str, str], ...] = (
     (no_namespace, "rights", "may not create pods in no-such-namespace"),
     (root, "Pod Security", "runAsNonRoot"),
     (quota, "quota", "exceeded quota: check"),
-    (limits, "LimitRange", "maximum memory usage per Container is 1Mi"),
+    (limits, "LimitRange", "memory limit of 1Mi"),
     (no_directory, "storage", "cannot be written"),
     (wrong_password, "registry", "401"),
     (no_registry, "registry", "cannot be reached"),

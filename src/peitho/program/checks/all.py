@@ -9,7 +9,16 @@ from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.errors import PeithoError
 from peitho.program import composition
-from peitho.program.checks import access, certificates, cluster, outside, pods, storage, timeouts
+from peitho.program.checks import (
+    access,
+    certificates,
+    cluster,
+    outside,
+    pods,
+    storage,
+    timeouts,
+    versions,
+)
 from peitho.program.checks.finding import Finding, wrong
 from peitho.settings.models import Settings
 
@@ -35,6 +44,7 @@ async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator
         certificates.certificates(settings),
         storage.storage(settings),
         timeouts.timeouts(settings),
+        versions.versions(),
     ):
         for finding in told:
             yield finding

@@ -28,7 +28,8 @@ _KEEPS_OUT: Mapping[str, tuple[str, str]] = {
         "quota",
         "raise the ResourceQuota, or set builder.resources and chaincode.resources",
     ),
-    "usage per|limits.cpu|limits.memory|maximum|minimum": (
+    # Its largest is a container's limit by default, and a request may not be more.
+    "usage per|maximum|minimum|less than or equal to (memory|cpu) limit": (
         "LimitRange",
         "set builder.resources and chaincode.resources within the LimitRange",
     ),

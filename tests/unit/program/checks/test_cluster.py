@@ -92,6 +92,10 @@ async def test_all_rights_are_one_line(tmp_path: Path) -> None:
         ('pods "x" is forbidden: exceeded quota: q, requested: pods=1', "quota"),
         ('pods "x" is forbidden: failed quota: q: must specify limits.cpu', "quota"),
         ("pods is forbidden: maximum memory usage per Container is 1Mi", "LimitRange"),
+        (
+            "requests: Invalid value: must be less than or equal to memory limit of 1Mi",
+            "LimitRange",
+        ),
         ('namespaces "ns" not found', "namespace"),
         ("admission webhook denied the request: no", "admission"),
     ],
