@@ -32,12 +32,13 @@ def test_help_says_what_it_is_for_and_what_changes_on_a_peer() -> None:
 
     assert 0 == result.exit_code
     assert "CORE_VM_ENDPOINT=tcp://peitho:8080" in result.output
-    for command in ("serve", "config", "adopt", "check-store", "audit", "rehearse", "version"):
+    commands = ("config", "check", "adopt", "check-store", "audit", "rehearse", "version")
+    for command in ("serve", *commands):
         assert f"\n  {command} " in result.output
     assert result.output == run("-h").output
 
 
-@pytest.mark.parametrize("command", ["serve", "config", "check-store"])
+@pytest.mark.parametrize("command", ["serve", "config", "check", "check-store"])
 def test_help_of_a_command_names_its_flags(command: str) -> None:
     """
     As they are spelled in the file.
