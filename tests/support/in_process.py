@@ -40,11 +40,13 @@ class Running:
     operations: str
 
     async def ask(
-        self, method: str, path: str, *, body: bytes | None = None
+        self, method: str, path: str, *, body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers of one call of the Docker API."""
         sent = None if body is None else io.BytesIO(body)
-        async with self.http.request(method, self.api + path, data=sent) as response:
+        async with self.http.request(
+            method, self.api + path, data=sent, headers=headers
+        ) as response:
             return response.status, await response.read(), dict(response.headers)
 
     async def begun(self, build: BuildContainer) -> Build:

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -37,6 +38,7 @@ _PATHS = {
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
+    "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
 T = TypeVar("T")
 
@@ -87,6 +89,14 @@ class Listing(Generic[T]):
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterAbout:
+    """What an API server tells of itself; `unix_seconds` is its clock, or 0."""
+
+    version: str
+    unix_seconds: float
+
+
 class Kubernetes:
     """A client for one namespace of one cluster."""
 
@@ -114,6 +124,17 @@ class Kubernetes:
     def in_namespace(self, namespace: str) -> "Kubernetes":
         """Return a client for another namespace over the same connections; empty: for this one."""
         return Kubernetes(self._http, self._streams, namespace or self.namespace)
+
+    async def about(self) -> ClusterAbout:
+        """Return the API server's version, and what time it has."""
+        answer = await _RequestTries().answer(partial(self._http.request, "GET", "version"))
+        told = answer.json()
+        date = answer.headers.get("Date", "")
+        try:
+            seconds = parsedate_to_datetime(date).timestamp() if date else 0.0
+        except ValueError:
+            seconds = 0.0
+        return ClusterAbout(str(told.get("gitVersion", "")), seconds)
 
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""

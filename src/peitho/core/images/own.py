@@ -6,6 +6,7 @@ from peitho.core.images.publisher import PublishedImage, Publisher
 from peitho.core.images.store import BuiltImage, tagged
 from peitho.core.tenant import OwnNames
 from peitho.errors import NotFound
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images.image_record import Image
 
 
@@ -21,10 +22,12 @@ class OwnPublisher:
         self._publisher = publisher
         self._names = names
 
-    async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
+    async def build(
+        self, name: str, context: AsyncIterator[bytes], auths: RegistryAuths = NOBODY
+    ) -> BuiltImage:
         """Put an image together. Raises Forbidden for a name that is not the tenant's."""
         self._names.check_image(name)
-        return await self._publisher.build(name, context)
+        return await self._publisher.build(name, context, auths)
 
     async def find(self, name: str) -> PublishedImage | None:
         """Return the image of that name, ID or beginning of an ID, or None."""
