@@ -1,6 +1,7 @@
 """The Docker API called by hand, for what no peer's library would send."""
 
 import io
+import ssl
 import tarfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -44,13 +45,14 @@ class Calls:
 
     @classmethod
     @asynccontextmanager
-    async def to(cls, peitho: Peitho, *, address: str = "127.0.0.1") -> AsyncIterator[Self]:
+    async def to(
+        cls, peitho: Peitho, *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Self]:
         """Calls to a Peitho from an address, with no time-out but the test's."""
         no_limit = aiohttp.ClientTimeout(total=None)
-        connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0))
-        async with aiohttp.ClientSession(
-            peitho.http, timeout=no_limit, connector=connector
-        ) as session:
+        connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0), ssl=tls or True)
+        url = peitho.http.replace("http:", "https:") if tls else peitho.http
+        async with aiohttp.ClientSession(url, timeout=no_limit, connector=connector) as session:
             yield cls(peitho, session)
 
     async def call(self, method: str, path: str, **others: Any) -> Answer:
