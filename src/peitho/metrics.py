@@ -29,7 +29,7 @@ BUILD_OUTCOMES = (
     "done",
     "failed",  # the command said so
     "not started",  # its Pod or container did not run
-    "too late",  # past builder.deadline
+    "too late",  # past builder.deadlineSeconds
     "ended",  # by its peers, or with the node
 )
 BUILD_PHASES = (

@@ -16,8 +16,8 @@ page is made from `src/peitho/metrics.py`. What a label may be is listed: nothin
 sends is one. Those whose values are known have all of their series from the start, at 0, so that
 `increase()` sees the first of each.
 
-[`deploy/monitoring`](../../deploy/monitoring) has a dashboard and alerts over them, and each alert
-a [runbook](../runbooks/index.md).
+[`deploy/monitoring`](../../deploy/monitoring/alerts.yaml) has a dashboard and alerts over them, and
+each alert a [runbook](../runbooks/index.md).
 
 | metric | type | labels | what |
 |---|---|---|---|
