@@ -21,7 +21,8 @@ class AllowedImages:
         if not any(references.matches(pattern, reference) for pattern in self.patterns.now):
             raise Forbidden(
                 f"the image {name[:200]!r} may not be used here: none of the operator's patterns "
-                "matches it (access.images of Peitho's settings)"
+                "matches it (access.images of Peitho's settings)",
+                reason="image",
             )
 
 
