@@ -3,20 +3,21 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
 import structlog
 
 from peitho import __version__, audit, metrics
-from peitho.api import delivery, health, routes
+from peitho.api import delivery, health, readiness, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
-from peitho.api.services import Services
+from peitho.api.readiness import Lines
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
 from peitho.core.chaincode import adoption
+from peitho.core.measuring import Measuring
 from peitho.core.pods import template_check
 from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
@@ -131,8 +132,14 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         services = parts.services
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(services, settings.server, tls), bound=clear):
+        opened: dict[str, asyncio.Server] = {}
+        lines = _lines(parts, opened, tls)
+        listeners = _listeners(parts, settings.server, tls, lines)
+        async with listening(*listeners, bound=clear, opened=opened):
             _start(parts, reloading, tasks)
+            measuring = Measuring(services.storage, [tls] if tls else [])
+            tasks.spawn(measuring.run(), name="measuring")
+            tasks.spawn(measuring.run_lag(), name="measuring of the loop")
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
             audit.record("peitho started", version=__version__)
@@ -168,8 +175,12 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
 
 
 def _listeners(
-    services: Services, server: ServerSettings, tls: CertificateFiles | None
+    parts: Composition,
+    server: ServerSettings,
+    tls: CertificateFiles | None,
+    lines: Sequence[Lines],
 ) -> list[Listener]:
+    services = parts.services
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
     api = routes.application(services, calls, need_certificate=named)
@@ -177,10 +188,32 @@ def _listeners(
     if is_open:
         _warn_of_open_api(server)
     return [
-        Listener(api, server.api, calls, tls),
-        Listener(delivery.application(services), server.delivery),
-        Listener(health.application(services, is_open=is_open), server.operations),
+        Listener(api, server.api, calls, tls, name="docker api"),
+        Listener(
+            delivery.application(services),
+            server.delivery,
+            tls=parts.delivery_tls,
+            name="delivery",
+        ),
+        Listener(
+            health.application(services, is_open=is_open, lines=lines),
+            server.operations,
+            name="operations",
+        ),
     ]
+
+
+def _lines(
+    parts: Composition, opened: Mapping[str, asyncio.Server], tls: CertificateFiles | None
+) -> list[Lines]:
+    """What `/readyz?verbose` tells of the parts, beside what is outside."""
+    lines: list[Lines] = [
+        partial(readiness.record_watch, parts.record_watch),
+        partial(readiness.listeners, opened),
+    ]
+    if tls:
+        lines.append(partial(readiness.certificates, tls))
+    return lines
 
 
 async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:

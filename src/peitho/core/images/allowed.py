@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from peitho.core.images.base import BaseImage, BaseImages
 from peitho.errors import Forbidden
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images import references
 from peitho.settings.live import Live
 
@@ -20,7 +21,8 @@ class AllowedImages:
         if not any(references.matches(pattern, reference) for pattern in self.patterns.now):
             raise Forbidden(
                 f"the image {name[:200]!r} may not be used here: none of the operator's patterns "
-                "matches it (access.images of Peitho's settings)"
+                "matches it (access.images of Peitho's settings)",
+                reason="image",
             )
 
 
@@ -31,10 +33,10 @@ class AllowedBaseImages:
         self._images = images
         self._allowed = allowed
 
-    async def pull(self, name: str) -> str:
+    async def pull(self, name: str, auths: RegistryAuths = NOBODY) -> str:
         """Pull an image. Raises Forbidden, and the errors of the pull."""
         self._allowed.check(name)
-        return await self._images.pull(name)
+        return await self._images.pull(name, auths)
 
     async def find(self, name: str) -> BaseImage | None:
         """Return the image of that name or ID, or None."""
