@@ -9,7 +9,7 @@ export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 MEMORY = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
-.PHONY: demo unit test check lint format bench fuzz image lock cluster-down help
+.PHONY: demo unit test check lint format bench fuzz image docs lock cluster-down help
 
 demo: setup ## build, install, launch, crash and remove a chaincode on a real Kubernetes (KEEP=1, IMAGE=)
 	@$(PYTHON) -m tests.demo
@@ -20,7 +20,7 @@ unit: setup ## the tests that need no cluster (ARGS=-x, or any of pytest's)
 test: setup ## all tests, the real cluster included (ARGS=tests/journeys)
 	@$(PYTHON) -m pytest $(ARGS)
 
-check: lint test ## all that CI does
+check: lint docs test ## all that CI does
 
 lint: setup ## style, types, layers
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
@@ -38,6 +38,11 @@ fuzz: setup ## readers of what comes from outside, fed for SECONDS=60 with what 
 
 image: setup ## Peitho's image, as a docker archive in the cache
 	@$(PYTHON) -c "from tests.lab import images; print(images.peitho())"
+
+docs: ## the pages as a site, in build/docs; a link that leads nowhere is an error
+	@scripts/setup docs
+	@$(CACHE)/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . build/docs
+	@echo "written to build/docs/index.html"
 
 lock: setup ## requirements*.lock from pyproject.toml
 	@scripts/lock $(PYTHON)

@@ -11,7 +11,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import again, install, machine, memory, modes, pings, registry, scale, starts
+from tests.bench import (
+    again,
+    install,
+    machine,
+    memory,
+    modes,
+    named,
+    pings,
+    registry,
+    scale,
+    starts,
+)
 from tests.bench.place import Place
 from tests.bench.report import Report, Row
 from tests.lab import cluster as lab
@@ -36,6 +47,7 @@ PARTS = {
     "f": Part(again.HOW, again.measure),
     "g": Part(modes.HOW, modes.measure),
     "h": Part(scale.HOW, scale.measure),
+    "i": Part(named.HOW, named.measure),
 }
 
 

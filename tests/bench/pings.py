@@ -6,7 +6,7 @@ import sys
 
 from tests.bench.place import BenchError, Place, running, say
 from tests.bench.report import Row
-from tests.lab.peitho import PROJECT, Peitho
+from tests.lab.peitho import PROJECT
 
 CONNECTIONS = 50
 REQUESTS = 20_000
@@ -22,7 +22,7 @@ async def measure(place: Place) -> list[Row]:
     found = []
     async with running(place.cluster) as peitho:
         for number in range(1, place.runs + 1):
-            found.append(await _load(peitho))
+            found.append(await load(peitho.port, CONNECTIONS, REQUESTS))
             p50, p99, rate = found[-1]
             say(f"(c) run {number}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {rate:.0f} a second")
     p50s, p99s, rates = zip(*found, strict=True)
@@ -33,8 +33,9 @@ async def measure(place: Place) -> list[Row]:
     ]
 
 
-async def _load(peitho: Peitho) -> tuple[float, float, float]:
-    words = (str(peitho.port), str(CONNECTIONS), str(REQUESTS))
+async def load(port: int, connections: int, requests: int, *how: str) -> tuple[float, float, float]:
+    """Return p50 and p99 in milliseconds, and the rate; `how` is the pause and the certificates."""
+    words = (str(port), str(connections), str(requests), *how)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.load", *words),
         cwd=PROJECT,

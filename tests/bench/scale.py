@@ -1,42 +1,35 @@
 """(h) Thousands of chaincodes, on simulated nodes: memory, the loop's turns, CPU and requests."""
 
 import asyncio
-import hashlib
 import json
 import os
 import re
-import secrets
-import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from peitho.clients.disk.sealed import seal
-from peitho.clients.disk.storage import Storage, image_key
-from peitho.clients.kubernetes.api import Kubernetes
-from peitho.clients.kubernetes.records import Records
-from peitho.formats.images import image_record
-from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes import chaincode_job, record_secrets
-from peitho.formats.records import ContainerSpec
-from peitho.program import options
-from peitho.settings.models import Settings
 from tests.bench.place import BenchError, Place, folder, say
 from tests.bench.report import Row
+from tests.bench.simulated_chaincodes import (
+    NAMESPACE,
+    PEERS,
+    Chaincode,
+    chaincode,
+    filled,
+    peers_that_listen,
+    waits,
+    write_images,
+)
 from tests.lab import simulated
 from tests.lab.cluster import Cluster
-from tests.lab.peitho import Peitho, make_namespace
+from tests.lab.peitho import Peitho
 from tests.support.docker_calls import Calls
-from tests.support.observe import open_waits, until
+from tests.support.observe import until
 
 CHAINCODES = 5000
-PEERS = 100
 HOW = (
     f"{CHAINCODES} chaincodes of {PEERS} peers, each with a Secret, a Job, a Pod and an image as "
     "Peitho makes them, in an API server and etcd of their own on this machine; kwok says that the "
@@ -50,29 +43,12 @@ HOW = (
     "crash` counts what notes its end), and a third time while it runs."
 )
 
-_NAMESPACE = "scale"
-_LAYERS = 50
-_AT_ONCE = 24
-_FILLED_SECONDS = 1200.0
 _SWEEP_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
 _ASKED = 5
 _TURN_MILLISECONDS = 50.0
-# Of connections that come at once, Peitho keeps a thousand.
-_OPENED_AT_ONCE = 250
-_OPEN_SECONDS = 60
 _QUIET_SECONDS = 2.0
 _MEGABYTE = 1_000_000
-_RUNTIME = "hyperledger/fabric-baseos:2.5"
-_ENV = (
-    "CORE_CHAINCODE_LOGGING_LEVEL=info",
-    "CORE_CHAINCODE_LOGGING_SHIM=warning",
-    "CORE_PEER_TLS_ENABLED=true",
-    "CORE_TLS_CLIENT_KEY_PATH=/etc/hyperledger/fabric/client.key",
-    "CORE_TLS_CLIENT_CERT_PATH=/etc/hyperledger/fabric/client.crt",
-    "CORE_PEER_TLS_ROOTCERT_FILE=/etc/hyperledger/fabric/peer.crt",
-)
-_FILES = ("client.key", "client.crt", "client_pem.key", "client_pem.crt", "peer.crt")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -85,8 +61,8 @@ async def measure(place: Place) -> list[Row]:
 async def measured(count: int) -> list[Row]:
     """The same for a number of chaincodes."""
     cluster = await asyncio.to_thread(simulated.up)
-    with folder() as path, _peers() as peers:
-        async with _filled(cluster, path, count, peers):
+    with folder() as path, peers_that_listen() as peers:
+        async with filled(cluster, path, count, peers):
             observed = await _observed(cluster, path, count, peers)
     return [_row(count, *each) for each in observed]
 
@@ -95,132 +71,12 @@ def _row(count: int, what: str, unit: str, value: float, at_most: float | None) 
     return Row("h", f"{count} chaincodes: {what}", unit, (round(value, 4),), at_most=at_most)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chaincode:
-    name: str
-    image: Image
-    spec: ContainerSpec
-
-
-def _chaincode(number: int, peers: list[str]) -> _Chaincode:
-    peer = number % len(peers)
-    label = f"mycc{number // len(peers)}"
-    package = hashlib.sha256(label.encode()).hexdigest()
-    name = f"dev-peer{peer}.org{peer // 10}.example.com-{label}_1.0-{package}"
-    tag = hashlib.sha256(name.encode()).hexdigest()
-    image = Image(
-        name=f"{name}-{tag}".lower(),
-        runtime=_RUNTIME,
-        layer=f"sha256:{hashlib.sha256(_layer(number)).hexdigest()}",
-        layer_bytes=len(_layer(number)),
-        directory="/usr/local/bin",
-        entries=("chaincode",),
-        labels={
-            "org.hyperledger.fabric.chaincode.type": "GOLANG",
-            "org.hyperledger.fabric.version": "2.5.16",
-        },
-        env={"CORE_CHAINCODE_BUILDLEVEL": "2.5.16"},
-        architecture="amd64",
-        created="2026-01-02T03:04:05Z",
-    )
-    env = (*_ENV, f"CORE_CHAINCODE_ID_NAME={label}_1.0:{package}", "CORE_PEER_LOCALMSPID=Org1MSP")
-    command = ("chaincode", f"-peer.address={peers[peer]}")
-    return _Chaincode(name, image, ContainerSpec(image.name, command, (), env))
-
-
-def _layer(number: int) -> bytes:
-    return f"layer {number % _LAYERS}".encode() * 100
-
-
-@contextmanager
-def _peers() -> Iterator[list[str]]:
-    """Addresses of peers that take connections."""
-    with ExitStack() as stack:
-        listeners = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
-            for _ in range(PEERS)
-        ]
-        yield [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
-
-
-@asynccontextmanager
-async def _filled(
-    cluster: Cluster, path: Path, count: int, peers: list[str]
-) -> AsyncIterator[None]:
-    """A namespace with that many chaincodes that run, and their images in the data directory."""
-    await asyncio.to_thread(make_namespace, cluster, _NAMESPACE, level="privileged")
-    try:
-        began = time.monotonic()
-        chaincodes = [_chaincode(number, peers) for number in range(count)]
-        await asyncio.to_thread(_write_images, path / "data", chaincodes)
-        async with Kubernetes.connect(
-            kubeconfig=cluster.kubeconfig, namespace=_NAMESPACE
-        ) as kubernetes:
-            await _launch_all(kubernetes, chaincodes)
-        await until(lambda: asyncio.to_thread(_all_run, cluster, count), seconds=_FILLED_SECONDS)
-        say(f"(h) {count} chaincodes run after {time.monotonic() - began:.0f} s")
-        yield
-    finally:
-        cluster.run_kubectl("delete", "namespace", _NAMESPACE, "--wait=false")
-        await asyncio.to_thread(simulated.down)
-
-
-def _write_images(data: Path, chaincodes: list[_Chaincode]) -> None:
-    Storage.make(data)
-    for number in range(_LAYERS):
-        digest = hashlib.sha256(_layer(number)).hexdigest()
-        (data / "blobs" / "sha256" / digest).write_bytes(_layer(number))
-    for chaincode in chaincodes:
-        record = seal(image_record.to_json(chaincode.image))
-        (data / "images" / f"{image_key(chaincode.image.name)}.json").write_bytes(record)
-
-
-async def _launch_all(kubernetes: Kubernetes, chaincodes: list[_Chaincode]) -> None:
-    """The objects as Peitho makes them, but without Peitho: it is yet to start on them."""
-    pods = options.chaincode_pods(Settings())
-    records, left = Records(kubernetes), iter(chaincodes)
-
-    async def work() -> None:
-        for each in left:
-            secret = record_secrets.chaincode_secret(
-                instance=pods.instance,
-                container_id=secrets.token_hex(32),
-                name=each.name,
-                spec=each.spec,
-                token=secrets.token_urlsafe(40),
-                created="2026-01-02T03:04:05Z",
-            )
-            record = await records.create(secret)
-            files = {f"/etc/hyperledger/fabric/{name}": b"k" * 1000 for name in _FILES}
-            record = await records.add_files(record, files)
-            await kubernetes.create(chaincode_job.manifest(record, each.image, options=pods))
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(work(), name="fill")
-
-
-def _all_run(cluster: Cluster, count: int) -> bool:
-    path = f"api/v1/namespaces/{_NAMESPACE}/pods?fieldSelector=status.phase%3DRunning&limit=1"
-    answer = json.loads(cluster.run_kubectl("get", "--raw", f"/{path}"))
-    found = len(answer["items"]) + int(answer["metadata"].get("remainingItemCount", 0))
-    # Without a selector the server counts; with one it does not say how many are left.
-    if answer["metadata"].get("continue") and "remainingItemCount" not in answer["metadata"]:
-        found = len(
-            cluster.run_kubectl(
-                *("-n", _NAMESPACE, "get", "pods", "-o", "name", "--chunk-size=500"),
-                "--field-selector=status.phase=Running",
-            ).split()
-        )
-    return found >= count
-
-
 async def _observed(
     cluster: Cluster, path: Path, count: int, peers: list[str]
 ) -> list[tuple[Any, ...]]:
     turns = path / "turns"
     program = ("-m", "tests.bench.turns", str(turns))
-    peitho = await asyncio.to_thread(Peitho, cluster, _NAMESPACE, path, settings={})
+    peitho = await asyncio.to_thread(Peitho, cluster, NAMESPACE, path, settings={})
     began = time.monotonic()
     await peitho.begin(program=program)
     ready = time.monotonic() - began
@@ -247,7 +103,7 @@ async def _observed(
         _show(rows)
         async with Calls.to(peitho) as calls:
             rows += await _asked(calls, turns)
-            rows += await _requests(calls, _chaincode(count, peers), turns)
+            rows += await _requests(calls, chaincode(count, peers), turns)
             rows += await _waits(calls, count, peers, turns)
         _show(rows)
     except BaseException as error:
@@ -292,10 +148,10 @@ async def _asked(calls: Calls, turns: Path) -> list[tuple[Any, ...]]:
     return rows
 
 
-async def _requests(calls: Calls, chaincode: _Chaincode, turns: Path) -> list[tuple[Any, ...]]:
+async def _requests(calls: Calls, one: Chaincode, turns: Path) -> list[tuple[Any, ...]]:
     """What a launch asks of the API server."""
-    peitho, name = calls.peitho, chaincode.name
-    await asyncio.to_thread(_write_images, peitho.data_dir, [chaincode])
+    peitho, name = calls.peitho, one.name
+    await asyncio.to_thread(write_images, peitho.data_dir, [one])
     rows: list[tuple[Any, ...]] = []
 
     async def count(what: str, work: Callable[[], Awaitable[object]], most: float | None) -> None:
@@ -313,7 +169,7 @@ async def _requests(calls: Calls, chaincode: _Chaincode, turns: Path) -> list[tu
         rows.append((f"API requests of {what}", "", found.total(), most))
 
     async def launch() -> None:
-        answer = await calls.launch(name, chaincode.image.name)
+        answer = await calls.launch(name, one.image.name)
         if answer.status != 204:
             raise BenchError(f"not launched: {answer}")
 
@@ -360,15 +216,7 @@ async def _crash(calls: Calls, name: str) -> None:
 async def _waits(calls: Calls, count: int, peers: list[str], turns: Path) -> list[tuple[Any, ...]]:
     """Memory while a peer waits for each of them."""
     peitho = calls.peitho
-    names = [_chaincode(number, peers).name for number in range(count)]
-    tasks: list[asyncio.Task[int]] = []
-    try:
-        for begin in range(0, count, _OPENED_AT_ONCE):
-            tasks += [
-                asyncio.get_running_loop().create_task(calls.wait(name))
-                for name in names[begin : begin + _OPENED_AT_ONCE]
-            ]
-            await until(partial(_are_open, peitho, len(tasks)), seconds=_OPEN_SECONDS)
+    async with waits(calls, [chaincode(number, peers).name for number in range(count)]):
         await asyncio.sleep(_QUIET_SECONDS)
         cpu = await _cpu_of(peitho, lambda: asyncio.sleep(_IDLE_SECONDS))
         return [
@@ -376,13 +224,6 @@ async def _waits(calls: Calls, count: int, peers: list[str], turns: Path) -> lis
             ("CPU of a minute with a wait for each", "s", cpu, None),
             *_turns(turns, "with a wait for each"),
         ]
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def _are_open(peitho: Peitho, count: int) -> bool:
-    return await open_waits(peitho) >= count
 
 
 def _memory(peitho: Peitho, what: str) -> float:

@@ -98,7 +98,8 @@ class Entry:
         names = [f"`{self.variable}`", *(f"`{flag}`" for flag in _flags().get(self.key, ()))]
         facts = f"{', '.join(names)}. {self.allowed[:1].upper()}{self.allowed[1:]}; "
         facts += f"default {self.default}{self.note}."
-        return f"### `{self.key}`\n\n{_wrapped(self.meaning)}\n\n{_wrapped(facts)}\n"
+        level = "###" if "." in self.key else "##"
+        return f"{level} `{self.key}`\n\n{_wrapped(self.meaning)}\n\n{_wrapped(facts)}\n"
 
 
 def render() -> str:
