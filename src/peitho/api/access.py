@@ -34,7 +34,8 @@ async def need_certificate(request: web.Request, handler: Handler) -> web.Stream
     if request.match_info.handler is not system.ping and not request.get_extra_info("peercert"):
         raise Forbidden(
             "a client certificate is needed: set CORE_VM_DOCKER_TLS_ENABLED, _CERT_FILE and "
-            "_KEY_FILE of the peer"
+            "_KEY_FILE of the peer",
+            reason="certificate",
         )
     return await handler(request)
 
@@ -77,7 +78,9 @@ class Tenants:
         self._tell(certificate.subject, found, request.remote or "")
         which = "more than one tenant's rules match" if found else "no tenant's rules match"
         raise Forbidden(
-            f"{which} the certificate {certificate.subject!r} (access.tenants of Peitho's settings)"
+            f"{which} the certificate {certificate.subject!r} (access.tenants of Peitho's "
+            "settings)",
+            reason="certificate",
         )
 
     def _tell(self, subject: str, found: list[str], peer: str) -> None:
