@@ -132,6 +132,10 @@ class Kubernetes:
             seconds = 0.0
         return ClusterAbout(str(told.get("gitVersion", "")), seconds)
 
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
+
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
@@ -147,10 +151,15 @@ class Kubernetes:
         except KubernetesError as error:
             name = manifest["metadata"].get("name")
             if error.reason == "AlreadyExists" and tries.failed and name:
-                present = await self.get(manifest["kind"], name)
-                if present and _is_made_of(present, manifest):  # by a try that got no answer
-                    return present
+                for present in await self._named(manifest["kind"], name):
+                    if _is_made_of(present, manifest):  # by a try that got no answer
+                        return present
             raise
+
+    async def _named(self, kind: str, name: str) -> list[Manifest]:
+        """Find an object by a list: Pods are never asked for by name, which is a right less."""
+        found = await self.find(kind, fields=f"metadata.name={name}")
+        return [each for each in found if each["metadata"]["name"] == name]
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         """Return one object, or None if it is not there."""

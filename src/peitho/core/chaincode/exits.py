@@ -75,6 +75,7 @@ class ExitRecorder:
         self._kubernetes = kubernetes
         self._records = records or Records(kubernetes)
         self._watch = watch
+        self._instance = instance
         self._labels = labels.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
         self._recordings: BoundedDict[str, asyncio.Task[None]] = BoundedDict(_REMEMBERED)
@@ -152,7 +153,7 @@ class ExitRecorder:
 
     async def _read(self, news: _News) -> RecordMetadata | None:
         """Return the record of exactly this container; None if it is gone or renamed."""
-        record = await self._records.get_metadata(names.kubernetes_name("cc", news.name))
+        record = await self._records.get_metadata(names.chaincode_name(self._instance, news.name))
         if isinstance(record, RecordMetadata) and record.id == news.container_id:
             return record
         return None
@@ -166,6 +167,7 @@ class ExitRecorder:
             message=f"{message}: {end.reason}" if end.reason else message,
             warning=end.code != 0,
             at=now(),
+            labels=self._labels,
         )
 
         async def create() -> bool:
