@@ -1,4 +1,4 @@
-"""The command line: serve, config, check, sweep, adopt, check-store, audit, version."""
+"""The command line: serve, config, check, sweep, adopt, check-store, audit, rehearse, version."""
 
 import asyncio
 import sys
@@ -296,6 +296,44 @@ def verify(files: tuple[BinaryIO, ...]) -> None:
             click.echo(f"{file.name}: {problem}")
     click.echo(verification.summary())
     sys.exit(1 if problems or not verification.lines else 0)
+
+
+@main.command()
+@click.argument("endpoint", metavar="tcp://HOST:PORT")
+@click.option(
+    "--generation",
+    type=click.Choice(["1.4", "2.5", "3.1", "all"]),
+    default="all",
+    show_default=True,
+    help="Whose client is played.",
+)
+@click.option("--peer-address", metavar="HOST:PORT", help="Where chaincode reaches this machine.")
+@click.option("--listen", metavar="HOST:PORT", default="", help="Where to listen for it.")
+@click.option("--network-id", default="rehearsal", show_default=True)
+@click.option("--peer-id", default="rehearsal", show_default=True)
+@click.option("--msp-id", default="RehearsalMSP", show_default=True)
+@click.option("--builder", default="", help="The builder image, in place of the generation's.")
+@click.option("--runtime", default="", help="The runtime image, in place of the generation's.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="Speak TLS, and trust this CA.")
+@click.option("--cert-file", type=click.Path(path_type=Path), help="Show this certificate.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Its key.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def rehearse(endpoint: str, **options: Any) -> None:
+    """
+    Act as a peer against a running Peitho; exit status 1 if a step fails.
+
+    A tiny Go chaincode is compiled, launched, called, crashed, called again and removed. Each step
+    is timed against what a peer allows. Chaincode has to reach this machine, so run it in a Pod
+    beside the peers.
+    """
+    from peitho.rehearsal import command  # noqa: PLC0415  see serve
+
+    try:
+        is_right = asyncio.run(command.rehearse(endpoint, options, click.echo))
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    sys.exit(0 if is_right else 1)
 
 
 @main.command()
