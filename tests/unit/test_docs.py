@@ -23,7 +23,7 @@ QUOTED_MAKE = re.compile(r"`make ([a-z][a-z-]*)")
 FENCED_MAKE = re.compile(r"^ *(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 CALL = re.compile(r"^\| `([A-Z*]+) (/\S*)` \|", re.MULTILINE)
-HELD_BY = re.compile(r"`(tests/[\\w/]+\\.py)::(?:(\\w+)::)?(\\w+)`")
+HELD_BY = re.compile(r"`(tests/[\w/]+\.py)::(?:(\w+)::)?(\w+)`")
 PATTERN = re.compile(r"\{(\w+):[^}]+\}")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
