@@ -19,9 +19,10 @@ _STORE_LOOK_SECONDS = 60.0
 
 class Measuring:
     """
-    Measures for ever; `certificates` are read again where their files have changed.
+    Measures for ever.
 
-    What tenants have stored, on one volume, is told as one.
+    The storages are those of all tenants, on one volume; `certificates` are read again where their
+    files have changed.
     """
 
     def __init__(
@@ -57,13 +58,12 @@ class Measuring:
         await asyncio.to_thread(self._look_at_store)
 
     def _look_at_store(self) -> None:
-        images, sizes = 0, Counter[str]()
         try:
             used_bytes, total_bytes = self._storages[0].volume()
+            images = sum(len(storage.image_files()) for storage in self._storages)
+            sizes: Counter[str] = Counter()
             for storage in self._storages:
-                images += len(storage.image_files())
-                for kind, size_bytes in storage.sizes().items():
-                    sizes[kind] += size_bytes
+                sizes.update(storage.sizes())
         except PeithoError as error:  # /readyz tells of it, too
             log.debug("store not measured", cause=str(error))
             return

@@ -238,7 +238,10 @@ def _listeners(
     return [
         Listener(api, server.api, calls, tls, name="docker api"),
         Listener(
-            delivery.application(parts), server.delivery, tls=shared.delivery_tls, name="delivery"
+            delivery.application(parts),
+            server.delivery,
+            tls=shared.delivery_tls,
+            name="delivery",
         ),
         Listener(
             health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines),
@@ -248,31 +251,26 @@ def _listeners(
     ]
 
 
-def _served(parts: Mapping[str, Services], shared: Shared) -> Services | Tenants:
-    """Return the parts of the one tenant, for whoever comes in, or of those in the settings."""
-    if not shared.settings.now.access.tenants:
-        return parts[DEFAULT_TENANT]
-    return Tenants(parts, shared.settings.map(lambda settings: settings.access.tenants))
-
-
 def _lines(
     tenants: Mapping[str, Composition],
     opened: Mapping[str, asyncio.Server],
     tls: CertificateFiles | None,
 ) -> list[Lines]:
     """What `/readyz?verbose` tells of the parts, beside what is outside."""
-    lines: list[Lines] = [
-        partial(readiness.record_watch, parts.record_watch, tenant=_named(name))
-        for name, parts in tenants.items()
-    ]
-    lines.append(partial(readiness.listeners, opened))
+    lines: list[Lines] = [partial(readiness.listeners, opened)]
+    for name, parts in tenants.items():
+        tenant = name if len(tenants) > 1 else ""
+        lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
     if tls:
         lines.append(partial(readiness.certificates, tls))
     return lines
 
 
-def _named(tenant: str) -> str:
-    return "" if tenant == DEFAULT_TENANT else tenant
+def _served(parts: Mapping[str, Services], shared: Shared) -> Services | Tenants:
+    """Return the parts of the one tenant, for whoever comes in, or of those in the settings."""
+    if not shared.settings.now.access.tenants:
+        return parts[DEFAULT_TENANT]
+    return Tenants(parts, shared.settings.map(lambda settings: settings.access.tenants))
 
 
 async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:

@@ -39,21 +39,6 @@ async def test_the_store_is_measured(tmp_path: Path) -> None:
     assert set(metrics.STORE_KINDS) == set(storage.sizes())
 
 
-async def test_the_stores_of_tenants_are_measured_as_one(tmp_path: Path) -> None:
-    """
-    Their volume is one, too.
-    """
-    storages = [Storage.open(tmp_path / name) for name in ("", "tenants/acme")]
-    for storage in storages:
-        storage.add_blob(layer)
-        storage.save_image("mycc", b"{}")
-
-    await Measuring(storages).look()
-
-    assert 2000 == value("peitho_store_bytes", kind="layers")
-    assert 2 == value("peitho_store_images")
-
-
 async def test_a_store_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     """
     It is told elsewhere, and measured once it is there again.
