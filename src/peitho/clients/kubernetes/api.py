@@ -21,7 +21,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx2 as httpx
 import yaml
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
+from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
@@ -123,6 +123,10 @@ class Kubernetes:
         client = partial(_client, config, verify=verify, proxy=proxy)
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
+
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
 
     async def about(self) -> ClusterAbout:
         """Return the API server's version, and what time it has."""
@@ -442,15 +446,19 @@ def _client(
 ) -> httpx.AsyncClient:
     # A followed log holds a connection for its whole life, so there is no limit for those; short
     # calls have one, or a burst of thousands would open as many connections.
-    transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
+    # lightkube's own client would read all certificates again, for a transport of its own.
+    transport = httpx.AsyncHTTPTransport(
         verify=verify,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
         socket_options=keepalive.OPTIONS,
         proxy=proxy,
     )
-    timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
-    return AsyncClient(
-        config, ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
+    return httpx.AsyncClient(
+        base_url=config.cluster.server,
+        auth=user_auth(config.user),
+        timeout=httpx.Timeout(_REQUEST_SECONDS, pool=None),
+        trust_env=False,
+        transport=transport,
     )
 
 

@@ -152,7 +152,7 @@ async def test_a_good_build_has_four_phases(tmp_path: Path) -> None:
     """
     phases = Counted("peitho_build_phase_duration_seconds_count", "phase")
     output = BuildOutput.create(tmp_path / "log", limit_bytes=1000)
-    run = Build("a" * 64, SPEC, directory=tmp_path, output=output)
+    run = Build("a" * 64, SPEC, directory=tmp_path, output=output, result_bytes=1 << 20)
     run.take_turn()
     run.mark_started()
     run.end(Exit(0))
