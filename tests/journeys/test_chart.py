@@ -1,5 +1,6 @@
 """The chart: what Helm makes of it, and a release from install to uninstall."""
 
+import ast
 import asyncio
 import json
 import secrets
@@ -78,6 +79,7 @@ SETS = {
         },
     },
 }
+TENANT = {"match": [{"o": "x"}], "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
 # Kinds of others, which are not in this cluster.
 OF_OTHERS = {"certManager": {"enabled": True, "issuerRef": {"name": "fabric"}}} | {
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -132,6 +134,25 @@ def test_the_api_server_takes_what_is_rendered(
         each["data"]["peitho.yml"] for each in made if "peitho.yml" in each.get("data", ())
     )
     Settings.model_validate(yaml.safe_load(written))
+
+
+def test_the_admission_policy_follows_the_settings(tmp_path: Path) -> None:
+    """
+    Each tenant has a label of its own, and with a registry its images are admitted.
+    """
+    settings = {
+        "peitho": {"instance": "one", "imageMode": "registry"},
+        "docker": {"registry": {"server-address": "harbor.example", "project": "x"}},
+        "access": {"tenants": {"default": TENANT, "org1": TENANT}},
+    }
+    made = _rendered(tmp_path, {"admissionPolicy": {"enabled": True}, "settings": settings})
+    (policy,) = (each for each in made if each["kind"] == "ValidatingAdmissionPolicy")
+    variables = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
+
+    assert ["one", "one.org1"] == ast.literal_eval(variables["instances"])
+    assert ["*/fabric-*", "docker.io/peitho/peitho", "harbor.example/x/*"] == ast.literal_eval(
+        variables["images"]
+    )
 
 
 def test_objects_of_others_are_rendered(tmp_path: Path) -> None:

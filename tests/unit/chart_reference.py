@@ -149,7 +149,7 @@ VALUES = (
     Value(
         "admissionPolicy.images",
         WORDS,
-        "Patterns of images of Pods; Peitho's own is among them in any case.",
+        "Patterns of images of Pods; Peitho's own, and those that it pushes, are among them.",
     ),
     Value("admissionPolicy.rootImages", WORDS, "Patterns of images that may run as user 0."),
     Value("admissionPolicy.volumes", WORDS, "Kinds of volumes that templates add."),

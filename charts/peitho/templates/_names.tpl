@@ -86,3 +86,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- define "peitho.words" -}}
 [{{ range $index, $word := . }}{{ if $index }}, {{ end }}'{{ $word }}'{{ end }}]
 {{- end -}}
+
+{{- /* The label of Peitho's objects: each tenant's is its own. */ -}}
+{{- define "peitho.instances" -}}
+{{- $own := include "peitho.instance" . -}}
+{{- $all := list $own -}}
+{{- range $name, $_ := dig "access" "tenants" dict .Values.settings -}}
+{{- if ne $name "default" -}}
+{{- $all = append $all (printf "%s.%s" $own $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "peitho.words" $all -}}
+{{- end -}}
+
+{{- /* Images of Pods: the operator's, Peitho's own, and those that it pushes. */ -}}
+{{- define "peitho.images" -}}
+{{- $all := append .Values.admissionPolicy.images (include "peitho.repository" .) -}}
+{{- with dig "peitho" "pullerImage" "" .Values.settings -}}
+{{- $all = append $all . -}}
+{{- end -}}
+{{- if eq (dig "peitho" "imageMode" "delivery" .Values.settings) "registry" -}}
+{{- $registry := dig "docker" "registry" dict .Values.settings -}}
+{{- $parts := list (index $registry "server-address") (default "" (index $registry "project")) "*" -}}
+{{- $all = append $all (compact $parts | join "/") -}}
+{{- end -}}
+{{- include "peitho.words" $all -}}
+{{- end -}}
