@@ -22,6 +22,8 @@ from tests.lab.machine import LabError, run
 from tests.support.docker_calls import BareCalls
 from tests.support.observe import until
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 FILES = ("peitho", "chaincode", "networkpolicy", "chaincode-networkpolicy", "admission-policy")
 # Sets of values that operators would have, each of which takes other branches of the templates.
 SETS = {
@@ -89,11 +91,10 @@ OF_OTHERS = {"certManager": {"enabled": True, "issuerRef": {"name": "fabric"}}} 
 
 @pytest.fixture(scope="module")
 def helm() -> str:
-    """Helm's program."""
+    """Helm's program, built here, since no test has the time for it."""
     return chart.helm()
 
 
-@pytest.mark.timeout(600)  # of which Helm is built once
 def test_helm_finds_nothing_to_complain_of(helm: str) -> None:
     """
     With the values as they come, and with those of the plain manifests.
