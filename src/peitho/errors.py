@@ -18,13 +18,17 @@ PeithoError            500
 Messages are Docker's own where it has one, since peers log them and some are matched by case.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+Refusal = Literal["certificate", "image", "field", "tenant", "other"]
 
 
 class PeithoError(Exception):
     """Anything that is told to the peer; carries the status that the API answers."""
 
     status: ClassVar[int] = 500
+    # What a refusal counts as, one of `metrics.REFUSALS`; empty for what is none.
+    refused: str = ""
 
 
 class InvalidArgument(PeithoError):  # noqa: N818  the kinds are named as moby's errdefs names them
@@ -34,9 +38,13 @@ class InvalidArgument(PeithoError):  # noqa: N818  the kinds are named as moby's
 
 
 class Forbidden(PeithoError):  # noqa: N818
-    """The caller shows no certificate that allows it."""
+    """The caller may not do this; `reason` says for want of what."""
 
     status = 403
+
+    def __init__(self, message: str, *, reason: Refusal = "other") -> None:
+        super().__init__(message)
+        self.refused = reason
 
 
 class NotFound(PeithoError):  # noqa: N818
@@ -49,6 +57,7 @@ class TooSlow(PeithoError):  # noqa: N818
     """The body of a request does not come, or comes too slowly."""
 
     status = 408
+    refused = "slow"
 
 
 class Conflict(PeithoError):  # noqa: N818

@@ -34,7 +34,8 @@ async def need_certificate(request: web.Request, handler: Handler) -> web.Stream
     if request.match_info.handler is not system.ping and not request.get_extra_info("peercert"):
         raise Forbidden(
             "a client certificate is needed: set CORE_VM_DOCKER_TLS_ENABLED, _CERT_FILE and "
-            "_KEY_FILE of the peer"
+            "_KEY_FILE of the peer",
+            reason="certificate",
         )
     return await handler(request)
 

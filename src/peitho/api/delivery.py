@@ -32,6 +32,7 @@ class _Forbidden(NotFound):
     """The token is not for this; the answer does not tell whether the thing exists."""
 
     status = 403
+    refused = "token"
 
 
 async def blob(request: web.Request) -> web.StreamResponse:

@@ -27,6 +27,8 @@ HUNG_UP = 499
 # The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
+# What a metric is counted by: any other word may be a caller's own.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -48,6 +50,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         except PeithoError as error:
             cause = str(error)
             response = error_response(error.status, cause)
+            if error.refused:
+                metrics.REFUSED.labels(error.refused).inc()
             if error.status == Forbidden.status:
                 audit.record("refused", outcome=cause, call=f"{request.method} {request.path}")
         except web.HTTPException as error:
@@ -115,7 +119,8 @@ def _caller(request: web.Request) -> audit.Caller:
 
 def _account(request: web.Request, *, status: int, cause: str, seconds: float) -> None:
     resource = request.match_info.route.resource
-    route = f"{request.method} {resource.canonical if resource else 'unknown'}"
+    method = request.method if request.method in _METHODS else "other"
+    route = f"{method} {resource.canonical if resource else 'unknown'}"
     metrics.REQUESTS.labels(route, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
     write = log.debug if "_ping" in request.path or status == HUNG_UP else log.info

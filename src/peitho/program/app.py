@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,15 +11,17 @@ from functools import partial
 import structlog
 
 from peitho import __version__, audit, metrics
-from peitho.api import delivery, health, routes
+from peitho.api import delivery, health, readiness, routes
 from peitho.api.access import Tenants
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
+from peitho.api.readiness import Lines
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
 from peitho.core.chaincode import adoption
+from peitho.core.measuring import Measuring
 from peitho.core.pods import template_check
 from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
@@ -148,8 +150,15 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tenants = composition.compose_all(shared, tasks)
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(tenants, shared, tls), bound=clear):
+        opened: dict[str, asyncio.Server] = {}
+        lines = _lines(tenants, opened, tls)
+        listeners = _listeners(tenants, shared, tls, lines)
+        async with listening(*listeners, bound=clear, opened=opened):
             _start(tenants, reloading, tasks)
+            storages = [parts.services.storage for parts in tenants.values()]
+            measuring = Measuring(storages, [tls] if tls else [])
+            tasks.spawn(measuring.run(), name="measuring")
+            tasks.spawn(measuring.run_lag(), name="measuring of the loop")
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
             tasks.spawn(_look_at_namespaces(tenants), name="templates of tenants")
@@ -213,7 +222,10 @@ def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
 
 
 def _listeners(
-    tenants: Mapping[str, Composition], shared: Shared, tls: CertificateFiles | None
+    tenants: Mapping[str, Composition],
+    shared: Shared,
+    tls: CertificateFiles | None,
+    lines: Sequence[Lines],
 ) -> list[Listener]:
     server = shared.settings.now.server
     calls = OpenCalls(routes.LONG)
@@ -224,10 +236,34 @@ def _listeners(
     if is_open:
         _warn_of_open_api(server)
     return [
-        Listener(api, server.api, calls, tls),
-        Listener(delivery.application(parts), server.delivery, tls=shared.delivery_tls),
-        Listener(health.application(parts[DEFAULT_TENANT], is_open=is_open), server.operations),
+        Listener(api, server.api, calls, tls, name="docker api"),
+        Listener(
+            delivery.application(parts),
+            server.delivery,
+            tls=shared.delivery_tls,
+            name="delivery",
+        ),
+        Listener(
+            health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines),
+            server.operations,
+            name="operations",
+        ),
     ]
+
+
+def _lines(
+    tenants: Mapping[str, Composition],
+    opened: Mapping[str, asyncio.Server],
+    tls: CertificateFiles | None,
+) -> list[Lines]:
+    """What `/readyz?verbose` tells of the parts, beside what is outside."""
+    lines: list[Lines] = [partial(readiness.listeners, opened)]
+    for name, parts in tenants.items():
+        tenant = name if len(tenants) > 1 else ""
+        lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
+    if tls:
+        lines.append(partial(readiness.certificates, tls))
+    return lines
 
 
 def _served(parts: Mapping[str, Services], shared: Shared) -> Services | Tenants:

@@ -120,6 +120,7 @@ def api_tls(settings: TlsSettings) -> CertificateFiles | None:
         certificate=settings.cert_file,
         key=settings.key_file,
         is_server=True,
+        name="docker api",
     )
     files.context()
     return files

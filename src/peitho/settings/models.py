@@ -116,7 +116,7 @@ class ServerSettings(Section):
     """Downloads and uploads of Pods, in TLS, each with a token for exactly one thing."""
 
     operations: Address = ":9090"
-    """`/metrics`, `/healthz` and `/readyz`."""
+    """`/metrics`, `/livez` and `/readyz`."""
 
     tls: TlsSettings = TlsSettings()
 

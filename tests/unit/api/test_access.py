@@ -13,6 +13,7 @@ from peitho.api.calls import OpenCalls
 from peitho.clients.tls import CertificateFiles
 from peitho.settings import changes
 from tests.support import tenants
+from tests.support.counted import Counted
 from tests.support.in_process import listening, running
 from tests.support.requests import concrete
 from tests.support.tls_wire import TlsWire, client, tls_wire
@@ -46,6 +47,7 @@ async def test_nobody_without_a_certificate_is_answered(tmp_path: Path, certific
     """
     folder = certificates / "ours"
     unnamed = client(folder, named=False)
+    refused = Counted("peitho_refused_total", "reason")
     async with served(tmp_path, folder) as url:
         for method, path in CALLS:
             for prefix in ("", "/v1.44"):
@@ -56,6 +58,9 @@ async def test_nobody_without_a_certificate_is_answered(tmp_path: Path, certific
                     else:
                         assert 403 == status, (method, path)
                         assert method == "HEAD" or "a client certificate is needed" in str(body)
+    # Each call bare and with a version; a ping is for anybody.
+    assert {"certificate"} == refused.grown.keys()
+    assert 2 * (len(CALLS) - 2) <= refused.grown["certificate"] <= 2 * len(CALLS)
 
 
 async def test_whoever_shows_one_is_answered(tmp_path: Path, certificates: Path) -> None:

@@ -322,6 +322,17 @@ class Storage:
             usage = shutil.disk_usage(self._root)
         return usage.used, usage.total
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of all files, by what they are (`metrics.STORE_KINDS`)."""
+        folders = {
+            "layers": self._blobs,
+            "images": self._images,
+            "builds": self._root / "builds",
+            "spool": self._spool,
+            "damaged": self._root / "damaged",
+        }
+        return {kind: _bytes_below(folder) for kind, folder in folders.items()}
+
     def _image_path(self, name: str) -> Path:
         return self._images / f"{image_key(name)}.json"
 
@@ -369,6 +380,16 @@ class Storage:
                 sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
+
+
+def _bytes_below(folder: Path) -> int:
+    """The bytes of all files in a folder; what goes meanwhile, or cannot be read, has none."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  thousands
+    return total
 
 
 async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -> int:

@@ -210,7 +210,9 @@ class BuildPool:
     async def _carry_out(self, build: Build, key: str, backend: BuildBackend) -> None:
         try:
             async with self._queue.turn(build.peer):
-                await backend.carry_out(build)
+                build.take_turn()
+                with metrics.BUILDS_RUNNING.track_inprogress():
+                    await backend.carry_out(build)
             await self._keep(build, key)
         except PeithoError as error:
             build.fail(error)

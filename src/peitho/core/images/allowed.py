@@ -35,7 +35,8 @@ class AllowedImages:
         if not self.allows(references.parse(name)):
             raise Forbidden(
                 f"the image {name[:200]!r} may not be used here: none of the operator's patterns "
-                "matches it (access.images of Peitho's settings)"
+                "matches it (access.images of Peitho's settings)",
+                reason="image",
             )
 
 
