@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from peitho.api import operators
 from peitho.api.readiness import Lines, bad, good
 from peitho.api.services import SERVICES, Services, services
 
@@ -61,6 +62,8 @@ def application(
             web.get("/livez", alive),
             web.get("/readyz", ready),
             web.get("/metrics", metrics),
+            web.get("/builds", operators.builds),
+            web.get("/builds/{id:[0-9a-f]{4,64}}/log", operators.log),
         ]
     )
     return app

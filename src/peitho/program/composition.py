@@ -57,13 +57,14 @@ from peitho.settings.live import Live, Replaceable
 from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
 
 
-def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
-    """Connect to the cluster."""
+def connected(settings: Settings, *, context: str = "") -> AbstractAsyncContextManager[Kubernetes]:
+    """Connect to the cluster; `context` is one of the kubeconfig, by default its current one."""
     cluster = settings.kubernetes
     return Kubernetes.connect(
         kubeconfig=cluster.kubeconfig,
         namespace=cluster.namespace,
         proxies=options.proxies(settings),
+        context=context,
     )
 
 

@@ -16,7 +16,7 @@ from tests.support import typed
 from tests.support.build_pods import done, told
 from tests.support.build_pods import scene as pod_scene
 from tests.support.build_pool import SAID, SPEC, Scene, outcome, result, said, scene
-from tests.support.contexts import package
+from tests.support.contexts import chunks, package
 from tests.support.counted import Counted
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import after, always, answer, refusal
@@ -148,13 +148,18 @@ def test_ends_are_counted_by_outcome(
 
 async def test_a_good_build_has_four_phases(tmp_path: Path) -> None:
     """
-    Each once, and none for one that was kept.
+    Each once.
     """
     phases = Counted("peitho_build_phase_duration_seconds_count", "phase")
-    async with scene(tmp_path) as it:
-        await it.done()
-        await (await it.create()).start()
+    output = BuildOutput.create(tmp_path / "log", limit_bytes=1000)
+    run = Build("a" * 64, SPEC, directory=tmp_path, output=output, result_bytes=1_000_000)
+    run.take_turn()
+    run.mark_started()
+    run.end(Exit(0))
+    assert "fetching" == run.phase
+    await run.save_result(chunks(package()), "amd64")
 
+    assert "over" == run.phase
     assert {"waiting": 1, "starting": 1, "running": 1, "fetching": 1} == phases.grown
 
 
