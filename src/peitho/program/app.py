@@ -13,7 +13,6 @@ from peitho.api import delivery, health, readiness, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
 from peitho.api.readiness import Lines
-from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
@@ -135,7 +134,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         clear = partial(composition.clear_data_directory, settings)
         opened: dict[str, asyncio.Server] = {}
         lines = _lines(parts, opened, tls)
-        listeners = _listeners(services, settings.server, tls, lines)
+        listeners = _listeners(parts, settings.server, tls, lines)
         async with listening(*listeners, bound=clear, opened=opened):
             _start(parts, reloading, tasks)
             measuring = Measuring(services.storage, [tls] if tls else [])
@@ -176,11 +175,12 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
 
 
 def _listeners(
-    services: Services,
+    parts: Composition,
     server: ServerSettings,
     tls: CertificateFiles | None,
     lines: Sequence[Lines],
 ) -> list[Listener]:
+    services = parts.services
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
     api = routes.application(services, calls, need_certificate=named)
@@ -189,7 +189,12 @@ def _listeners(
         _warn_of_open_api(server)
     return [
         Listener(api, server.api, calls, tls, name="docker api"),
-        Listener(delivery.application(services), server.delivery, name="delivery"),
+        Listener(
+            delivery.application(services),
+            server.delivery,
+            tls=parts.delivery_tls,
+            name="delivery",
+        ),
         Listener(
             health.application(services, is_open=is_open, lines=lines),
             server.operations,

@@ -1,6 +1,7 @@
 import asyncio
 from pathlib import Path
 
+from peitho.core.pods.tokens import Holder
 from peitho.formats import operator_token
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT
@@ -62,7 +63,8 @@ async def test_nobody_else_is_told(tmp_path: Path) -> None:
     refused = Counted("peitho_refused_total", "reason")
     async with running(tmp_path) as peitho:
         build_id = await begun(peitho)
-        pod = peitho.services.tokens.issue(f"build:{build_id}")
+        holder = Holder("build-x", build_id)
+        pod = peitho.services.tokens.issue(f"build:{build_id}", holder)
         answers = [
             await ask(peitho, path, token)
             for path in ("/builds", f"/builds/{build_id}/log", "/builds/0000ffff/log")

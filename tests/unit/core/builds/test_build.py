@@ -163,6 +163,18 @@ async def test_a_good_build_has_four_phases(tmp_path: Path) -> None:
     assert {"waiting": 1, "starting": 1, "running": 1, "fetching": 1} == phases.grown
 
 
+async def test_a_build_that_was_kept_has_no_phases(tmp_path: Path) -> None:
+    """
+    It is answered with, and not carried out.
+    """
+    async with scene(tmp_path) as it:
+        await it.done()
+        phases = Counted("peitho_build_phase_duration_seconds_count", "phase")
+        await (await it.create()).start()
+
+    assert {} == phases.grown
+
+
 def open_files(directory: Path) -> list[Path]:
     """The files below a directory that this process has open."""
     links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
