@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from peitho.clients.authority import DeliveryCertificate
 from peitho.clients.kubernetes.record_watch import RecordWatch
 from peitho.clients.tls import CertificateFiles
 
@@ -44,7 +45,7 @@ def record_watch(watch: RecordWatch) -> Iterator[str]:
     yield good(part) if watch.is_live else warning(part, is_behind)
 
 
-def certificates(files: CertificateFiles) -> Iterator[str]:
+def certificates(files: CertificateFiles | DeliveryCertificate) -> Iterator[str]:
     """Yield a line for each certificate, with the time until it expires where that is short."""
     for name, expires_at in files.expiries().items():
         part = f"{name} certificate"

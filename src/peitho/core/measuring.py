@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import structlog
 
 from peitho import metrics
+from peitho.clients.authority import DeliveryCertificate
 from peitho.clients.disk.storage import Storage
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError
 
 log = structlog.get_logger()
+
+Certificates = CertificateFiles | DeliveryCertificate
 
 _LAG_LOOK_SECONDS = 1.0
 _STORE_LOOK_SECONDS = 60.0
@@ -19,7 +22,7 @@ _STORE_LOOK_SECONDS = 60.0
 class Measuring:
     """Measures for ever; `certificates` are read again where their files have changed."""
 
-    def __init__(self, storage: Storage, certificates: Sequence[CertificateFiles] = ()) -> None:
+    def __init__(self, storage: Storage, certificates: Sequence[Certificates] = ()) -> None:
         self._storage = storage
         self._certificates = certificates
 
@@ -45,7 +48,7 @@ class Measuring:
         for files in self._certificates:
             try:
                 files.context()
-            except PeithoError as error:
+            except (PeithoError, OSError) as error:
                 log.warning("certificates not read", cause=str(error))
         await asyncio.to_thread(self._look_at_store)
 

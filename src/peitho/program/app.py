@@ -137,7 +137,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         listeners = _listeners(parts, settings.server, tls, lines)
         async with listening(*listeners, bound=clear, opened=opened):
             _start(parts, reloading, tasks)
-            measuring = Measuring(services.storage, [tls] if tls else [])
+            measuring = Measuring(services.storage, [parts.delivery_tls, *([tls] if tls else [])])
             tasks.spawn(measuring.run(), name="measuring")
             tasks.spawn(measuring.run_lag(), name="measuring of the loop")
             if not is_checked:
@@ -210,6 +210,7 @@ def _lines(
     lines: list[Lines] = [
         partial(readiness.record_watch, parts.record_watch),
         partial(readiness.listeners, opened),
+        partial(readiness.certificates, parts.delivery_tls),
     ]
     if tls:
         lines.append(partial(readiness.certificates, tls))
