@@ -8,6 +8,7 @@ PeithoError            500
 ├── TooSlow            408   the body of a request does not come, or comes too slowly
 ├── Conflict           409
 ├── Unsupported        501
+├── LimitReached       507   a tenant has as much as it may have
 ├── Unavailable        503   the cluster or a registry cannot be reached; worth a retry
 ├── StartFailed        500   a container could not be started, in the cluster's own words
 ├── TemplateRefused    500   a Pod template of the operator's cannot be used
@@ -69,6 +70,13 @@ class Unsupported(PeithoError):  # noqa: N818
     """Part of the Docker API that Peitho leaves out on purpose."""
 
     status = 501
+
+
+class LimitReached(PeithoError):  # noqa: N818
+    """A tenant has as many containers, or bytes, as the operator lets it have."""
+
+    status = 507
+    refused = "limit"
 
 
 class Unavailable(PeithoError):  # noqa: N818

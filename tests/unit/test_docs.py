@@ -23,6 +23,7 @@ QUOTED_MAKE = re.compile(r"`make ([a-z][a-z-]*)")
 FENCED_MAKE = re.compile(r"^ *(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 CALL = re.compile(r"^\| `([A-Z*]+) (/\S*)` \|", re.MULTILINE)
+HELD_BY = re.compile(r"`(tests/[\w/]+\.py)::(?:(\w+)::)?(\w+)`")
 PATTERN = re.compile(r"\{(\w+):[^}]+\}")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -122,6 +123,23 @@ def test_the_reference_of_metrics_is_as_the_metrics_are() -> None:
     page = subprocess.run(command, cwd=ROOT, env=path, check=True, capture_output=True, text=True)
 
     assert page.stdout == (DOCS / "reference/metrics.md").read_text()
+
+
+def test_every_claim_of_the_threat_model_is_held_by_a_test() -> None:
+    """
+    Each line of its tables names tests, and those are there.
+    """
+    text = (DOCS / "explanation/threat-model.md").read_text()
+    claims = [row for row in text.split("\n") if row.startswith("| ") and row.count(" | ") == 2]
+
+    assert 40 < len(claims)
+    for claim in claims:
+        named = HELD_BY.findall(claim)
+        assert named or claim.endswith("| held by |"), claim
+    for path, *names in HELD_BY.findall(text):
+        source = (ROOT / path).read_text()
+        for name in filter(None, names):
+            assert re.search(rf"(def|class) {name}\b", source), (path, name)
 
 
 @pages

@@ -13,7 +13,8 @@ import structlog
 from aiohttp import web
 
 from peitho import __version__, audit, metrics
-from peitho.api.services import services
+from peitho.api.certificates import Certificate
+from peitho.api.services import OWN_SERVICES, is_known, services
 from peitho.clients.turns import in_turns
 from peitho.errors import Forbidden, PeithoError
 
@@ -28,15 +29,6 @@ API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
 # What a metric is counted by: any other word may be a caller's own.
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-# RFC 4514, section 3.
-_SHORT = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-}
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -85,6 +77,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def seen(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the peer as there while its request is open."""
+    if not is_known(request):
+        return await handler(request)
     with services(request).usage.serving(request.remote or ""):
         return await handler(request)
 
@@ -119,13 +113,8 @@ async def list_response(entries: Iterable[object]) -> web.Response:
 
 def _caller(request: web.Request) -> audit.Caller:
     """Who asks; the subject is written as openssl writes it (`CN=peer0,O=org1`)."""
-    certificate = request.get_extra_info("peercert") or {}
-    subject = ",".join(
-        f"{_SHORT.get(name, name)}={value}"
-        for pairs in certificate.get("subject", ())
-        for name, value in pairs
-    )
-    return audit.Caller(request.remote or "", subject, request=secrets.token_hex(8))
+    certificate = Certificate.of(request)
+    return audit.Caller(request.remote or "", certificate.subject, request=secrets.token_hex(8))
 
 
 def _account(request: web.Request, *, status: int, cause: str, seconds: float) -> None:
@@ -142,6 +131,7 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
         status=status,
         peer=request.remote,
         request=audit.caller().request,
+        **({"tenant": audit.caller().tenant} if OWN_SERVICES in request else {}),
         duration_seconds=round(seconds, 3),
         **({"cause": cause} if cause else {}),
     )

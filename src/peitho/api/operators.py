@@ -7,22 +7,26 @@ who reads the data directory can make: nobody else sees who builds what.
 
 import asyncio
 import time
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
 from peitho import metrics
 from peitho.api.middleware import json_response
-from peitho.api.services import services
+from peitho.api.services import Services, services
 from peitho.core.builds.build import Build
 from peitho.core.container import OutputOptions
 from peitho.formats import operator_token
+
+TENANTS = web.AppKey("tenants", Mapping[str, Services])
 
 
 async def builds(request: web.Request) -> web.Response:
     """GET /builds — 200: the builds that wait or are carried out; 403."""
     if refused := await _refused(request):
         return refused
-    return json_response([_row(build) for build in services(request).builds.pool.under_way()])
+    rows = [_row(build) | {"tenant": tenant} for tenant, build in _under_way(request)]
+    return json_response(rows)
 
 
 async def log(request: web.Request) -> web.StreamResponse:
@@ -30,8 +34,7 @@ async def log(request: web.Request) -> web.StreamResponse:
     if refused := await _refused(request):
         return refused
     asked = request.match_info["id"]
-    found = services(request).builds.pool.under_way()
-    matching = [build for build in found if build.id.startswith(asked)]
+    matching = [build for _, build in _under_way(request) if build.id.startswith(asked)]
     if len(matching) != 1:
         return json_response({"message": f"No such build: {asked}"}, status=404)
 
@@ -52,6 +55,13 @@ async def _refused(request: web.Request) -> web.Response | None:
         return None
     metrics.REFUSED.labels("token").inc()
     return json_response({"message": "this is for whoever reads the data directory"}, status=403)
+
+
+def _under_way(request: web.Request) -> Iterator[tuple[str, Build]]:
+    """The builds of all tenants: an operator is above them."""
+    for tenant, parts in request.app[TENANTS].items():
+        for build in parts.builds.pool.under_way():
+            yield tenant, build
 
 
 def _row(build: Build) -> dict[str, object]:

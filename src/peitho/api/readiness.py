@@ -38,9 +38,9 @@ def listeners(servers: Mapping[str, asyncio.Server]) -> Iterator[str]:
         yield good(part) if server.is_serving() else bad(part, "it takes no new connections")
 
 
-def record_watch(watch: RecordWatch) -> Iterator[str]:
+def record_watch(watch: RecordWatch, *, tenant: str = "") -> Iterator[str]:
     """Yield the line of the watch of records; without it they are listed, which takes longer."""
-    part = "record watch"
+    part = f"record watch of {tenant}" if tenant else "record watch"
     is_behind = "it is behind or not permitted, and records are listed: see the log"
     yield good(part) if watch.is_live else warning(part, is_behind)
 

@@ -1,6 +1,7 @@
 """What is measured at intervals: the store, how late the event loop is, when certificates end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -20,10 +21,17 @@ _STORE_LOOK_SECONDS = 60.0
 
 
 class Measuring:
-    """Measures for ever; `certificates` are read again where their files have changed."""
+    """
+    Measures for ever.
 
-    def __init__(self, storage: Storage, certificates: Sequence[Certificates] = ()) -> None:
-        self._storage = storage
+    The storages are those of all tenants, on one volume; `certificates` are read again where their
+    files have changed.
+    """
+
+    def __init__(
+        self, storages: Sequence[Storage], certificates: Sequence[Certificates] = ()
+    ) -> None:
+        self._storages = storages
         self._certificates = certificates
 
     async def run_lag(self) -> None:
@@ -54,9 +62,11 @@ class Measuring:
 
     def _look_at_store(self) -> None:
         try:
-            used_bytes, total_bytes = self._storage.volume()
-            images = len(self._storage.image_files())
-            sizes = self._storage.sizes()
+            used_bytes, total_bytes = self._storages[0].volume()
+            images = sum(len(storage.image_files()) for storage in self._storages)
+            sizes: Counter[str] = Counter()
+            for storage in self._storages:
+                sizes.update(storage.sizes())
         except PeithoError as error:  # /readyz tells of it, too
             log.debug("store not measured", cause=str(error))
             return

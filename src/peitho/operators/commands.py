@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from peitho.errors import NotFound, PeithoError
+from peitho.settings import tenants
 from peitho.settings.loading import SettingsError, SettingsSource
-from peitho.settings.models import Settings
+from peitho.settings.models import DEFAULT_TENANT, Settings
 
 if TYPE_CHECKING:
     from peitho.operators.chaincode import Chaincode, Cluster
@@ -33,11 +34,18 @@ _RIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which Peitho is meant, as the flags say it."""
+    """Which Peitho is meant, as the flags say it; `own` are the settings of one of its tenants."""
 
     settings: Settings
+    own: Settings
+    tenant: str
     context: str
     pod: "PeithoPod"
+
+    @property
+    def words(self) -> list[str]:
+        """The flags that a command has to have in Peitho's Pod, too."""
+        return ["--tenant", self.tenant] if self.tenant else []
 
     @asynccontextmanager
     async def cluster(self) -> "AsyncIterator[Cluster]":
@@ -45,8 +53,8 @@ class Where:
         from peitho.operators.chaincode import Cluster  # noqa: PLC0415  see the top
         from peitho.program import composition  # noqa: PLC0415
 
-        async with composition.connected(self.settings, context=self.context) as kubernetes:
-            yield Cluster.of(kubernetes, self.settings.peitho.instance)
+        async with composition.connected(self.own, context=self.context) as kubernetes:
+            yield Cluster.of(kubernetes, self.own.peitho.instance)
 
 
 def _where(command: Callable[..., None]) -> Callable[..., None]:
@@ -79,6 +87,7 @@ _WHERE = (
     ),
     click.option("--context", help="A context of the kubeconfig in place of the current one."),
     click.option("--instance", "--peitho.instance", help="Which of several Peithos there."),
+    click.option("--tenant", help="One of Peitho's tenants; `default` is what has no other."),
     click.option("--dataDir", "data_dir", help="Peitho's data directory, where it is here."),
     click.option(
         "--peitho",
@@ -139,8 +148,8 @@ def images(where: Where, /, *, output: str, watch: bool, **_: Any) -> None:
 
     async def look() -> "Sequence[Row]":
         if inside.is_here(where.settings):
-            return await asyncio.to_thread(inside.images, where.settings)
-        return await where.pod.rows("images")
+            return await asyncio.to_thread(inside.images, where.settings, where.tenant)
+        return await where.pod.rows("images", *where.words)
 
     shown = _Shown(inside.IMAGE_COLUMNS, output, "no images here", is_watched=watch)
     _run(_show(look, shown))
@@ -156,8 +165,8 @@ def builds(where: Where, /, *, output: str, watch: bool, **_: Any) -> None:
 
     async def look() -> "Sequence[Row]":
         if inside.is_here(where.settings):
-            return await inside.builds(where.settings)
-        return await where.pod.rows("builds")
+            return await inside.builds(where.settings, where.tenant)
+        return await where.pod.rows("builds", *where.words)
 
     shown = _Shown(inside.BUILD_COLUMNS, output, "no builds here", is_watched=watch)
     _run(_show(look, shown))
@@ -205,7 +214,7 @@ def _of_flags(context: click.Context, given: dict[str, Any]) -> Where:
         given.pop(name) for name in ("config", "namespace", "kubeconfig")
     )
     cluster, instance = given.pop("context") or "", given.pop("instance")
-    data_dir, peitho = given.pop("data_dir"), given.pop("peitho")
+    data_dir, peitho, tenant = given.pop("data_dir"), given.pop("peitho"), given.pop("tenant")
     is_variable = (
         context.get_parameter_source("kubeconfig") is click.core.ParameterSource.ENVIRONMENT
     )
@@ -225,7 +234,26 @@ def _of_flags(context: click.Context, given: dict[str, Any]) -> Where:
         namespace=own.partition("/")[0] or namespace or "",
         where=peitho.partition("/")[2] if own else named,
     )
-    return Where(settings, cluster, pod)
+    tenant = tenant or ""
+    return Where(settings, _own(settings, tenant, namespace), tenant, cluster, pod)
+
+
+def _own(settings: Settings, tenant: str, namespace: str | None) -> Settings:
+    """Return the settings of a tenant; on a laptop, where they name none, any may be meant."""
+    known = settings.access.tenants
+    if known and tenant and tenant not in tenants.names(settings):
+        named = ", ".join(tenants.names(settings))
+        click.echo(f"No tenant {tenant} in the settings: there are {named}", err=True)
+        sys.exit(2)
+    own = tenants.settings_of(settings, tenant=tenant or DEFAULT_TENANT)
+    instance = tenants.instance_of(settings.peitho.instance, tenant or DEFAULT_TENANT)
+    cluster = own.kubernetes
+    return own.model_copy(
+        update={
+            "peitho": own.peitho.model_copy(update={"instance": instance}),
+            "kubernetes": cluster.model_copy(update={"namespace": namespace or cluster.namespace}),
+        }
+    )
 
 
 def _kubeconfig(named: str | None) -> Path | None:
@@ -341,7 +369,7 @@ async def _remove(where: Where, names: Sequence[str], *, is_sure: bool) -> int:
         if not is_sure and not _confirmed(chosen, cluster.kubernetes.namespace):
             click.echo("nothing was removed", err=True)
             return 1
-        outcomes = await removing.remove(cluster, chosen, where.settings.audit)
+        outcomes = await removing.remove(cluster, chosen, where.settings.audit, tenant=where.tenant)
     for name, failure in outcomes:
         told = f"{name}: not removed: {failure}" if failure else f"{name}: removed"
         click.echo(told, err=bool(failure))

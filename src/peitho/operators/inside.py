@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from peitho.clients.disk.build_cache import LOG, BuildCache
+from peitho.clients.disk.build_cache import LOG, BuildCache, CacheEntry
 from peitho.clients.disk.storage import Storage
 from peitho.core.images.usage import ImageUsage
 from peitho.errors import InvalidArgument, NotFound, PeithoError, Unavailable
@@ -22,6 +22,7 @@ from peitho.formats import operator_token
 from peitho.formats.docker.streams import FrameReader
 from peitho.formats.images import image_record
 from peitho.operators.showing import Column, Row, age, column, duration, size
+from peitho.settings import tenants
 from peitho.settings.models import Settings
 
 
@@ -34,6 +35,7 @@ IMAGE_COLUMNS = (
     Column("ID", lambda row: str(row["id"]).removeprefix("sha256:")[:12]),
     Column("SIZE", lambda row: size(row["bytes"])),
     column("ARCH", "architecture"),
+    column("TENANT", "tenant", is_wide=True),
     Column("CREATED", lambda row: age(row["created"])),
     Column("USED", lambda row: age(row["used"])),
     column("RUNTIME", "runtime", is_cut=True),
@@ -45,6 +47,7 @@ BUILD_COLUMNS = (
     column("PHASE", "phase"),
     Column("TIME", _time),
     column("PEERS", "peers"),
+    column("TENANT", "tenant", is_wide=True),
     column("PEER", "peer", is_wide=True),
     column("IMAGE", "image", is_cut=True),
     Column("OUTPUT", lambda row: size(row["outputBytes"])),
@@ -66,18 +69,22 @@ def could_be_build(asked: str) -> bool:
     return _ID.fullmatch(asked) is not None
 
 
-def images(settings: Settings) -> list[Row]:
-    """List the images of the data directory, the latest used first."""
-    storage = Storage(settings.data_dir, looks=True)
-    usage = ImageUsage(storage)
-    return sorted(_images(storage, usage), key=lambda row: str(row["used"]), reverse=True)
+def images(settings: Settings, tenant: str = "") -> list[Row]:
+    """List the images of all tenants, or of one, the latest used first."""
+    rows = [row for name, own in _tenants(settings, tenant) for row in _images(name, own.data_dir)]
+    return sorted(rows, key=lambda row: str(row["used"]), reverse=True)
 
 
-async def builds(settings: Settings) -> list[Row]:
-    """List what is under way, and then what is kept. Raises Unavailable if no Peitho answers."""
+async def builds(settings: Settings, tenant: str = "") -> list[Row]:
+    """
+    List what is under way, and then what is kept, of all tenants or of one.
+
+    Raises Unavailable if no Peitho answers.
+    """
     async with _asked(settings, "/builds") as response:
         under_way: list[Row] = await response.json()
-    return [*under_way, *await asyncio.to_thread(lambda: list(_kept(settings)))]
+    ours = [row for row in under_way if tenant in ("", row["tenant"])]
+    return [*ours, *await asyncio.to_thread(lambda: list(_kept(settings, tenant)))]
 
 
 async def build_log(settings: Settings, asked: str, *, follow: bool) -> AsyncIterator[bytes]:
@@ -103,7 +110,16 @@ async def build_log(settings: Settings, asked: str, *, follow: bool) -> AsyncIte
                 yield data
 
 
-def _images(storage: Storage, usage: ImageUsage) -> Iterator[Row]:
+def _tenants(settings: Settings, wanted: str = "") -> Iterator[tuple[str, Settings]]:
+    """The tenants whose data directory is there, or the one that is wanted."""
+    for name, own in tenants.each(settings):
+        if wanted in ("", name) and is_here(own):
+            yield name, own
+
+
+def _images(tenant: str, data_dir: Path) -> Iterator[Row]:
+    storage = Storage(data_dir, looks=True)
+    usage = ImageUsage(storage)
     for record in storage.images():
         try:
             image = image_record.from_json(record.content)
@@ -114,6 +130,7 @@ def _images(storage: Storage, usage: ImageUsage) -> Iterator[Row]:
         yield {
             "name": image.name,
             "id": image.id,
+            "tenant": tenant,
             "runtime": image.runtime,
             "layer": image.layer,
             "bytes": image.layer_bytes,
@@ -123,30 +140,43 @@ def _images(storage: Storage, usage: ImageUsage) -> Iterator[Row]:
         }
 
 
-def _kept(settings: Settings) -> Iterator[Row]:
-    for entry in BuildCache(_builds_of(settings), looks=True).entries():
-        yield {
-            "name": entry.key[:12],
-            "id": entry.key,
-            "phase": "kept",
-            "image": "",
-            "peer": "",
-            "peers": 0,
-            "seconds": 0.0,
-            "started": datetime.fromtimestamp(entry.kept_at, UTC).isoformat(timespec="seconds"),
-            "outputBytes": entry.bytes,
-            "lastLine": "",
-        }
+def _kept(settings: Settings, wanted: str) -> Iterator[Row]:
+    for tenant, own in _tenants(settings, wanted):
+        for entry in BuildCache(_builds_of(own), looks=True).entries():
+            yield _kept_row(tenant, entry)
+
+
+def _kept_row(tenant: str, entry: CacheEntry) -> Row:
+    return {
+        "name": entry.key[:12],
+        "id": entry.key,
+        "tenant": tenant,
+        "phase": "kept",
+        "image": "",
+        "peer": "",
+        "peers": 0,
+        "seconds": 0.0,
+        "started": datetime.fromtimestamp(entry.kept_at, UTC).isoformat(timespec="seconds"),
+        "outputBytes": entry.bytes,
+        "lastLine": "",
+    }
 
 
 def _kept_log(settings: Settings, asked: str) -> Path:
-    entries = BuildCache(_builds_of(settings), looks=True).entries()
-    keys = [entry.key for entry in entries if entry.key.startswith(asked)]
-    if len(keys) > 1:
-        raise InvalidArgument(f"{asked} may be any of {len(keys)} kept builds: give more of the ID")
-    if not keys:
+    folders = [_builds_of(own) for _, own in _tenants(settings)]
+    found = {
+        entry.key: folder / entry.key / LOG
+        for folder in folders
+        for entry in BuildCache(folder, looks=True).entries()
+        if entry.key.startswith(asked)
+    }
+    if len(found) > 1:
+        raise InvalidArgument(
+            f"{asked} may be any of {len(found)} kept builds: give more of the ID"
+        )
+    if not found:
         raise NotFound(f"No chaincode and no build {asked}: see `ps` and `builds`")
-    return _builds_of(settings) / keys[0] / LOG
+    return next(iter(found.values()))
 
 
 def _builds_of(settings: Settings) -> Path:

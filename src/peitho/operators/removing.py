@@ -15,20 +15,20 @@ from peitho.errors import PeithoError
 from peitho.formats.records import DamagedRecord
 from peitho.operators.chaincode import Chaincode, Cluster
 from peitho.program import composition
-from peitho.settings.models import AuditSettings
+from peitho.settings.models import DEFAULT_TENANT, AuditSettings
 
 _LIST_SECONDS = 30.0
 
 
 async def remove(
-    cluster: Cluster, chosen: Sequence[Chaincode], trail: AuditSettings
+    cluster: Cluster, chosen: Sequence[Chaincode], trail: AuditSettings, *, tenant: str = ""
 ) -> list[tuple[str, str]]:
     """
     Remove each: its Job, its Pod, its record; return its name, and why it is still there if it is.
 
     The trail has it, where its file is here; a running Peitho notes in its own what others remove.
     """
-    audit.set_caller(audit.Caller(f"operator {_user()}"))
+    audit.set_caller(audit.Caller(f"operator {_user()}", tenant=tenant or DEFAULT_TENANT))
     async with composition.audit_trail(trail), asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
         tasks.run(cluster.watch.run(), name="pod watch")

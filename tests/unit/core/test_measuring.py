@@ -30,7 +30,7 @@ async def test_the_store_is_measured(tmp_path: Path) -> None:
     (tmp_path / "builds/key").mkdir(parents=True)
     (tmp_path / "builds/key/result").write_bytes(b"y" * 50)
 
-    await Measuring(storage).look()
+    await Measuring([storage]).look()
 
     assert 1000 == value("peitho_store_bytes", kind="layers")
     assert 50 == value("peitho_store_bytes", kind="builds")
@@ -43,7 +43,7 @@ async def test_a_store_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     """
     It is told elsewhere, and measured once it is there again.
     """
-    await Measuring(Storage(tmp_path / "none")).look()
+    await Measuring([Storage(tmp_path / "none")]).look()
 
 
 async def test_a_renewed_certificate_is_seen_without_a_connection(
@@ -56,7 +56,7 @@ async def test_a_renewed_certificate_is_seen_without_a_connection(
     files = CertificateFiles(
         "x", ours / "ca.crt", ours / "admin.crt", ours / "admin.key", name="docker api"
     )
-    measuring = Measuring(Storage.open(tmp_path / "data"), [files])
+    measuring = Measuring([Storage.open(tmp_path / "data")], [files])
 
     await measuring.look()
     metrics.CERTIFICATE_EXPIRY.labels("docker api").set(0)
@@ -77,7 +77,7 @@ async def test_the_lag_of_the_loop_is_measured_each_second(tmp_path: Path) -> No
     """
     before = value("peitho_loop_lag_seconds_count")
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(Measuring(Storage.open(tmp_path)).run_lag())
+        task = group.create_task(Measuring([Storage.open(tmp_path)]).run_lag())
         await asyncio.sleep(10.5)
         task.cancel()
 

@@ -173,3 +173,37 @@ async def test_an_instance_and_settings_of_the_file_count(tmp_path: Path) -> Non
 
     assert ["ours"] == [row["name"] for row in json.loads(ours.stdout)]
     assert ["theirs"] == [row["name"] for row in json.loads(theirs.stdout)]
+
+
+async def test_a_tenants_chaincode_is_shown_by_its_name(tmp_path: Path) -> None:
+    """
+    On a laptop without settings, and with those that name its namespace; a slip is told.
+    """
+    file = tmp_path / "peitho.yml"
+    match = {
+        "match": [{"cn": "peer0"}],
+        "msp-ids": ["Org1MSP"],
+        "networks": ["dev"],
+        "peers": ["peer0"],
+        "namespace": "ns",
+    }
+    tls = {"cert-file": "/c", "key-file": "/k", "client-ca-file": "/ca"}
+    tree = {"access": {"tenants": {"org1": match}}, "server": {"tls": tls}}
+    file.write_text(json.dumps(tree))
+    async with ApiServer.start() as cluster:
+        add(cluster, "theirs", "a" * 64, instance="peitho.org1")
+        add(cluster, "ours", "b" * 64)
+        laptop = await operate(cluster, tmp_path, "ps", "--tenant", "org1", "-o", "name")
+        pod = await operate(
+            cluster, tmp_path, "ps", "-c", str(file), "--tenant", "org1", "-o", "name"
+        )
+        default = await operate(cluster, tmp_path, "ps", "-n", "ns", "-o", "name")
+        slip = await operate(cluster, tmp_path, "ps", "-c", str(file), "--tenant", "org2")
+
+    assert (0, "theirs\n") == (laptop.exit_code, laptop.stdout), laptop.stderr
+    assert (0, "theirs\n") == (pod.exit_code, pod.stdout), pod.stderr
+    assert "ours\n" == default.stdout
+    assert (2, "No tenant org2 in the settings: there are default, org1\n") == (
+        slip.exit_code,
+        slip.stderr,
+    )

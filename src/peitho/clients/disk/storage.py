@@ -210,6 +210,15 @@ class Storage:
             return path.stat().st_size if path else None
         return None
 
+    def blobs_bytes(self) -> int:
+        """Return how many bytes all blobs have together."""
+        total = 0
+        with room(), os.scandir(self._blobs) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    total += entry.stat().st_size
+        return total
+
     def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
         """
         Return the file of a blob that is as it was written, or None; a damaged one is set aside.

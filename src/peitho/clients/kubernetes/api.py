@@ -132,6 +132,10 @@ class Kubernetes:
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
 
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
+
     async def about(self) -> ClusterAbout:
         """Return the API server's version, and what time it has."""
         answer = await _RequestTries().answer(partial(self._http.request, "GET", "version"))

@@ -135,7 +135,6 @@ class RecordWatch:
             audit.record(
                 "container removed",
                 outcome="done by somebody else, in the cluster",
-                by=audit.Caller(),
                 container=record.name,
                 id=record.id,
             )

@@ -76,6 +76,7 @@ class ExitRecorder:
         self._kubernetes = kubernetes
         self._records = records or Records(kubernetes)
         self._watch = watch
+        self._instance = instance
         self._labels = labels.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
         self._ended_by_us: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
@@ -160,7 +161,7 @@ class ExitRecorder:
 
     async def _read(self, news: _News) -> RecordMetadata | None:
         """Return the record of exactly this container; None if it is gone or renamed."""
-        record = await self._records.get_metadata(names.kubernetes_name("cc", news.name))
+        record = await self._records.get_metadata(names.chaincode_name(self._instance, news.name))
         if isinstance(record, RecordMetadata) and record.id == news.container_id:
             return record
         return None

@@ -60,12 +60,17 @@ class SweeperOptions:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a sweep removes, in words; `failure` is why it is still there."""
+    """
+    One thing that a sweep removes, in words; `failure` is why it is still there.
+
+    `tenant` is empty where there are none.
+    """
 
     kind: str
     name: str
     why: str
     failure: str = ""
+    tenant: str = ""
 
 
 @dataclass(slots=True)

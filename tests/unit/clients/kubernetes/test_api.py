@@ -453,3 +453,17 @@ class TestWhatPasses:
                 await kubernetes.create(secret("a"))
 
         assert 1 == server.count("POST", "secrets")
+
+
+async def test_namespaces_have_clients_over_the_same_connections(tmp_path: Path) -> None:
+    """
+    What one makes is not in another; without a name it is the same.
+    """
+    async with connected(tmp_path) as (server, kubernetes):
+        other = kubernetes.in_namespace("other")
+        await other.create(secret("a"))
+
+        assert ["other:secrets/a"] == list(server.objects)
+        assert await kubernetes.get("Secret", "a") is None
+        assert await other.get("Secret", "a") is not None
+        assert "ns" == kubernetes.in_namespace("").namespace
