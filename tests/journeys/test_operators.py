@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import PROJECT, Peitho, namespace
@@ -41,6 +43,7 @@ async def rows(peitho: Peitho, *words: str, on_laptop: bool = True) -> list[dict
 
 
 @beside
+@pytest.mark.timeout(240)  # a dozen commands, each a process
 async def test_chaincode_from_a_laptop(cluster: Cluster, tmp_path: Path) -> None:
     """
     It is listed, read and removed with a kubeconfig alone; the running Peitho notes the removal.
@@ -98,6 +101,7 @@ def _removed(trail: Path) -> set[str]:
 
 
 @beside
+@pytest.mark.timeout(240)
 async def test_builds_and_images_where_peitho_is(cluster: Cluster, tmp_path: Path) -> None:
     """
     A build is told while it runs, its log is followed to the end, and then it is kept.

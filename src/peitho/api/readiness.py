@@ -1,13 +1,16 @@
 """The lines of `/readyz?verbose`, beside those of what is outside: one for each part."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from peitho.clients.authority import DeliveryCertificate
+from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.record_watch import RecordWatch
 from peitho.clients.tls import CertificateFiles
+from peitho.core.surroundings import STALE_SECONDS
 
 # Yields whole lines, as `good`, `warning` and `bad` make them.
 Lines = Callable[[], Iterable[str]]
@@ -36,6 +39,18 @@ def listeners(servers: Mapping[str, asyncio.Server]) -> Iterator[str]:
     for name, server in servers.items():
         part = f"{name} listener"
         yield good(part) if server.is_serving() else bad(part, "it takes no new connections")
+
+
+def pod_watch(watch: PodWatch, *, tenant: str = "") -> Iterator[str]:
+    """Yield the line of the watch of Pods, by which starts and ends are seen."""
+    part = f"pod watch of {tenant}" if tenant else "pod watch"
+    seconds = watch.age_seconds
+    if seconds <= STALE_SECONDS:
+        yield good(part)
+    elif math.isinf(seconds):
+        yield bad(part, "it has told nothing yet")
+    else:
+        yield bad(part, f"it has told nothing for {seconds:.0f} s")
 
 
 def record_watch(watch: RecordWatch, *, tenant: str = "") -> Iterator[str]:

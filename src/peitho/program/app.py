@@ -264,6 +264,7 @@ def _lines(
     ]
     for name, parts in tenants.items():
         tenant = name if len(tenants) > 1 else ""
+        lines.append(partial(readiness.pod_watch, parts.services.watch, tenant=tenant))
         lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
     if tls:
         lines.append(partial(readiness.certificates, tls))
