@@ -15,6 +15,11 @@ BUILDS_SHARED = Counter(
     "Builds that were not carried out: an equal one was under way (joined) or kept (reused).",
     ["how"],
 )
+COMPILED = Counter(
+    "peitho_compiled_packages_total",
+    "Go builds whose image has nothing compiled: they were given packages, or there were none yet.",
+    ["outcome"],
+)
 BUILDS_WAITING = Gauge("peitho_builds_waiting", "Builds that wait for their turn.")
 START_SECONDS = Histogram(
     "peitho_chaincode_start_duration_seconds",

@@ -32,15 +32,25 @@ NEVER_RAN = 125
 
 @dataclass(frozen=True, slots=True)
 class BuildUpload:
-    """An archive that the peer uploaded, the directory it is for, and its files' digest."""
+    """
+    An archive that the peer uploaded, the directory it is for, and its files' digest.
+
+    `dependencies` is the digest of those that are vendored.
+    """
 
     path: str
     archive: Path
     tree: str
+    dependencies: str = ""
 
 
 class Build:
-    """One build: what is to be done, what the command wrote so far, and how it ended."""
+    """
+    One build: what is to be done, what the command wrote so far, and how it ended.
+
+    `compiled_key` is that of packages that it may be given, empty for none; one that
+    `compiles_ahead` makes them, and no container stands for it.
+    """
 
     def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
         self,
@@ -52,6 +62,7 @@ class Build:
         uploads: tuple[BuildUpload, ...] = (),
         peer: str = "",
         result_bytes: int = 0,
+        compiled_key: str = "",
     ) -> None:
         self.id = build_id
         self.spec = spec
@@ -59,6 +70,9 @@ class Build:
         self.peer = peer
         self.directory = directory
         self.output = output
+        self.compiled_key = compiled_key
+        self.compiles_ahead = False
+        self.lacks_compiled = False
         self._result_bytes = result_bytes
         self.began = time.monotonic()
         self.started_at = ""

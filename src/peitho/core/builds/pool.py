@@ -7,10 +7,10 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Coroutine
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -18,16 +18,22 @@ from peitho import metrics
 from peitho.clients.disk.build_cache import LOG, BuildCache
 from peitho.clients.disk.storage import Storage, remove_directory
 from peitho.core.builds.build import Build, BuildUpload
+from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError
+from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
+
+# What is compiled ahead is untrusted source: it may be made to take long.
+_AHEAD_SECONDS = 600.0
+_AHEAD_BYTES = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,14 @@ class BuildPoolOptions:
     What the operator decided about each build: how many bytes it may write and make.
 
     `determinants` are the settings that its outcome depends on: builds with other determinants are
-    never taken for equal.
+    never taken for equal. With `compiles_ahead`, packages that builds have in common are compiled
+    once for all.
     """
 
     output_bytes: int
     result_bytes: int
     determinants: object = None
+    compiles_ahead: bool = False
 
 
 class BuildBackend(Protocol):
@@ -72,6 +80,9 @@ class BuildPool:
     ) -> None:
         self._backend = backend
         self._cache = cache
+        self._compiled = CompiledPackages(cache) if cache else None
+        # These do not take a turn from the builds that peers wait for.
+        self._turns_ahead = asyncio.Semaphore(1)
         self._queue = queue
         self._storage = storage
         self._architectures = architectures
@@ -108,7 +119,7 @@ class BuildPool:
             raise NotFound(f"No such container: {container_id}")  # removed in the meantime
         note = self._waits()
         build = self._new(container_id, spec, uploads, peer, options)
-        self._begin(build, key, backend)
+        self._begin(build, key, self._carry_out(build, key, backend))
         return build, note
 
     def get(self, build_id: str) -> Build:
@@ -124,6 +135,17 @@ class BuildPool:
         await build.save_result(chunks, architecture)
         if build.result:
             self._architectures.remember(build.result.digest, build.result.architecture)
+
+    async def compiled(self, build: Build) -> Path | None:
+        """
+        Return a tar of what Go compiled before in the builder image of a build, or None.
+
+        Whoever asks lacks it: once the build is done, that is compiled for those to come.
+        """
+        if self._compiled is None or not build.compiled_key:
+            return None
+        build.lacks_compiled = True
+        return await self._compiled.give(build)
 
     async def release(self, build: Build, container_id: str) -> None:
         """Remove a container from its build; a build without containers is ended."""
@@ -194,12 +216,17 @@ class BuildPool:
             uploads=tuple(_moved(upload, directory) for upload in uploads),
             peer=peer,
             result_bytes=options.result_bytes,
+            compiled_key=self._compiled_key(spec, options) if uploads else "",
         )
 
-    def _begin(self, build: Build, key: str, backend: BuildBackend) -> None:
+    def _compiled_key(self, spec: ContainerSpec, options: BuildPoolOptions) -> str:
+        if self._compiled is None or not options.compiles_ahead:
+            return ""
+        return compiled_key(spec.image, options.determinants)
+
+    def _begin(self, build: Build, key: str, work: Coroutine[Any, Any, None]) -> None:
         self._by_id[build.id] = self._by_key[key] = build
         self._open.add(build)
-        work = self._carry_out(build, key, backend)
         task = self._tasks.spawn(work, name=f"build {build.id[:12]}")
         task.add_done_callback(lambda _: self._forget(build))
         self._working[build.id] = task
@@ -209,11 +236,46 @@ class BuildPool:
             async with self._queue.turn(build.peer):
                 await backend.carry_out(build)
             await self._keep(build, key)
+            self._compile_ahead(build, backend)
         except PeithoError as error:
             build.fail(error)
         except Exception as error:
             build.fail(PeithoError(f"Peitho failed, see its log: {type(error).__name__}: {error}"))
             raise
+
+    def _compile_ahead(self, done: Build, backend: BuildBackend) -> None:
+        """Compile what a build that is done has in common with those to come, if that is not so."""
+        if self._compiled is None or done.result is None or done.has_failed:
+            return
+        key = done.compiled_key
+        if key in self._by_key or not self._compiled.should_follow(done):
+            return
+        options = self._options.now
+        options = replace(options, result_bytes=min(options.result_bytes, _AHEAD_BYTES))
+        spec, uploads = go_packages.spec(done.spec.image), list(done.uploads)
+        try:
+            build = self._new(secrets.token_hex(32), spec, uploads, "", options)
+        except (PeithoError, OSError) as error:
+            log.warning("packages not compiled ahead", image=done.spec.image, cause=str(error))
+            return
+        build.compiles_ahead, build.compiled_key = True, key
+        self._begin(build, key, self._carry_out_ahead(build, backend, self._compiled))
+
+    async def _carry_out_ahead(
+        self, build: Build, backend: BuildBackend, compiled: CompiledPackages
+    ) -> None:
+        try:
+            async with self._turns_ahead, asyncio.timeout(_AHEAD_SECONDS):
+                await backend.carry_out(build)
+        except (PeithoError, TimeoutError) as error:
+            cause = str(error) or f"it took more than {_AHEAD_SECONDS:g} s"
+            build.fail(PeithoError(cause))
+        else:
+            compiled.note(build)
+            await self._keep(build, build.compiled_key)
+        if build.has_failed and build.state:
+            cause = build.state.reason or f"exit code {build.state.exit_code}"
+            log.warning("packages not compiled ahead", image=build.spec.image, cause=cause)
 
     async def _keep(self, build: Build, key: str) -> None:
         if self._cache is None or build.result is None or build.has_failed:
@@ -256,4 +318,4 @@ def _moved(upload: BuildUpload, directory: Path) -> BuildUpload:
     """Move an upload into the build's own directory, since its container may be removed first."""
     archive = directory / f"upload-{secrets.token_hex(4)}"
     upload.archive.rename(archive)
-    return BuildUpload(upload.path, archive, upload.tree)
+    return replace(upload, archive=archive)
