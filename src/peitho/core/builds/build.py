@@ -49,7 +49,8 @@ class Build:
     One build: what is to be done, what the command wrote so far, and how it ended.
 
     `compiled_key` is that of packages that it may be given, empty for none; one that
-    `compiles_ahead` makes them, and no container stands for it.
+    `compiles_ahead` makes them, and no container stands for it. `image_id` has the digest of the
+    builder image that it ran in, once that is known.
     """
 
     def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
@@ -73,6 +74,7 @@ class Build:
         self.compiled_key = compiled_key
         self.compiles_ahead = False
         self.lacks_compiled = False
+        self.image_id = ""
         self._result_bytes = result_bytes
         self.began = time.monotonic()
         self.started_at = ""

@@ -26,13 +26,17 @@ _REMEMBERED = 10_000
 # Each build fetches and unpacks all of it, 0.4 s of CPU for 150 MB: past this it is begun anew.
 _LARGE_BYTES = 400 * 1024**2
 
+# The key of what was compiled, the image that a build ran in, and what it vendors.  Where a tag has
+# moved to another image, all is compiled again: Go knows its own versions apart.
+_Need = tuple[str, str, str]
+
 
 class CompiledPackages:
     """What Go compiled before, among the kept builds."""
 
     def __init__(self, cache: BuildCache) -> None:
         self._cache = cache
-        self._tried: BoundedDict[tuple[str, str], None] = BoundedDict(_REMEMBERED)
+        self._tried: BoundedDict[_Need, bool] = BoundedDict(_REMEMBERED)
 
     async def give(self, build: Build) -> Path | None:
         """Return a tar of what was compiled for the builder image of a build, or None."""
@@ -53,24 +57,24 @@ class CompiledPackages:
         """
         Whether packages should be compiled ahead once a build is done.
 
-        They should if it asked for them, and what it depends on was not compiled ahead yet.
+        They should if it asked for them, and what it needs was not compiled ahead yet.
         """
         if not build.lacks_compiled or build.compiles_ahead:
             return False
         if any(upload.path != INPUT_DIRECTORY for upload in build.uploads):
             return False  # it could hide a part of the image
-        if not self._cache.has(build.compiled_key):
-            return True
-        return any(each not in self._tried for each in _dependencies(build))
+        is_there = self._cache.has(build.compiled_key)
+        outcomes = [self._tried.get(each) for each in _needs(build)]
+        return None in outcomes or (True in outcomes and not is_there)
 
-    def note(self, build: Build) -> None:
-        """Note that what a build depends on was compiled ahead, or could not be."""
-        for each in _dependencies(build):
-            self._tried[each] = None
+    def note(self, build: Build, *, succeeded: bool) -> None:
+        """Note that what a build that is done needs was compiled ahead, or cannot be."""
+        for each in _needs(build):
+            self._tried[each] = succeeded
 
 
-def _dependencies(build: Build) -> list[tuple[str, str]]:
-    return [(build.compiled_key, upload.dependencies) for upload in build.uploads]
+def _needs(build: Build) -> list[_Need]:
+    return [(build.compiled_key, build.image_id, each.dependencies) for each in build.uploads]
 
 
 def compiled_key(image: str, decided: object) -> str:

@@ -259,10 +259,10 @@ class BuildPool:
             log.warning("packages not compiled ahead", image=done.spec.image, cause=str(error))
             return
         build.compiles_ahead, build.compiled_key = True, key
-        self._begin(build, key, self._carry_out_ahead(build, backend, self._compiled))
+        self._begin(build, key, self._carry_out_ahead(build, done, backend, self._compiled))
 
     async def _carry_out_ahead(
-        self, build: Build, backend: BuildBackend, compiled: CompiledPackages
+        self, build: Build, done: Build, backend: BuildBackend, compiled: CompiledPackages
     ) -> None:
         try:
             async with self._turns_ahead, asyncio.timeout(_AHEAD_SECONDS):
@@ -271,7 +271,7 @@ class BuildPool:
             cause = str(error) or f"it took more than {_AHEAD_SECONDS:g} s"
             build.fail(PeithoError(cause))
         else:
-            compiled.note(build)
+            compiled.note(done, succeeded=not build.has_failed)
             await self._keep(build, build.compiled_key)
         if build.has_failed and build.state:
             cause = build.state.reason or f"exit code {build.state.exit_code}"

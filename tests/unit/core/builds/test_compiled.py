@@ -4,9 +4,12 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
+from peitho.clients.disk.build_cache import BuildCache
 from peitho.core.builds import compiled
-from peitho.core.builds.build import Build
+from peitho.core.builds.build import Build, BuildUpload
+from peitho.core.builds.compiled import CompiledPackages
 from peitho.core.builds.container import BuildContainer
+from peitho.core.builds.output import BuildOutput
 from peitho.formats.docker import go_packages
 from peitho.formats.kubernetes import labels
 from peitho.settings.models import BuilderSettings
@@ -15,6 +18,7 @@ from tests.support.build_pool import SPEC, Scene, result, scene
 from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import always, refusal
 
+KEY = "c" * 64
 CACHE = archive_bytes([file("00/00-d", b"compiled")])
 MORE = archive_bytes([file("00/00-d", b"compiled"), file("01/01-d", b"more")])
 
@@ -138,6 +142,7 @@ async def test_a_build_of_ours_that_fails_is_said_and_not_tried_again(tmp_path: 
         assert [("ccenv", "exit code 2")] == [(each["image"], each["cause"]) for each in told]
 
         assert None is await done(it, b"second")
+        await asyncio.sleep(10)
         assert 3 == it.pods
         assert None is await done(it, b"third", vendored=b"v2")
         await end(it, await ahead(it, pods=5))
@@ -161,6 +166,28 @@ async def test_other_dependencies_are_compiled_too(tmp_path: Path) -> None:
         assert MORE == await done(it, b"third")
         assert MORE == await done(it, b"fourth", vendored=b"v2")
         assert 6 == it.pods
+
+
+async def test_what_was_compiled_for_a_tag_that_has_moved_is_compiled_again(tmp_path: Path) -> None:
+    """
+    Once for each image that builds find under a name; one that could not be is not tried again.
+    """
+    upload = BuildUpload("/chaincode/input", tmp_path / "none", "tree", "vendored")
+    output = BuildOutput.create(tmp_path / "log", limit_bytes=1)
+    build = Build("b", SPEC, directory=tmp_path, output=output, uploads=(upload,), compiled_key=KEY)
+    build.lacks_compiled, build.image_id = True, "ccenv@sha256:1"
+    packages = CompiledPackages(BuildCache.open(tmp_path / "builds"))
+    assert packages.should_follow(build)
+    packages.note(build, succeeded=False)
+    assert not packages.should_follow(build)
+
+    build.image_id = "ccenv@sha256:2"
+    assert packages.should_follow(build)
+    packages.note(build, succeeded=True)
+    assert packages.should_follow(build)  # nothing is kept any more
+    (tmp_path / "builds" / KEY).mkdir()
+    assert not packages.should_follow(build)
+    output.close()
 
 
 async def test_what_has_grown_too_large_is_begun_anew(
