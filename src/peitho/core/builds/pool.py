@@ -23,7 +23,7 @@ from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import NotFound, PeithoError
+from peitho.errors import NotFound, PeithoError, StartFailed
 from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
@@ -34,6 +34,8 @@ log = structlog.get_logger()
 # What is compiled ahead is untrusted source: it may be made to take long.
 _AHEAD_SECONDS = 600.0
 _AHEAD_BYTES = 1024**3
+# The API server's word where a quota has no room for one more Pod.
+_QUOTA = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ class BuildPool:
     async def _carry_out(self, build: Build, key: str, backend: BuildBackend) -> None:
         try:
             async with self._queue.turn(build.peer):
-                await backend.carry_out(build)
+                await self._run(build, backend)
             await self._keep(build, key)
             self._compile_ahead(build, backend)
         except PeithoError as error:
@@ -242,6 +244,24 @@ class BuildPool:
         except Exception as error:
             build.fail(PeithoError(f"Peitho failed, see its log: {type(error).__name__}: {error}"))
             raise
+
+    async def _run(self, build: Build, backend: BuildBackend) -> None:
+        """Carry a build out; where a quota has no room, what is compiled ahead makes it."""
+        try:
+            await backend.carry_out(build)
+        except StartFailed as error:
+            if _QUOTA not in str(error) or not await self._end_ahead():
+                raise
+            await backend.carry_out(build)
+
+    async def _end_ahead(self) -> bool:
+        """End what is being compiled ahead; False if nothing is. It is tried again later."""
+        ending = [build for build in self._by_id.values() if build.compiles_ahead]
+        for build in ending:
+            self._working[build.id].cancel()
+        for build in ending:
+            await build.over.wait()
+        return bool(ending)
 
     def _compile_ahead(self, done: Build, backend: BuildBackend) -> None:
         """Compile what a build that is done has in common with those to come, if that is not so."""

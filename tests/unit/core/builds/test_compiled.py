@@ -14,7 +14,7 @@ from peitho.formats.docker import go_packages
 from peitho.formats.kubernetes import labels
 from peitho.settings.models import BuilderSettings
 from tests.support.archives import archive_bytes, file
-from tests.support.build_pool import SPEC, Scene, result, scene
+from tests.support.build_pool import SPEC, Scene, outcome, result, scene
 from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import always, refusal
 
@@ -269,6 +269,29 @@ async def test_a_restart_keeps_it(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         assert CACHE == await done(it, b"second")
         await end(it, await ahead(it, pods=2))  # what was compiled is not known any more
+
+
+async def test_where_a_quota_has_no_room_the_build_of_a_peer_has_it(tmp_path: Path) -> None:
+    """
+    What is being compiled ends, and is begun again after that build.
+    """
+    async with scene(tmp_path) as it:
+        await done(it, b"first")
+        own = await ahead(it, pods=2)
+        full = always(lambda: refusal(403, "Forbidden", "exceeded quota: q"))
+        it.cluster.script("POST", "pods", full)
+        build = await begun(it, b"second")
+        await it.cluster.until_asked("POST", "pods", times=4)
+        assert own.over.is_set()
+        assert None is await given(it, build)
+        await it.finish(build)
+        await end(it, await ahead(it, pods=5))
+        assert CACHE == await done(it, b"third")
+
+        it.cluster.script("POST", "pods", full)
+        refused = it.builds.create(SPEC, peer="a")
+        it.made.append(refused)
+        assert "the build's Pod was refused: exceeded quota: q" == await outcome(refused.start())
 
 
 async def test_where_the_cluster_refuses_a_second_pod_builds_go_on(tmp_path: Path) -> None:
