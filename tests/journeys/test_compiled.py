@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from peitho.formats import tar
+from peitho.formats.docker import go_packages
 from peitho.formats.tar import ArchiveLimits
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
@@ -31,7 +32,17 @@ _POISON = (
 _SECONDS = 240
 
 
-def source(said: str) -> bytes:
+_DEP = (
+    'package dep\n\nimport "fmt"\n\n// Say says.\n'
+    'func Say(what string) { fmt.Println("dep says", what) }\n'
+)
+_WITH_C = _DEP.replace("import", '// #include <stdlib.h>\nimport "C"\nimport', 1)
+_WITH_MAIN = _DEP.replace('"fmt"', '("fmt"; _ "cc/own")')
+# The cache that the lab's builder image has: the standard library need not be compiled again.
+_WARM = "/home/chaincode/.cache/go-build"
+
+
+def source(said: str, dep: str = _DEP) -> bytes:
     """A chaincode with one package that it vendors."""
     files = {
         "go.mod": "module cc\n\ngo 1.24\n\nrequire example.com/dep v1.0.0\n",
@@ -39,11 +50,10 @@ def source(said: str) -> bytes:
             f'package main\n\nimport "example.com/dep"\n\nfunc main() {{ dep.Say("{said}") }}\n'
         ),
         "vendor/modules.txt": "# example.com/dep v1.0.0\n## explicit; go 1.24\nexample.com/dep\n",
-        "vendor/example.com/dep/dep.go": (
-            'package dep\n\nimport "fmt"\n\n// Say says.\n'
-            'func Say(what string) { fmt.Println("dep says", what) }\n'
-        ),
+        "vendor/example.com/dep/dep.go": dep,
     }
+    if "cc/own" in dep:
+        files["own/own.go"] = 'package own\n\n// int x;\nimport "C"\n'
     return archive({f"src/{name}": (0o644, each.encode()) for name, each in files.items()})
 
 
@@ -116,3 +126,31 @@ async def test_the_second_package_compiles_itself_alone(public: Builds) -> None:
     assert alone[2] == files
     await until(lambda: public.kept() == 5)
     assert not builds(public.peitho)
+
+
+@pytest.mark.parametrize(
+    ("dep", "left"),
+    [(_DEP, 0), (_WITH_C, 1), (_WITH_MAIN, 1)],
+    ids=["Go", "C", "C of the chaincode itself"],
+)
+async def test_a_package_with_c_is_not_compiled_by_peitho(
+    calls: Calls, dep: str, left: int
+) -> None:
+    """
+    A C compiler would take flags from it; the chaincode's own build compiles it.
+    """
+    script = go_packages.spec("ccenv").command[2]
+    after = (
+        "cd /chaincode/input/src && GOCACHE=/chaincode/output go build -v -mod=vendor -o /tmp/x ."
+    )
+    command = ["/bin/sh", "-c", f'/bin/sh -c "$1" && {after}', "sh", script]
+    image = "hyperledger/fabric-ccenv:2.5"
+    created = await calls.create("", image, command, [f"GOCACHE={_WARM}", "HOME=/tmp"])
+    build = str(created.body["Id"])
+    await calls.put(build, source("it", dep))
+
+    code, said = await built(calls, build)
+
+    assert 0 == code, said
+    assert left == said.count(b"example.com/dep\n"), said
+    await calls.remove(build)
