@@ -1,8 +1,10 @@
 """Chaincode containers, called by hand: their states, their names, and their ends."""
 
 import asyncio
+import base64
 import json
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 import pytest
@@ -210,17 +212,33 @@ async def test_a_peer_that_hangs_up_frees_its_wait(calls: Calls, peitho: Peitho)
 
 async def test_a_layer_is_given_to_its_own_token_alone(calls: Calls, peitho: Peitho) -> None:
     """
-    No token, another's token, another blob: refused.
+    No token, another's token, another blob, a container that is removed, no TLS: refused.
     """
     image = (await calls.call("GET", f"/images/{IMAGE}/json")).body
     (blob,) = image["RootFS"]["Layers"]
     await calls.create("token", IMAGE)
-    url = f"http://{peitho.delivery}/blobs/{blob}"
-    async with aiohttp.ClientSession() as session:
+    (secret,) = peitho.objects("secrets", labels="peitho/container-name=token")
+    token, ca = (base64.b64decode(secret["data"][key]).decode() for key in ("token", "ca.crt"))
+    trusting = ssl.create_default_context(cadata=ca)
+    right = {"Authorization": f"Bearer {token}"}
+    url = f"https://{peitho.delivery}/blobs"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+
+        async def status(which: str, headers: Mapping[str, str]) -> int:
+            async with session.get(f"{url}/{which}", headers=headers) as response:
+                return response.status
+
         for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp4"}):
-            async with session.get(url, headers=headers) as response:
-                assert 403 == response.status
-    await calls.remove("token")
+            assert 403 == await status(blob, headers)
+        assert 403 == await status("sha256:" + "0" * 64, right)
+        assert 200 == await status(blob, right)
+        await calls.remove("token")
+        assert 403 == await status(blob, right)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://{peitho.delivery}/blobs/{blob}", headers=right) as response:
+            assert 400 == response.status
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await session.get(f"{url}/{blob}", headers=right)
 
 
 async def _waits(peitho: Peitho, count: int) -> bool:

@@ -125,7 +125,8 @@ async def test_the_second_package_compiles_itself_alone(public: Builds) -> None:
     assert "fmt\n" in alone[1]
     assert alone[2] == files
     await until(lambda: public.kept() == 5)
-    assert not builds(public.peitho)
+    assert 6 == public.peitho.log.read_text().count('"event": "build ended"')
+    await until(lambda: not builds(public.peitho))
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,14 @@ SPEC = ContainerSpec(image="ccenv:2.5", command=("make",), entrypoint=(), env=("
 SETTINGS = PodOptions(
     instance="peitho",
     peitho_image="peitho:1",
-    peitho_url="http://peitho:1",
+    peitho_url="https://peitho:1",
     user=500,
     users={},
     requests={},
     limits={},
 )
 TOKENS = DeliveryTokens(b"k" * 32)
+CA = "the certificate of Peitho's CA"
 AT = "2026-01-02T03:04:05Z"
 RUNNING = {"running": {"startedAt": AT}}
 
@@ -114,7 +115,7 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         pods = PodWatch(kubernetes, labels={})
         task = group.create_task(pods.run())
         options = PodBackendOptions(SETTINGS, start_timeout_seconds=seconds, deadline_seconds=900)
-        backend = PodBackend(kubernetes, pods, tokens=TOKENS, owner="me", options=options)
+        backend = PodBackend(kubernetes, pods, tokens=TOKENS, ca=CA, owner="me", options=options)
         directory = tmp_path / "run"
         directory.mkdir()
         output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)

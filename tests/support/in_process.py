@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from peitho.api.calls import OpenCalls
 from peitho.api.listeners import Listener
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
-from peitho.clients.tls import CertificateFiles
+from peitho.clients.tls import ServerTls
 from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.tasks import BackgroundTasks
@@ -39,11 +40,13 @@ class Running:
     operations: str
 
     async def ask(
-        self, method: str, path: str, *, body: bytes | None = None
+        self, method: str, path: str, *, body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers of one call of the Docker API."""
         sent = None if body is None else io.BytesIO(body)
-        async with self.http.request(method, self.api + path, data=sent) as response:
+        async with self.http.request(
+            method, self.api + path, data=sent, headers=headers
+        ) as response:
             return response.status, await response.read(), dict(response.headers)
 
     async def begun(self, build: BuildContainer) -> Build:
@@ -107,27 +110,32 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A Peitho, while it runs; its cluster may refuse to be asked at first."""
     anything = {"access": {"images": ["*"]}}
-    settings = Settings.model_validate({"dataDir": directory / "data", **anything, **settings_of})
+    here = {"peitho": {"pullerAccessAddress": "127.0.0.1:0"}}
+    tree = {"dataDir": directory / "data", **anything, **here, **settings_of}
+    settings = Settings.model_validate(tree)
     async with (
         composed(directory, settings, refused=refused, docker=daemon) as (parts, cluster),
         AsyncExitStack() as stack,
     ):
-        services = parts.services
+        services, tls = parts.services, parts.delivery_tls
+        trusting = ssl.create_default_context(cadata=tls.authority.pem)
+        connector = aiohttp.TCPConnector(ssl=trusting)
+        given = delivery.application(services)
         api = routes.application(services, OpenCalls(routes.LONG))
         yield Running(
             parts=parts,
             services=services,
             cluster=cluster,
-            http=await stack.enter_async_context(aiohttp.ClientSession()),
+            http=await stack.enter_async_context(aiohttp.ClientSession(connector=connector)),
             api=await stack.enter_async_context(listening(api)),
-            delivery=await stack.enter_async_context(listening(delivery.application(services))),
+            delivery=await stack.enter_async_context(listening(given, tls=tls)),
             operations=await stack.enter_async_context(listening(health.application(services))),
         )
 
 
 @asynccontextmanager
 async def listening(
-    application: web.Application, *, tls: CertificateFiles | None = None
+    application: web.Application, *, tls: ServerTls | None = None
 ) -> AsyncIterator[str]:
     """The address of an application that is served as Peitho serves it."""
     listener = Listener(application, "127.0.0.1:0", tls=tls)

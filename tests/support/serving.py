@@ -1,12 +1,18 @@
-"""A real HTTP server on loopback that answers a Pod's calls from a list of answers."""
+"""A real HTTPS server on loopback that answers a Pod's calls from a list of answers."""
 
 import http.server
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from peitho.clients.authority import Authority, DeliveryCertificate
 from peitho.pod.calls import PeithoClient
+from peitho.settings.live import Live
+
+AUTHORITY = Authority.make(time.time())
 
 Answer = tuple[int, bytes] | Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -25,6 +31,7 @@ class Serving:
         return PeithoClient(
             self.url + path,
             bearer,
+            AUTHORITY.pem,
             monotonic=lambda: sum(self.pauses),
             sleep=self.pauses.append,
         )
@@ -40,9 +47,19 @@ class Serving:
 
 
 @contextmanager
-def serving(answers: dict[str, list[Answer]]) -> Iterator[Serving]:
-    """The server, while it runs."""
+def serving(
+    answers: dict[str, list[Answer]],
+    *,
+    authority: Authority = AUTHORITY,
+    host: str = "127.0.0.1",
+    version: ssl.TLSVersion | None = None,
+) -> Iterator[Serving]:
+    """The server, while it runs; its certificate may be of another CA, or for another host."""
     told = Serving(answers)
+    tls = DeliveryCertificate(authority, Live(host)).context()
+    if version:
+        tls.minimum_version = tls.maximum_version = version
+        tls.set_ciphers("ALL:@SECLEVEL=0")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -75,7 +92,8 @@ def serving(answers: dict[str, list[Answer]]) -> Iterator[Serving]:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        told.url = f"http://127.0.0.1:{server.server_port}"
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        told.url = f"https://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.001,))
         thread.start()
         try:

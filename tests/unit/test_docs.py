@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from peitho import metrics
 from peitho.api import filters, routes
+from peitho.formats.docker import forbidden
 from tests.unit import settings_reference
 
 ROOT = Path(__file__).parents[2]
@@ -84,10 +85,30 @@ def test_the_reference_of_options_is_as_the_routes_have_them() -> None:
     lists = {"GET /containers/json": filters.CONTAINERS, "GET /images/json": filters.IMAGES}
 
     for method, path, _, options in routes.ROUTES:
-        told = (options.obeyed, options.any_value, options.refused)
+        told = (options.obeyed, options.any_value, options.refused, " ".join(options.forbidden))
         assert row(f"{method} {shown(path)}", *told) in lines
     for call, known in lists.items():
         assert row(call, known.obeyed, known.refused) in lines
+
+
+def test_the_reference_tells_what_a_create_request_may_not_ask_for() -> None:
+    """
+    Each field, with what it would give, and the values that pass.
+    """
+    lines = (DOCS / "reference/docker-api.md").read_text().splitlines()
+    named = dict(forbidden.CONFIG)
+    named |= {f"HostConfig.{name}": field for name, field in forbidden.HOST_CONFIG.items()}
+
+    assert [f"| `{name}` | {field.gives} | {passing(field)}" for name, field in named.items()] == [
+        line for line in lines if line.startswith(tuple(f"| `{name}` | " for name in named))
+    ]
+
+
+def passing(field: forbidden.Field) -> str:
+    """The last cell of a field's line."""
+    if field.beginnings:
+        return f"all but {', '.join(f'`{each}...`' for each in field.beginnings)} |"
+    return f"{', '.join(f'`{each}`' for each in field.passing)} |".lstrip()
 
 
 def row(call: str, *columns: str) -> str:

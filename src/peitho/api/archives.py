@@ -1,14 +1,12 @@
 """Archives that are uploaded into containers and downloaded from them."""
 
-import asyncio
 import base64
 import json
-import os
 
 from aiohttp import web
 
 from peitho.api import models, queries
-from peitho.api.bodies import CHUNK_BYTES, chunks
+from peitho.api.bodies import chunks, send_file
 from peitho.api.services import services
 from peitho.core.container import Archive
 
@@ -32,25 +30,8 @@ async def get(request: web.Request) -> web.StreamResponse:
 
     if request.method == "HEAD":
         return web.Response(headers=_stat_header(archive))
-    return await _send(request, archive)
-
-
-async def _send(request: web.Request, archive: Archive) -> web.StreamResponse:
-    """
-    Send an archive as the answer.
-
-    A FileResponse would do, but aiohttp sends that after the handler has returned: a stop of Peitho
-    would take the call for finished, and cut it.
-    """
-    with archive.file.open("rb") as file:
-        headers = {"Content-Type": "application/x-tar"} | _stat_header(archive)
-        response = web.StreamResponse(headers=headers)
-        response.content_length = os.fstat(file.fileno()).st_size
-        await response.prepare(request)
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            await response.write(chunk)
-    await response.write_eof()
-    return response
+    headers = {"Content-Type": "application/x-tar"} | _stat_header(archive)
+    return await send_file(request, archive.file, headers=headers)
 
 
 def _stat_header(archive: Archive) -> dict[str, str]:

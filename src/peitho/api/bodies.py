@@ -1,13 +1,18 @@
 """
 The bodies of requests: which calls take one, how slowly it may come, and how much is in memory.
 
+Files as answers are here, too.
+
 Archives are streams.  What has to be read whole (the JSON of `create`) is small, and all of it
 together has a bound: past that the largest one that has not come to its end has to go.
 """
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +21,8 @@ from aiohttp.streams import StreamReader
 from peitho.api.connection import Connection
 from peitho.api.middleware import Handler
 from peitho.api.pace import BodyPace
-from peitho.errors import InvalidArgument, Unavailable
+from peitho.errors import InvalidArgument, NotFound, Unavailable
+from peitho.formats.http_errors import without_content
 
 CHUNK_BYTES = 256 * 1024
 # A peer's `create` has 6 KiB.  What its JSON becomes takes up to 13 times as much.
@@ -106,4 +112,29 @@ async def chunks(request: web.Request) -> AsyncIterator[bytes]:
         async for chunk in request.content.iter_chunked(CHUNK_BYTES):
             yield chunk
     except web.RequestPayloadError as error:
-        raise InvalidArgument(f"the body was cut in the middle: {error}") from error
+        raise InvalidArgument(
+            f"the body was cut in the middle: {without_content(str(error))}"
+        ) from error
+
+
+async def send_file(
+    request: web.Request, path: Path, *, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """
+    Send a file as the answer. Raises NotFound if it was removed meanwhile.
+
+    A FileResponse would do, but aiohttp sends that after the handler has returned: a stop of Peitho
+    would take the call for finished, and cut it. And through TLS of our own it sends nothing.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise NotFound("it was removed meanwhile") from error
+    with file:
+        response = web.StreamResponse(headers=headers)
+        response.content_length = os.fstat(file.fileno()).st_size
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            await response.write(chunk)
+    await response.write_eof()
+    return response

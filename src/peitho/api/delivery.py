@@ -1,7 +1,8 @@
 """
 The delivery listener: Pods download layers and uploads, and send output and results.
 
-Each call carries a token (`Authorization: Bearer`) for exactly one blob or one build.
+Each call carries a token (`Authorization: Bearer`) for exactly one blob or one build.  It ends with
+the build, or with the chaincode's need of its layer.
 """
 
 import asyncio
@@ -9,16 +10,17 @@ import math
 
 from aiohttp import web
 
-from peitho.api.bodies import CHUNK_BYTES, Bodies, chunks
+from peitho.api.bodies import Bodies, chunks, send_file
 from peitho.api.middleware import answer, json_response
 from peitho.api.pace import BODY, BodyPace
 from peitho.api.services import SERVICES, Services, services
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
-from peitho.core.pods.tokens import blob_scope, build_scope
+from peitho.core.pods.tokens import Holder, blob_scope, build_scope
 from peitho.errors import InvalidArgument, NotFound
 
 _EXIT_BYTES = 16
 _LAST_EXIT_CODE = 255
+_ENDED = "this token has ended: its container has, or was removed, or has long had this"
 # A compiler may say nothing for as long as its build may take; its token ends with the build.
 _LOG_PACE = BodyPace(silent_seconds=math.inf, window_seconds=math.inf, window_bytes=0)
 
@@ -30,14 +32,16 @@ class _Forbidden(NotFound):
 
 
 async def blob(request: web.Request) -> web.StreamResponse:
-    """GET /blobs/{digest} — 200; 403; 404, also if the blob is damaged."""
+    """GET /blobs/{digest} — 200; 403; 404, also if the blob is damaged; 503."""
     digest = request.match_info["digest"]
-    _check(request, blob_scope(digest))
+    holder = _holder(request, blob_scope(digest))
+    if not await services(request).containers.awaits_layer(holder):
+        raise _Forbidden(_ENDED)
     path = await asyncio.to_thread(services(request).storage.verified_blob, digest, anew=True)
     if path is None:
         raise NotFound(f"No such blob: {digest}")
 
-    return web.FileResponse(path, chunk_size=CHUNK_BYTES)
+    return await send_file(request, path)
 
 
 async def build(request: web.Request) -> web.Response:
@@ -56,7 +60,7 @@ async def upload(request: web.Request) -> web.StreamResponse:
     if number >= len(uploads):
         raise NotFound(f"No such upload: {number}")
 
-    return web.FileResponse(uploads[number].archive, chunk_size=CHUNK_BYTES)
+    return await send_file(request, uploads[number].archive)
 
 
 async def compiled(request: web.Request) -> web.StreamResponse:
@@ -66,7 +70,7 @@ async def compiled(request: web.Request) -> web.StreamResponse:
     if archive is None:
         raise NotFound(f"Nothing was compiled before for {running.spec.image}")
 
-    return web.FileResponse(archive, chunk_size=CHUNK_BYTES)
+    return await send_file(request, archive)
 
 
 async def log(request: web.Request) -> web.Response:
@@ -105,10 +109,10 @@ def application(everything: Services) -> web.Application:
     app[SERVICES] = everything
     app.add_routes(
         [
-            web.get("/blobs/{digest}", blob),
-            web.get("/builds/{id}", build),
-            web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload),
-            web.get("/builds/{id}/compiled", compiled),
+            web.get("/blobs/{digest}", blob, allow_head=False),
+            web.get("/builds/{id}", build, allow_head=False),
+            web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload, allow_head=False),
+            web.get("/builds/{id}/compiled", compiled, allow_head=False),
             web.post("/builds/{id}/log", log),
             web.put("/builds/{id}/exit", exit_code),
             web.put("/builds/{id}/result", result),
@@ -119,11 +123,17 @@ def application(everything: Services) -> web.Application:
 
 def _build(request: web.Request) -> Build:
     build_id = request.match_info["id"]
-    _check(request, build_scope(build_id))
-    return services(request).builds.pool.get(build_id)
+    _holder(request, build_scope(build_id))
+    try:
+        return services(request).builds.pool.get(build_id)
+    except NotFound as error:
+        raise _Forbidden(_ENDED) from error
 
 
-def _check(request: web.Request, scope: str) -> None:
+def _holder(request: web.Request, scope: str) -> Holder:
+    """Return whose token a call carries. Raises _Forbidden if it is not for this."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme != "Bearer" or not services(request).tokens.opens(token, scope):
+    holder = services(request).tokens.holder(token, scope) if scheme == "Bearer" else None
+    if holder is None:
         raise _Forbidden("this token does not open this")
+    return holder

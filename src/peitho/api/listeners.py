@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -16,8 +17,9 @@ from peitho.api.connection import Connection
 from peitho.api.connections import Connections
 from peitho.api.middleware import error_response
 from peitho.api.tls import TlsProtocol
-from peitho.clients.tls import CertificateFiles
+from peitho.clients.tls import ServerTls
 from peitho.errors import PeithoError, Unavailable
+from peitho.formats.http_errors import without_content
 
 log = structlog.get_logger()
 
@@ -42,7 +44,7 @@ class Listener:
     application: web.Application
     address: str
     calls: OpenCalls | None = None
-    tls: CertificateFiles | None = None
+    tls: ServerTls | None = None
 
 
 @asynccontextmanager
@@ -82,18 +84,25 @@ async def listening(
                 group.create_task(runner.cleanup())
 
 
+class _Handler(web.RequestHandler):
+    """aiohttp's protocol, whose answer to a malformed request does not repeat it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer with the cause: what a caller sent may be a key or a password."""
+        return super().handle_error(request, status, exc, without_content(message or ""))
+
+
 async def _runner(application: web.Application) -> web.AppRunner:
     """Set up aiohttp; it cancels a handler whose peer hangs up, above all a `wait`."""
-    runner = web.AppRunner(
-        application,
-        handler_cancellation=True,
-        access_log=None,
-        shutdown_timeout=_SEND_SECONDS,
-        # dockerd looks at no Content-Encoding either, and what is packed may unpack to anything.
-        auto_decompress=False,
-        read_bufsize=_READ_BYTES,
-        logger=_server_log(),
-    )
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=_SEND_SECONDS)
     await runner.setup()
     if server := runner.server:
         server.request_handler = _in_time(server.request_handler)
@@ -114,6 +123,17 @@ def _in_time(handle: _RequestHandler) -> _RequestHandler:
     return serve
 
 
+def _options() -> dict[str, Any]:
+    """What aiohttp's protocol is told for each connection."""
+    return {
+        "access_log": None,
+        # dockerd looks at no Content-Encoding either, and what is packed may unpack to anything.
+        "auto_decompress": False,
+        "read_bufsize": _READ_BYTES,
+        "logger": _server_log(),
+    }
+
+
 def _server_log() -> logging.Logger:
     """Return aiohttp's log, in which a caller's mistake is no traceback."""
     server_log = logging.getLogger("peitho.http")
@@ -126,7 +146,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):
         return True
-    log.debug("request malformed or cut", cause=str(error)[:200])
+    log.debug("request malformed or cut", cause=without_content(str(error))[:200])
     return False
 
 
@@ -157,7 +177,9 @@ def _address(server: asyncio.Server) -> str:
 
 
 def _protocol(
-    server: web.Server, connections: Connections, tls: CertificateFiles | None
+    server: web.Server, connections: Connections, tls: ServerTls | None
 ) -> asyncio.Protocol:
-    connection = Connection(server(), connections)
+    connection = Connection(
+        _Handler(server, loop=asyncio.get_running_loop(), **_options()), connections
+    )
     return TlsProtocol(tls.context(), connection) if tls else connection

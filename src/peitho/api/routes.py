@@ -14,6 +14,7 @@ from peitho.api.options import NONE, OptionCheck, Options
 from peitho.api.pace import BODY
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
+from peitho.formats.docker import forbidden
 
 # What the CLI and docker-py send as platform where people ask for their own.
 _OWN_PLATFORM = ("linux", f"linux/{system.architecture()}")
@@ -83,9 +84,13 @@ ROUTES = (
             "dockerfile t",
             # No command runs while an image is put together, no container is left of it, and
             # nothing of it is cached.
-            any_value="cachefrom cgroupparent cpuperiod cpuquota cpusetcpus cpusetmems cpushares "
-            "extrahosts forcerm isolation memory memswap networkmode nocache rm securityopt "
-            "shmsize ulimits",
+            any_value="cachefrom cpuperiod cpuquota cpusetcpus cpusetmems cpushares extrahosts "
+            "forcerm isolation memory memswap nocache rm shmsize ulimits",
+            forbidden={
+                "cgroupparent": forbidden.HOST_CONFIG["CgroupParent"],
+                "networkmode": forbidden.HOST_CONFIG["NetworkMode"],
+                "securityopt": forbidden.HOST_CONFIG["SecurityOpt"],
+            },
             refused="buildargs buildid labels outputs platform pull q remote session squash target "
             "version",
             passing={"platform": _OWN_PLATFORM, "version": ("1",)},
@@ -127,7 +132,12 @@ ROUTES = (
 LONG = (attach.attach, containers.logs, containers.wait)
 
 # The calls that take a body, and how slowly it may come.
-BODIES = {containers.create: BODY, archives.put: BODY, images.build: images.BUILD_PACE}
+BODIES = {
+    containers.create: BODY,
+    containers.start: BODY,
+    archives.put: BODY,
+    images.build: images.BUILD_PACE,
+}
 
 NOT_IMPLEMENTED = (
     "GET /containers/{id}/attach/ws",

@@ -1,5 +1,5 @@
 """
-TLS at the Docker API, between the socket's transport and a peer's `Connection`.
+TLS at the Docker API and at delivery, between the socket's transport and a `Connection`.
 
 A peer's client shuts its sending half with a `close_notify` (Go's `tls.Conn.CloseWrite`) and reads
 on.  asyncio's own TLS closes the connection on that; this passes it on as the half-close that it
@@ -23,6 +23,7 @@ _HANDSHAKE_SECONDS = 10.0
 _READ_BYTES = 256 * 1024
 # In the words of Go's net/http (server.go), which dockerd answers with, too.
 _NOT_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+_PLAIN = "it spoke plain HTTP, which is not answered here"
 
 
 class TlsProtocol(asyncio.Protocol):
@@ -80,7 +81,7 @@ class TlsProtocol(asyncio.Protocol):
             return
         except ssl.SSLError as error:
             self._socket.write(_NOT_TLS if is_http else self._to_send.read())
-            self._give_up(error.reason or str(error))
+            self._give_up(_PLAIN if is_http else error.reason or str(error))
             return
         self._deadline.cancel()
         self._socket.write(self._to_send.read())
@@ -91,7 +92,8 @@ class TlsProtocol(asyncio.Protocol):
 
     def _give_up(self, cause: str) -> None:
         peer = self._socket.get_extra_info("peername") or ("", 0)
-        log.info("tls handshake failed", peer=peer[0], cause=cause)
+        _, port, *_ = self._socket.get_extra_info("sockname") or ("", 0)
+        log.info("tls handshake failed", peer=peer[0], port=port, cause=cause)
         audit.record("refused", outcome=cause, by=audit.Caller(peer[0]), call="TLS handshake")
         self._socket.close()
 

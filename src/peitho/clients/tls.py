@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -11,6 +12,14 @@ from peitho.errors import Unavailable
 log = structlog.get_logger()
 
 _Mark = tuple[int, int, int]
+
+
+class ServerTls(Protocol):
+    """A server's certificate, whoever renews it."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a new connection is made with."""
+        ...
 
 
 @dataclass(slots=True)
@@ -55,7 +64,7 @@ class CertificateFiles:
         return self._context
 
     def _read(self) -> ssl.SSLContext:
-        context = self._server() if self.is_server else self._client()
+        context = server_context(self.ca) if self.is_server else self._client()
         if self.certificate:
             context.load_cert_chain(self.certificate, self.key)
         return context
@@ -66,15 +75,20 @@ class CertificateFiles:
             context.load_verify_locations(self.ca)
         return context
 
-    def _server(self) -> ssl.SSLContext:
-        """TLS 1.2 and 1.3; with an authority, a client may show a certificate of it."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(["http/1.1"])
-        if self.ca:
-            context.verify_mode = ssl.CERT_OPTIONAL
-        return context
+
+def server_context(client_ca: Path | None = None) -> ssl.SSLContext:
+    """
+    Return what a server without a certificate yet makes connections with: TLS 1.2 and 1.3.
+
+    With an authority, a client may show a certificate of it.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    if client_ca:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
 
 
 def _mark(path: Path) -> _Mark | None:

@@ -8,6 +8,7 @@ from peitho.core.builds.container import BuildContainers
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.container import Container, Summary
 from peitho.core.images.base import BaseImages
+from peitho.core.pods.tokens import Holder
 from peitho.errors import InvalidArgument, NotFound, Unsupported
 from peitho.formats.docker import names
 from peitho.formats.kubernetes import spec_check
@@ -53,6 +54,10 @@ class Containers:
         if container is None:
             raise NotFound(f"No such container: {reference}")
         return container
+
+    async def awaits_layer(self, holder: Holder) -> bool:
+        """Whether a chaincode's Pod may still have to fetch its layer. Raises Unavailable."""
+        return await self._chaincodes.awaits_layer(holder)
 
     async def list(self) -> list[Summary]:
         """List all containers, whether or not they run, the newest first."""

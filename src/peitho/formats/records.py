@@ -119,12 +119,16 @@ class Record(RecordMetadata):
     A record as it was read, whole.
 
     `files` are the files that the peer uploaded: path in the container to key in the Secret.
-    `modes` has the permissions of each that was uploaded with some.
+    `modes` has the permissions of each that was uploaded with some. `variables` are the names of
+    those whose value has a key, too. Its Pod calls Peitho with `token`, and trusts `ca`.
     """
 
     spec: ContainerSpec
     files: Mapping[str, str]
+    variables: Mapping[str, str] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
+    token: str = field(default="", repr=False)
+    ca: str = ""
 
     @property
     def metadata(self) -> RecordMetadata:

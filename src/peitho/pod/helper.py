@@ -2,8 +2,9 @@
 The helper beside a build: `python -m peitho.pod.helper`.
 
 It fetches what the peer uploaded and what was compiled before, lets the command begin, and sends
-its output as it comes, then its exit code, then the output directory. PEITHO_URL and PEITHO_TOKEN
-say where to and with what right, PEITHO_BUILD which build it is.
+its output as it comes, then its exit code, then the output directory. PEITHO_URL, PEITHO_TOKEN and
+PEITHO_CA say where to, with what right, and how to know that it is Peitho; PEITHO_BUILD which build
+it is.
 """
 
 import http.client

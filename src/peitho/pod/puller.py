@@ -1,8 +1,9 @@
 """
 The puller, an init container that brings a chaincode's layer: `python -m peitho.pod.puller`.
 
-PEITHO_URL and PEITHO_TOKEN say where from and with what right, PEITHO_BLOB which layer
-(`sha256:...`), PEITHO_TARGET the directory. Nothing is unpacked before its sha256 was checked.
+PEITHO_URL, PEITHO_TOKEN and PEITHO_CA say where from, with what right, and how to know that it is
+Peitho; PEITHO_BLOB which layer (`sha256:...`), PEITHO_TARGET the directory. Nothing is unpacked
+before its sha256 was checked.
 """
 
 import hashlib

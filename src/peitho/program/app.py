@@ -12,7 +12,6 @@ from peitho import __version__, audit, metrics
 from peitho.api import delivery, health, routes
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
-from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
@@ -131,7 +130,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         services = parts.services
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(services, settings.server, tls), bound=clear):
+        async with listening(*_listeners(parts, settings.server, tls), bound=clear):
             _start(parts, reloading, tasks)
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
@@ -168,8 +167,9 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
 
 
 def _listeners(
-    services: Services, server: ServerSettings, tls: CertificateFiles | None
+    parts: Composition, server: ServerSettings, tls: CertificateFiles | None
 ) -> list[Listener]:
+    services = parts.services
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
     api = routes.application(services, calls, need_certificate=named)
@@ -178,7 +178,7 @@ def _listeners(
         _warn_of_open_api(server)
     return [
         Listener(api, server.api, calls, tls),
-        Listener(delivery.application(services), server.delivery),
+        Listener(delivery.application(services), server.delivery, tls=parts.delivery_tls),
         Listener(health.application(services, is_open=is_open), server.operations),
     ]
 

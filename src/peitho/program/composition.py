@@ -12,6 +12,7 @@ from pathlib import Path
 
 from peitho import audit
 from peitho.api.services import Services
+from peitho.clients.authority import Authority, DeliveryCertificate
 from peitho.clients.disk import lock
 from peitho.clients.disk.audit_file import AuditFile
 from peitho.clients.disk.build_cache import BuildCache
@@ -120,11 +121,13 @@ def locked_data_directory(settings: Settings) -> AbstractContextManager[None]:
 
 def make_data_directory(settings: Settings) -> None:
     """
-    Make what the data directory lacks, the key of tokens too; whatever is in it stays.
+    Make what the data directory lacks, key and authority of delivery too; whatever is in it stays.
 
     Raises StorageUnusable, StorageFull.
     """
-    Storage.make(settings.data_dir).delivery_key()
+    storage = Storage.make(settings.data_dir)
+    storage.delivery_key()
+    storage.delivery_authority()
 
 
 def clear_data_directory(settings: Settings) -> None:
@@ -156,6 +159,7 @@ class Composition:
     settings: Replaceable[Settings]
     kubernetes: Kubernetes
     services: Services
+    delivery_tls: DeliveryCertificate
     chaincodes: ChaincodeContainers
     record_watch: RecordWatch
     account: RegistryAccount
@@ -223,6 +227,7 @@ def compose(
             surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
+        delivery_tls=DeliveryCertificate(stores.authority, live.map(options.delivery_address)),
         chaincodes=launched,
         record_watch=record_watch,
         account=account,
@@ -241,6 +246,7 @@ class _Stores:
 
     storage: Storage
     tokens: DeliveryTokens
+    authority: Authority
     architectures: ResultArchitectures
     images: ImageStore
     usage: ImageUsage
@@ -254,6 +260,7 @@ class _Stores:
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key()),
+            storage.delivery_authority(),
             architectures,
             ImageStore(
                 storage,
@@ -294,6 +301,7 @@ class _Place:
             self.kubernetes,
             self.watch,
             tokens=self.stores.tokens,
+            ca=self.stores.authority.pem,
             owner=self.stores.storage.owner(),
             options=options.pod_backend(settings),
         )
@@ -341,11 +349,13 @@ def _chaincodes(
         publisher=publisher,
         storage=stores.storage,
         exits=ExitRecorder(kubernetes, watch, instance=instance, tasks=tasks, records=records),
+        tokens=stores.tokens,
+        ca=stores.authority.pem,
         tasks=tasks,
         options=live.map(options.chaincode),
         pods=live.map(options.chaincode_pods),
     )
-    return ChaincodeContainers(parts, tokens=stores.tokens)
+    return ChaincodeContainers(parts)
 
 
 def _sweeper(

@@ -134,6 +134,11 @@ def chaincode_pods(settings: Settings) -> PodOptions:
     )
 
 
+def delivery_address(settings: Settings) -> str:
+    """Where Pods reach the delivery listener."""
+    return settings.peitho.puller_access_address
+
+
 def registry_endpoint(settings: Settings) -> RegistryEndpoint:
     """Where the registry's API is."""
     registry = settings.docker.registry
@@ -189,7 +194,7 @@ def _pods(settings: Settings, kind: BuilderSettings | ChaincodeSettings) -> PodO
     return PodOptions(
         instance=settings.peitho.instance,
         peitho_image=settings.peitho.puller_image,
-        peitho_url=f"http://{settings.peitho.puller_access_address}",
+        peitho_url=f"https://{delivery_address(settings)}",
         user=kind.user,
         users=kind.users,
         requests=_quantities(kind.resources, "request"),

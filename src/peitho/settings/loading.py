@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from peitho.settings import rendering
+from peitho.settings import masking, rendering
 from peitho.settings.models import PeithoSettings, ServerSettings, Settings
 
 __all__ = [
@@ -84,7 +84,7 @@ class LoadedSettings:
 
     def render(self) -> str:
         """Return the settings as YAML, with origins behind the values and secrets masked."""
-        tree = self.settings.model_dump(mode="json", by_alias=True)
+        tree = masking.masked(self.settings.model_dump(mode="json", by_alias=True))
         comments = {leaf.keys: self.origins.get(leaf.key, "default") for leaf in setting_keys()}
         return rendering.render(tree, comments)
 
@@ -376,8 +376,8 @@ def _problem(error: Mapping[str, Any]) -> str:
         return f"{key}: is no setting; {_known_instead(keys)}"
     message = re.sub("^Value error, ", "", error["msg"])
     if not keys:  # of several keys, which it names itself
-        return message
-    return f"{key}: {message}{_shown(keys, error.get('input'))}"
+        return masking.without_passwords(message)
+    return masking.without_passwords(f"{key}: {message}{_shown(keys, error.get('input'))}")
 
 
 def _shown(keys: tuple[str, ...], value: object) -> str:

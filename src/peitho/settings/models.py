@@ -103,7 +103,7 @@ class ServerSettings(Section):
     """The Docker API: what `CORE_VM_ENDPOINT` of the peers points to."""
 
     delivery: Address = ":8081"
-    """Downloads and uploads of Pods, each with a token for exactly one thing."""
+    """Downloads and uploads of Pods, in TLS, each with a token for exactly one thing."""
 
     operations: Address = ":9090"
     """`/metrics`, `/healthz` and `/readyz`."""
@@ -139,7 +139,8 @@ class PeithoSettings(Section):
     """How nodes get a chaincode image: from Peitho itself, or from `docker.registry`."""
 
     puller_access_address: str = "peitho:8081"
-    """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address."""
+    """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address.
+    Its certificate, which Peitho makes itself, is for this host."""
 
     puller_image: str = "docker.io/peitho/peitho:dev"
     """Peitho's own image, which runs beside builds and before chaincode."""

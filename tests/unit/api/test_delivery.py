@@ -1,22 +1,35 @@
+import asyncio
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
+import ssl
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
+import structlog.testing
 
+from peitho.clients.authority import Authority
 from peitho.clients.disk.build_cache import BuildCache, KeptBuild
 from peitho.core.builds.container import BuildContainer
 from peitho.core.container import OutputOptions
-from peitho.core.pods.tokens import blob_scope, build_scope
+from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope, build_scope
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
+from peitho.formats.kubernetes import names
 from peitho.formats.records import ContainerSpec
+from peitho.pod.calls import PeithoClient
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context, package
 from tests.support.damage import changed
 from tests.support.in_process import Running, running
+from tests.support.kubernetes_double import always, refusal
+from tests.support.launches import LATER_SECONDS
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
@@ -24,14 +37,28 @@ ZEROS = "sha256:" + "0" * 64
 
 
 async def call(
-    peitho: Running, method: str, path: str, scope: str | None, *, body: bytes | None = None
+    peitho: Running, method: str, path: str, token: str, *, body: bytes | None = None
 ) -> tuple[int, bytes]:
-    """A Pod's call, with the token of a scope if one is given."""
-    token = peitho.services.tokens.issue(scope) if scope is not None else ""
+    """A Pod's call, with its token if it has one."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"{peitho.delivery}{path}"
     async with peitho.http.request(method, url, headers=headers, data=body) as response:
         return response.status, await response.read()
+
+
+def helpers(peitho: Running, made: BuildContainer) -> str:
+    """The token of a build's helper."""
+    holder = Holder(names.build_name(made.id), made.id)
+    return peitho.services.tokens.issue(build_scope(made.id), holder)
+
+
+async def pullers(peitho: Running, layer: str, *, image: str = "mycc") -> str:
+    """The token of the puller of a chaincode that is created from an image, of this layer."""
+    name = f"dev-peer0-{image}"
+    spec = dataclasses.replace(SPEC, image=image)
+    created = await peitho.services.containers.create(name, spec)
+    holder = Holder(names.kubernetes_name("cc", name), created.id)
+    return peitho.services.tokens.issue(blob_scope(layer), holder)
 
 
 async def build(peitho: Running) -> BuildContainer:
@@ -50,10 +77,9 @@ async def test_a_blob_is_given_for_its_own_token(tmp_path: Path) -> None:
         layer = (await peitho.services.images.build("mycc", chunks(context()))).image.layer
         path = peitho.services.storage.blob(layer)
         assert path is not None
+        token = await pullers(peitho, layer)
 
-        assert (200, path.read_bytes()) == await call(
-            peitho, "GET", f"/blobs/{layer}", blob_scope(layer)
-        )
+        assert (200, path.read_bytes()) == await call(peitho, "GET", f"/blobs/{layer}", token)
 
 
 async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> None:
@@ -63,11 +89,25 @@ async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> 
     async with running(tmp_path) as peitho:
         layer = (await peitho.services.images.build("mycc", chunks(context()))).image.layer
         made = await build(peitho)
+        others = DeliveryTokens(peitho.services.storage.delivery_key(), "others")
+        holder = Holder(names.build_name(made.id), made.id)
+        tokens = {
+            "none": "",
+            "of an earlier version": "ab" * 32,
+            "of another layer": await pullers(peitho, ZEROS),
+            "of another build": peitho.services.tokens.issue(build_scope("other"), holder),
+            "of another's container": helpers(peitho, made).replace(made.id, "0" * 64),
+            "of another tenant": others.issue(build_scope(made.id), holder),
+            "of another tenant, renamed": others.issue(build_scope(made.id), holder).replace(
+                "others.", "default."
+            ),
+            "of another key": DeliveryTokens(b"j" * 32).issue(build_scope(made.id), holder),
+        }
         answers = {
-            await call(peitho, method, path, scope, body=None if method == "GET" else b"0")
+            await call(peitho, method, path, token, body=None if method == "GET" else b"0")
             for method, path in (
                 ("GET", f"/blobs/{layer}"),
-                ("GET", f"/blobs/{ZEROS}"),
+                ("GET", f"/blobs/{'1' * 64}"),
                 ("GET", f"/builds/{made.id}"),
                 ("GET", f"/builds/{made.id}/uploads/0"),
                 ("GET", f"/builds/{made.id}/compiled"),
@@ -76,7 +116,7 @@ async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> 
                 ("PUT", f"/builds/{made.id}/result"),
                 ("GET", f"/builds/{'0' * 64}"),
             )
-            for scope in (None, blob_scope("other"), build_scope("other"))
+            for token in tokens.values()
         }
 
     assert 1 == len(answers)
@@ -96,16 +136,65 @@ async def test_what_is_no_token_is_403(tmp_path: Path, header: str) -> None:
             assert 403 == response.status
 
 
-async def test_what_is_gone_is_404_for_its_token(tmp_path: Path) -> None:
+async def test_a_token_ends_with_its_build(tmp_path: Path) -> None:
     """
-    A build that was removed, a blob that was never there.
+    Nothing of a build that was removed is given, or taken.
     """
     async with running(tmp_path) as peitho:
         made = await build(peitho)
+        token = helpers(peitho, made)
+        assert 200 == (await call(peitho, "GET", f"/builds/{made.id}", token))[0]
         await made.remove()
 
-        assert 404 == (await call(peitho, "GET", f"/builds/{made.id}", build_scope(made.id)))[0]
-        assert 404 == (await call(peitho, "GET", f"/blobs/{ZEROS}", blob_scope(ZEROS)))[0]
+        for method, path in (("GET", ""), ("GET", "/uploads/0"), ("PUT", "/result")):
+            asked = await call(peitho, method, f"/builds/{made.id}{path}", token)
+            assert 403 == asked[0]
+            assert "this token has ended" in json.loads(asked[1])["message"]
+
+
+async def test_a_token_ends_with_its_container(tmp_path: Path) -> None:
+    """
+    Of two chaincodes of one layer, each has its own; one that has the name again has another.
+    """
+    async with running(tmp_path) as peitho:
+        layer = (await peitho.services.images.build("mycc", chunks(context()))).image.layer
+        await peitho.services.images.build("other", chunks(context()))
+        token, other = await pullers(peitho, layer), await pullers(peitho, layer, image="other")
+        await (await peitho.services.containers.get("dev-peer0-mycc")).remove()
+
+        asked = await call(peitho, "GET", f"/blobs/{layer}", token)
+        assert 403 == asked[0]
+        assert "this token has ended" in json.loads(asked[1])["message"]
+        assert 200 == (await call(peitho, "GET", f"/blobs/{layer}", other))[0]
+
+        again = await pullers(peitho, layer)
+        assert 200 == (await call(peitho, "GET", f"/blobs/{layer}", again))[0]
+        assert 403 == (await call(peitho, "GET", f"/blobs/{layer}", token))[0]
+
+
+async def test_while_the_cluster_is_away_a_puller_is_to_try_again(tmp_path: Path) -> None:
+    """
+    Whether its container is there is not known then: that is neither 200 nor a refusal.
+    """
+    async with running(tmp_path) as peitho:
+        layer = (await peitho.services.images.build("mycc", chunks(context()))).image.layer
+        token = await pullers(peitho, layer)
+        secret = names.kubernetes_name("cc", "dev-peer0-mycc")
+        peitho.cluster.rule("GET", f"secrets/{secret}", always(lambda: refusal(503, "", "away")))
+        await asyncio.sleep(LATER_SECONDS)
+
+        assert 500 <= (await call(peitho, "GET", f"/blobs/{layer}", token))[0]
+
+
+async def test_a_blob_that_was_never_there_is_404(tmp_path: Path) -> None:
+    """
+    For who may ask.
+    """
+    async with running(tmp_path) as peitho:
+        await peitho.services.images.build("mycc", chunks(context()))
+        token = await pullers(peitho, ZEROS)
+
+        assert 404 == (await call(peitho, "GET", f"/blobs/{ZEROS}", token))[0]
 
 
 async def test_a_helper_is_told_what_to_fetch(tmp_path: Path) -> None:
@@ -114,10 +203,10 @@ async def test_a_helper_is_told_what_to_fetch(tmp_path: Path) -> None:
     """
     async with running(tmp_path) as peitho:
         made = await build(peitho)
-        scope = build_scope(made.id)
-        _, about = await call(peitho, "GET", f"/builds/{made.id}", scope)
-        upload = await call(peitho, "GET", f"/builds/{made.id}/uploads/0", scope)
-        none = await call(peitho, "GET", f"/builds/{made.id}/uploads/1", scope)
+        token = helpers(peitho, made)
+        _, about = await call(peitho, "GET", f"/builds/{made.id}", token)
+        upload = await call(peitho, "GET", f"/builds/{made.id}/uploads/0", token)
+        none = await call(peitho, "GET", f"/builds/{made.id}/uploads/1", token)
 
     assert {
         "uploads": [{"number": 0, "path": "/chaincode/input"}],
@@ -135,8 +224,8 @@ async def test_a_helper_is_given_what_was_compiled_before(tmp_path: Path) -> Non
     async with running(tmp_path) as peitho:
         made = await build(peitho)
         run, directory = peitho.services.builds.pool.get(made.id), tmp_path / "made"
-        scope, path = build_scope(made.id), f"/builds/{made.id}/compiled"
-        status, body = await call(peitho, "GET", path, scope)
+        token, path = helpers(peitho, made), f"/builds/{made.id}/compiled"
+        status, body = await call(peitho, "GET", path, token)
         assert (404, {"message": "Nothing was compiled before for ccenv"}) == (
             status,
             json.loads(body),
@@ -148,8 +237,8 @@ async def test_a_helper_is_given_what_was_compiled_before(tmp_path: Path) -> Non
         digest = hashlib.sha256(SOURCE).hexdigest()
         cache = BuildCache(tmp_path / "data/builds")
         cache.keep(run.compiled_key, KeptBuild(digest, "amd64", "ccenv", 1.0, 0.0), directory)
-        assert (200, SOURCE) == await call(peitho, "GET", path, scope)
-        assert (200, SOURCE) == await call(peitho, "GET", path, scope)
+        assert (200, SOURCE) == await call(peitho, "GET", path, token)
+        assert (200, SOURCE) == await call(peitho, "GET", path, token)
 
 
 async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
@@ -158,12 +247,12 @@ async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
     """
     async with running(tmp_path) as peitho:
         made = await build(peitho)
-        scope, path = build_scope(made.id), f"/builds/{made.id}"
+        token, path = helpers(peitho, made), f"/builds/{made.id}"
         said = streams.frame(STDOUT, b"Done!\n")
-        assert (200, b"") == await call(peitho, "POST", f"{path}/log", scope, body=said)
-        assert (200, b"") == await call(peitho, "PUT", f"{path}/exit", scope, body=b"0")
+        assert (200, b"") == await call(peitho, "POST", f"{path}/log", token, body=said)
+        assert (200, b"") == await call(peitho, "PUT", f"{path}/exit", token, body=b"0")
         assert (200, b"") == await call(
-            peitho, "PUT", f"{path}/result?architecture=arm64", scope, body=package()
+            peitho, "PUT", f"{path}/result?architecture=arm64", token, body=package()
         )
 
         assert 0 == (await made.wait()).exit_code
@@ -183,7 +272,7 @@ async def test_what_is_no_exit_code_is_400(tmp_path: Path, text: bytes) -> None:
     async with running(tmp_path) as peitho:
         made = await build(peitho)
         path = f"/builds/{made.id}/exit"
-        status, _ = await call(peitho, "PUT", path, build_scope(made.id), body=text)
+        status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=text)
 
         assert 400 == status
         assert "running" == made.summary().state.status
@@ -196,7 +285,7 @@ async def test_an_exit_code_is_read_after_the_token(tmp_path: Path) -> None:
     async with running(tmp_path) as peitho:
         made = await build(peitho)
 
-        assert 403 == (await call(peitho, "PUT", f"/builds/{made.id}/exit", None))[0]
+        assert 403 == (await call(peitho, "PUT", f"/builds/{made.id}/exit", ""))[0]
 
 
 @pytest.mark.parametrize("damage", ["rotten", "cut", "gone"])
@@ -213,6 +302,8 @@ async def test_a_damaged_blob_is_404_and_its_image_is_built_anew(
         sound = (await images.build("other", chunks(other))).image.layer
         path = peitho.services.storage.blob(layer)
         assert path is not None
+        token = await pullers(peitho, layer)
+        others = await pullers(peitho, sound, image="other")
         content, before = path.read_bytes(), path.stat()
         if damage == "gone":
             path.unlink()
@@ -220,14 +311,14 @@ async def test_a_damaged_blob_is_404_and_its_image_is_built_anew(
             path.write_bytes(content[:-1] if damage == "cut" else b"x" + content[1:])
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-        asked = await call(peitho, "GET", f"/blobs/{layer}", blob_scope(layer))
+        asked = await call(peitho, "GET", f"/blobs/{layer}", token)
         assert (404, {"message": f"No such blob: {layer}"}) == (asked[0], json.loads(asked[1]))
         assert 404 == (await peitho.ask("GET", "/images/mycc/json"))[0]
         assert 200 == (await peitho.ask("GET", "/images/other/json"))[0]
-        assert 200 == (await call(peitho, "GET", f"/blobs/{sound}", blob_scope(sound)))[0]
+        assert 200 == (await call(peitho, "GET", f"/blobs/{sound}", others))[0]
 
         assert 200 == (await peitho.ask("POST", "/build?t=mycc", body=context()))[0]
-        assert (200, content) == await call(peitho, "GET", f"/blobs/{layer}", blob_scope(layer))
+        assert (200, content) == await call(peitho, "GET", f"/blobs/{layer}", token)
 
 
 async def test_without_the_data_directory_a_blob_is_500(tmp_path: Path) -> None:
@@ -235,8 +326,10 @@ async def test_without_the_data_directory_a_blob_is_500(tmp_path: Path) -> None:
     It may be back soon, so it is not told as gone.
     """
     async with running(tmp_path) as peitho:
+        await peitho.services.images.build("mycc", chunks(context()))
+        token = await pullers(peitho, ZEROS)
         shutil.rmtree(tmp_path / "data")
-        status, body = await call(peitho, "GET", f"/blobs/{ZEROS}", blob_scope(ZEROS))
+        status, body = await call(peitho, "GET", f"/blobs/{ZEROS}", token)
 
     assert 500 == status
     assert "The data directory cannot be used" in json.loads(body)["message"]
@@ -255,6 +348,10 @@ async def test_whatever_file_is_damaged_all_else_is_as_before(
         packages = {"one": package(b"one"), "two": package(b"two")}
         for name, made in packages.items():
             await image(peitho, name, made)
+        tokens = {
+            name: await pullers(peitho, peitho.services.images.get(name).layer, image=name)
+            for name in packages
+        }
         stored = [
             path.relative_to(tmp_path)
             for folder in ("blobs", "images")
@@ -266,13 +363,13 @@ async def test_whatever_file_is_damaged_all_else_is_as_before(
             content = (tmp_path / path).read_bytes()
             (tmp_path / path).write_bytes(changed(content, place, flip))
 
-            there = [name for name in packages if await is_whole(peitho, name)]
+            there = [name for name in packages if await is_whole(peitho, name, tokens[name])]
             assert 1 == len(there)
             assert f"{there[0]}:latest" in json.dumps(await listed(peitho))
 
             for name, made in packages.items():
                 await image(peitho, name, made)
-                assert await is_whole(peitho, name)
+                assert await is_whole(peitho, name, tokens[name])
 
 
 async def image(peitho: Running, name: str, made: bytes) -> None:
@@ -281,12 +378,12 @@ async def image(peitho: Running, name: str, made: bytes) -> None:
     assert 200 == (await peitho.ask("POST", f"/build?t={name}", body=body))[0]
 
 
-async def is_whole(peitho: Running, name: str) -> bool:
+async def is_whole(peitho: Running, name: str, token: str) -> bool:
     """Whether an image is told as there; then its layer is given, byte for byte."""
     if 404 == (await peitho.ask("GET", f"/images/{name}/json"))[0]:
         return False
     layer = peitho.services.images.get(name).layer
-    status, content = await call(peitho, "GET", f"/blobs/{layer}", blob_scope(layer))
+    status, content = await call(peitho, "GET", f"/blobs/{layer}", token)
     assert (200, layer) == (status, f"sha256:{hashlib.sha256(content).hexdigest()}")
     return True
 
@@ -296,3 +393,111 @@ async def listed(peitho: Running) -> object:
     status, body, _ = await peitho.ask("GET", "/images/json")
     assert 200 == status
     return json.loads(body)
+
+
+async def test_plain_http_is_closed_and_told(tmp_path: Path) -> None:
+    """
+    Whatever token it has, which comes to no log.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        token = helpers(peitho, made)
+        with structlog.testing.capture_logs() as told:
+            address = urlsplit(peitho.delivery)
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            head = f"GET /builds/{made.id} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            writer.write(head.encode() + b"\r\n")
+            said = await reader.read()
+            writer.close()
+
+    assert said.startswith(b"HTTP/1.0 400 Bad Request")
+    assert b"Client sent an HTTP request to an HTTPS server" in said
+    assert made.id.encode() not in said
+    (event,) = [each for each in told if each["event"] == "tls handshake failed"]
+    assert "it spoke plain HTTP, which is not answered here" == event["cause"]
+    assert ("127.0.0.1", address.port) == (event["peer"], event["port"])
+    assert token not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_spoken"),
+    [
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_older_tls_is_not_spoken(
+    tmp_path: Path, version: ssl.TLSVersion, *, is_spoken: bool
+) -> None:
+    """
+    1.2 and 1.3 are.
+    """
+    async with running(tmp_path) as peitho:
+        client = ssl.create_default_context(cadata=peitho.parts.delivery_tls.authority.pem)
+        client.set_ciphers("ALL:@SECLEVEL=0")
+        client.minimum_version = client.maximum_version = version
+        with nullcontext() if is_spoken else pytest.raises(aiohttp.ClientConnectorError):
+            async with peitho.http.get(f"{peitho.delivery}/builds/x", ssl=client) as response:
+                assert 403 == response.status
+
+
+async def test_whoever_trusts_another_ca_says_nothing(tmp_path: Path) -> None:
+    """
+    Nor for another name; the listener tells that they hung up.
+    """
+    async with running(tmp_path) as peitho:
+        others = ssl.create_default_context(cadata=Authority.make(time.time()).pem)
+        for context, name in ((others, None), (True, "peitho")):
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await peitho.http.get(
+                    f"{peitho.delivery}/builds/x", ssl=context, server_hostname=name
+                )
+
+
+async def test_who_shakes_no_hands_is_let_go(tmp_path: Path) -> None:
+    """
+    After ten seconds.
+    """
+    async with running(tmp_path) as peitho:
+        address = urlsplit(peitho.delivery)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        began = asyncio.get_running_loop().time()
+        assert b"" == await reader.read()
+        writer.close()
+
+        assert 10 == pytest.approx(asyncio.get_running_loop().time() - began, abs=0.5)
+
+
+async def test_a_layer_of_many_records_is_given_whole(tmp_path: Path) -> None:
+    """
+    By the Pod's own client; what it sends arrives whole, too.
+    """
+    async with running(tmp_path) as peitho:
+        content = os.urandom(5_000_000)
+        await peitho.services.images.build("mycc", chunks(context(binpackage=package(content))))
+        layer = peitho.services.images.get("mycc").layer
+        token = await pullers(peitho, layer)
+        made = await build(peitho)
+        ca = peitho.parts.delivery_tls.authority.pem
+
+        def fetch() -> str:
+            puller = PeithoClient(peitho.delivery, token, ca)
+            return puller.get(f"/blobs/{layer}", lambda got: sha256(got.read()))
+
+        def send() -> None:
+            helper = PeithoClient(peitho.delivery, helpers(peitho, made), ca)
+            pieces = (content[at : at + 100_000] for at in range(0, len(content), 100_000))
+            helper.send("PUT", f"/builds/{made.id}/result", pieces)
+
+        assert layer == await asyncio.to_thread(fetch)
+        await asyncio.to_thread(send)
+        run = peitho.services.builds.pool.get(made.id)
+        assert run.result
+        assert sha256(content) == f"sha256:{run.result.digest}"
+
+
+def sha256(content: bytes) -> str:
+    """The digest of a content."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -1,11 +1,15 @@
 import http.client
+import ssl
+import time
 from pathlib import Path
 
 import pytest
 
+from peitho.clients.authority import Authority
+from peitho.errors import InvalidArgument
 from peitho.pod import calls
 from peitho.pod.calls import CallError, PeithoClient
-from tests.support.serving import hang_up, serving
+from tests.support.serving import AUTHORITY, hang_up, serving
 
 
 def read(response: http.client.HTTPResponse) -> bytes:
@@ -104,9 +108,70 @@ def test_address_and_token_come_from_the_environment(monkeypatch: pytest.MonkeyP
     with serving({"/a": [(200, b"ok")]}) as server:
         monkeypatch.setenv("PEITHO_URL", server.url)
         monkeypatch.setenv("PEITHO_TOKEN", "from-env")
+        monkeypatch.setenv("PEITHO_CA", AUTHORITY.pem)
         assert b"ok" == PeithoClient.from_environment().get("/a", read)
 
     assert "Bearer from-env" == server.requests[0][2]
+
+
+def test_a_certificate_of_another_ca_is_final() -> None:
+    """
+    Nothing is said to whoever shows it, the token least of all.
+    """
+    with (
+        serving({"/a": [(200, b"ok")]}, authority=Authority.make(time.time())) as server,
+        pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"),
+    ):
+        server.client().get("/a", read)
+
+    assert [] == server.requests
+    assert [] == server.pauses
+
+
+def test_a_certificate_for_another_name_is_final() -> None:
+    """
+    Also for a body that is sent.
+    """
+    with serving({"/a": [(200, b"ok")]}, host="peitho:8081") as server:
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"not valid for '127\.0\.0\.1'"):
+            server.client().get("/a", read)
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"not valid for '127\.0\.0\.1'"):
+            server.client().send("POST", "/a", [b"x"])
+
+    assert [] == server.requests
+    assert [] == server.pauses
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_older_tls_is_not_spoken() -> None:
+    """
+    1.2 is the oldest.
+    """
+    with (
+        serving({"/a": [(200, b"ok")]}, version=ssl.TLSVersion.TLSv1_1) as server,
+        pytest.raises(OSError, match=r"(?i)version|protocol"),
+    ):
+        server.client().get("/a", read)
+
+    assert [] == server.requests
+
+
+@pytest.mark.parametrize(
+    ("url", "ca", "expected"),
+    [
+        ("http://peitho:8081", AUTHORITY.pem, "is not https"),
+        ("peitho:8081", AUTHORITY.pem, "is not https"),
+        ("https://peitho:8081", "", "there is no CA of Peitho"),
+        ("https://peitho:8081", "-----BEGIN CERTIFICATE-----", "cannot be read"),
+        ("https://peitho:8081", "é", "cannot be read"),
+    ],
+)
+def test_what_an_earlier_peitho_made_is_told(url: str, ca: str, expected: str) -> None:
+    """
+    There is no way back to plain HTTP.
+    """
+    with pytest.raises(InvalidArgument, match=expected):
+        PeithoClient(url, "t", ca)
 
 
 def test_the_reason_is_said_on_one_line_where_the_cluster_shows_it(

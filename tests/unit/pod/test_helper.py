@@ -18,7 +18,7 @@ from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, helper
 from peitho.pod.calls import CallError
 from tests.support.archives import archive_bytes, file
-from tests.support.serving import Answer, Serving, cut_chunks, serving
+from tests.support.serving import AUTHORITY, Answer, Serving, cut_chunks, serving
 
 OK: Answer = (200, b"")
 PATHS = (
@@ -263,6 +263,7 @@ class TestTheProgram:
     def _in_a_pod(self, pod: Pod, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(calls, "_TERMINATION_LOG", pod.control / "termination-log")
         monkeypatch.setenv("PEITHO_TOKEN", "t")
+        monkeypatch.setenv("PEITHO_CA", AUTHORITY.pem)
         monkeypatch.setenv("PEITHO_BUILD", "b")
         before = signal.getsignal(signal.SIGTERM)
         yield

@@ -12,7 +12,7 @@ from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, puller
 from peitho.pod.calls import CallError
 from tests.support.archives import archive, archive_bytes, file
-from tests.support.serving import Answer, cut, hang_up, serving
+from tests.support.serving import AUTHORITY, Answer, cut, hang_up, serving
 
 
 def layer() -> bytes:
@@ -103,6 +103,7 @@ class TestTheProgram:
         (tmp_path / "layer").mkdir()
         monkeypatch.setattr(calls, "_TERMINATION_LOG", tmp_path / "termination-log")
         monkeypatch.setenv("PEITHO_TOKEN", "t")
+        monkeypatch.setenv("PEITHO_CA", AUTHORITY.pem)
         monkeypatch.setenv("PEITHO_BLOB", DIGEST)
         monkeypatch.setenv("PEITHO_TARGET", str(tmp_path / "layer"))
         before = signal.getsignal(signal.SIGTERM)

@@ -205,15 +205,26 @@ async def test_a_start_whose_address_is_in_use_touches_nothing(
         assert 0 == asked_for(cluster, BUILD) + asked_for(cluster, CHAINCODE)
 
 
-async def test_a_damaged_key_ends_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "cause"),
+    [
+        ("delivery.key", b"", "it has 0 bytes instead of 32"),
+        ("delivery.key", b"k" * 31, "it has 31 bytes instead of 32"),
+        ("delivery-ca.json", b"", "it is not whole"),
+        ("delivery-ca.json", b'{"certificate": "", "key": ""}', "it is not whole"),
+    ],
+)
+async def test_what_delivery_relies_on_ends_the_start_if_it_is_damaged(
+    tmp_path: Path, name: str, content: bytes, cause: str
+) -> None:
     """
     Before anything is started, with what to do.
     """
     Storage.open(tmp_path / "data")
-    (tmp_path / "data/delivery.key").write_bytes(b"")
+    (tmp_path / "data" / name).write_bytes(content)
     async with ApiServer.start() as cluster:
         source = SettingsSource(None, flags(tmp_path, cluster), {})
-        with pytest.raises(StorageUnusable, match="0 bytes instead of 32: take it from a backup"):
+        with pytest.raises(StorageUnusable, match=f"{name} is damaged, {cause}: take it from a ba"):
             await app.serve(source, source.load())
 
 

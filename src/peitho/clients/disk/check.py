@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from peitho.clients.authority import DamagedAuthorityError
 from peitho.clients.disk.build_cache import BadEntryError, is_key, read_entry
 from peitho.clients.disk.sealed import BrokenSealError, unseal
-from peitho.clients.disk.storage import KEY_BYTES, image_key, room
+from peitho.clients.disk.storage import AUTHORITY, KEY_BYTES, image_key, read_authority, room
 from peitho.clients.disk.verification import DamagedFile, content_of, digest_of
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.images import image_record
@@ -67,6 +68,7 @@ class StoreCheck:
     def _parts(self) -> Iterator[tuple[Path, _Check]]:
         """Yield all that there is to read; an image before its layer, which may go with it."""
         yield self._root / "delivery.key", _check_key
+        yield self._root / AUTHORITY, _check_authority
         yield self._root / "usage.json", _check_notes
         for path in sorted((self._root / "images").glob("*.json")):
             self._seen["images"] += 1
@@ -98,7 +100,13 @@ def _cause(path: Path, check: _Check) -> str:
         return check(path)
     except FileNotFoundError:
         return ""
-    except (DamagedFile, BrokenSealError, BadEntryError, PeithoError) as error:
+    except (
+        DamagedFile,
+        DamagedAuthorityError,
+        BrokenSealError,
+        BadEntryError,
+        PeithoError,
+    ) as error:
         return str(error)
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
@@ -107,6 +115,11 @@ def _cause(path: Path, check: _Check) -> str:
 def _check_key(path: Path) -> str:
     size = len(content_of(path)[1])
     return "" if size == KEY_BYTES else f"it has {size} bytes instead of {KEY_BYTES}"
+
+
+def _check_authority(path: Path) -> str:
+    read_authority(content_of(path)[1])
+    return ""
 
 
 def _check_notes(path: Path) -> str:

@@ -7,6 +7,7 @@ The data directory: blobs by digest, image records by name, and spool files of u
     spool/                uploads and results of this run, emptied at start
     damaged/              what was found damaged (`damaged`)
     delivery.key          signs the tokens of Pods
+    delivery-ca.json      issues the certificate that Pods see, sealed (`authority`)
     usage.json            which peer last used which image
     lock                  held by the Peitho that serves (`lock`)
 
@@ -23,6 +24,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,9 +33,10 @@ from typing import BinaryIO
 
 import structlog
 
+from peitho.clients.authority import Authority, DamagedAuthorityError
 from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
-from peitho.clients.disk.sealed import BrokenSealError, seal, unseal
+from peitho.clients.disk.sealed import BrokenSealError, is_sealed, seal, unseal
 from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
 from peitho.errors import InvalidArgument, PeithoError, StorageFull, StorageUnusable
 
@@ -41,6 +44,7 @@ log = structlog.get_logger()
 
 _OWNER_CHARACTERS = 16
 KEY_BYTES = 32
+AUTHORITY = "delivery-ca.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNUSABLE = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -121,6 +125,28 @@ class Storage:
                 "then has to be launched again)"
             )
         return key
+
+    def delivery_authority(self) -> Authority:
+        """
+        Return the authority that Pods trust; it is made once, and readable by its owner alone.
+
+        Raises StorageUnusable if it is damaged: with another one, no Pod of before gets anything.
+        """
+        path = self._root / AUTHORITY
+        with room():
+            if not path.exists():
+                made = Authority.make(time.time())
+                if self._looks:
+                    return made
+                self._replace(path, seal(made.to_json()))
+            content = path.read_bytes()
+        try:
+            return read_authority(content)
+        except (BrokenSealError, DamagedAuthorityError) as error:
+            raise StorageUnusable(
+                f"{path} is damaged, {error}: take it from a backup, or remove it and a new one is "
+                "made (chaincode that is being launched then has to be launched again)"
+            ) from error
 
     def owner(self) -> str:
         """Return a name for whoever serves from this directory: the same after a restart."""
@@ -355,6 +381,13 @@ async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -
 async def remove_directory(path: Path) -> None:
     """Remove a directory with all that is in it, which may be a lot; it may be gone already."""
     await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+
+def read_authority(content: bytes) -> Authority:
+    """Read the file of an authority. Raises BrokenSealError, DamagedAuthorityError."""
+    if not is_sealed(content):
+        raise DamagedAuthorityError("it is not whole")
+    return Authority.from_json(unseal(content))
 
 
 def sha256(path: Path) -> str:

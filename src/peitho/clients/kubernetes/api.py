@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -37,6 +38,7 @@ _PATHS = {
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
+    "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
 T = TypeVar("T")
 
@@ -87,6 +89,14 @@ class Listing(Generic[T]):
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterAbout:
+    """What an API server tells of itself; `unix_seconds` is its clock, or 0."""
+
+    version: str
+    unix_seconds: float
+
+
 class Kubernetes:
     """A client for one namespace of one cluster."""
 
@@ -111,6 +121,17 @@ class Kubernetes:
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
 
+    async def about(self) -> ClusterAbout:
+        """Return the API server's version, and what time it has."""
+        answer = await _RequestTries().answer(partial(self._http.request, "GET", "version"))
+        told = answer.json()
+        date = answer.headers.get("Date", "")
+        try:
+            seconds = parsedate_to_datetime(date).timestamp() if date else 0.0
+        except ValueError:
+            seconds = 0.0
+        return ClusterAbout(str(told.get("gitVersion", "")), seconds)
+
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
@@ -126,10 +147,15 @@ class Kubernetes:
         except KubernetesError as error:
             name = manifest["metadata"].get("name")
             if error.reason == "AlreadyExists" and tries.failed and name:
-                present = await self.get(manifest["kind"], name)
-                if present and _is_made_of(present, manifest):  # by a try that got no answer
-                    return present
+                for present in await self._named(manifest["kind"], name):
+                    if _is_made_of(present, manifest):  # by a try that got no answer
+                        return present
             raise
+
+    async def _named(self, kind: str, name: str) -> list[Manifest]:
+        """Find an object by a list: Pods are never asked for by name, which is a right less."""
+        found = await self.find(kind, fields=f"metadata.name={name}")
+        return [each for each in found if each["metadata"]["name"] == name]
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         """Return one object, or None if it is not there."""

@@ -91,6 +91,11 @@ class Records:
         patch = record_secrets.files_patch(record, files, modes)
         return self._noted(await self.kubernetes.patch("Secret", record.kubernetes_name, patch))
 
+    async def give_access(self, record: Record, *, token: str, ca: str) -> Record:
+        """Give a container's Pod, which is yet to be made, another token and CA."""
+        patch = record_secrets.access_patch(record, token=token, ca=ca)
+        return self._noted(await self.kubernetes.patch("Secret", record.kubernetes_name, patch))
+
     async def note_exit(self, record: RecordMetadata, end: Exit, *, finished_at: str) -> None:
         """Note how exactly this container ended; a later container of its name is refused."""
         patch = record_secrets.exit_patch(record, end, finished_at=finished_at)

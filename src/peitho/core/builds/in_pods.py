@@ -21,7 +21,7 @@ from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now, unix_seconds
 from peitho.core.pods import waiting
 from peitho.core.pods.explaining import Asked
-from peitho.core.pods.tokens import DeliveryTokens, build_scope
+from peitho.core.pods.tokens import DeliveryTokens, Holder, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
@@ -54,14 +54,19 @@ class PodBackendOptions:
 
 
 class PodBackend:
-    """Carries builds out in Pods; a build keeps the options it began with."""
+    """
+    Carries builds out in Pods; a build keeps the options it began with.
 
-    def __init__(
+    `tokens` and `ca`, a certificate in PEM, are for the calls of its helper.
+    """
+
+    def __init__(  # noqa: PLR0913  what a build needs, given once by the composition root
         self,
         kubernetes: Kubernetes,
         watch: PodWatch,
         *,
         tokens: DeliveryTokens,
+        ca: str,
         owner: str,
         options: PodBackendOptions,
     ) -> None:
@@ -69,6 +74,7 @@ class PodBackend:
         self._records = Records(kubernetes)
         self._watch = watch
         self._tokens = tokens
+        self._ca = ca
         self._owner = owner
         self._options = options
 
@@ -125,12 +131,14 @@ class PodBackend:
             log.info("leftover build removed", secret=record.kubernetes_name)
 
     async def _make_pod(self, build: Build) -> None:
+        holder = Holder(names.build_name(build.id), build.id)
         secret = record_secrets.build_secret(
             instance=self._options.pods.instance,
             owner=self._owner,
             container_id=build.id,
             spec=build.spec,
-            token=self._tokens.issue(build_scope(build.id)),
+            token=self._tokens.issue(build_scope(build.id), holder),
+            ca=self._ca,
             created=now(),
         )
         try:

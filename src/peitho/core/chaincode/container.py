@@ -31,11 +31,13 @@ from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
 from peitho.core.images.publisher import Publisher
 from peitho.core.pods import waiting
+from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats import tar
 from peitho.formats.docker.streams import STDOUT
+from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import chaincode_job, mount_paths
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
@@ -62,7 +64,11 @@ class ChaincodeOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChaincodeParts:
-    """What all chaincode containers work with, and what is known about all of them together."""
+    """
+    What all chaincode containers work with, and what is known about all of them together.
+
+    `tokens` and `ca`, a certificate in PEM, are for the calls of their Pods.
+    """
 
     kubernetes: Kubernetes
     watch: PodWatch
@@ -70,6 +76,8 @@ class ChaincodeParts:
     publisher: Publisher
     storage: Storage
     exits: ExitRecorder
+    tokens: DeliveryTokens
+    ca: str
     tasks: BackgroundTasks
     options: Live[ChaincodeOptions]
     pods: Live[PodOptions]
@@ -81,6 +89,10 @@ class ChaincodeParts:
     def process(self, record: RecordMetadata) -> ChaincodeProcess:
         """Return the process of a record's container."""
         return ChaincodeProcess(self.kubernetes, self.watch, self.exits, record, self.deadlines)
+
+    def token(self, layer: str, holder: Holder) -> str:
+        """Return the token by which a container's Pod fetches its layer."""
+        return self.tokens.issue(blob_scope(layer), holder)
 
     def readers(self, key: str) -> Readers:
         """Return the readers of a container's output."""
@@ -219,12 +231,25 @@ class ChaincodeContainer:
     async def _job(self) -> Manifest:
         """Return the Job that runs this container, with its image as it is published now."""
         published = await publisher.get(self._parts.publisher, self._record.spec.image)
+        if not published.reference:
+            await self._renew_access(published.image)
         return chaincode_job.manifest(
             self._record,
             published.image,
             options=self._parts.pods.now,
             reference=published.reference,
         )
+
+    async def _renew_access(self, image: Image) -> None:
+        """
+        Give the Pod another token or CA, if those of the create are not good any more.
+
+        The image was built anew since then, or Peitho has another version, key or CA.
+        """
+        record, parts = self._record, self._parts
+        token = parts.token(image.layer, Holder(record.kubernetes_name, record.id))
+        if (record.token, record.ca) != (token, parts.ca):
+            self._record = await parts.records.give_access(record, token=token, ca=parts.ca)
 
     def _is_started(self) -> bool:
         """Whether the process runs. Raises Conflict if it has ended: it is never started twice."""

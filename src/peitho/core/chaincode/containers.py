@@ -17,7 +17,7 @@ from peitho.core.chaincode.process import summary
 from peitho.core.clock import now
 from peitho.core.container import Container, Summary
 from peitho.core.images import publisher
-from peitho.core.pods.tokens import DeliveryTokens, blob_scope
+from peitho.core.pods.tokens import Holder
 from peitho.errors import Conflict, Unavailable
 from peitho.formats.kubernetes import labels, names, record_secrets
 from peitho.formats.records import CHAINCODE, ContainerSpec, DamagedRecord, Record, RecordMetadata
@@ -33,9 +33,8 @@ _SYNC_SECONDS = 10.0
 class ChaincodeContainers:
     """The chaincode containers of one namespace."""
 
-    def __init__(self, parts: ChaincodeParts, *, tokens: DeliveryTokens) -> None:
+    def __init__(self, parts: ChaincodeParts) -> None:
         self.parts = parts
-        self._tokens = tokens
 
     async def create(self, name: str, spec: ContainerSpec) -> ChaincodeContainer:
         """
@@ -44,12 +43,14 @@ class ChaincodeContainers:
         Raises NotFound for the image, Conflict for the name, Unavailable.
         """
         image = (await publisher.get(self.parts.publisher, spec.image)).image
+        holder = Holder(names.kubernetes_name("cc", name), secrets.token_hex(_ID_CHARACTERS // 2))
         secret = record_secrets.chaincode_secret(
             instance=self.parts.pods.now.instance,
-            container_id=secrets.token_hex(_ID_CHARACTERS // 2),
+            container_id=holder.id,
             name=name,
             spec=spec,
-            token=self._tokens.issue(blob_scope(image.layer)),
+            token=self.parts.token(image.layer, holder),
+            ca=self.parts.ca,
             created=now(),
         )
         try:
@@ -85,6 +86,19 @@ class ChaincodeContainers:
         """List all of them, without reading what their Secrets hold."""
         records = await self.records()
         return [summary(record, self.parts.watch) async for record in in_turns(records)]
+
+    async def awaits_layer(self, holder: Holder) -> bool:
+        """
+        Whether a container's Pod may still have to fetch its layer. Raises Unavailable.
+
+        A Pod that has not begun its process does, whenever it was made. Once the process began it
+        does not, but for an hour; once that is over, or the container is removed, no Pod comes.
+        """
+        await self.synced()
+        record = await self.parts.records.get_metadata(holder.kubernetes_name)
+        if not isinstance(record, RecordMetadata) or record.id != holder.id:
+            return False
+        return self.parts.process(record).awaits_layer
 
     async def synced(self) -> None:
         """Wait until it is known which Pods there are. Raises Unavailable after a few seconds."""

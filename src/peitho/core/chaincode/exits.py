@@ -166,6 +166,7 @@ class ExitRecorder:
             message=f"{message}: {end.reason}" if end.reason else message,
             warning=end.code != 0,
             at=now(),
+            labels=self._labels,
         )
 
         async def create() -> bool:

@@ -5,6 +5,7 @@ Record, Job and Pod tell. The record is as it was when the container was looked 
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.clients.kubernetes.records import Records
 from peitho.core.chaincode.exits import ExitRecorder, unseen_exit
-from peitho.core.clock import growing_pauses
+from peitho.core.clock import growing_pauses, unix_seconds
 from peitho.core.container import State, Summary
 from peitho.core.pods import waiting
 from peitho.errors import PeithoError, Unavailable
@@ -37,6 +38,8 @@ _STOP_GRACE_SECONDS = 1
 _STOP_SECONDS = 20.0
 _LEAST_SECONDS = 1.0
 _REMEMBERED = 1000
+# The puller has fetched the layer before the process begins; its node's clock may be another.
+_LAYER_SECONDS = 3600.0
 
 
 class StopDeadlines:
@@ -78,6 +81,15 @@ class ChaincodeProcess:
     def exit(self) -> Exit | None:
         """How it ended, as far as is known without asking the cluster; None while it may run."""
         return self.record.exit or waiting.exit_of(self.sighting, CHAINCODE)
+
+    @property
+    def awaits_layer(self) -> bool:
+        """Whether a Pod may yet fetch its layer: it has not begun, or has only just."""
+        sighting = self.sighting
+        if sighting.pod is None or waiting.exit_of(sighting, CHAINCODE):
+            return self.exit is None
+        began = sighting.pod.started_at(CHAINCODE)
+        return not began or time.time() - unix_seconds(began) < _LAYER_SECONDS
 
     async def is_started(self) -> bool:
         """Whether it was ever started."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from peitho.core.images.base import BaseImage, BaseImages
 from peitho.errors import Forbidden
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images import references
 from peitho.settings.live import Live
 
@@ -31,10 +32,10 @@ class AllowedBaseImages:
         self._images = images
         self._allowed = allowed
 
-    async def pull(self, name: str) -> str:
+    async def pull(self, name: str, auths: RegistryAuths = NOBODY) -> str:
         """Pull an image. Raises Forbidden, and the errors of the pull."""
         self._allowed.check(name)
-        return await self._images.pull(name)
+        return await self._images.pull(name, auths)
 
     async def find(self, name: str) -> BaseImage | None:
         """Return the image of that name or ID, or None."""

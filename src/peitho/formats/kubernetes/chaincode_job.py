@@ -107,7 +107,7 @@ def _chaincode(
         "image": layer.image,
         "imagePullPolicy": pod_parts.PULL_POLICY,
         "args": pod_parts.words(spec.command),
-        "env": _env(image, spec),
+        "env": _env(image, record),
         "resources": requirements(spec.host, requests=options.requests, limits=options.limits),
         "securityContext": pod_parts.container_security(user),
         # The kubelet puts the last lines of the log into the Pod's status, if it fails.
@@ -163,7 +163,7 @@ def _puller(record: Record, image: Image, *, options: PodOptions, user: int | No
             {"name": "PEITHO_URL", "value": options.peitho_url},
             {"name": "PEITHO_BLOB", "value": image.layer},
             {"name": "PEITHO_TARGET", "value": _LAYER_PATH},
-            pod_parts.token_variable(record.kubernetes_name),
+            *pod_parts.access_variables(record.kubernetes_name),
         ],
         # Reserved for the Pod's whole life, though the puller lives for half a second.
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
@@ -172,7 +172,7 @@ def _puller(record: Record, image: Image, *, options: PodOptions, user: int | No
     }
 
 
-def _env(image: Image, spec: ContainerSpec) -> list[Manifest]:
+def _env(image: Image, record: Record) -> list[Manifest]:
     of_image: Mapping[str, str] = dict(image.env)
     if image.is_node:
         # Under a user without a home npm fails with EACCES on /.npm.
@@ -181,4 +181,4 @@ def _env(image: Image, spec: ContainerSpec) -> list[Manifest]:
     # are in no cluster. A template may say otherwise.
     emptied = [f"{name}=" for name in names.VARIABLES_OF_THE_KUBELET]
     own = [f"{key}={value}" for key, value in of_image.items()]
-    return pod_parts.variables([*emptied, *own, *spec.env])
+    return pod_parts.variables_of(record, [*emptied, *own, *record.spec.env], record.variables)

@@ -23,6 +23,7 @@ def filled(root: Path) -> Path:
     """A data directory with one of each."""
     storage = Storage.open(root)
     storage.delivery_key()
+    storage.delivery_authority()
     storage.save_file("usage.json", b"{}")
     layer, size = storage.add_blob(lambda file: void(file.write(b"layer")))
     image = Image("mycc", "baseos", layer, size, "/", (), {}, {}, "", "2026-01-02T03:04:05Z")
@@ -68,7 +69,7 @@ def test_what_is_as_it_was_written_has_no_problem(tmp_path: Path) -> None:
 
 
 @given(
-    which=st.integers(0, 5),
+    which=st.integers(0, 6),
     place=st.floats(0, 1, exclude_max=True),
     flip=st.integers(0, 255),
 )
@@ -81,6 +82,7 @@ def test_every_changed_byte_of_what_has_a_digest_is_found(
     with tempfile.TemporaryDirectory() as folder:
         root = filled(Path(folder))
         damaged = [
+            root / "delivery-ca.json",
             *sorted(root.glob("images/*")),
             *sorted(root.glob("blobs/sha256/*")),
             *sorted(root.glob(f"builds/{KEY}/*")),
@@ -99,6 +101,7 @@ def test_every_changed_byte_of_what_has_a_digest_is_found(
     ("damage", "path", "cause"),
     [
         ("truncate -s 5 delivery.key", "delivery.key", "it has 5 bytes instead of 32"),
+        ("truncate -s 500 delivery-ca.json", "delivery-ca.json", "it is not whole"),
         ("echo { > usage.json", "usage.json", "it is no JSON"),
         ("rm blobs/sha256/*", "images/", "the layer of mycc is gone: sha256:"),
         (f"rm builds/{KEY}/log", f"builds/{KEY}", "No such file"),

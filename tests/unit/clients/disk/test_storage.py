@@ -389,6 +389,39 @@ def test_a_key_of_another_size_is_refused(opened: Storage, tmp_path: Path, key: 
         opened.delivery_key()
 
 
+def test_the_authority_is_its_owners_alone_and_stays(opened: Storage, tmp_path: Path) -> None:
+    """
+    It is made once; whoever only looks makes none.
+    """
+    looking = Storage(tmp_path / "data", looks=True)
+    looking.delivery_authority()
+    path = tmp_path / "data/delivery-ca.json"
+    assert not path.exists()
+
+    made = opened.delivery_authority()
+
+    assert made.pem == Storage.open(tmp_path / "data").delivery_authority().pem
+    assert made.pem == looking.delivery_authority().pem
+    assert made.pem != Storage.open(tmp_path / "other").delivery_authority().pem
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
+def test_a_damaged_authority_is_told_with_what_to_do(place: float, flip: int) -> None:
+    """
+    Flipped anywhere, or cut (0); it stays as it is.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Storage.open(Path(folder))
+        storage.delivery_authority()
+        path = Path(folder) / "delivery-ca.json"
+        path.write_bytes(damaged := changed(path.read_bytes(), place, flip))
+
+        with pytest.raises(StorageUnusable, match=r"delivery-ca.json is damaged, .*: take it from"):
+            storage.delivery_authority()
+        assert damaged == path.read_bytes()
+
+
 class TestAMissingDirectory:
     def test_every_use_of_it_tells_the_cause(self, opened: Storage, tmp_path: Path) -> None:
         """
@@ -406,6 +439,7 @@ class TestAMissingDirectory:
             opened.volume,
             opened.try_writing,
             opened.delivery_key,
+            opened.delivery_authority,
         ]
         for use in uses:
             with pytest.raises(StorageUnusable, match=r"cannot be used \(No such file .* volume"):

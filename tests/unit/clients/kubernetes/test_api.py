@@ -380,6 +380,8 @@ class TestWhatPasses:
                 await kubernetes.create(wanted)
 
         assert "AlreadyExists" == raised.value.reason
+        # Of a Pod's build it is so, too, and the Role has no right to get a Pod.
+        assert 0 == server.count("GET", "secrets/a")
 
     async def test_what_lasts_is_told_in_time(self, tmp_path: Path) -> None:
         """

@@ -10,12 +10,12 @@ from aiohttp import web
 
 from peitho.core.builds.build import NEVER_RAN
 from peitho.core.clock import now
-from peitho.core.pods.tokens import build_scope
+from peitho.core.pods.tokens import Holder, build_scope
 from peitho.errors import PeithoError, StartFailed, Unavailable
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.kubernetes import labels, record_secrets
-from tests.support.build_pods import AT, ID, NAME, SPEC, TOKENS, done, scene, told
+from tests.support.build_pods import AT, CA, ID, NAME, SPEC, TOKENS, done, scene, told
 from tests.support.contexts import chunks, package
 from tests.support.kubernetes_double import (
     Script,
@@ -45,7 +45,8 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
         assert {} == it.cluster.objects
 
     token = base64.b64decode(it.posted("secrets")["data"][record_secrets.TOKEN_KEY]).decode()
-    assert TOKENS.opens(token, build_scope(ID))
+    assert Holder(NAME, ID) == TOKENS.holder(token, build_scope(ID))
+    assert CA == base64.b64decode(it.posted("secrets")["data"][record_secrets.CA_KEY]).decode()
     pod = it.posted("pods")
     assert 900 == pod["spec"]["activeDeadlineSeconds"]
     assert token not in json.dumps(pod)

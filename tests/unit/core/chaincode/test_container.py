@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from peitho.core.chaincode.container import ChaincodeContainer
 from peitho.core.container import Container, OutputOptions
+from peitho.core.pods.tokens import Holder, blob_scope
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE, Exit
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks
 from tests.support.kubernetes_double import always, refusal
-from tests.support.launches import AT, RUNNING, SPEC, Scene, ended, scene
+from tests.support.launches import AT, LATER_SECONDS, RUNNING, SPEC, Scene, ended, scene
 
 PULL = {"waiting": {"reason": "ErrImageNeverPull", "message": "not here"}}
 CREATING = {"waiting": {"reason": "ContainerCreating"}}
@@ -44,6 +46,40 @@ class TestStart:
             (job,) = (body for path, body in it.cluster.objects.items() if "jobs/" in path)
             (main,) = job["spec"]["template"]["spec"]["containers"]
             assert (CHAINCODE, ["chaincode"]) == (main["name"], main["args"])
+
+    async def test_its_pod_is_given_what_opens_delivery_now(self, tmp_path: Path) -> None:
+        """
+        What the create gave, unless Peitho or the image is another since then.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            (path,) = [path for path in it.cluster.objects if "secrets/" in path]
+            data = it.cluster.objects[path]["data"]
+            before = dict(data)
+            holder = Holder(path.removeprefix("secrets/"), container.id)
+            layer = it.parts.services.images.get("mycc").layer
+            token = base64.b64decode(data["token"]).decode()
+            assert holder == it.parts.services.tokens.holder(token, blob_scope(layer))
+            assert it.parts.delivery_tls.authority.pem == base64.b64decode(data["ca.crt"]).decode()
+
+            del data["ca.crt"]  # as an earlier version made it
+            data["token"] = base64.b64encode(b"ab" * 32).decode()
+            await asyncio.sleep(LATER_SECONDS)
+            found = await it.find()
+            assert isinstance(found, ChaincodeContainer)
+            await it.launch(found)
+
+            assert before == it.cluster.objects[path]["data"]
+            assert 1 == it.cluster.count("PATCH", path)
+
+    async def test_what_is_good_is_not_given_again(self, tmp_path: Path) -> None:
+        """
+        A start asks the API server for no more than before.
+        """
+        async with scene(tmp_path) as it:
+            await it.launch(await it.create())
+
+            assert [] == [each[1] for each in it.cluster.requests if each[0] == "PATCH"]
 
     async def test_one_that_cannot_run_leaves_no_job(self, tmp_path: Path) -> None:
         """

@@ -1,17 +1,21 @@
 """Chaincode containers, found by what peers call them, before a double of the API server."""
 
 import asyncio
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from peitho.core.chaincode import containers
 from peitho.core.chaincode.damaged import DamagedContainer
+from peitho.core.pods.tokens import Holder
 from peitho.errors import Conflict, NotFound, Unavailable
-from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes import labels, names
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support.in_process import running
 from tests.support.kubernetes_double import always, refusal
-from tests.support.launches import LATER_SECONDS, NAME, SPEC, scene
+from tests.support.launches import LATER_SECONDS, NAME, SPEC, ended, scene
 
 
 async def test_a_container_is_found_by_name_and_id(tmp_path: Path) -> None:
@@ -129,3 +133,60 @@ def _shared_characters(one: str, other: str) -> int:
     """How many characters two texts have in common at their beginnings."""
     pairs = enumerate(zip(one, other, strict=True))
     return next(number for number, (left, right) in pairs if left != right)
+
+
+async def test_a_layer_is_awaited_until_an_hour_after_its_process_began(tmp_path: Path) -> None:
+    """
+    A Pod that has not begun gets it whenever it was made; one that has ended does not.
+    """
+    async with scene(tmp_path) as it:
+        container = await it.create()
+        holder = Holder(names.kubernetes_name("cc", NAME), container.id)
+        expected = [True]
+        found = [await it.parts.chaincodes.awaits_layer(holder)]
+        for state, awaits in (
+            ({"waiting": {"reason": "PodInitializing"}}, True),
+            (_running_for(60), True),
+            (_running_for(3700), False),
+            (ended(1), False),
+        ):
+            await it.tell(container, state)
+            expected.append(awaits)
+            found.append(await it.parts.chaincodes.awaits_layer(holder))
+
+        assert expected == found
+
+
+async def test_a_pod_that_is_made_anew_gets_its_layer(tmp_path: Path) -> None:
+    """
+    Days after the first one began, and after that has gone.
+    """
+    async with scene(tmp_path) as it:
+        container = await it.create()
+        holder = Holder(names.kubernetes_name("cc", NAME), container.id)
+        await it.tell(container, _running_for(3 * 86_400))
+        assert not await it.parts.chaincodes.awaits_layer(holder)
+        await it.tell(container, _running_for(3 * 86_400), "DELETED")
+        assert not await it.parts.chaincodes.awaits_layer(holder)
+
+        await it.tell(container, {"waiting": {"reason": "PodInitializing"}}, "ADDED")
+        assert await it.parts.chaincodes.awaits_layer(holder)
+
+
+async def test_only_a_container_that_is_there_awaits_its_layer(tmp_path: Path) -> None:
+    """
+    Neither one that was removed, nor the one that had its name before, nor none at all.
+    """
+    async with scene(tmp_path) as it:
+        container = await it.create()
+        holder = Holder(names.kubernetes_name("cc", NAME), container.id)
+        assert not await it.parts.chaincodes.awaits_layer(Holder("cc-other", container.id))
+        await container.remove()
+        assert not await it.parts.chaincodes.awaits_layer(holder)
+        await it.create()
+        assert not await it.parts.chaincodes.awaits_layer(holder)
+
+
+def _running_for(seconds: float) -> Manifest:
+    began = datetime.fromtimestamp(time.time() - seconds, UTC)
+    return {"running": {"startedAt": began.strftime("%Y-%m-%dT%H:%M:%SZ")}}

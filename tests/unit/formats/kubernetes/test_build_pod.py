@@ -6,7 +6,17 @@ from peitho.formats.kubernetes import (
 )
 from peitho.formats.kubernetes.build_wrapper import WRAPPER
 from tests.support.expansion import expand
-from tests.support.manifests import BUILD, BUILD_TOKEN, ID, IMAGE, build, containers, mounts
+from tests.support.manifests import (
+    BUILD,
+    BUILD_TOKEN,
+    ID,
+    IMAGE,
+    build,
+    build_secret,
+    containers,
+    mounts,
+    variables,
+)
 
 
 class TestBuilds:
@@ -20,7 +30,16 @@ class TestBuilds:
         assert list(BUILD.command) == args
         assert WRAPPER == expand(builder["command"][2], {"HOME": "x"})
         assert ["/bin/sh", "-c"] == builder["command"][:2]
-        assert [{"name": "GOPROXY", "value": "https://goproxy.example/$$x"}] == builder["env"]
+
+    def test_the_peers_variables_are_in_the_secret_alone(self) -> None:
+        """
+        As they were, without expansion; no Pod has their values.
+        """
+        made = build()
+
+        found = variables(containers(made)["build"], build_secret())
+        assert {"GOPROXY": "https://goproxy.example/$x"} == found
+        assert "goproxy.example" not in json.dumps(made)
 
     def test_an_entrypoint_is_the_beginning_of_the_command(self) -> None:
         """
@@ -66,16 +85,15 @@ class TestBuilds:
 
     def test_a_builds_token_is_in_its_secret_alone(self) -> None:
         """
-        The helper is given a reference to it; the builder nothing at all.
+        The helper is given a reference to it, and to Peitho's CA; the builder nothing at all.
         """
         made = build()
 
         assert BUILD_TOKEN not in json.dumps(made)
         assert "PEITHO" not in json.dumps(containers(made)["build"])
-        assert {
-            "name": "PEITHO_TOKEN",
-            "valueFrom": {"secretKeyRef": {"name": made["metadata"]["name"], "key": "token"}},
-        } in containers(made)["helper"]["env"]
+        for name, key in (("PEITHO_TOKEN", "token"), ("PEITHO_CA", "ca.crt")):
+            reference = {"secretKeyRef": {"name": made["metadata"]["name"], "key": key}}
+            assert {"name": name, "valueFrom": reference} in containers(made)["helper"]["env"]
 
     def test_a_build_ends_at_its_deadline_and_goes_with_its_secret(self) -> None:
         """
