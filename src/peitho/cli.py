@@ -204,7 +204,8 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
         sys.exit(2)
     for removal in removals:
         still = f"; not removed: {removal.failure}" if removal.failure else ""
-        click.echo(f"{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
+        whose = f"tenant {removal.tenant}: " if removal.tenant else ""
+        click.echo(f"{whose}{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
     failed = sum(bool(removal.failure) for removal in removals)
     click.echo(f"{len(removals) - failed} {'would go' if dry_run else 'removed'}")
     if failed:
@@ -253,21 +254,23 @@ def check_store(config: Path | None, **flags: Any) -> None:
     """
     Read all that Peitho keeps, and print what is damaged; exit status 1 if anything is.
 
-    It changes nothing, and may run beside a Peitho that serves. What is damaged is set aside and
-    made anew by the next build, without a command.
+    All tenants' is read. It changes nothing, and may run beside a Peitho that serves. What is
+    damaged is set aside and made anew by the next build, without a command.
     """
     effective = _load(_source(config, flags)).settings
-    from peitho.clients.disk.check import StoreCheck  # noqa: PLC0415  see serve
+    from peitho.clients.disk.check import checks  # noqa: PLC0415  see serve
 
-    check = StoreCheck(effective.data_dir)
-    try:
-        for problem in check.run():
-            click.echo(f"{problem.path}: {problem.cause}")
-    except PeithoError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    click.echo(check.summary())
-    sys.exit(1 if check.problems else 0)
+    problems = 0
+    for check in checks(effective.data_dir):
+        try:
+            for problem in check.run():
+                click.echo(f"{problem.path}: {problem.cause}")
+        except PeithoError as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        click.echo(check.summary())
+        problems += check.problems
+    sys.exit(1 if problems else 0)
 
 
 @main.group("audit")

@@ -57,6 +57,7 @@ class Story:
         """All that may be nowhere, by a name for people."""
         config = json.loads((self.peitho.folder / "kubeconfig").read_text())
         key = (self.peitho.data_dir / "delivery.key").read_bytes()
+        authority = json.loads((self.peitho.data_dir / "delivery-ca.json").read_text())
         return VALUES | {
             "password of the proxy": PROXY_PASSWORD,
             "password of a caller": CALLER_PASSWORD,
@@ -64,6 +65,7 @@ class Story:
             "account of the registry": f"{ACCOUNT.username}:{ACCOUNT.password}",
             "token of Peitho": config["users"][0]["user"]["token"],
             "key of Peitho's TLS": (self.pki / "apiserver.key").read_text(),
+            "key of delivery's CA": authority["record"]["key"],
             "key of delivery": key.hex(),
             "key of delivery, in base64": base64.b64encode(key).decode(),
         }

@@ -147,7 +147,12 @@ class DeliveryCertificate:
             log.warning("certificate of delivery not renewed", cause=str(error))
             return self._context
         self._issued_at = now
-        log.info("certificate of delivery made", hosts=[*self._hosts])
+        log.info(
+            "certificate of delivery made",
+            hosts=[*self._hosts],
+            ca_sha256=self.authority.fingerprint,
+            ca_ends_at=self.authority.ends_at,
+        )
         return self._context
 
     def _made(self, now: float) -> ssl.SSLContext:

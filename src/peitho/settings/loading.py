@@ -13,6 +13,7 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,23 +149,27 @@ class SettingKey:
         return "PEITHO_" + "_".join(key.replace("-", "_") for key in self.keys).upper()
 
 
+@cache
 def setting_keys(
     model: type[BaseModel] = Settings, above: tuple[str, ...] = ()
-) -> Iterator[SettingKey]:
+) -> tuple[SettingKey, ...]:
     """Return all settings, in the order of the models."""
+    found: list[SettingKey] = []
     for name, declared in model.model_fields.items():
         keys = (*above, declared.alias or name)
         kind = declared.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from setting_keys(kind, keys)
+            found += setting_keys(kind, keys)
         else:
-            yield SettingKey(
+            key = SettingKey(
                 keys,
                 # Lists and mappings are written as YAML in a variable, all else as it is.
                 is_text=typing.get_origin(kind) not in (tuple, Mapping),
                 is_secret=kind is SecretStr,
                 takes_null=type(None) in typing.get_args(kind),
             )
+            found.append(key)
+    return tuple(found)
 
 
 def load(

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx2 as httpx
 import yaml
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
+from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
+from peitho import metrics
 from peitho.clients import keepalive, retries
 from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
@@ -40,6 +42,7 @@ _PATHS = {
     "Secret": "api/v1/namespaces/{namespace}/secrets",
     "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 T = TypeVar("T")
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -120,6 +123,10 @@ class Kubernetes:
         client = partial(_client, config, verify=verify, proxy=proxy)
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
+
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
 
     async def about(self) -> ClusterAbout:
         """Return the API server's version, and what time it has."""
@@ -318,11 +325,12 @@ class Kubernetes:
     ) -> AsyncIterator[httpx.Response]:
         """An answer that comes over time; what is silent for longer than that is dead."""
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
+        verb = "watch" if "watch" in parameters else "log"
         with _reachable():
             request = self._streams.build_request(
                 "GET", path, params=parameters, timeout=timeout, headers=headers
             )
-            response = await self._streams.send(request, stream=True)
+            response = await _counted(verb, self._streams.send(request, stream=True))
             try:
                 if response.is_error:
                     await response.aread()
@@ -343,9 +351,14 @@ class Kubernetes:
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        request = partial(
-            self._http.request, method, path, params=parameters, content=content, headers=sent
-        )
+        verb = _VERBS.get(method) or ("list" if "limit" in (parameters or {}) else "get")
+
+        async def request() -> httpx.Response:
+            return await _counted(
+                verb,
+                self._http.request(method, path, params=parameters, content=content, headers=sent),
+            )
+
         answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
 
@@ -433,15 +446,19 @@ def _client(
 ) -> httpx.AsyncClient:
     # A followed log holds a connection for its whole life, so there is no limit for those; short
     # calls have one, or a burst of thousands would open as many connections.
-    transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
+    # lightkube's own client would read all certificates again, for a transport of its own.
+    transport = httpx.AsyncHTTPTransport(
         verify=verify,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
         socket_options=keepalive.OPTIONS,
         proxy=proxy,
     )
-    timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
-    return AsyncClient(
-        config, ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
+    return httpx.AsyncClient(
+        base_url=config.cluster.server,
+        auth=user_auth(config.user),
+        timeout=httpx.Timeout(_REQUEST_SECONDS, pool=None),
+        trust_env=False,
+        transport=transport,
     )
 
 
@@ -452,6 +469,18 @@ def _selectors(labels: Mapping[str, str] | None, fields: str) -> dict[str, str]:
     if fields:
         parameters["fieldSelector"] = fields
     return parameters
+
+
+async def _counted(verb: str, request: Awaitable[httpx.Response]) -> httpx.Response:
+    """Count a request by its verb and the status of the answer."""
+    began, code = time.monotonic(), "none"
+    try:
+        response = await request
+        code = str(response.status_code)
+    finally:
+        metrics.KUBERNETES_REQUESTS.labels(verb, code).inc()
+        metrics.KUBERNETES_SECONDS.labels(verb).observe(time.monotonic() - began)
+    return response
 
 
 class _reachable:  # noqa: N801  reads as a statement: with _reachable()

@@ -20,6 +20,7 @@ from peitho.program.checks import (
     versions,
 )
 from peitho.program.checks.finding import Finding, wrong
+from peitho.settings import tenants
 from peitho.settings.models import Settings
 
 # The clients try again for as long as a peer would wait; somebody looks on here.
@@ -74,6 +75,17 @@ async def _of_cluster(
         yield finding
     if not is_there:
         return
+    # Tenants that share a namespace still have Pods and peers of their own.
+    for _, own in tenants.each(settings):
+        of_tenant = kubernetes.in_namespace(own.kubernetes.namespace)
+        async for finding in _of_namespace(own, of_tenant, asked):
+            yield finding
+
+
+async def _of_namespace(
+    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
+) -> _Findings:
+    is_there = True
     for name, check in (
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),
         ("admission", lambda: cluster.takes_its_pods(settings, kubernetes)),

@@ -30,6 +30,20 @@ def test_it_is_told_who_may_call(server: dict[str, Any], tls: str, callers: str)
     assert [each.status != "ok" for each in found] == [bool(each.do) for each in found]
 
 
+def test_tenants_are_named() -> None:
+    """
+    Nobody else is answered then.
+    """
+    own = {"match": {"o": "org1"}, "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
+    access_of = {"tenants": {"org1": own, "org2": own}}
+    settings = Settings.model_validate({"server": {"tls": NAMES}, "access": access_of})
+
+    callers = list(access(settings))[1]
+
+    assert ("callers", "ok") == (callers.name, callers.status)
+    assert callers.said.endswith("org1, org2")
+
+
 def test_it_is_told_which_images_may_be_named() -> None:
     """
     All of them are a warning: they are pulled with the operator's pull secrets.
