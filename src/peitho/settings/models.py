@@ -287,6 +287,11 @@ class BuildCacheSettings(Section):
     enable: bool = True
     """Whether equal builds are carried out once."""
 
+    compiler: bool = True
+    """Whether what Go chaincode has in common is compiled once for each builder image, by a build
+    of Peitho's own, and given to all builds in Pods whose image has nothing compiled.  That build
+    has a Pod beside those of `builder.maxParallel`, one at a time."""
+
     limit_bytes: int = Field(default=4 * 1024**3, gt=0)
     """Past this the least recently used go."""
 
