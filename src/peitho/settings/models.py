@@ -482,8 +482,8 @@ class AccessSettings(KebabSection):
 
     images: ImagePatterns = None
     """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
-    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry, and
-    what is on either side of `images.rewrite`."""
+    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry (their
+    last part begins so), and what is on either side of `images.rewrite`."""
 
 
 class LogSettings(KebabSection):
