@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from peitho.core.images.base import BaseImage, BaseImages
-from peitho.errors import Forbidden
+from peitho.errors import Forbidden, InvalidArgument
 from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images import references
 from peitho.formats.images.references import Reference
@@ -18,10 +18,12 @@ class AllowedImages:
 
     `published` says where tenants have their chaincode images, which are nobody's builder: nodes
     would pull another's for a build, with Peitho's own account. None where there are no tenants.
+    Where there are, what one may not name `hides`: a daemon may have it for another.
     """
 
     patterns: Live[tuple[str, ...]]
     published: Live[PublishedImages | None] | None = None
+    hides: bool = False
 
     def allows(self, reference: Reference) -> bool:
         """Whether a caller may name an image."""
@@ -54,9 +56,17 @@ class AllowedBaseImages:
 
     async def find(self, name: str) -> BaseImage | None:
         """Return the image of that name or ID, or None."""
+        if self._allowed.hides and not self._is_allowed(name):
+            return None
         return await self._images.find(name)
 
     async def require(self, name: str) -> None:
         """Raise Forbidden for an image that may not be used, NotFound for one to be pulled."""
         self._allowed.check(name)
         await self._images.require(name)
+
+    def _is_allowed(self, name: str) -> bool:
+        try:
+            return self._allowed.allows(references.parse(name))
+        except InvalidArgument:
+            return False

@@ -35,7 +35,7 @@ def test_tenants_are_named() -> None:
     Nobody else is answered then.
     """
     own = {"match": {"o": "org1"}, "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
-    access_of = {"tenants": {"org1": own, "org2": own}}
+    access_of = {"tenants": {"org1": own, "org2": own | {"match": {"o": "org2"}}}}
     settings = Settings.model_validate({"server": {"tls": NAMES}, "access": access_of})
 
     callers = list(access(settings))[1]
