@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from peitho.core.images.allowed import AllowedImages
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
+from peitho.core.images.base import BaseImage, NodeImages
 from peitho.errors import Forbidden, InvalidArgument
 from peitho.formats.images import references
 from peitho.program import options
@@ -157,3 +158,25 @@ async def test_a_daemon_is_not_even_asked_for_another(tmp_path: Path) -> None:
             await told(peitho, "POST", "/containers/create", b'{"Image": "ubuntu", "Cmd": ["id"]}')
 
         assert [] == daemon.asked("POST", "/images/create")
+
+
+class Anything(NodeImages):
+    """A place that has every image."""
+
+    async def find(self, name: str) -> BaseImage | None:
+        """It is there."""
+        return BaseImage(name)
+
+
+@pytest.mark.parametrize(("hides", "there"), [(False, True), (True, False)])
+async def test_what_a_tenant_may_not_name_is_not_there(hides: bool, there: bool) -> None:  # noqa: FBT001
+    """
+    A daemon may have it for another. Where there are no tenants, it is told as it is.
+    """
+    patterns = Live(("*/fabric-*",))
+    images = AllowedBaseImages(Anything(), AllowedImages(patterns, hides=hides))
+
+    assert there == (await images.find("mirror.other/builder:1") is not None)
+    assert await images.find("mirror/fabric-ccenv:2.5") is not None
+    if hides:
+        assert await images.find("sha256:" + "a" * 64) is None
