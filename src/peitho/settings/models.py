@@ -567,6 +567,14 @@ def _check_tenants(settings: Settings) -> None:
                 f"access.tenants.{name}: with peitho.instance it has more than "
                 f"{_LABEL_CHARACTERS - 1} characters"
             )
+    whose: dict[CertificateRule, str] = {}
+    for name, tenant in tenants.items():
+        for rule in tenant.match:
+            if whose.setdefault(rule, name) != name:
+                raise ValueError(
+                    f"access.tenants.{name}.match: has a rule of access.tenants.{whose[rule]}, and "
+                    "a certificate that two tenants' rules match is refused"
+                )
     former = tenants.get(DEFAULT_TENANT)
     if former and former.namespace not in ("", settings.kubernetes.namespace):
         raise ValueError(
