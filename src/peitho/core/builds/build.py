@@ -92,6 +92,11 @@ class Build:
         """Whether the build is over and its command failed, or never ran."""
         return self.state is not None and self.state.exit_code != 0
 
+    @property
+    def peers(self) -> int:
+        """How many build containers stand for it."""
+        return len(self._users)
+
     def add_container(self, build_id: str, ended: Callable[[State], None]) -> None:
         """Add a build container; `ended` is called once the build has ended."""
         self._users[build_id] = ended
@@ -122,7 +127,8 @@ class Build:
 
     def take_turn(self) -> None:
         """Note that the build waits for no other any more."""
-        self._enter("starting")
+        if self._phase == "waiting":
+            self._enter("starting")
 
     def mark_started(self) -> None:
         """Note that the command runs."""

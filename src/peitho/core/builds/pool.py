@@ -7,7 +7,7 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -119,6 +119,10 @@ class BuildPool:
         if build := self._by_id.get(build_id):
             return build
         raise NotFound(f"No such build: {build_id}")
+
+    def under_way(self) -> Sequence[Build]:
+        """Return the builds that wait or are carried out, the oldest first."""
+        return list(self._by_id.values())
 
     async def save_result(
         self, build: Build, chunks: AsyncIterator[bytes], architecture: str
