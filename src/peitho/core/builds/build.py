@@ -58,11 +58,13 @@ class Build:
         uploads: tuple[BuildUpload, ...] = (),
         peer: str = "",
         result_bytes: int = 0,
+        is_shared: bool = True,
     ) -> None:
         self.id = build_id
         self.spec = spec
         self.uploads = uploads
         self.peer = peer
+        self.is_shared = is_shared
         self.directory = directory
         self.output = output
         self._result_bytes = result_bytes
