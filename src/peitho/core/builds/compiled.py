@@ -9,6 +9,7 @@ anything.
 import asyncio
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -26,9 +27,25 @@ _REMEMBERED = 10_000
 # Each build fetches and unpacks all of it, 0.4 s of CPU for 150 MB: past this it is begun anew.
 _LARGE_BYTES = 400 * 1024**2
 
+# What a small limit has removed again is not compiled for each build anew.
+_AGAIN_SECONDS = 3600.0
+
 # The key of what was compiled, the image that a build ran in, and what it vendors.  Where a tag has
 # moved to another image, all is compiled again: Go knows its own versions apart.
 _Need = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """When something was compiled by the loop's clock, or could not be."""
+
+    at_seconds: float
+    succeeded: bool
+
+    def is_due(self, now_seconds: float, *, is_there: bool) -> bool:
+        """Whether it is to be compiled again, since what came of it has gone."""
+        is_long_ago = now_seconds - self.at_seconds > _AGAIN_SECONDS
+        return self.succeeded and is_long_ago and not is_there
 
 
 class CompiledPackages:
@@ -36,7 +53,7 @@ class CompiledPackages:
 
     def __init__(self, cache: BuildCache) -> None:
         self._cache = cache
-        self._tried: BoundedDict[_Need, bool] = BoundedDict(_REMEMBERED)
+        self._tried: BoundedDict[_Need, _Try] = BoundedDict(_REMEMBERED)
 
     async def give(self, build: Build) -> Path | None:
         """Return a tar of what was compiled for the builder image of a build, or None."""
@@ -63,14 +80,16 @@ class CompiledPackages:
             return False
         if any(upload.path != INPUT_DIRECTORY for upload in build.uploads):
             return False  # it could hide a part of the image
+        now_seconds = asyncio.get_running_loop().time()
         is_there = self._cache.has(build.compiled_key)
-        outcomes = [self._tried.get(each) for each in _needs(build)]
-        return None in outcomes or (True in outcomes and not is_there)
+        tries = [self._tried.get(each) for each in _needs(build)]
+        return any(each is None or each.is_due(now_seconds, is_there=is_there) for each in tries)
 
     def note(self, build: Build, *, succeeded: bool) -> None:
         """Note that what a build that is done needs was compiled ahead, or cannot be."""
+        now_seconds = asyncio.get_running_loop().time()
         for each in _needs(build):
-            self._tried[each] = succeeded
+            self._tried[each] = _Try(now_seconds, succeeded)
 
 
 def _needs(build: Build) -> list[_Need]:

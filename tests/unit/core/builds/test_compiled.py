@@ -184,8 +184,6 @@ async def test_what_was_compiled_for_a_tag_that_has_moved_is_compiled_again(tmp_
     build.image_id = "ccenv@sha256:2"
     assert packages.should_follow(build)
     packages.note(build, succeeded=True)
-    assert packages.should_follow(build)  # nothing is kept any more
-    (tmp_path / "builds" / KEY).mkdir()
     assert not packages.should_follow(build)
     output.close()
 
@@ -246,17 +244,20 @@ async def test_a_change_of_the_setting_is_followed(tmp_path: Path) -> None:
 
 async def test_a_damaged_one_is_compiled_anew(tmp_path: Path) -> None:
     """
-    It is set aside, and given to nobody.
+    It is set aside, and given to nobody; so is one that a limit has removed, after an hour.
     """
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, follows=False) as it:
         await done(it, b"first")
         own = await ahead(it, pods=2)
         await end(it, own)
         (tmp_path / "data/builds" / own.compiled_key / "result").write_bytes(b"other")
 
         assert None is await done(it, b"second")
-        await end(it, await ahead(it, pods=4))
-        assert CACHE == await done(it, b"third")
+        await asyncio.sleep(3600)
+        assert 3 == it.pods
+        assert None is await done(it, b"third")
+        await end(it, await ahead(it, pods=5))
+        assert CACHE == await done(it, b"fourth")
 
 
 async def test_a_restart_keeps_it(tmp_path: Path) -> None:
