@@ -1,4 +1,4 @@
-"""The command line: serve, config, check, sweep, adopt, check-store, audit, rehearse, version."""
+"""The command line: what serves, looks and sweeps, and what operators and rehearsals need."""
 
 import asyncio
 import sys
@@ -11,6 +11,7 @@ import click
 
 from peitho import __version__
 from peitho.errors import PeithoError
+from peitho.operators import commands
 from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
 from peitho.settings.models import Settings
 
@@ -206,7 +207,8 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
         sys.exit(2)
     for removal in removals:
         still = f"; not removed: {removal.failure}" if removal.failure else ""
-        click.echo(f"{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
+        whose = f"tenant {removal.tenant}: " if removal.tenant else ""
+        click.echo(f"{whose}{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
     failed = sum(bool(removal.failure) for removal in removals)
     click.echo(f"{len(removals) - failed} {'would go' if dry_run else 'removed'}")
     if failed:
@@ -255,21 +257,23 @@ def check_store(config: Path | None, **flags: Any) -> None:
     """
     Read all that Peitho keeps, and print what is damaged; exit status 1 if anything is.
 
-    It changes nothing, and may run beside a Peitho that serves. What is damaged is set aside and
-    made anew by the next build, without a command.
+    All tenants' is read. It changes nothing, and may run beside a Peitho that serves. What is
+    damaged is set aside and made anew by the next build, without a command.
     """
     effective = _load(_source(config, flags)).settings
-    from peitho.clients.disk.check import StoreCheck  # noqa: PLC0415  see serve
+    from peitho.clients.disk.check import checks  # noqa: PLC0415  see serve
 
-    check = StoreCheck(effective.data_dir)
-    try:
-        for problem in check.run():
-            click.echo(f"{problem.path}: {problem.cause}")
-    except PeithoError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    click.echo(check.summary())
-    sys.exit(1 if check.problems else 0)
+    problems = 0
+    for check in checks(effective.data_dir):
+        try:
+            for problem in check.run():
+                click.echo(f"{problem.path}: {problem.cause}")
+        except PeithoError as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        click.echo(check.summary())
+        problems += check.problems
+    sys.exit(1 if problems else 0)
 
 
 @main.group("audit")
@@ -339,6 +343,39 @@ def rehearse(endpoint: str, **options: Any) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"peitho {__version__}")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """
+    Print what has SHELL complete commands and flags.
+
+    \b
+      source <(peitho completion bash)
+      peitho completion fish > ~/.config/fish/completions/peitho.fish
+    """  # noqa: D301  \b is click's
+    from click.shell_completion import get_completion_class  # noqa: PLC0415  see serve
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(found(main, {}, "peitho", "_PEITHO_COMPLETE").source())
+
+
+@click.group(context_settings={"help_option_names": _HELP})
+@click.version_option(__version__, prog_name="kubectl-peitho", message="%(prog)s %(version)s")
+def kubectl_plugin() -> None:
+    """
+    Look after chaincode of Hyperledger Fabric that Peitho runs: `kubectl peitho ps -n NAMESPACE`.
+
+    What only Peitho knows, its images and builds, is asked in its Pod, with your right to exec.
+    """
+
+
+for _command in commands.COMMANDS:
+    main.add_command(_command)
+    kubectl_plugin.add_command(_command)
 
 
 def _hide_secrets() -> None:

@@ -5,6 +5,7 @@ The bridge of the node's Pods knows no policies. kube-router makes iptables rule
 packets of Pods pass those on the bridge as well.
 """
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.lab.machine import LabError, go_program, run
 from tests.lab.processes import Processes
 
 _NAME = "kube-router"
+_CHAINS = ("KUBE-ROUTER-", "KUBE-NWPLCY-", "KUBE-POD-FW-")
+_SETS = ("KUBE-SRC-", "KUBE-DST-")
 _SOURCE = Path(__file__).parent / "router"
 _SEEN_BRIDGE = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 # What goes nowhere is dropped or refused; what arrives does so in a millisecond.
@@ -59,7 +62,7 @@ def enforcing(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         _processes.stop(_NAME)
-        run([router, "--cleanup-config"])
+        _forget_rules()
 
 
 def reaches(pod: dict[str, Any], address: str, port: int) -> bool:
@@ -68,6 +71,26 @@ def reaches(pod: dict[str, Any], address: str, port: int) -> bool:
     connect = (sys.executable, "-S", "-c", _CONNECT, address, str(port), str(_CONNECT_SECONDS))
     done = subprocess.run([*inside, *connect], capture_output=True, check=False)
     return done.returncode == 0
+
+
+def _forget_rules() -> None:
+    """
+    Drop chains and sets of kube-router.
+
+    Its own `--cleanup-config` takes IPVS for granted, which this kernel may not have.
+    """
+    iptables = ("iptables", "-w")
+    rules = [shlex.split(line) for line in run([*iptables, "-S"]).splitlines()]
+    for rule in rules:
+        if rule[0] == "-A" and rule[-1].startswith(_CHAINS) and not rule[1].startswith(_CHAINS):
+            run([*iptables, "-D", *rule[1:]])
+    chains = [rule[1] for rule in rules if rule[0] == "-N" and rule[1].startswith(_CHAINS)]
+    for order in ("-F", "-X"):
+        for chain in chains:
+            run([*iptables, order, chain])
+    for name in run(["ipset", "list", "-n"]).split():
+        if name.startswith(_SETS):
+            run(["ipset", "destroy", name])
 
 
 def _container_id(pod: dict[str, Any]) -> str:

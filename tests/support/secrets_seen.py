@@ -86,7 +86,9 @@ def _look(peitho: Peitho, seen: Seen) -> None:
 
 def _note_secret(seen: Seen, key: str, text: str) -> None:
     """Note a Secret's content that is secret: the tokens, and the keys of chaincode."""
-    if key == "token" or "PRIVATE KEY" in text:
+    if key == "token":  # its last part makes it one
+        seen.secrets["Secret's token"] |= {text, text.rpartition(".")[2]}
+    elif "PRIVATE KEY" in text:
         seen.secrets[f"Secret's {key}"].add(text)
 
 

@@ -288,6 +288,22 @@ class TestCheckStore:
         assert "images: 1, layers: 1, kept builds: 0; damaged: 2" == summary
         assert not (tmp_path / "damaged").exists()
 
+    def test_the_directories_of_tenants_are_read_too(self, tmp_path: Path) -> None:
+        """
+        Each has a summary; paths begin at the top.
+        """
+        Storage.open(tmp_path)
+        Storage.open(tmp_path / "tenants/acme")
+        (tmp_path / "tenants/acme/blobs/sha256" / ("0" * 64)).write_bytes(b"rotten")
+
+        result = run("check-store", "--dataDir", str(tmp_path))
+
+        assert 1 == result.exit_code
+        first, layer, second = result.output.splitlines()
+        assert "images: 0, layers: 0, kept builds: 0; all is as it was written" == first
+        assert layer.startswith(f"tenants/acme/blobs/sha256/{'0' * 64}: its sha256 is ")
+        assert "tenant acme: images: 0, layers: 1, kept builds: 0; damaged: 1" == second
+
     def test_a_directory_of_nobody_is_an_error(self, tmp_path: Path) -> None:
         """
         In a sentence, with exit status 2.

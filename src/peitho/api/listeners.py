@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from peitho import metrics
 from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
 from peitho.api.connections import Connections
@@ -45,16 +46,20 @@ class Listener:
     address: str
     calls: OpenCalls | None = None
     tls: ServerTls | None = None
+    name: str = ""
 
 
 @asynccontextmanager
 async def listening(
-    *listeners: Listener, bound: Callable[[], None] = lambda: None
+    *listeners: Listener,
+    bound: Callable[[], None] = lambda: None,
+    opened: dict[str, asyncio.Server] | None = None,
 ) -> AsyncIterator[list[str]]:
     """
     Listen on all of them; yields the address of each as `HOST:PORT`.
 
-    `bound` is called once all addresses are ours, before the first call is taken.
+    `bound` is called once all addresses are ours, before the first call is taken; `opened` gets
+    the server of each that has a name.
     At the end they stop one after the other: no new call is taken, and short calls finish. Long
     ones, such as a peer's `wait`, are cut off, as by a dockerd that stops and leaves its containers
     running. Raises CannotListen, for an address that is in use above all.
@@ -65,6 +70,8 @@ async def listening(
         for listener in listeners:
             runners.append(await _runner(listener.application))
             servers.append(await _bind(runners[-1], listener))
+            if opened is not None and listener.name:
+                opened[listener.name] = servers[-1]
         bound()
         for listener, server in zip(listeners, servers, strict=True):
             with _telling(listener.address):
@@ -116,6 +123,7 @@ def _in_time(handle: _RequestHandler) -> _RequestHandler:
         with Connection.of(request).serving(request) as is_served:
             if is_served:
                 return await handle(request)
+            metrics.REFUSED.labels("connections").inc()
             refused = error_response(Unavailable.status, "Peitho has too many open connections")
             refused.force_close()
             return refused

@@ -7,6 +7,7 @@ Each path is there twice, bare and below `/v1.NN`, for the three generations of 
 from aiohttp import web
 
 from peitho.api import access, archives, attach, containers, images, system
+from peitho.api.access import Tenants
 from peitho.api.bodies import BODY_MEMORY, Bodies, BodyMemory
 from peitho.api.calls import OpenCalls
 from peitho.api.middleware import add_headers, answer, seen
@@ -196,14 +197,19 @@ async def not_implemented(request: web.Request) -> web.Response:
 
 
 def application(
-    everything: Services, calls: OpenCalls, *, need_certificate: bool = False
+    served: Services | Tenants, calls: OpenCalls, *, need_certificate: bool = False
 ) -> web.Application:
-    """Make the Docker API's application, for whoever calls or for those with a certificate."""
+    """
+    Make the Docker API's application, for whoever calls or for those with a certificate.
+
+    It has the parts of one, or those of all tenants and leads each call to its own.
+    """
     options = OptionCheck({handler: options for _, _, handler, options in ROUTES})
     app = web.Application(
         middlewares=[
             answer,
             *([access.need_certificate] if need_certificate else []),
+            *([served.lead] if isinstance(served, Tenants) else []),
             Bodies(BODIES).expect,
             options.check,
             calls.count,
@@ -211,7 +217,8 @@ def application(
         ],
         client_max_size=_BODY_BYTES,
     )
-    app[SERVICES] = everything
+    if isinstance(served, Services):
+        app[SERVICES] = served
     app[BODY_MEMORY] = BodyMemory()
     app.on_response_prepare.append(add_headers)
     for method, path, handler, _ in ROUTES:

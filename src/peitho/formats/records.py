@@ -13,6 +13,10 @@ BUILD = "build"
 # Docker's exit code of a process that was killed.
 SIGKILLED = 137
 
+# The kubelet's and Docker's own words for two kinds of ends.
+OUT_OF_MEMORY = "OOMKilled"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+
 # Docker's own period where a CPU quota comes without one, in microseconds.
 _PERIOD_MICROSECONDS = 100_000
 _NANO_PER_MILLI = 1_000_000

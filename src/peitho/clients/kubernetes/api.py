@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
+from peitho import metrics
 from peitho.clients import keepalive, retries
 from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
@@ -40,6 +42,7 @@ _PATHS = {
     "Secret": "api/v1/namespaces/{namespace}/secrets",
     "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 T = TypeVar("T")
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -108,18 +111,30 @@ class Kubernetes:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, *, kubeconfig: Path | None, namespace: str, proxies: Proxies | None = None
+        cls,
+        *,
+        kubeconfig: Path | None,
+        namespace: str,
+        proxies: Proxies | None = None,
+        context: str = "",
     ) -> AsyncIterator[Self]:
         """
         Make a client from a kubeconfig file, else from the Pod's service account.
 
-        Nothing is sent yet. Raises Unavailable if neither is there.
+        Without the name of a context, the kubeconfig's current one is taken. Nothing is sent yet.
+        Raises Unavailable if neither is there.
         """
         # A thread: to read certificates and YAML takes long, for what Peitho does in one turn.
-        config, proxy, verify = await asyncio.to_thread(_read_all, kubeconfig, proxies or Proxies())
+        config, proxy, verify = await asyncio.to_thread(
+            _read_all, kubeconfig, proxies or Proxies(), context
+        )
         client = partial(_client, config, verify=verify, proxy=proxy)
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
+
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
 
     async def about(self) -> ClusterAbout:
         """Return the API server's version, and what time it has."""
@@ -318,11 +333,12 @@ class Kubernetes:
     ) -> AsyncIterator[httpx.Response]:
         """An answer that comes over time; what is silent for longer than that is dead."""
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
+        verb = "watch" if "watch" in parameters else "log"
         with _reachable():
             request = self._streams.build_request(
                 "GET", path, params=parameters, timeout=timeout, headers=headers
             )
-            response = await self._streams.send(request, stream=True)
+            response = await _counted(verb, self._streams.send(request, stream=True))
             try:
                 if response.is_error:
                     await response.aread()
@@ -343,19 +359,24 @@ class Kubernetes:
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        request = partial(
-            self._http.request, method, path, params=parameters, content=content, headers=sent
-        )
+        verb = _VERBS.get(method) or ("list" if "limit" in (parameters or {}) else "get")
+
+        async def request() -> httpx.Response:
+            return await _counted(
+                verb,
+                self._http.request(method, path, params=parameters, content=content, headers=sent),
+            )
+
         answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
 
 
 def _read_all(
-    kubeconfig: Path | None, proxies: Proxies
+    kubeconfig: Path | None, proxies: Proxies, context: str = ""
 ) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext | bool]:
     """What a kubeconfig says, the proxy to the cluster, and whom to trust there."""
     file = _parsed(kubeconfig) if kubeconfig else None
-    config = _configuration(kubeconfig, file)
+    config = _configuration(kubeconfig, context, file)
     proxy = _proxy(config, file, proxies)
     user = config.user or User()  # lightkube takes one for granted
     verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
@@ -373,10 +394,10 @@ def _parsed(kubeconfig: Path) -> Any:
         ) from error
 
 
-def _configuration(kubeconfig: Path | None, file: Any) -> SingleConfig:
+def _configuration(kubeconfig: Path | None, context: str, file: Any) -> SingleConfig:
     try:
         if kubeconfig:
-            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get()
+            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get(context or None)
         else:
             config = KubeConfig.from_service_account().get()
     except (ConfigError, OSError, ValueError) as error:
@@ -456,6 +477,18 @@ def _selectors(labels: Mapping[str, str] | None, fields: str) -> dict[str, str]:
     if fields:
         parameters["fieldSelector"] = fields
     return parameters
+
+
+async def _counted(verb: str, request: Awaitable[httpx.Response]) -> httpx.Response:
+    """Count a request by its verb and the status of the answer."""
+    began, code = time.monotonic(), "none"
+    try:
+        response = await request
+        code = str(response.status_code)
+    finally:
+        metrics.KUBERNETES_REQUESTS.labels(verb, code).inc()
+        metrics.KUBERNETES_SECONDS.labels(verb).observe(time.monotonic() - began)
+    return response
 
 
 class _reachable:  # noqa: N801  reads as a statement: with _reachable()

@@ -19,7 +19,8 @@ from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spo
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
-from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.core.images.stored_bytes import StoredBytes
+from peitho.errors import InvalidArgument, LimitReached, NotFound, PeithoError
 from peitho.formats import tar
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker import dockerfile
@@ -72,7 +73,8 @@ class ImageStore:
     """
     The chaincode images in the data directory.
 
-    `limits` apply to build contexts, and `allowed` to the runtime images that they name.
+    `limits` apply to build contexts, `allowed` to the runtime images that they name, and
+    `stored_bytes` to all of it.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class ImageStore:
         *,
         limits: Live[ArchiveLimits],
         allowed: AllowedImages | None = None,
+        stored_bytes: StoredBytes | None = None,
     ) -> None:
         self._allowed = allowed
+        self._stored_bytes = stored_bytes
         self._storage = storage
         self._architectures = architectures
         self._limits = limits
@@ -98,7 +102,7 @@ class ImageStore:
         Put an image together from a build context: a tar of a Dockerfile and what it adds.
 
         Raises InvalidArgument for another shape of context or Dockerfile, Forbidden for its runtime
-        image, StorageFull.
+        image, LimitReached, StorageFull.
         """
         references.parse(name)
         limits = self._limits.now  # the same to the end
@@ -261,10 +265,26 @@ class ImageStore:
             if self._storage.blob(image.layer) is None:
                 return False
             replaced = self.find(image.name)
+            self._check_room(image, replaced)
             self._storage.save_image(image.name, image_record.to_json(image))
             if replaced:
                 self._drop_layer(replaced.layer)
             return True
+
+    def _check_room(self, image: Image, replaced: Image | None) -> None:
+        """Let go of a layer that is too much for the limit. Raises LimitReached."""
+        others = [other for other in self.list() if other != replaced]
+        if self._stored_bytes is None or any(other.layer == image.layer for other in others):
+            return
+        freed = replaced and all(other.layer != replaced.layer for other in others)
+        freed_bytes = replaced.layer_bytes if replaced and freed else 0
+        if replaced and replaced.layer == image.layer:
+            return
+        try:
+            self._stored_bytes.make_room(-freed_bytes)
+        except LimitReached:
+            self._drop_layer(image.layer)
+            raise
 
     def _drop_layer(self, layer: str) -> None:
         """Remove a layer, unless an image has it."""

@@ -63,7 +63,7 @@ def chaincode_secret(  # noqa: PLR0913  a record is these things
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": names.kubernetes_name("cc", name),
+            "name": names.chaincode_name(instance, name),
             "labels": labels.container_labels(instance, CHAINCODE, container_id)
             | labels.chaincode_labels(spec, name),
             "annotations": {

@@ -92,9 +92,9 @@ async def takes_its_pods(settings: Settings, kubernetes: Kubernetes) -> AsyncIte
         try:
             await kubernetes.create(pod, dry_run=True)
         except KubernetesError as error:
-            yield _kept_out(name, str(error))
+            yield _kept_out(f"{name} in {kubernetes.namespace}", str(error))
         else:
-            yield ok("admission", f"Pods of {name} are admitted")
+            yield ok("admission", f"Pods of {name} are admitted in {kubernetes.namespace}")
     try:
         await template_check.check(kubernetes, composition.templates(settings))
     except TemplateRefused as error:

@@ -30,6 +30,17 @@ def test_it_is_told_who_may_call(server: dict[str, Any], tls: str, callers: str)
     assert [each.status != "ok" for each in found] == [bool(each.do) for each in found]
 
 
+def test_it_is_told_which_tenants_there_are() -> None:
+    """
+    Of a certificate, the names count then.
+    """
+    acme = {"match": {"o": "acme"}, "msp-ids": "A", "networks": "lab", "peers": "*"}
+    tree = {"server": {"tls": NAMES}, "access": {"tenants": {"acme": acme, "other": acme}}}
+    (callers,) = (each for each in access(Settings.model_validate(tree)) if each.name == "callers")
+
+    assert ("ok", True) == (callers.status, "acme, other" in callers.said)
+
+
 def test_it_is_told_which_images_may_be_named() -> None:
     """
     All of them are a warning: they are pulled with the operator's pull secrets.

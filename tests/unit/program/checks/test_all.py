@@ -4,8 +4,9 @@ from aiohttp import web
 
 from peitho.program.checks import all as checks
 from peitho.settings.models import Settings
+from tests.support import tenants
 from tests.support.check_findings import brief, gathered
-from tests.support.kubernetes_double import ApiServer, refusal
+from tests.support.kubernetes_double import ApiServer, always, answer, refusal
 
 
 async def test_what_one_check_finds_keeps_no_other_from_being_made(tmp_path: Path) -> None:
@@ -46,3 +47,29 @@ async def test_without_a_cluster_the_rest_is_checked(tmp_path: Path) -> None:
 
     assert ("Kubernetes", "wrong") == found[-1]
     assert ("time-outs", "ok") in found
+
+
+async def test_the_namespace_of_each_tenant_is_looked_at(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """
+    Its rights, and whether it takes Pods; one that shares Peitho's own needs no second look.
+    """
+    missing = {"acme-ns": "create jobs"}
+
+    async def review(request: web.Request) -> web.StreamResponse:
+        asked = (await request.json())["spec"]["resourceAttributes"]
+        right = f"{asked['verb']} {asked['resource']}"
+        is_allowed = missing.get(asked["namespace"]) != right
+        return answer({"status": {"allowed": is_allowed}}, status=201)
+
+    async with ApiServer.start() as double:
+        double.rule("GET", "", always(lambda: answer({"gitVersion": "v1.35.4"})))
+        double.rule("POST", "", review)
+        place = {"k8s": {"kubeconfig": double.kubeconfig(tmp_path)}}
+        settings = tenants.settings_of(certificates / "ours", tmp_path, **place)
+        found = await gathered(checks.findings(settings, None))
+
+    assert [("tenant acme: rights", "wrong"), *[("tenant acme: admission", "ok")] * 2] == [
+        each for each in brief(found) if each[0].startswith("tenant")
+    ]
