@@ -26,6 +26,7 @@ from peitho.settings.values import (
     Pattern,
     ProxyUrl,
     Quantity,
+    RegistryAddress,
     Rewrites,
     Template,
     Trimmed,
@@ -190,7 +191,7 @@ class KubernetesSettings(Section):
 class RegistrySettings(KebabSection):
     """The registry of `peitho.imageMode: registry`."""
 
-    server_address: Trimmed = ""
+    server_address: RegistryAddress = ""
     """HOST, HOST:PORT or either with a path, as nodes read it: images are pushed to
     `server-address/project/NAME`."""
 
