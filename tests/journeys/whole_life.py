@@ -29,6 +29,8 @@ async def live(peitho: Peitho) -> None:
     """Build, launch, upload, log, crash, relaunch, failed start, restart, sweep and removal."""
     async with Calls.to(peitho) as calls:
         await _builds(calls)
+        # From here on sweeps ask for the Job of one that was never started, and later for many.
+        await calls.create("idle", "lives")
         await _lives(calls, peitho)
         await _cannot_start(calls)
         for number in range(_MANY):
