@@ -60,9 +60,9 @@ def published_images(settings: Settings) -> PublishedImages | None:
     if not settings.access.tenants or settings.peitho.image_mode != "registry":
         return None
     host, path = repositories.split_server(registry.server_address)
-    host = references.DOCKER_HUB if references.is_docker_hub(host) else host
+    host = references.DOCKER_HUB if references.is_docker_hub(host) else host.lower()
     place = "/".join(part for part in (host, path, registry.project) if part)
-    return PublishedImages(place, tuple(settings.access.tenants))
+    return PublishedImages(place, tuple(settings.access.tenants), settings.images.rewrite)
 
 
 def tenant(settings: Settings, *, name: str) -> TenantOptions:

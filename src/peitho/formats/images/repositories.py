@@ -7,7 +7,8 @@ A name that Docker takes may be too long for a registry, or begin with a registr
 import hashlib
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from peitho.formats.images import references
 from peitho.formats.images.references import Reference
@@ -29,17 +30,28 @@ class ImageLocation:
 
 @dataclass(frozen=True, slots=True)
 class PublishedImages:
-    """Where in a registry (`HOST[/PATH]`, with a project) tenants have their chaincode images."""
+    """
+    Where in a registry (`HOST[/PATH]`, with a project) tenants have their chaincode images.
+
+    With `rewrite` a name may lead there that does not look so.
+    """
 
     place: str
     tenants: tuple[str, ...]
+    rewrite: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, reference: Reference) -> bool:
         """Whether an image is, or may be, a tenant's; one of `default` by how it is called."""
-        below = f"{reference.name}/".removeprefix(f"{self.place}/")
-        if below == f"{reference.name}/":
+        pulled = references.rewritten(reference.full(), self.rewrite)
+        return self._is_here(reference) or self._is_here(references.parse(pulled))
+
+    def _is_here(self, reference: Reference) -> bool:
+        domain = reference.domain.lower()
+        domain = references.DOCKER_HUB if references.is_docker_hub(domain) else domain
+        name = f"{domain}/{reference.repository}"
+        if not name.startswith(f"{self.place}/"):
             return False
-        first, _, rest = below.removesuffix("/").partition("/")
+        first, _, rest = name.removeprefix(f"{self.place}/").partition("/")
         return first in self.tenants if rest else _CHAINCODE.search(first) is not None
 
 

@@ -137,6 +137,9 @@ def test_a_registry_on_this_machine_is_known(domain: str, loopback: bool) -> Non
         ("r.io/p/c/acme/x:1", True),
         ("r.io/p/c/fabric-ccenv:2.5", False),
         ("r.io/p/c/mirror/fabric-ccenv:2.5", False),
+        ("R.IO/p/c/acme/x", True),
+        ("mirror/acme/x", True),
+        ("mirror/fabric-ccenv", False),
         ("r.io/p/cc/acme/x", False),
         ("r.io/acme/x", False),
         (f"other.io/p/c/lab-{'a' * 64}", False),
@@ -146,6 +149,16 @@ def test_where_tenants_have_their_images_is_known(name: str, expected: bool) -> 
     """
     Those of `default` are beside images that are nobody's.
     """
-    published = PublishedImages("r.io/p/c", ("default", "acme"))
+    published = PublishedImages("r.io/p/c", ("default", "acme"), {"mirror/*": "r.io/p/c/*"})
 
     assert expected == published.has(references.parse(name))
+
+
+def test_docker_hub_has_several_names() -> None:
+    """
+    Whichever it is called by, it is one place.
+    """
+    published = PublishedImages("docker.io/p", ("acme",))
+
+    for name in ("p/acme/x", "docker.io/p/acme/x", "index.docker.io/p/acme/x"):
+        assert published.has(references.parse(name)), name
