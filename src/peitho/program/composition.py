@@ -346,8 +346,7 @@ class _OwnThings:
     def allowed_images(self, live: Live[Settings]) -> AllowedImages:
         """Return which builder and runtime images it may name."""
         published = self.shared.settings.map(options.published_images)
-        hides = self.options is not None
-        return AllowedImages(live.map(options.allowed_images), published, hides)
+        return AllowedImages(live.map(options.allowed_images), published)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from peitho.settings.values import (
     Pattern,
     ProxyUrl,
     Quantity,
+    RegistryAddress,
     Rewrites,
     Template,
     Trimmed,
@@ -190,7 +191,7 @@ class KubernetesSettings(Section):
 class RegistrySettings(KebabSection):
     """The registry of `peitho.imageMode: registry`."""
 
-    server_address: Trimmed = ""
+    server_address: RegistryAddress = ""
     """HOST, HOST:PORT or either with a path, as nodes read it: images are pushed to
     `server-address/project/NAME`."""
 
@@ -286,6 +287,11 @@ class BuildCacheSettings(Section):
 
     enable: bool = True
     """Whether equal builds are carried out once."""
+
+    compiler: bool = True
+    """Whether what Go chaincode has in common is compiled once for each builder image, by a build
+    of Peitho's own, and given to all builds in Pods whose image has nothing compiled.  That build
+    has a Pod beside those of `builder.maxParallel`, one at a time."""
 
     limit_bytes: int = Field(default=4 * 1024**3, gt=0)
     """Past this the least recently used go."""
@@ -477,8 +483,8 @@ class AccessSettings(KebabSection):
 
     images: ImagePatterns = None
     """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
-    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry, and
-    what is on either side of `images.rewrite`."""
+    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry (their
+    last part begins so), and what is on either side of `images.rewrite`."""
 
 
 class LogSettings(KebabSection):

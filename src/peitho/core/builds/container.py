@@ -209,13 +209,15 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            tree, entries = await self._all.storage.archives.run(partial(_scan, archive, limits))
+            tree, dependencies, entries = await self._all.storage.archives.run(
+                partial(_scan, archive, limits)
+            )
             self._check_not_removed()
         except BaseException:
             self._count_bytes(archive, -self._upload_bytes[archive])
             archive.unlink(missing_ok=True)
             raise
-        self._uploads.append(BuildUpload(directory, archive, tree))
+        self._uploads.append(BuildUpload(directory, archive, tree, dependencies))
         log.info("archive uploaded", build=self.id[:12], bytes=size, entries=entries)
 
     async def _counted(self, chunks: AsyncIterator[bytes], archive: Path) -> AsyncIterator[bytes]:
@@ -449,8 +451,9 @@ def _killed(reason: str, started_at: str) -> State:
     return State("exited", SIGKILLED, reason, started_at, now())
 
 
-def _scan(path: Path, limits: ArchiveLimits, reading: Reading) -> tuple[str, int]:
-    """The digest of an archive's files, and how many entries it has."""
+def _scan(path: Path, limits: ArchiveLimits, reading: Reading) -> tuple[str, str, int]:
+    """The digests of an archive's files and of those vendored, and how many entries it has."""
     with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
-    return build_key.tree(entries), len(entries)
+    vendored = [entry for entry in entries if "/vendor/" in f"/{entry.name}"]
+    return build_key.tree(entries), build_key.tree(vendored), len(entries)
