@@ -78,7 +78,12 @@ _WHERE = (
         envvar="PEITHO_CONFIG",
         help="Peitho's YAML file of settings (also PEITHO_CONFIG); needed in its Pod alone.",
     ),
-    click.option("-n", "--namespace", "--k8s.namespace", help="Where chaincode runs."),
+    click.option(
+        "-n",
+        "--namespace",
+        "--k8s.namespace",
+        help="Where chaincode runs; of images and builds, where Peitho does.",
+    ),
     click.option(
         "--kubeconfig",
         "--k8s.kubeconfig",
