@@ -38,6 +38,7 @@ from peitho.core.containers import Containers
 from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
+from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.publisher import Publisher
 from peitho.core.images.pull_secret import PullSecret
 from peitho.core.images.registry import RegistryPublisher
@@ -198,7 +199,7 @@ def compose(
     registries = Registries(
         options.registry_endpoint(settings), account, proxies=options.proxies(settings)
     )
-    stores = _Stores.at(live, looks=looks)
+    stores = _Stores.at(live, registries, looks=looks)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
@@ -248,25 +249,29 @@ class _Stores:
     tokens: DeliveryTokens
     authority: Authority
     architectures: ResultArchitectures
+    prebuilt: PrebuiltImages
     images: ImageStore
     usage: ImageUsage
     cache: BuildCache
 
     @classmethod
-    def at(cls, live: Live[Settings], *, looks: bool) -> "_Stores":
+    def at(cls, live: Live[Settings], registries: Registries, *, looks: bool) -> "_Stores":
         """Return those of the data directory in the settings."""
         storage = Storage(live.now.data_dir, looks=looks)
-        architectures = ResultArchitectures()
+        architectures, allowed = ResultArchitectures(), _allowed_images(live)
+        prebuilt = PrebuiltImages(allowed, registries, live.map(options.prebuilt))
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key()),
             storage.delivery_authority(),
             architectures,
+            prebuilt,
             ImageStore(
                 storage,
                 architectures,
                 limits=live.map(options.archive_limits),
-                allowed=_allowed_images(live),
+                allowed=allowed,
+                prebuilt=prebuilt.of_result,
             ),
             ImageUsage(storage),
             BuildCache(_kept_builds(live.now), looks=looks),
@@ -331,6 +336,7 @@ def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> Buil
         architectures=stores.architectures,
         options=live.map(options.build_pool),
         tasks=tasks,
+        prebuilt_images=stores.prebuilt,
     )
     return BuildContainers(
         pool, storage=stores.storage, options=live.map(options.build_containers), tasks=tasks
@@ -397,7 +403,11 @@ def _publisher(
     if live.now.peitho.image_mode == "delivery":
         return DeliveryPublisher(stores.images, try_runtime=trials.require)
     return RegistryPublisher(
-        stores.images, stores.storage, registries, live.map(options.registry_publisher)
+        stores.images,
+        stores.storage,
+        registries,
+        live.map(options.registry_publisher),
+        try_prebuilt=trials.require,
     )
 
 

@@ -32,11 +32,16 @@ NEVER_RAN = 125
 
 @dataclass(frozen=True, slots=True)
 class BuildUpload:
-    """An archive that the peer uploaded, the directory it is for, and its files' digest."""
+    """
+    An archive that the peer uploaded, the directory it is for, and its files' digest.
+
+    `prebuilt` is the image that its source names instead of being one; mostly empty.
+    """
 
     path: str
     archive: Path
     tree: str
+    prebuilt: str = ""
 
 
 class Build:

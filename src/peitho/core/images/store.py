@@ -6,7 +6,7 @@ The layer is deterministic (no time, no owner, sorted), so equal packages share 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -73,6 +73,7 @@ class ImageStore:
     The chaincode images in the data directory.
 
     `limits` apply to build contexts, and `allowed` to the runtime images that they name.
+    `prebuilt` tells the image that the result of a build, by its sha256, stands for.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class ImageStore:
         *,
         limits: Live[ArchiveLimits],
         allowed: AllowedImages | None = None,
+        prebuilt: Callable[[str], str] = lambda _: "",
     ) -> None:
+        self._prebuilt = prebuilt
         self._allowed = allowed
         self._storage = storage
         self._architectures = architectures
@@ -198,6 +201,7 @@ class ImageStore:
                 )
 
         layer, size = self._storage.add_blob(write)
+        result = sha256(added)
         return Image(
             name=name.removesuffix(":latest"),
             runtime=recipe.base,
@@ -207,8 +211,9 @@ class ImageStore:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._architectures.architecture(sha256(added)),
+            architecture=self._architectures.architecture(result),
             created=now(),
+            prebuilt=self._prebuilt(result),
         )
 
     def _read_file(self, path: Path) -> Image | None:

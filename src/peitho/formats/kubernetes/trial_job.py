@@ -37,10 +37,10 @@ def manifest(image: Image, trial_id: str, *, options: PodOptions) -> Manifest:
 
     Raises TemplateRefused for a template that would change what Peitho relies on.
     """
-    user = options.user_for(image.runtime)
+    user = options.user_for(image.node_image)
     main = {
         "name": CHAINCODE,
-        "image": options.pulled(image.runtime),
+        "image": options.pulled(image.node_image),
         "imagePullPolicy": pod_parts.PULL_POLICY,
         # Whether or not the image has it: that the node begins it is the answer.
         "command": ["true"],
@@ -48,10 +48,10 @@ def manifest(image: Image, trial_id: str, *, options: PodOptions) -> Manifest:
         "securityContext": pod_parts.container_security(user),
     }
     pod = pod_parts.pod_spec(user, options) | {"containers": [main]}
-    if image.architecture:
+    if image.architecture and not image.prebuilt:  # that is of its own
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
     own = labels.container_labels(options.instance, TRIAL, trial_id)
-    about = {"peitho/trial-of": image.runtime}
+    about = {"peitho/trial-of": image.node_image}
     template = options.with_templates(
         {"metadata": {"labels": own, "annotations": about}, "spec": pod}
     )
