@@ -15,7 +15,7 @@ demo: setup ## build, install, launch, crash and remove a chaincode on a real Ku
 	@$(PYTHON) -m tests.demo
 
 unit: setup ## the tests that need no cluster (ARGS=-x, or any of pytest's)
-	@$(MEMORY) $(PYTHON) -m pytest tests/unit --numprocesses $(PROCESSES) $(ARGS)
+	@$(MEMORY) $(PYTHON) -m pytest tests/unit --processes $(PROCESSES) $(ARGS)
 
 test: setup ## all tests, the real cluster included (ARGS=tests/journeys)
 	@$(PYTHON) -m pytest $(ARGS)

@@ -11,7 +11,7 @@ from tests.lab import images, peer
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
-pytest_plugins = ["tests.lab.beside"]
+pytest_plugins = ["tests.lab.beside", "tests.lab.all_cores"]
 
 
 @pytest.fixture(scope="session")

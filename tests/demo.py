@@ -6,23 +6,23 @@ calls it by the library that a peer of 2.5.16 links.  Ends with status 0 only if
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
 from tests.lab import cluster as lab
 from tests.lab import images, peer
 from tests.lab.cluster import Cluster
+from tests.lab.deployed import deploy, discard
 from tests.lab.machine import LabError
 from tests.lab.peer import Event, Package, Peer, PeerError
-from tests.lab.peitho import answers, deployment, make_namespace
+from tests.lab.peitho import answers
 from tests.support.observe import until
 
 NAMESPACE = "peitho-demo"
+CHAINCODE_NAMESPACE = "peitho-demo-chaincode"
 VERSION = "2.5.16"
 EXIT_CODE = 7
 
@@ -71,37 +71,15 @@ def expect(condition: object, what: str) -> None:
     print(f"  {_styled(_GREEN, 'ok')} {what}", flush=True)
 
 
-def deploy(cluster: Cluster, image: str) -> str:
-    """Peitho as a Deployment, ready; the address of its Service."""
-    make_namespace(cluster, NAMESPACE)
-    objects = {each["kind"]: _placed(each) for each in deployment()}
-    if cluster.own:  # which has no provisioner, and no DNS
-        cluster.apply(lab.volume("peitho", NAMESPACE))
-        objects["PersistentVolumeClaim"]["spec"]["storageClassName"] = ""
-    cluster.apply(objects.pop("Service"))
-    address = _kubectl(cluster, "get", "service", "peitho", "-o", "jsonpath={.spec.clusterIP}")
-    settings = {"peitho": {"pullerAccessAddress": f"{address}:8081", "pullerImage": image}}
-    objects["ConfigMap"]["data"]["peitho.yml"] = json.dumps(settings)
-    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
-    container["image"] = image
-    cluster.apply(*objects.values())
-    _kubectl(cluster, "rollout", "status", "deployment/peitho", "--timeout=120s")
-    return address
-
-
-def _placed(manifest: dict[str, Any]) -> dict[str, Any]:
-    return manifest | {"metadata": manifest["metadata"] | {"namespace": NAMESPACE}}
-
-
-def _kubectl(cluster: Cluster, *words: str) -> str:
-    return cluster.run_kubectl("-n", NAMESPACE, *words)
+def _kubectl(cluster: Cluster, namespace: str, *words: str) -> str:
+    return cluster.run_kubectl("-n", namespace, *words)
 
 
 def show(cluster: Cluster, *kinds: str) -> None:
     """What `kubectl get` prints."""
     command = ["get", ",".join(kinds), "-l", "app.kubernetes.io/managed-by=peitho"]
-    print(f"  $ kubectl -n {NAMESPACE} {' '.join(command)}")
-    for line in _kubectl(cluster, *command).splitlines():
+    print(f"  $ kubectl -n {CHAINCODE_NAMESPACE} {' '.join(command)}")
+    for line in _kubectl(cluster, CHAINCODE_NAMESPACE, *command).splitlines():
         print(f"    {line}")
 
 
@@ -187,7 +165,8 @@ async def _crash(it: Peer, package: Package) -> None:
 
 def _left(cluster: Cluster) -> str:
     labels = "app.kubernetes.io/managed-by=peitho"
-    return _kubectl(cluster, "get", "secrets,jobs", "-l", labels, "-o", "name")
+    words = ("get", "secrets,jobs", "-l", labels, "-o", "name")
+    return _kubectl(cluster, CHAINCODE_NAMESPACE, *words)
 
 
 def prepare() -> tuple[Cluster, str]:
@@ -212,15 +191,17 @@ async def demo() -> None:
         cluster, image = prepare()
     try:
         with step("Peitho starts, as a Deployment from its own image"):
-            address = deploy(cluster, image)
-            for line in _kubectl(cluster, "get", "deployment,pod,service").splitlines():
+            address = deploy(cluster, image, peitho=NAMESPACE, chaincode=CHAINCODE_NAMESPACE)
+            for line in _kubectl(cluster, NAMESPACE, "get", "deployment,pod,service").splitlines():
                 print(f"    {line}")
         async with endpoint(cluster, address) as url:
             # The Pod is ready before every node knows the way from the Service to it.
             await until(lambda: answers(f"{url.replace('tcp', 'http', 1)}/_ping"))
             await story(cluster, url)
     except BaseException:
-        print(_kubectl(cluster, "logs", "deployment/peitho", "--tail=20"), file=sys.stderr)
+        print(
+            _kubectl(cluster, NAMESPACE, "logs", "deployment/peitho", "--tail=20"), file=sys.stderr
+        )
         raise
     finally:
         if _ENVIRONMENT.get("KEEP"):
@@ -233,11 +214,7 @@ async def demo() -> None:
 
 
 def _clean(cluster: Cluster, *, stop: bool) -> None:
-    cluster.run_kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s")
-    if cluster.own:
-        volume = f"{NAMESPACE}-peitho"
-        cluster.run_kubectl("delete", "persistentvolume", volume, "--ignore-not-found")
-        lab.discard_volume("peitho", NAMESPACE)
+    discard(cluster, peitho=NAMESPACE, chaincode=CHAINCODE_NAMESPACE)
     if stop:
         lab.down()
 
@@ -247,6 +224,7 @@ def _how_to_look_around(cluster: Cluster) -> None:
     print(
         f"\nIt is left running (make cluster-down ends it):\n"
         f"  {kubectl} -n {NAMESPACE} get all\n"
+        f"  {kubectl} -n {CHAINCODE_NAMESPACE} get secrets,jobs,pods\n"
         f"  {kubectl} -n {NAMESPACE} logs deployment/peitho\n"
         f"  {kubectl} -n {NAMESPACE} port-forward service/peitho 8080 &\n"
         f"  docker -H tcp://127.0.0.1:8080 ps -a"

@@ -1,4 +1,8 @@
-"""The command line: serve, config, sweep, adopt, check-store, package, audit, version."""
+"""
+The command line.
+
+serve, config, check, sweep, adopt, check-store, package, audit, rehearse, version.
+"""
 
 import asyncio
 import sys
@@ -75,7 +79,7 @@ FLAGS = (
     Flag("docker.registry.project", "The project that images are pushed to."),
     Flag("docker.registry.email", "Address of the registry's account."),
     Flag("docker.registry.username", "The registry's account."),
-    Flag("docker.registry.password", "Its password; others see flags, better use a variable."),
+    Flag("docker.registry.password", "Its password; a variable or a file is better."),
     Flag("sweeper.enable", "Whether chaincode of peers that are gone is removed.", "switch"),
     Flag("sweeper.interval", "Seconds between two looks."),
     Flag("log.name", "Shown as logger in each line."),
@@ -127,6 +131,7 @@ def main() -> None:
 @_flags
 def serve(config: Path | None, **flags: Any) -> None:
     """Answer peers until SIGTERM; SIGHUP reads the settings anew, as their change does."""
+    _hide_secrets()
     source = _source(config, flags)
     loaded = _load(source)
     from peitho import logs  # noqa: PLC0415  `peitho version` need not load them
@@ -203,11 +208,48 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
         sys.exit(2)
     for removal in removals:
         still = f"; not removed: {removal.failure}" if removal.failure else ""
-        click.echo(f"{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
+        whose = f"tenant {removal.tenant}: " if removal.tenant else ""
+        click.echo(f"{whose}{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
     failed = sum(bool(removal.failure) for removal in removals)
     click.echo(f"{len(removals) - failed} {'would go' if dry_run else 'removed'}")
     if failed:
         sys.exit(1)
+
+
+@main.command()
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--without-pods", is_flag=True, help="Make no Pods; those take longest.")
+@click.option("--builder-image", multiple=True, help="Tried in a Pod; Fabric's ccenv without it.")
+@click.option("--runtime-image", multiple=True, help="The same; Fabric's baseos without it.")
+@_flags
+def check(
+    config: Path | None,
+    *,
+    output: str,
+    without_pods: bool,
+    builder_image: tuple[str, ...],
+    runtime_image: tuple[str, ...],
+    **flags: Any,
+) -> None:
+    """
+    Look at a set-up before a peer does, and say what is wrong and what to do about it.
+
+    It asks the cluster, the registry and the daemon that the settings name, and changes nothing
+    that stays. It may run beside a Peitho that serves. Exit status 1 if anything is wrong;
+    warnings are for people.
+    """
+    effective = _load(_source(config, flags)).settings
+    from peitho import logs  # noqa: PLC0415  see serve
+    from peitho.program.checks import report  # noqa: PLC0415
+    from peitho.program.checks.all import PodChecks  # noqa: PLC0415
+
+    logs.configure(effective.log.model_copy(update={"level": "error"}))
+    usual = PodChecks()
+    asked = PodChecks(builder_image or usual.builders, runtime_image or usual.runtimes)
+    told = report.told(
+        effective, output=output, tell=click.echo, asked=None if without_pods else asked
+    )
+    sys.exit(asyncio.run(told))
 
 
 @main.command("check-store")
@@ -216,21 +258,23 @@ def check_store(config: Path | None, **flags: Any) -> None:
     """
     Read all that Peitho keeps, and print what is damaged; exit status 1 if anything is.
 
-    It changes nothing, and may run beside a Peitho that serves. What is damaged is set aside and
-    made anew by the next build, without a command.
+    All tenants' is read. It changes nothing, and may run beside a Peitho that serves. What is
+    damaged is set aside and made anew by the next build, without a command.
     """
     effective = _load(_source(config, flags)).settings
-    from peitho.clients.disk.check import StoreCheck  # noqa: PLC0415  see serve
+    from peitho.clients.disk.check import checks  # noqa: PLC0415  see serve
 
-    check = StoreCheck(effective.data_dir)
-    try:
-        for problem in check.run():
-            click.echo(f"{problem.path}: {problem.cause}")
-    except PeithoError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    click.echo(check.summary())
-    sys.exit(1 if check.problems else 0)
+    problems = 0
+    for check in checks(effective.data_dir):
+        try:
+            for problem in check.run():
+                click.echo(f"{problem.path}: {problem.cause}")
+        except PeithoError as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        click.echo(check.summary())
+        problems += check.problems
+    sys.exit(1 if problems else 0)
 
 
 @main.command()
@@ -296,9 +340,56 @@ def verify(files: tuple[BinaryIO, ...]) -> None:
 
 
 @main.command()
+@click.argument("endpoint", metavar="tcp://HOST:PORT")
+@click.option(
+    "--generation",
+    type=click.Choice(["1.4", "2.5", "3.1", "all"]),
+    default="all",
+    show_default=True,
+    help="Whose client is played.",
+)
+@click.option("--peer-address", metavar="HOST:PORT", help="Where chaincode reaches this machine.")
+@click.option("--listen", metavar="HOST:PORT", default="", help="Where to listen for it.")
+@click.option("--network-id", default="rehearsal", show_default=True)
+@click.option("--peer-id", default="rehearsal", show_default=True)
+@click.option("--msp-id", default="RehearsalMSP", show_default=True)
+@click.option("--builder", default="", help="The builder image, in place of the generation's.")
+@click.option("--runtime", default="", help="The runtime image, in place of the generation's.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="Speak TLS, and trust this CA.")
+@click.option("--cert-file", type=click.Path(path_type=Path), help="Show this certificate.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Its key.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def rehearse(endpoint: str, **options: Any) -> None:
+    """
+    Act as a peer against a running Peitho; exit status 1 if a step fails.
+
+    A tiny Go chaincode is compiled, launched, called, crashed, called again and removed. Each step
+    is timed against what a peer allows. Chaincode has to reach this machine, so run it in a Pod
+    beside the peers.
+    """
+    from peitho.rehearsal import command  # noqa: PLC0415  see serve
+
+    try:
+        is_right = asyncio.run(command.rehearse(endpoint, options, click.echo))
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    sys.exit(0 if is_right else 1)
+
+
+@main.command()
 def version() -> None:
     """Print the version."""
     click.echo(f"peitho {__version__}")
+
+
+def _hide_secrets() -> None:
+    """Start anew without the secrets among the flags, where others would see them for long."""
+    from peitho.settings import hiding  # noqa: PLC0415  see serve
+
+    variables = {flag.key: flag.names for flag in FLAGS}
+    secrets = {name: leaf for leaf in hiding.secret_keys() for name in variables.get(leaf.key, ())}
+    hiding.start_anew(sys.orig_argv, secrets)
 
 
 def _source(config: Path | None, flags: Mapping[str, Any]) -> SettingsSource:

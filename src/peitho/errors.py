@@ -8,6 +8,7 @@ PeithoError            500
 ├── TooSlow            408   the body of a request does not come, or comes too slowly
 ├── Conflict           409
 ├── Unsupported        501
+├── LimitReached       507   a tenant has as much as it may have
 ├── Unavailable        503   the cluster or a registry cannot be reached; worth a retry
 ├── StartFailed        500   a container could not be started, in the cluster's own words
 ├── TemplateRefused    500   a Pod template of the operator's cannot be used
@@ -17,13 +18,17 @@ PeithoError            500
 Messages are Docker's own where it has one, since peers log them and some are matched by case.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+Refusal = Literal["certificate", "image", "field", "tenant", "other"]
 
 
 class PeithoError(Exception):
     """Anything that is told to the peer; carries the status that the API answers."""
 
     status: ClassVar[int] = 500
+    # What a refusal counts as, one of `metrics.REFUSALS`; empty for what is none.
+    refused: str = ""
 
 
 class InvalidArgument(PeithoError):  # noqa: N818  the kinds are named as moby's errdefs names them
@@ -33,9 +38,13 @@ class InvalidArgument(PeithoError):  # noqa: N818  the kinds are named as moby's
 
 
 class Forbidden(PeithoError):  # noqa: N818
-    """The caller shows no certificate that allows it."""
+    """The caller may not do this; `reason` says for want of what."""
 
     status = 403
+
+    def __init__(self, message: str, *, reason: Refusal = "other") -> None:
+        super().__init__(message)
+        self.refused = reason
 
 
 class NotFound(PeithoError):  # noqa: N818
@@ -48,6 +57,7 @@ class TooSlow(PeithoError):  # noqa: N818
     """The body of a request does not come, or comes too slowly."""
 
     status = 408
+    refused = "slow"
 
 
 class Conflict(PeithoError):  # noqa: N818
@@ -60,6 +70,12 @@ class Unsupported(PeithoError):  # noqa: N818
     """Part of the Docker API that Peitho leaves out on purpose."""
 
     status = 501
+
+
+class LimitReached(PeithoError):  # noqa: N818
+    """A tenant has as many containers, or bytes, as the operator lets it have."""
+
+    status = 507
 
 
 class Unavailable(PeithoError):  # noqa: N818

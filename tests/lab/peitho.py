@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,12 +34,14 @@ _LOG_SHOWN = 20_000
 # Ports from 32768 on Linux gives to any connection, while a Peitho is down for a moment.
 _PORTS = range(10_000, 30_000)
 _given_ports: set[int] = set()
+# The keys of a manifest whose value is the name of a namespace, wherever they stand.
+_NAMING = ("namespace", "kubernetes.io/metadata.name")
 
 
 class Peitho:
     """A running Peitho; `url` is what a peer's CORE_VM_ENDPOINT would be."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a Peitho of the tests is these six things
         self,
         cluster: Cluster,
         namespace: str,
@@ -46,6 +49,7 @@ class Peitho:
         *,
         settings: Mapping[str, Any],
         port: int = 0,
+        api_server: str = "",
     ) -> None:
         self.cluster = cluster
         self.namespace = namespace
@@ -71,7 +75,7 @@ class Peitho:
             },
             "k8s": {
                 "namespace": namespace,
-                "kubeconfig": str(_kubeconfig(cluster, namespace, folder)),
+                "kubeconfig": str(account_kubeconfig(cluster, namespace, folder, api_server)),
             },
         }
         self.configure(settings)
@@ -80,11 +84,30 @@ class Peitho:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, cluster: Cluster, namespace: str, folder: Path, *, port: int = 0, **settings: Any
+        cls,
+        cluster: Cluster,
+        namespace: str,
+        folder: Path,
+        *,
+        port: int = 0,
+        api_server: str = "",
+        **settings: Any,
     ) -> AsyncIterator[Self]:
-        """A Peitho with its files in a folder, ready; stopped at the end.  An error has its log."""
+        """
+        A Peitho with its files in a folder, ready; stopped at the end.  An error has its log.
+
+        `api_server` is a front of the cluster's own, such as one that notes what is asked for.
+        """
         peitho = await asyncio.to_thread(
-            cls, cluster, namespace, folder, settings=settings, port=port
+            partial(
+                cls,
+                cluster,
+                namespace,
+                folder,
+                settings=settings,
+                port=port,
+                api_server=api_server,
+            )
         )
         await peitho.begin()
         try:
@@ -187,7 +210,7 @@ async def namespace(cluster: Cluster, *, level: str = "restricted") -> AsyncIter
 
 def make_namespace(cluster: Cluster, name: str, *, level: str = "restricted") -> None:
     """Make it, and return once Pods can be made in it."""
-    labels = {"pod-security.kubernetes.io/enforce": level}
+    labels = {"pod-security.kubernetes.io/enforce": level, "peitho/chaincode": "true"}
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     )
@@ -196,26 +219,46 @@ def make_namespace(cluster: Cluster, name: str, *, level: str = "restricted") ->
     cluster.run_kubectl("-n", name, *wait)
 
 
-def deployment() -> list[dict[str, Any]]:
-    """What is in deploy/peitho.yaml."""
-    return list(yaml.safe_load_all((PROJECT / "deploy" / "peitho.yaml").read_text()))
+def shipped(file: str, *, peitho: str, chaincode: str, **others: str) -> list[dict[str, Any]]:
+    """What is in a file of deploy/, with other namespaces for Peitho, its Pods and others."""
+    names = {"peitho": peitho, "peitho-chaincode": chaincode} | others
+    found = yaml.safe_load_all((PROJECT / "deploy" / file).read_text())
+    return [_placed(each, names) for each in found]
 
 
-def _kubeconfig(cluster: Cluster, name: str, folder: Path) -> Path:
+def _placed(manifest: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A manifest with other namespaces wherever it names one."""
+    placed: dict[str, Any] = _with_names(manifest, names)
+    if placed["kind"] == "Namespace":
+        name = placed["metadata"]["name"]
+        placed["metadata"]["name"] = names.get(name, name)
+    return placed
+
+
+def _with_names(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_with_names(each, names) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: names.get(each, each) if key in _NAMING else _with_names(each, names)
+        for key, each in value.items()
+    }
+
+
+def account_kubeconfig(cluster: Cluster, name: str, folder: Path, api_server: str = "") -> Path:
     """A kubeconfig with the rights of Peitho's own account, and no others."""
     kinds = ("ServiceAccount", "Role", "RoleBinding")
-    cluster.apply(
-        *(
-            each | {"metadata": each["metadata"] | {"namespace": name}}
-            for each in deployment()
-            if each["kind"] in kinds
-        )
-    )
+    files = ("peitho.yaml", "chaincode.yaml")
+    objects = [each for file in files for each in shipped(file, peitho=name, chaincode=name)]
+    cluster.apply(*(each for each in objects if each["kind"] in kinds))
     view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]
     config = json.loads(cluster.run_kubectl(*view))
     token = cluster.run_kubectl("-n", name, "create", "token", "peitho", "--duration=6h").strip()
     config["users"] = [{"name": "peitho", "user": {"token": token}}]
     config["contexts"][0]["context"]["user"] = "peitho"
+    if api_server:
+        config["clusters"][0]["cluster"] = {"server": api_server}
     path = folder / "kubeconfig"
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))

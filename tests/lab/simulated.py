@@ -5,7 +5,6 @@ Pods are told to run, and no process is started: thousands of them cost a machin
 It has a folder and ports of its own, so the one-node cluster may run beside it.
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from tests.lab import cluster as lab
 from tests.lab import components, pki
 from tests.lab.cluster import Cluster
-from tests.lab.machine import CACHE, go, install, require_root_on_linux, run, step
+from tests.lab.machine import CACHE, go_program, install, require_root_on_linux, step
 from tests.lab.processes import Processes
 
 RUN = CACHE / "simulated"
@@ -57,23 +56,8 @@ def down() -> None:
 
 
 def build_kwok() -> Path:
-    """The kwok binary, from the cache or built: two minutes on a new machine."""
-    parts = [_KWOK / name for name in ("go.mod", "go.sum")]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()[:12]
-    binary = CACHE / f"kwok-{key}" / "kwok"
-    if not binary.exists():
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        with step("building kwok (once: 2 minutes)"):
-            run(
-                [*go(), "build", "-o", f"{binary}.part", "-ldflags", "-s -w", _PACKAGE],
-                cwd=_KWOK,
-                env={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
-            )
-        Path(f"{binary}.part").rename(binary)
-    return binary
-
-
-_PACKAGE = "sigs.k8s.io/kwok/cmd/kwok"
+    """The kwok binary, from the cache or built."""
+    return go_program(_KWOK, "sigs.k8s.io/kwok/cmd/kwok", takes="2 minutes")
 
 
 def _cluster(node: Path) -> Cluster:

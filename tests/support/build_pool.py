@@ -34,7 +34,7 @@ class Scene:
 
     def follow(self, **sections: Section) -> None:
         """Have all go by other settings."""
-        self._parts.follow(self._parts.settings.now.model_copy(update=sections))
+        self._parts.shared.follow(self._parts.settings.now.model_copy(update=sections))
 
     async def create(
         self, source: bytes | None = b"package main", peer: str = "a"

@@ -36,24 +36,11 @@ class Answer:
         return str(self.body["message"])
 
 
-class Calls:
-    """Calls to one Peitho, on bare paths."""
+class BareCalls:
+    """Calls to a Docker API, on bare paths."""
 
-    def __init__(self, peitho: Peitho, session: aiohttp.ClientSession) -> None:
-        self.peitho = peitho
+    def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-
-    @classmethod
-    @asynccontextmanager
-    async def to(
-        cls, peitho: Peitho, *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
-    ) -> AsyncIterator[Self]:
-        """Calls to a Peitho from an address, with no time-out but the test's."""
-        no_limit = aiohttp.ClientTimeout(total=None)
-        connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0), ssl=tls or True)
-        url = peitho.http.replace("http:", "https:") if tls else peitho.http
-        async with aiohttp.ClientSession(url, timeout=no_limit, connector=connector) as session:
-            yield cls(peitho, session)
 
     async def call(self, method: str, path: str, **others: Any) -> Answer:
         """One call, whatever comes; `data` may be bytes of any size."""
@@ -138,6 +125,26 @@ class Calls:
         files = archive({"/etc/hyperledger/fabric/client.key": (0o644, b"key of a test")})
         put = await self.put(name, files, path="/")
         return put if put.status != 200 else await self.start(name)
+
+
+class Calls(BareCalls):
+    """Calls to one Peitho of the tests."""
+
+    def __init__(self, peitho: Peitho, session: aiohttp.ClientSession) -> None:
+        super().__init__(session)
+        self.peitho = peitho
+
+    @classmethod
+    @asynccontextmanager
+    async def to(
+        cls, peitho: Peitho, *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Self]:
+        """Calls to a Peitho from an address, with no time-out but the test's."""
+        no_limit = aiohttp.ClientTimeout(total=None)
+        connector = aiohttp.TCPConnector(limit=0, local_addr=(address, 0), ssl=tls or True)
+        url = peitho.http.replace("http:", "https:") if tls else peitho.http
+        async with aiohttp.ClientSession(url, timeout=no_limit, connector=connector) as session:
+            yield cls(peitho, session)
 
 
 def archive(files: Mapping[str, tuple[int, bytes]]) -> bytes:

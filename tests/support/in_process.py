@@ -22,7 +22,7 @@ from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.tasks import BackgroundTasks
 from peitho.program import composition
-from peitho.program.composition import Composition
+from peitho.program.composition import Composition, Shared
 from peitho.settings.models import Settings
 from tests.support.kubernetes_double import ApiServer, Script, always, refusal
 
@@ -40,11 +40,13 @@ class Running:
     operations: str
 
     async def ask(
-        self, method: str, path: str, *, body: bytes | None = None
+        self, method: str, path: str, *, body: bytes | None = None, **headers: str
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers of one call of the Docker API."""
         sent = None if body is None else io.BytesIO(body)
-        async with self.http.request(method, self.api + path, data=sent) as response:
+        async with self.http.request(
+            method, self.api + path, data=sent, headers=headers
+        ) as response:
             return response.status, await response.read(), dict(response.headers)
 
     async def begun(self, build: BuildContainer) -> Build:
@@ -85,7 +87,7 @@ async def composed(  # noqa: PLR0913  what one story or another wants
         tasks = BackgroundTasks(group)
         composition.make_data_directory(settings)
         composition.clear_data_directory(settings)
-        parts = composition.compose(settings, kubernetes, tasks, docker=docker)
+        parts = composition.compose(Shared.of(settings, kubernetes, docker=docker), tasks)
         tasks.run(parts.exits.run(), name="exit recorder")
         parts.lost_pods.start()
         if follows:
@@ -118,7 +120,7 @@ async def running(
         services, tls = parts.services, parts.delivery_tls
         trusting = ssl.create_default_context(cadata=tls.authority.pem)
         connector = aiohttp.TCPConnector(ssl=trusting)
-        given = delivery.application(services)
+        given = delivery.application({"default": services})
         api = routes.application(services, OpenCalls(routes.LONG))
         yield Running(
             parts=parts,

@@ -34,7 +34,11 @@ clusters:
 
 
 class ApiServer:
-    """Keeps objects by path; answers as scripted where a script is left, once each."""
+    """
+    Keeps objects by path; answers as scripted where a script is left, once each.
+
+    What is in another namespace than `ns` has that before it: `other:secrets/x`.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, Manifest] = {}
@@ -87,7 +91,9 @@ class ApiServer:
         return sum((method, kind) == each[:2] for each in self.requests)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        kind = request.path.partition("/namespaces/ns/")[2]
+        namespace, _, kind = request.path.partition("/namespaces/")[2].partition("/")
+        if namespace != "ns":
+            kind = f"{namespace}:{kind}"
         method = "WATCH" if request.query.get("watch") else request.method
         body = await request.read()
         async with self.asked:
@@ -97,7 +103,7 @@ class ApiServer:
             return await scripts.pop(0)(request)
         if rule := self.rules.get((method, kind)):
             return await rule(request)
-        if method == "WATCH" and kind == "secrets":
+        if method == "WATCH" and kind.endswith("secrets"):
             # Tests put Secrets into `objects` that no watch tells of: so there is none, as with a
             # Role that does not permit it, and they are listed whenever they are needed.
             return refusal(403, "Forbidden", "secrets cannot be watched")

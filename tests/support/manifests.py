@@ -1,11 +1,14 @@
 """Records, Jobs and Pods of builds as Peitho makes them."""
 
+import base64
+
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import build_pod, chaincode_job, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import ContainerSpec, HostConfig
 from tests.support import typed
+from tests.support.expansion import expand
 
 ID = "0123456789abcdef" * 4
 TOKEN = "the-token-of-the-layer"  # noqa: S105
@@ -92,17 +95,8 @@ def build(
     uploads: tuple[str, ...] = ("/chaincode/input",),
 ) -> Manifest:
     """The Pod of a build."""
-    secret = record_secrets.build_secret(
-        instance="peitho",
-        owner="",
-        container_id=ID,
-        spec=spec,
-        token=BUILD_TOKEN,
-        created="2026-01-02T03:04:05Z",
-    )
-    secret["metadata"]["uid"] = "u-2"
     return build_pod.manifest(
-        typed.metadata(secret),
+        typed.metadata(build_secret(spec)),
         spec,
         options=settings,
         uploads=uploads,
@@ -114,6 +108,32 @@ def build(
 def containers(made: Manifest) -> dict[str, Manifest]:
     """The containers of a Pod by name."""
     return {each["name"]: each for each in made["spec"]["containers"]}
+
+
+def variables(container: Manifest, secret: Manifest) -> dict[str, str]:
+    """What the process sees of a container's variables, those of a Secret too."""
+    return {
+        each["name"]: base64.b64decode(
+            secret["data"][each["valueFrom"]["secretKeyRef"]["key"]]
+        ).decode()
+        if "valueFrom" in each
+        else expand(each["value"], {"HOME": "expanded"})
+        for each in container["env"]
+    }
+
+
+def build_secret(spec: ContainerSpec = BUILD) -> Manifest:
+    """The Secret of a build, as the API server gives it back."""
+    secret = record_secrets.build_secret(
+        instance="peitho",
+        owner="",
+        container_id=ID,
+        spec=spec,
+        token=BUILD_TOKEN,
+        created="2026-01-02T03:04:05Z",
+    )
+    secret["metadata"]["uid"] = "u-2"
+    return secret
 
 
 def mounts(container: Manifest) -> dict[str, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from tests.lab import pki
 from tests.support.quick_time import QuickLoop
@@ -28,6 +30,11 @@ hypothesis.settings.load_profile("unit")
 # What is imported and collected stays until the end; to look for garbage in it again and again took
 # a twelfth of the time.
 gc.set_threshold(20_000, 20, 50)
+
+# What is logged with an exception is not laid out in colors for nobody.
+for processor in structlog.get_config()["processors"]:
+    if isinstance(processor, ConsoleRenderer):
+        processor.exception_formatter = plain_traceback
 
 
 def pytest_collection_finish() -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr
 
 from peitho import cli
 from peitho.settings import changes, loading, models
-from peitho.settings.models import OverrideSettings, Settings
+from peitho.settings.models import OverrideSettings, Settings, Tenants
 from peitho.settings.values import (
     Address,
     Endpoint,
@@ -68,6 +68,7 @@ _ALLOWED: tuple[tuple[object, str], ...] = (
     (UserId | None, "a whole number from 0, or null"),
     (Mapping[str, UserId | None], "a map of image patterns to whole numbers from 0, or null"),
     (Template, "a map with `metadata` and `spec` of a Pod template"),
+    (Tenants, "a map of names to maps, as the [guide](../guides/tenants.md) has them"),
     (tuple[OverrideSettings, ...], "a list of maps with `match` and `template`"),
     (Rewrites, "a map of image patterns to images"),
     (Quantity, "a Kubernetes quantity such as `500m` or `1Gi`, or empty"),

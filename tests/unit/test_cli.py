@@ -33,12 +33,13 @@ def test_help_says_what_it_is_for_and_what_changes_on_a_peer() -> None:
 
     assert 0 == result.exit_code
     assert "CORE_VM_ENDPOINT=tcp://peitho:8080" in result.output
-    for command in ("serve", "config", "adopt", "check-store", "audit", "version"):
+    commands = ("config", "check", "adopt", "check-store", "audit", "rehearse", "version")
+    for command in ("serve", *commands):
         assert f"\n  {command} " in result.output
     assert result.output == run("-h").output
 
 
-@pytest.mark.parametrize("command", ["serve", "config", "check-store"])
+@pytest.mark.parametrize("command", ["serve", "config", "check", "check-store"])
 def test_help_of_a_command_names_its_flags(command: str) -> None:
     """
     As they are spelled in the file.
@@ -351,6 +352,22 @@ class TestCheckStore:
         assert "images: 1, layers: 1, kept builds: 0; damaged: 2" == summary
         assert not (tmp_path / "damaged").exists()
 
+    def test_the_directories_of_tenants_are_read_too(self, tmp_path: Path) -> None:
+        """
+        Each has a summary; paths begin at the top.
+        """
+        Storage.open(tmp_path)
+        Storage.open(tmp_path / "tenants/acme")
+        (tmp_path / "tenants/acme/blobs/sha256" / ("0" * 64)).write_bytes(b"rotten")
+
+        result = run("check-store", "--dataDir", str(tmp_path))
+
+        assert 1 == result.exit_code
+        first, layer, second = result.output.splitlines()
+        assert "images: 0, layers: 0, kept builds: 0; all is as it was written" == first
+        assert layer.startswith(f"tenants/acme/blobs/sha256/{'0' * 64}: its sha256 is ")
+        assert "tenant acme: images: 0, layers: 1, kept builds: 0; damaged: 1" == second
+
     def test_a_directory_of_nobody_is_an_error(self, tmp_path: Path) -> None:
         """
         In a sentence, with exit status 2.
@@ -379,3 +396,13 @@ def test_an_audit_file_is_verified(tmp_path: Path) -> None:
     assert 1 == wrong.exit_code
     assert f"{one}: line 1 has the number 1, where 4 is due" in wrong.output
     assert 1 == run("audit", "verify", os.devnull).exit_code
+
+
+def test_a_rehearsal_needs_an_endpoint_over_tcp() -> None:
+    """
+    What is wrong is told before anything is sent.
+    """
+    result = run("rehearse", "unix:///var/run/docker.sock")
+
+    assert 2 == result.exit_code
+    assert "a rehearsal needs tcp://HOST:PORT" in result.output

@@ -1,11 +1,13 @@
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
 
-from peitho import metrics
 from peitho.api import filters, routes
+from peitho.formats.docker import forbidden
 from tests.unit import settings_reference
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +23,7 @@ QUOTED_MAKE = re.compile(r"`make ([a-z][a-z-]*)")
 FENCED_MAKE = re.compile(r"^ *(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 CALL = re.compile(r"^\| `([A-Z*]+) (/\S*)` \|", re.MULTILINE)
-METRIC = re.compile(r"^\| `(peitho_\w+)` \|", re.MULTILINE)
+HELD_BY = re.compile(r"`(tests/[\w/]+\.py)::(?:(\w+)::)?(\w+)`")
 PATTERN = re.compile(r"\{(\w+):[^}]+\}")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -42,11 +44,6 @@ def links(page: Path) -> list[str]:
 def calls(text: str) -> set[tuple[str, str]]:
     """The calls in the tables of a page, `VERB /path`."""
     return set(CALL.findall(text))
-
-
-def name_of(metric: Counter | Gauge | Histogram) -> str:
-    """A metric's name; a counter's is without the `_total` that Prometheus sees."""
-    return next(iter(metric.describe())).name
 
 
 def shown(path: str) -> str:
@@ -84,10 +81,30 @@ def test_the_reference_of_options_is_as_the_routes_have_them() -> None:
     lists = {"GET /containers/json": filters.CONTAINERS, "GET /images/json": filters.IMAGES}
 
     for method, path, _, options in routes.ROUTES:
-        told = (options.obeyed, options.any_value, options.refused)
+        told = (options.obeyed, options.any_value, options.refused, " ".join(options.forbidden))
         assert row(f"{method} {shown(path)}", *told) in lines
     for call, known in lists.items():
         assert row(call, known.obeyed, known.refused) in lines
+
+
+def test_the_reference_tells_what_a_create_request_may_not_ask_for() -> None:
+    """
+    Each field, with what it would give, and the values that pass.
+    """
+    lines = (DOCS / "reference/docker-api.md").read_text().splitlines()
+    named = dict(forbidden.CONFIG)
+    named |= {f"HostConfig.{name}": field for name, field in forbidden.HOST_CONFIG.items()}
+
+    assert [f"| `{name}` | {field.gives} | {passing(field)}" for name, field in named.items()] == [
+        line for line in lines if line.startswith(tuple(f"| `{name}` | " for name in named))
+    ]
+
+
+def passing(field: forbidden.Field) -> str:
+    """The last cell of a field's line."""
+    if field.beginnings:
+        return f"all but {', '.join(f'`{each}...`' for each in field.beginnings)} |"
+    return f"{', '.join(f'`{each}`' for each in field.passing)} |".lstrip()
 
 
 def row(call: str, *columns: str) -> str:
@@ -96,19 +113,33 @@ def row(call: str, *columns: str) -> str:
     return f"| `{call}` |" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
 
-def test_the_table_of_metrics_is_as_the_metrics_are() -> None:
+def test_the_reference_of_metrics_is_as_the_metrics_are() -> None:
     """
-    Each by the name that Prometheus has it by.
+    Else: `python -m tests.unit.metrics_reference > docs/reference/metrics.md`.
     """
-    kinds = (Counter, Gauge, Histogram)
-    there = {
-        f"{name_of(each)}_total" if isinstance(each, Counter) else name_of(each)
-        for each in vars(metrics).values()
-        if isinstance(each, kinds)
-    }
-    guide = (DOCS / "guides/install.md").read_text()
+    # A process of its own: in this one, tests have counted what they made up.
+    command = [sys.executable, "-m", "tests.unit.metrics_reference"]
+    path = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    page = subprocess.run(command, cwd=ROOT, env=path, check=True, capture_output=True, text=True)
 
-    assert there == set(METRIC.findall(guide))
+    assert page.stdout == (DOCS / "reference/metrics.md").read_text()
+
+
+def test_every_claim_of_the_threat_model_is_held_by_a_test() -> None:
+    """
+    Each line of its tables names tests, and those are there.
+    """
+    text = (DOCS / "explanation/threat-model.md").read_text()
+    claims = [row for row in text.split("\n") if row.startswith("| ") and row.count(" | ") == 2]
+
+    assert 40 < len(claims)
+    for claim in claims:
+        named = HELD_BY.findall(claim)
+        assert named or claim.endswith("| held by |"), claim
+    for path, *names in HELD_BY.findall(text):
+        source = (ROOT / path).read_text()
+        for name in filter(None, names):
+            assert re.search(rf"(def|class) {name}\b", source), (path, name)
 
 
 @pages

@@ -22,6 +22,7 @@ from peitho.api.connection import Connection
 from peitho.api.middleware import Handler
 from peitho.api.pace import BodyPace
 from peitho.errors import InvalidArgument, NotFound, Unavailable
+from peitho.formats.http_errors import without_content
 
 CHUNK_BYTES = 256 * 1024
 # A peer's `create` has 6 KiB.  What its JSON becomes takes up to 13 times as much.
@@ -111,7 +112,9 @@ async def chunks(request: web.Request) -> AsyncIterator[bytes]:
         async for chunk in request.content.iter_chunked(CHUNK_BYTES):
             yield chunk
     except web.RequestPayloadError as error:
-        raise InvalidArgument(f"the body was cut in the middle: {error}") from error
+        raise InvalidArgument(
+            f"the body was cut in the middle: {without_content(str(error))}"
+        ) from error
 
 
 async def send_file(

@@ -26,7 +26,7 @@ _ENDING = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT")
 
 
 async def create(request: web.Request) -> web.Response:
-    """POST /containers/create — 201; 400, 404 no such image, 409 name in use."""
+    """POST /containers/create — 201; 400, 403 not for callers, 404 no such image, 409 name."""
     name = request.query.get("name", "")
     async with request.config_dict[BODY_MEMORY].whole(request) as body:
         asked = models.read_create(body)
@@ -44,7 +44,10 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def start(request: web.Request) -> web.Response:
-    """POST /containers/{id}/start — 204 once the process runs; 304 if it ran; 404; 500 why not."""
+    """POST /containers/{id}/start — 204 once it runs; 304 if it ran; 403; 404; 500 why not."""
+    if request.can_read_body:
+        async with request.config_dict[BODY_MEMORY].whole(request) as body:
+            models.check_start(body)
     container = await _container(request)
     with audit.recording("container started", **await _named(request, container)) as fields:
         started = await container.start()

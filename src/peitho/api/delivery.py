@@ -7,15 +7,18 @@ the build, or with the chaincode's need of its layer.
 
 import asyncio
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 from aiohttp import web
 
+from peitho import audit
 from peitho.api.bodies import Bodies, chunks, send_file
 from peitho.api.middleware import answer, json_response
 from peitho.api.pace import BODY, BodyPace
-from peitho.api.services import SERVICES, Services, services
+from peitho.api.services import OWN_SERVICES, Services, services
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
-from peitho.core.pods.tokens import Holder, blob_scope, build_scope
+from peitho.core.pods.tokens import Holder, blob_scope, build_scope, tenant_of
 from peitho.errors import InvalidArgument, NotFound
 
 _EXIT_BYTES = 16
@@ -29,6 +32,7 @@ class _Forbidden(NotFound):
     """The token is not for this; the answer does not tell whether the thing exists."""
 
     status = 403
+    refused = "token"
 
 
 async def blob(request: web.Request) -> web.StreamResponse:
@@ -85,16 +89,22 @@ async def result(request: web.Request) -> web.Response:
     """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
     architecture = request.query.get("architecture", "")
 
-    await services(request).builds.pool.save_result(_build(request), chunks(request), architecture)
+    running = _build(request)
+    pool = services(request).builds.pool
+
+    await pool.save_result(running, chunks(request), architecture)
 
     return web.Response()
 
 
-def application(everything: Services) -> web.Application:
-    """Make the delivery listener's application."""
+_TENANTS = web.AppKey("tenants", dict[str, Services])
+
+
+def application(tenants: Mapping[str, Services]) -> web.Application:
+    """Make the delivery listener's application, over the parts of all tenants by name."""
     bodies = Bodies({log: _LOG_PACE, exit_code: BODY, result: BODY})
     app = web.Application(middlewares=[answer, bodies.expect])
-    app[SERVICES] = everything
+    app[_TENANTS] = dict(tenants)
     app.add_routes(
         [
             web.get("/blobs/{digest}", blob, allow_head=False),
@@ -118,9 +128,17 @@ def _build(request: web.Request) -> Build:
 
 
 def _holder(request: web.Request, scope: str) -> Holder:
-    """Return whose token a call carries. Raises _Forbidden if it is not for this."""
+    """
+    Return whose token a call carries, and lead the call to the tenant that the token names.
+
+    Each has a key of its own. Raises _Forbidden if the token is not for this.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    holder = services(request).tokens.holder(token, scope) if scheme == "Bearer" else None
-    if holder is None:
+    tenant = tenant_of(token)
+    own = request.app[_TENANTS].get(tenant) if scheme == "Bearer" else None
+    holder = own.tokens.holder(token, scope) if own else None
+    if own is None or holder is None:
         raise _Forbidden("this token does not open this")
+    request[OWN_SERVICES] = own
+    audit.set_caller(replace(audit.caller(), tenant=tenant))
     return holder

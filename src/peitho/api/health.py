@@ -1,15 +1,19 @@
 """The operations listener: is Peitho alive, is it ready, and what has it done?"""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from peitho.api.readiness import Lines, bad, good
 from peitho.api.services import SERVICES, Services, services
 
 _OPEN = web.AppKey("open", bool)
+_LINES = web.AppKey("lines", Sequence[Lines])
 
 
 async def alive(request: web.Request) -> web.Response:
-    """GET /healthz — 200 while the process answers."""
+    """GET /healthz, GET /livez — 200 while the process answers."""
     del request
     return web.Response(text="ok\n")
 
@@ -26,15 +30,13 @@ async def ready(request: web.Request) -> web.Response:
     if "verbose" not in request.query:
         return web.Response(status=status, text=f"{cause or 'ok'}\n")
     around = await everything.surroundings.look()
-    lines = [_line(name, each) for name, each in {"data directory": cause, **around}.items()]
+    causes = {"data directory": cause, **around}
+    lines = [bad(name, each) if each else good(name) for name, each in causes.items()]
+    lines += [line for of_part in request.app[_LINES] for line in of_part()]
     if request.app[_OPEN]:
         lines.append("[!]docker api is open to whoever reaches it: see server.tls")
     verdict = "not ready" if cause else "ready"
     return web.Response(status=status, text="\n".join([*lines, verdict, ""]))
-
-
-def _line(part: str, cause: str) -> str:
-    return f"[-]{part}: {cause}" if cause else f"[+]{part} ok"
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -43,11 +45,22 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def application(everything: Services, *, is_open: bool = False) -> web.Application:
-    """Make the operations listener's application; `is_open` is told of the Docker API."""
+def application(
+    everything: Services, *, is_open: bool = False, lines: Sequence[Lines] = ()
+) -> web.Application:
+    """
+    Make the operations listener's application.
+
+    `is_open` is told of the Docker API, `lines` are those of more parts.
+    """
     app = web.Application()
-    app[SERVICES], app[_OPEN] = everything, is_open
+    app[SERVICES], app[_OPEN], app[_LINES] = everything, is_open, lines
     app.add_routes(
-        [web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)]
+        [
+            web.get("/healthz", alive),
+            web.get("/livez", alive),
+            web.get("/readyz", ready),
+            web.get("/metrics", metrics),
+        ]
     )
     return app

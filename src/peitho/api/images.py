@@ -15,7 +15,8 @@ from peitho.api.system import architecture
 from peitho.core.clock import unix_seconds
 from peitho.core.images.store import BuiltImage, tagged
 from peitho.errors import Conflict, InvalidArgument, NotFound
-from peitho.formats.docker import streams
+from peitho.formats.docker import registry_auth, streams
+from peitho.formats.docker.registry_auth import RegistryAuths
 from peitho.formats.images.image_record import Image
 
 # The first bytes come at once, the others once the compile is done: peers allow 300 s and more.
@@ -33,8 +34,9 @@ async def build(request: web.Request) -> web.Response:
     if request.query.get("dockerfile", "Dockerfile") != "Dockerfile":
         raise InvalidArgument("only a Dockerfile of that name is read")
 
+    auths = _registry_auths(request)
     with audit.recording("image built", image=name) as fields:
-        built = await services(request).publisher.build(name, chunks(request))
+        built = await services(request).publisher.build(name, chunks(request), auths)
         fields |= {"id": built.image.id, "layer": built.image.layer, "runtime": built.image.runtime}
     services(request).usage.touch(built.image.name, request.remote or "")
 
@@ -80,8 +82,9 @@ async def pull(request: web.Request) -> web.Response:
     separator = "@" if tag.startswith("sha256:") else ":"
 
     image = f"{name}{separator}{tag}" if tag else name
+    auths = _registry_auths(request)
     with audit.recording("image pulled", image=image):
-        outcome = await services(request).base_images.pull(image)
+        outcome = await services(request).base_images.pull(image, auths)
 
     return _messages([f"Status: {outcome}"])
 
@@ -99,6 +102,14 @@ async def remove(request: web.Request) -> web.Response:
         fields |= {"id": image.id, "layer": image.layer}
 
     return json_response([{"Untagged": f"{image.name}:latest"}, {"Deleted": image.id}])
+
+
+def _registry_auths(request: web.Request) -> RegistryAuths:
+    """Return the registry accounts that come with a call. Raises InvalidArgument."""
+    return registry_auth.read(
+        request.headers.getall(registry_auth.AUTH, []),
+        request.headers.getall(registry_auth.CONFIG, []),
+    )
 
 
 async def _check_unused(request: web.Request, name: str) -> None:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from peitho import metrics
 from peitho.api.calls import OpenCalls
 from peitho.api.connection import Connection
 from peitho.api.connections import Connections
@@ -18,6 +20,7 @@ from peitho.api.middleware import error_response
 from peitho.api.tls import TlsProtocol
 from peitho.clients.tls import ServerTls
 from peitho.errors import PeithoError, Unavailable
+from peitho.formats.http_errors import without_content
 
 log = structlog.get_logger()
 
@@ -43,16 +46,20 @@ class Listener:
     address: str
     calls: OpenCalls | None = None
     tls: ServerTls | None = None
+    name: str = ""
 
 
 @asynccontextmanager
 async def listening(
-    *listeners: Listener, bound: Callable[[], None] = lambda: None
+    *listeners: Listener,
+    bound: Callable[[], None] = lambda: None,
+    opened: dict[str, asyncio.Server] | None = None,
 ) -> AsyncIterator[list[str]]:
     """
     Listen on all of them; yields the address of each as `HOST:PORT`.
 
-    `bound` is called once all addresses are ours, before the first call is taken.
+    `bound` is called once all addresses are ours, before the first call is taken; `opened` gets
+    the server of each that has a name.
     At the end they stop one after the other: no new call is taken, and short calls finish. Long
     ones, such as a peer's `wait`, are cut off, as by a dockerd that stops and leaves its containers
     running. Raises CannotListen, for an address that is in use above all.
@@ -63,6 +70,8 @@ async def listening(
         for listener in listeners:
             runners.append(await _runner(listener.application))
             servers.append(await _bind(runners[-1], listener))
+            if opened is not None and listener.name:
+                opened[listener.name] = servers[-1]
         bound()
         for listener, server in zip(listeners, servers, strict=True):
             with _telling(listener.address):
@@ -82,18 +91,25 @@ async def listening(
                 group.create_task(runner.cleanup())
 
 
+class _Handler(web.RequestHandler):
+    """aiohttp's protocol, whose answer to a malformed request does not repeat it."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer with the cause: what a caller sent may be a key or a password."""
+        return super().handle_error(request, status, exc, without_content(message or ""))
+
+
 async def _runner(application: web.Application) -> web.AppRunner:
     """Set up aiohttp; it cancels a handler whose peer hangs up, above all a `wait`."""
-    runner = web.AppRunner(
-        application,
-        handler_cancellation=True,
-        access_log=None,
-        shutdown_timeout=_SEND_SECONDS,
-        # dockerd looks at no Content-Encoding either, and what is packed may unpack to anything.
-        auto_decompress=False,
-        read_bufsize=_READ_BYTES,
-        logger=_server_log(),
-    )
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=_SEND_SECONDS)
     await runner.setup()
     if server := runner.server:
         server.request_handler = _in_time(server.request_handler)
@@ -107,11 +123,23 @@ def _in_time(handle: _RequestHandler) -> _RequestHandler:
         with Connection.of(request).serving(request) as is_served:
             if is_served:
                 return await handle(request)
+            metrics.REFUSED.labels("connections").inc()
             refused = error_response(Unavailable.status, "Peitho has too many open connections")
             refused.force_close()
             return refused
 
     return serve
+
+
+def _options() -> dict[str, Any]:
+    """What aiohttp's protocol is told for each connection."""
+    return {
+        "access_log": None,
+        # dockerd looks at no Content-Encoding either, and what is packed may unpack to anything.
+        "auto_decompress": False,
+        "read_bufsize": _READ_BYTES,
+        "logger": _server_log(),
+    }
 
 
 def _server_log() -> logging.Logger:
@@ -126,7 +154,7 @@ def _is_news(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):
         return True
-    log.debug("request malformed or cut", cause=str(error)[:200])
+    log.debug("request malformed or cut", cause=without_content(str(error))[:200])
     return False
 
 
@@ -159,5 +187,7 @@ def _address(server: asyncio.Server) -> str:
 def _protocol(
     server: web.Server, connections: Connections, tls: ServerTls | None
 ) -> asyncio.Protocol:
-    connection = Connection(server(), connections)
+    connection = Connection(
+        _Handler(server, loop=asyncio.get_running_loop(), **_options()), connections
+    )
     return TlsProtocol(tls.context(), connection) if tls else connection

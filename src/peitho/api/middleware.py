@@ -13,7 +13,8 @@ import structlog
 from aiohttp import web
 
 from peitho import __version__, audit, metrics
-from peitho.api.services import services
+from peitho.api.certificates import Certificate
+from peitho.api.services import OWN_SERVICES, is_known, services
 from peitho.clients.turns import in_turns
 from peitho.errors import Forbidden, PeithoError
 
@@ -26,15 +27,8 @@ HUNG_UP = 499
 # The newest generation of peers' client wants 1.44 to 1.52 (2.5.15 and later), the others less.
 API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
-# RFC 4514, section 3.
-_SHORT = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "localityName": "L",
-    "stateOrProvinceName": "ST",
-}
+# What a metric is counted by: any other word may be a caller's own.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -56,6 +50,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         except PeithoError as error:
             cause = str(error)
             response = error_response(error.status, cause)
+            if error.refused:
+                metrics.REFUSED.labels(error.refused).inc()
             if error.status == Forbidden.status:
                 audit.record("refused", outcome=cause, call=f"{request.method} {request.path}")
         except web.HTTPException as error:
@@ -81,6 +77,8 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def seen(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the peer as there while its request is open."""
+    if not is_known(request):
+        return await handler(request)
     with services(request).usage.serving(request.remote or ""):
         return await handler(request)
 
@@ -115,18 +113,14 @@ async def list_response(entries: Iterable[object]) -> web.Response:
 
 def _caller(request: web.Request) -> audit.Caller:
     """Who asks; the subject is written as openssl writes it (`CN=peer0,O=org1`)."""
-    certificate = request.get_extra_info("peercert") or {}
-    subject = ",".join(
-        f"{_SHORT.get(name, name)}={value}"
-        for pairs in certificate.get("subject", ())
-        for name, value in pairs
-    )
-    return audit.Caller(request.remote or "", subject, request=secrets.token_hex(8))
+    certificate = Certificate.of(request)
+    return audit.Caller(request.remote or "", certificate.subject, request=secrets.token_hex(8))
 
 
 def _account(request: web.Request, *, status: int, cause: str, seconds: float) -> None:
     resource = request.match_info.route.resource
-    route = f"{request.method} {resource.canonical if resource else 'unknown'}"
+    method = request.method if request.method in _METHODS else "other"
+    route = f"{method} {resource.canonical if resource else 'unknown'}"
     metrics.REQUESTS.labels(route, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
     write = log.debug if "_ping" in request.path or status == HUNG_UP else log.info
@@ -137,6 +131,7 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
         status=status,
         peer=request.remote,
         request=audit.caller().request,
+        **({"tenant": audit.caller().tenant} if OWN_SERVICES in request else {}),
         duration_seconds=round(seconds, 3),
         **({"cause": cause} if cause else {}),
     )

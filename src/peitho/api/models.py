@@ -5,8 +5,10 @@ Requests are read leniently: the three generations of client leave fields out, n
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
+import pydantic_core
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,7 +22,7 @@ from pydantic import (
 from peitho.core.container import Details, PathStat, State, Summary
 from peitho.core.images.base import BaseImage
 from peitho.errors import InvalidArgument, Unsupported
-from peitho.formats.docker import unheeded
+from peitho.formats.docker import forbidden, unheeded, variables
 from peitho.formats.images.image_record import Image
 from peitho.formats.records import ContainerSpec, HostConfig
 
@@ -101,8 +103,10 @@ class CreateRequest(_Request):
         """
         Return it as a ContainerSpec.
 
-        Raises Unsupported for a terminal or stdin: `docker run -it` would wait for either.
+        Raises Forbidden for what reaches past a container, Unsupported for a terminal or stdin:
+        `docker run -it` would wait for either.
         """
+        forbidden.check(self.model_extra or {}, self.host_config.model_extra or {})
         for name, is_set in (("Tty", self.tty), ("OpenStdin", self.open_stdin)):
             if is_set:
                 raise Unsupported(f"{name} is not part of what Peitho does: no container has one")
@@ -132,6 +136,18 @@ def read_create(body: bytes) -> CreateRequest:
         raise InvalidArgument(
             f"invalid JSON: {where}: {first['msg']}".replace(": :", ":")
         ) from error
+
+
+def check_start(body: bytes) -> None:
+    """
+    Raise Forbidden for what the HostConfig asks for that a start had until API 1.24.
+
+    Nothing else of it counts, as with dockerd; a body that is no JSON says nothing.
+    """
+    with suppress(ValueError):
+        host_config = pydantic_core.from_json(body or b"null")
+        if isinstance(host_config, dict):
+            forbidden.check({}, host_config)
 
 
 def state(state: State) -> Json:
@@ -173,7 +189,7 @@ def inspect(details: Details, *, image_id: str, tty: bool) -> Json:
             "Image": summary.image,
             "Cmd": list(spec.command),
             "Entrypoint": list(spec.entrypoint) or None,
-            "Env": list(spec.env),
+            "Env": variables.shown(spec.env),
             "Labels": summary.shown_labels,
             "Tty": tty,
             "OpenStdin": False,

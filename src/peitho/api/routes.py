@@ -7,6 +7,7 @@ Each path is there twice, bare and below `/v1.NN`, for the three generations of 
 from aiohttp import web
 
 from peitho.api import access, archives, attach, containers, images, system
+from peitho.api.access import Tenants
 from peitho.api.bodies import BODY_MEMORY, Bodies, BodyMemory
 from peitho.api.calls import OpenCalls
 from peitho.api.middleware import add_headers, answer, seen
@@ -14,6 +15,7 @@ from peitho.api.options import NONE, OptionCheck, Options
 from peitho.api.pace import BODY
 from peitho.api.services import SERVICES, Services
 from peitho.errors import Unsupported
+from peitho.formats.docker import forbidden
 
 # What the CLI and docker-py send as platform where people ask for their own.
 _OWN_PLATFORM = ("linux", f"linux/{system.architecture()}")
@@ -83,9 +85,13 @@ ROUTES = (
             "dockerfile t",
             # No command runs while an image is put together, no container is left of it, and
             # nothing of it is cached.
-            any_value="cachefrom cgroupparent cpuperiod cpuquota cpusetcpus cpusetmems cpushares "
-            "extrahosts forcerm isolation memory memswap networkmode nocache rm securityopt "
-            "shmsize ulimits",
+            any_value="cachefrom cpuperiod cpuquota cpusetcpus cpusetmems cpushares extrahosts "
+            "forcerm isolation memory memswap nocache rm shmsize ulimits",
+            forbidden={
+                "cgroupparent": forbidden.HOST_CONFIG["CgroupParent"],
+                "networkmode": forbidden.HOST_CONFIG["NetworkMode"],
+                "securityopt": forbidden.HOST_CONFIG["SecurityOpt"],
+            },
             refused="buildargs buildid labels outputs platform pull q remote session squash target "
             "version",
             passing={"platform": _OWN_PLATFORM, "version": ("1",)},
@@ -127,7 +133,12 @@ ROUTES = (
 LONG = (attach.attach, containers.logs, containers.wait)
 
 # The calls that take a body, and how slowly it may come.
-BODIES = {containers.create: BODY, archives.put: BODY, images.build: images.BUILD_PACE}
+BODIES = {
+    containers.create: BODY,
+    containers.start: BODY,
+    archives.put: BODY,
+    images.build: images.BUILD_PACE,
+}
 
 NOT_IMPLEMENTED = (
     "GET /containers/{id}/attach/ws",
@@ -186,14 +197,19 @@ async def not_implemented(request: web.Request) -> web.Response:
 
 
 def application(
-    everything: Services, calls: OpenCalls, *, need_certificate: bool = False
+    served: Services | Tenants, calls: OpenCalls, *, need_certificate: bool = False
 ) -> web.Application:
-    """Make the Docker API's application, for whoever calls or for those with a certificate."""
+    """
+    Make the Docker API's application, for whoever calls or for those with a certificate.
+
+    It has the parts of one, or those of all tenants and leads each call to its own.
+    """
     options = OptionCheck({handler: options for _, _, handler, options in ROUTES})
     app = web.Application(
         middlewares=[
             answer,
             *([access.need_certificate] if need_certificate else []),
+            *([served.lead] if isinstance(served, Tenants) else []),
             Bodies(BODIES).expect,
             options.check,
             calls.count,
@@ -201,7 +217,8 @@ def application(
         ],
         client_max_size=_BODY_BYTES,
     )
-    app[SERVICES] = everything
+    if isinstance(served, Services):
+        app[SERVICES] = served
     app[BODY_MEMORY] = BodyMemory()
     app.on_response_prepare.append(add_headers)
     for method, path, handler, _ in ROUTES:

@@ -39,8 +39,16 @@ class Services:
 
 
 SERVICES = web.AppKey("services", Services)
+# Of the tenant that calls, where there are several: such an application has no other.
+OWN_SERVICES = web.RequestKey("own services", Services)
 
 
 def services(request: web.Request) -> Services:
-    """Return the parts that a request's handler calls."""
-    return request.config_dict[SERVICES]
+    """Return the parts that a request's handler calls: those of the tenant that calls."""
+    own = request.get(OWN_SERVICES)
+    return request.config_dict[SERVICES] if own is None else own
+
+
+def is_known(request: web.Request) -> bool:
+    """Whether there are such parts: there are none for a ping of whoever is no tenant."""
+    return OWN_SERVICES in request or SERVICES in request.config_dict

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import structlog
 
-from peitho import audit
+from peitho import audit, metrics
 
 log = structlog.get_logger()
 
@@ -94,6 +94,7 @@ class TlsProtocol(asyncio.Protocol):
         peer = self._socket.get_extra_info("peername") or ("", 0)
         _, port, *_ = self._socket.get_extra_info("sockname") or ("", 0)
         log.info("tls handshake failed", peer=peer[0], port=port, cause=cause)
+        metrics.REFUSED.labels("handshake").inc()
         audit.record("refused", outcome=cause, by=audit.Caller(peer[0]), call="TLS handshake")
         self._socket.close()
 

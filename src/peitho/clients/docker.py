@@ -58,7 +58,7 @@ class DaemonTlsFiles:
         if not (self.ca or self.certificate or self.key):
             return None
         named = "The TLS files of the Docker daemon"
-        return CertificateFiles(named, self.ca, self.certificate, self.key)
+        return CertificateFiles(named, self.ca, self.certificate, self.key, name="daemon")
 
 
 class Docker:

@@ -1,13 +1,16 @@
 """Certificates in files: they are renewed while Peitho runs, and new connections have these."""
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from peitho import metrics
 from peitho.errors import Unavailable
+from peitho.formats import certificates
 
 log = structlog.get_logger()
 
@@ -27,7 +30,8 @@ class CertificateFiles:
     """
     PEM files as what TLS connections are made with, by default by a client; any may be absent.
 
-    `what` is what errors name.  The authorities of `ca` are trusted alone, or `beside_system`.
+    `what` is what errors name, `name` what their expiry is known by; without one it is not read.
+    The authorities of `ca` are trusted alone, or `beside_system`.
     """
 
     what: str
@@ -36,8 +40,10 @@ class CertificateFiles:
     key: Path | None = None
     beside_system: bool = False
     is_server: bool = False
+    name: str = ""
     _marks: list[_Mark | None] = field(default_factory=list)
     _context: ssl.SSLContext | None = None
+    _expiries: dict[str, float] = field(default_factory=dict)
 
     def context(self) -> ssl.SSLContext:
         """
@@ -63,11 +69,23 @@ class CertificateFiles:
             log.warning("certificates not read", what=self.what, files=named, cause=str(error))
         return self._context
 
+    def expiries(self) -> dict[str, float]:
+        """Return when each certificate expires, in Unix seconds, as the files were last read."""
+        return dict(self._expiries)
+
     def _read(self) -> ssl.SSLContext:
         context = server_context(self.ca) if self.is_server else self._client()
         if self.certificate:
             context.load_cert_chain(self.certificate, self.key)
+        if self.name:
+            self._note_expiries()
         return context
+
+    def _note_expiries(self) -> None:
+        for name, path in ((self.name, self.certificate), (f"{self.name} CA", self.ca)):
+            if path and (expires_at := _expiry(path)):
+                self._expiries[name] = expires_at
+                metrics.CERTIFICATE_EXPIRY.labels(name).set(expires_at)
 
     def _client(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=None if self.beside_system else self.ca)
@@ -89,6 +107,13 @@ def server_context(client_ca: Path | None = None) -> ssl.SSLContext:
     if client_ca:
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def _expiry(path: Path) -> float | None:
+    """When the first certificate of a file expires; None where that cannot be read."""
+    with suppress(OSError, ValueError):
+        return certificates.first_expiry(path.read_bytes())
+    return None
 
 
 def _mark(path: Path) -> _Mark | None:

@@ -13,6 +13,10 @@ BUILD = "build"
 # Docker's exit code of a process that was killed.
 SIGKILLED = 137
 
+# The kubelet's and Docker's own words for two kinds of ends.
+OUT_OF_MEMORY = "OOMKilled"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+
 # Docker's own period where a CPU quota comes without one, in microseconds.
 _PERIOD_MICROSECONDS = 100_000
 _NANO_PER_MILLI = 1_000_000
@@ -119,12 +123,13 @@ class Record(RecordMetadata):
     A record as it was read, whole.
 
     `files` are the files that the peer uploaded: path in the container to key in the Secret.
-    `modes` has the permissions of each that was uploaded with some. Its Pod calls Peitho with
-    `token`, and trusts `ca`.
+    `modes` has the permissions of each that was uploaded with some. `variables` are the names of
+    those whose value has a key, too. Its Pod calls Peitho with `token`, and trusts `ca`.
     """
 
     spec: ContainerSpec
     files: Mapping[str, str]
+    variables: Mapping[str, str] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
     token: str = field(default="", repr=False)
     ca: str = ""

@@ -3,19 +3,25 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from peitho import __version__, audit, metrics
-from peitho.api import delivery, health, routes
+from peitho.api import delivery, health, readiness, routes
+from peitho.api.access import Tenants
 from peitho.api.calls import OpenCalls
 from peitho.api.listeners import CannotListen, Listener, listening
+from peitho.api.readiness import Lines
+from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
 from peitho.core.chaincode import adoption
+from peitho.core.measuring import Measuring
 from peitho.core.pods import template_check
 from peitho.core.sweeping.sweeper import Finding
 from peitho.core.tasks import BackgroundTasks, until_done
@@ -23,10 +29,11 @@ from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
 from peitho.program import composition
-from peitho.program.composition import Composition
+from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
-from peitho.settings.models import AuditSettings, ServerSettings, Settings
+from peitho.settings.models import DEFAULT_TENANT, AuditSettings, ServerSettings, Settings
+from peitho.settings.tenants import each
 
 log = structlog.get_logger()
 
@@ -93,6 +100,17 @@ async def _check_templates(settings: Settings, kubernetes: Kubernetes) -> None:
         log.error("settings refused", problems=str(error).splitlines())  # noqa: TRY400  no fault
 
 
+async def _look_at_namespaces(tenants: Mapping[str, Composition]) -> None:
+    """Tell of tenants whose namespaces admit no Pod of the templates: that stops no other."""
+    for name, parts in tenants.items():
+        if name == DEFAULT_TENANT:
+            continue
+        try:
+            await template_check.check(parts.kubernetes, composition.templates(parts.settings.now))
+        except PeithoError as error:
+            log.warning("templates not admitted", tenant=name, problems=str(error).splitlines())
+
+
 async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[tuple[GoChaincode, str]]:
     """
     Take over the Go project's chaincode.
@@ -100,15 +118,17 @@ async def adopt(settings: Settings, *, dry_run: bool) -> AsyncIterator[tuple[GoC
     Yields each when it is done, and why it is not, if one cannot be; that keeps no other from it.
     Raises Unavailable.
     """
-    async with composition.connected(settings) as kubernetes:
-        for chaincode in await adoption.survey(kubernetes):
-            failure = ""
-            if not dry_run:
-                try:
-                    await adoption.adopt(kubernetes, chaincode)
-                except PeithoError as error:
-                    failure = str(error)
-            yield chaincode, failure
+    async with composition.connected(settings) as cluster:
+        namespaces = {own.kubernetes.namespace or cluster.namespace for _, own in each(settings)}
+        for kubernetes in map(cluster.in_namespace, sorted(namespaces)):
+            for chaincode in await adoption.survey(kubernetes):
+                failure = ""
+                if not dry_run:
+                    try:
+                        await adoption.adopt(kubernetes, chaincode)
+                    except PeithoError as error:
+                        failure = str(error)
+                yield chaincode, failure
 
 
 async def _run(  # noqa: PLR0913  what a run is made of, once
@@ -126,36 +146,71 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tasks = BackgroundTasks(group)
         if trail:
             tasks.run(trail.run(), name="audit trail")
-        parts = composition.compose(settings, kubernetes, tasks, docker=docker)
-        services = parts.services
+        shared = Shared.of(settings, kubernetes, docker=docker)
+        tenants = composition.compose_all(shared, tasks)
         # Once the addresses are ours, no other Peitho is at work here.
         clear = partial(composition.clear_data_directory, settings)
-        async with listening(*_listeners(parts, settings.server, tls), bound=clear):
-            _start(parts, reloading, tasks)
+        opened: dict[str, asyncio.Server] = {}
+        lines = _lines(tenants, opened, tls)
+        listeners = _listeners(tenants, shared, tls, lines)
+        async with listening(*listeners, bound=clear, opened=opened):
+            _start(tenants, reloading, tasks)
+            storages = [parts.services.storage for parts in tenants.values()]
+            measuring = Measuring(storages, [tls] if tls else [])
+            tasks.spawn(measuring.run(), name="measuring")
+            tasks.spawn(measuring.run_lag(), name="measuring of the loop")
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
+            tasks.spawn(_look_at_namespaces(tenants), name="templates of tenants")
             audit.record("peitho started", version=__version__)
             log.info("peitho started", version=__version__, namespace=kubernetes.namespace)
             await stop.wait()
             audit.record("peitho stopping")
             log.info("peitho stopping")
-        await services.sweeper.keep_usage()
+        for parts in tenants.values():
+            await parts.services.sweeper.keep_usage()
         tasks.cancel()
-        services.builds.pool.close()
+        for parts in tenants.values():
+            parts.services.builds.pool.close()
 
 
-def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> None:
+def _start(
+    tenants: Mapping[str, Composition], reloading: Reloading, tasks: BackgroundTasks
+) -> None:
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
+    default = tenants[DEFAULT_TENANT]
+    tasks.run(reloading.run(default.shared), name="settings")
+    tasks.run(default.registries.run(), name="registries")
+    tasks.run(default.services.surroundings.run(), name="surroundings")
+    for name, parts in tenants.items():
+        with _working_for(name if default.shared.settings.now.access.tenants else ""):
+            _start_tenant(parts, tasks)
+
+
+@contextmanager
+def _working_for(tenant: str) -> Iterator[None]:
+    """Have the log and the audit trail name a tenant with all that is begun here."""
+    if not tenant:
+        yield
+        return
+    before = audit.caller()
+    audit.set_caller(replace(before, tenant=tenant))
+    try:
+        with structlog.contextvars.bound_contextvars(tenant=tenant):
+            yield
+    finally:
+        audit.set_caller(before)
+
+
+def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
+    """Start the tasks of one tenant."""
     services, pool = parts.services, parts.services.builds.pool
     tasks.run(parts.exits.run(), name="exit recorder")
     parts.lost_pods.start()
     tasks.run(services.watch.run(), name="pod watch")
     tasks.spawn(parts.started.run(), name="watch of started containers")
     tasks.run(parts.record_watch.run(), name="record watch")
-    tasks.run(reloading.run(parts), name="settings")
     tasks.run(services.sweeper.run(), name="sweeper")
-    tasks.run(parts.registries.run(), name="registries")
-    tasks.run(services.surroundings.run(), name="surroundings")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
     tasks.run(services.builds.run(), name="builds left behind")
     clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
@@ -167,20 +222,55 @@ def _start(parts: Composition, reloading: Reloading, tasks: BackgroundTasks) -> 
 
 
 def _listeners(
-    parts: Composition, server: ServerSettings, tls: CertificateFiles | None
+    tenants: Mapping[str, Composition],
+    shared: Shared,
+    tls: CertificateFiles | None,
+    lines: Sequence[Lines],
 ) -> list[Listener]:
-    services = parts.services
+    server = shared.settings.now.server
     calls = OpenCalls(routes.LONG)
     named = server.tls.client_ca_file is not None
-    api = routes.application(services, calls, need_certificate=named)
+    parts = {name: composition.services for name, composition in tenants.items()}
+    api = routes.application(_served(parts, shared), calls, need_certificate=named)
     is_open = not (named or is_loopback(server.api))
     if is_open:
         _warn_of_open_api(server)
     return [
-        Listener(api, server.api, calls, tls),
-        Listener(delivery.application(services), server.delivery, tls=parts.delivery_tls),
-        Listener(health.application(services, is_open=is_open), server.operations),
+        Listener(api, server.api, calls, tls, name="docker api"),
+        Listener(
+            delivery.application(parts),
+            server.delivery,
+            tls=shared.delivery_tls,
+            name="delivery",
+        ),
+        Listener(
+            health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines),
+            server.operations,
+            name="operations",
+        ),
     ]
+
+
+def _lines(
+    tenants: Mapping[str, Composition],
+    opened: Mapping[str, asyncio.Server],
+    tls: CertificateFiles | None,
+) -> list[Lines]:
+    """What `/readyz?verbose` tells of the parts, beside what is outside."""
+    lines: list[Lines] = [partial(readiness.listeners, opened)]
+    for name, parts in tenants.items():
+        tenant = name if len(tenants) > 1 else ""
+        lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
+    if tls:
+        lines.append(partial(readiness.certificates, tls))
+    return lines
+
+
+def _served(parts: Mapping[str, Services], shared: Shared) -> Services | Tenants:
+    """Return the parts of the one tenant, for whoever comes in, or of those in the settings."""
+    if not shared.settings.now.access.tenants:
+        return parts[DEFAULT_TENANT]
+    return Tenants(parts, shared.settings.map(lambda settings: settings.access.tenants))
 
 
 async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
@@ -205,14 +295,37 @@ async def sweep(settings: Settings, *, dry_run: bool) -> list[Finding]:
 async def _sweep(
     settings: Settings, kubernetes: Kubernetes, tasks: BackgroundTasks, *, dry_run: bool
 ) -> list[Finding]:
-    parts = composition.compose(settings, kubernetes, tasks, looks=dry_run)
-    tasks.run(parts.services.watch.run(), name="pod watch")
-    tasks.run(parts.record_watch.run(), name="record watch")
+    shared = Shared.of(settings, kubernetes, looks=dry_run)
+    tenants = {
+        name: composition.compose(shared, tasks, tenant=name, looks=dry_run)
+        for name, own in each(settings)
+        if (own.data_dir / "images").is_dir()  # else it has never been served
+    }
+    for parts in tenants.values():
+        tasks.run(parts.services.watch.run(), name="pod watch")
+        tasks.run(parts.record_watch.run(), name="record watch")
     try:
-        await parts.chaincodes.synced()
-        return await parts.services.sweeper.sweep(dry_run=dry_run)
+        findings: list[Finding] = []
+        for name, parts in tenants.items():
+            findings += await _sweep_tenant(
+                name if settings.access.tenants else "", parts, dry_run=dry_run
+            )
+        return findings
     finally:
         tasks.cancel()
+
+
+async def _sweep_tenant(tenant: str, parts: Composition, *, dry_run: bool) -> list[Finding]:
+    """Sweep what a tenant has; without tenants its name is empty, and an error is one of all."""
+    with _working_for(tenant):
+        try:
+            await parts.chaincodes.synced()
+            swept = await parts.services.sweeper.sweep(dry_run=dry_run)
+        except PeithoError as error:
+            if not tenant:
+                raise
+            swept = [Finding("sweep", "of all", "it was due", failure=str(error))]
+    return [replace(finding, tenant=tenant) for finding in swept]
 
 
 def _warn_of_open_api(server: ServerSettings) -> None:

@@ -8,6 +8,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from peitho import audit
@@ -30,7 +31,7 @@ from peitho.core.builds.container import BuildContainers
 from peitho.core.builds.in_daemon import DaemonBackend
 from peitho.core.builds.in_pods import PodBackend
 from peitho.core.builds.pool import BuildBackend, BuildPool
-from peitho.core.builds.queue import FairQueue
+from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.core.chaincode.container import ChaincodeParts
 from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
@@ -38,11 +39,13 @@ from peitho.core.containers import Containers
 from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
+from peitho.core.images.own import OwnPublisher
 from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.publisher import Publisher
 from peitho.core.images.pull_secret import PullSecret
 from peitho.core.images.registry import RegistryPublisher
 from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
 from peitho.core.pods.lost import LostPods
@@ -52,11 +55,19 @@ from peitho.core.pods.trials import RuntimeTrials
 from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
+from peitho.core.tenant import OwnNames, TenantOptions
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import CHAINCODE
 from peitho.program import options
+from peitho.settings import tenants
 from peitho.settings.live import Live, Replaceable
-from peitho.settings.models import AuditSettings, DockerSettings, Settings, TlsSettings
+from peitho.settings.models import (
+    DEFAULT_TENANT,
+    AuditSettings,
+    DockerSettings,
+    Settings,
+    TlsSettings,
+)
 
 
 def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
@@ -110,6 +121,7 @@ def api_tls(settings: TlsSettings) -> CertificateFiles | None:
         certificate=settings.cert_file,
         key=settings.key_file,
         is_server=True,
+        name="docker api",
     )
     files.context()
     return files
@@ -122,23 +134,26 @@ def locked_data_directory(settings: Settings) -> AbstractContextManager[None]:
 
 def make_data_directory(settings: Settings) -> None:
     """
-    Make what the data directory lacks, key and authority of delivery too; whatever is in it stays.
+    Make what the data directories of all tenants lack, keys of tokens too; what is there stays.
+
+    The authority of delivery is that of all of them, since they share a listener.
 
     Raises StorageUnusable, StorageFull.
     """
-    storage = Storage.make(settings.data_dir)
-    storage.delivery_key()
-    storage.delivery_authority()
+    for _, own in tenants.each(settings):
+        Storage.make(own.data_dir).delivery_key()
+    Storage(settings.data_dir).delivery_authority()
 
 
 def clear_data_directory(settings: Settings) -> None:
     """
-    Remove what an earlier run left half-written.
+    Remove what an earlier run left half-written, for all tenants.
 
     Only the one Peitho that serves may do this: another would lose what it is writing.
     """
-    Storage(settings.data_dir).clear_spool()
-    BuildCache.open(_kept_builds(settings))
+    for _, own in tenants.each(settings):
+        Storage(own.data_dir).clear_spool()
+        BuildCache.open(_kept_builds(own))
 
 
 def templates(settings: Settings) -> list[TemplateCheck]:
@@ -149,15 +164,64 @@ def templates(settings: Settings) -> list[TemplateCheck]:
 
 
 @dataclass(frozen=True, slots=True)
-class Composition:
-    """
-    All parts, put together; none of them has begun to work.
-
-    All read `settings` where they act. `former_builds` removes builds that were made in Pods before
-    a daemon was set; None without a daemon.
-    """
+class Shared:
+    """What the parts of all tenants have in common; the settings are those of the whole."""
 
     settings: Replaceable[Settings]
+    kubernetes: Kubernetes
+    docker: Docker | None
+    account: RegistryAccount
+    registries: Registries
+    delivery_tls: DeliveryCertificate
+    builds: FairQueue
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        kubernetes: Kubernetes,
+        *,
+        docker: Docker | None = None,
+        looks: bool = False,
+    ) -> "Shared":
+        """Make it, over a client for the cluster; with a daemon, builds run there."""
+        live = Replaceable(settings)
+        account = RegistryAccount(live.map(options.registry_account))
+        registries = Registries(
+            options.registry_endpoint(settings), account, proxies=options.proxies(settings)
+        )
+        authority = Storage(settings.data_dir, looks=looks).delivery_authority()
+        return cls(
+            live,
+            kubernetes,
+            docker,
+            account,
+            registries,
+            DeliveryCertificate(authority, live.map(options.delivery_address)),
+            FairQueue(live.map(options.parallel_builds)),
+        )
+
+    def follow(self, settings: Settings) -> None:
+        """
+        Replace the settings, for all tenants: builds and launches that come later go by them.
+
+        They must differ in nothing that needs a restart (see `settings/changes.py`).
+        """
+        self.settings.now = settings
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """
+    All parts of one tenant, put together; none of them has begun to work.
+
+    All read `settings` where they act, which are this tenant's. `former_builds` removes builds that
+    were made in Pods before a daemon was set; None without a daemon.
+    """
+
+    tenant: str
+    shared: Shared
+    settings: Live[Settings]
     kubernetes: Kubernetes
     services: Services
     delivery_tls: DeliveryCertificate
@@ -171,50 +235,39 @@ class Composition:
     lost_pods: LostPods
     former_builds: PodBackend | None
 
-    def follow(self, settings: Settings) -> None:
-        """
-        Replace the settings: builds and launches that come later go by them.
-
-        They must differ in nothing that needs a restart (see `settings/changes.py`).
-        """
-        self.settings.now = settings
-
 
 def compose(
-    settings: Settings,
-    kubernetes: Kubernetes,
-    tasks: BackgroundTasks,
-    *,
-    docker: Docker | None = None,
-    looks: bool = False,
+    shared: Shared, tasks: BackgroundTasks, *, tenant: str = DEFAULT_TENANT, looks: bool = False
 ) -> Composition:
     """
-    Put all parts together, over a prepared data directory; with a daemon, builds run there.
+    Put all parts of one tenant together, over its prepared data directory.
 
     If it only `looks`, not even damaged files are moved.
     """
-    live = Replaceable(settings)
+    live = shared.settings.map(partial(tenants.settings_of, tenant=tenant))
+    settings, docker = live.now, shared.docker
+    account, registries = shared.account, shared.registries
+    kubernetes = shared.kubernetes.in_namespace(settings.kubernetes.namespace)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
-    account = RegistryAccount(live.map(options.registry_account))
-    registries = Registries(
-        options.registry_endpoint(settings), account, proxies=options.proxies(settings)
-    )
-    stores = _Stores.at(live, registries, looks=looks)
+    own = _OwnThings.of(shared, tenant)
+    stores = _Stores.at(live, own, looks=looks)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
     records = Records(kubernetes, record_watch)
-    place = _Place(kubernetes, watch, records, docker, account, stores)
+    place = _Place(kubernetes, watch, records, docker, account, stores, own)
     trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
-    publisher = _publisher(live, stores, registries, trials)
-    base_images = _base_images(live, docker, account)
+    publisher = own.publisher(_publisher(live, stores, registries, trials))
+    base_images = place.base_images(live)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
     return Composition(
+        tenant=tenant,
+        shared=shared,
         settings=live,
         kubernetes=kubernetes,
         services=Services(
-            containers=Containers(launched, builds, base_images),
+            containers=Containers(launched, builds, base_images, own.names),
             builds=builds,
             images=stores.images,
             publisher=publisher,
@@ -228,7 +281,7 @@ def compose(
             surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
-        delivery_tls=DeliveryCertificate(stores.authority, live.map(options.delivery_address)),
+        delivery_tls=shared.delivery_tls,
         chaincodes=launched,
         record_watch=record_watch,
         account=account,
@@ -239,6 +292,61 @@ def compose(
         lost_pods=LostPods(kubernetes, watch, tasks),
         former_builds=place.pods(settings) if docker else None,
     )
+
+
+def compose_all(
+    shared: Shared, tasks: BackgroundTasks, *, looks: bool = False
+) -> dict[str, Composition]:
+    """Put the parts of all tenants together; return them by the tenants' names."""
+    return {
+        name: compose(shared, tasks, tenant=name, looks=looks)
+        for name in tenants.names(shared.settings.now)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnThings:
+    """What holds a tenant to its own; without tenants in the settings, nothing does."""
+
+    shared: Shared
+    tenant: str
+    options: Live[TenantOptions] | None
+
+    @classmethod
+    def of(cls, shared: Shared, tenant: str) -> "_OwnThings":
+        """Return it, as the settings have tenants now; whether there are any needs a restart."""
+        live = shared.settings
+        has_tenants = bool(live.now.access.tenants)
+        return cls(
+            shared,
+            tenant,
+            live.map(partial(options.tenant, name=tenant)) if has_tenants else None,
+        )
+
+    @property
+    def names(self) -> OwnNames | None:
+        """The names that its peers may use."""
+        return OwnNames(self.options) if self.options else None
+
+    def publisher(self, publisher: Publisher) -> Publisher:
+        """Return a publisher of these names alone."""
+        return OwnPublisher(publisher, self.names) if self.names else publisher
+
+    def stored_bytes(self, storage: Storage, cache: BuildCache) -> StoredBytes | None:
+        """Return the limit of what it may have stored."""
+        return StoredBytes(storage, cache, self.options) if self.options else None
+
+    def queue(self, live: Live[Settings]) -> FairQueue | TenantQueue:
+        """Return the queue of its builds."""
+        own = FairQueue(live.map(options.parallel_builds))
+        if self.options is None:
+            return own
+        return TenantQueue(own, self.shared.builds, tenant=self.tenant)
+
+    def allowed_images(self, live: Live[Settings]) -> AllowedImages:
+        """Return which builder and runtime images it may name."""
+        published = self.shared.settings.map(options.published_images)
+        return AllowedImages(live.map(options.allowed_images), published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,17 +361,20 @@ class _Stores:
     images: ImageStore
     usage: ImageUsage
     cache: BuildCache
+    stored_bytes: StoredBytes | None
 
     @classmethod
-    def at(cls, live: Live[Settings], registries: Registries, *, looks: bool) -> "_Stores":
+    def at(cls, live: Live[Settings], own: _OwnThings, *, looks: bool) -> "_Stores":
         """Return those of the data directory in the settings."""
         storage = Storage(live.now.data_dir, looks=looks)
-        architectures, allowed = ResultArchitectures(), _allowed_images(live)
-        prebuilt = PrebuiltImages(allowed, registries, live.map(options.prebuilt))
+        cache = BuildCache(_kept_builds(live.now), looks=looks)
+        stored_bytes = own.stored_bytes(storage, cache)
+        architectures, allowed = ResultArchitectures(), own.allowed_images(live)
+        prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
         return cls(
             storage,
-            DeliveryTokens(storage.delivery_key()),
-            storage.delivery_authority(),
+            DeliveryTokens(storage.delivery_key(), own.tenant),
+            own.shared.delivery_tls.authority,
             architectures,
             prebuilt,
             ImageStore(
@@ -272,9 +383,11 @@ class _Stores:
                 limits=live.map(options.archive_limits),
                 allowed=allowed,
                 prebuilt=prebuilt.of_result,
+                stored_bytes=stored_bytes,
             ),
             ImageUsage(storage),
-            BuildCache(_kept_builds(live.now), looks=looks),
+            cache,
+            stored_bytes,
         )
 
 
@@ -288,6 +401,7 @@ class _Place:
     docker: Docker | None
     account: RegistryAccount
     stores: _Stores
+    own: _OwnThings
 
     def backend(self, settings: Settings) -> BuildBackend:
         """Return a backend with fixed options: a build keeps the settings it began with."""
@@ -295,7 +409,7 @@ class _Place:
             return self.pods(settings)
         return DaemonBackend(
             self.docker,
-            _base_images(Live(settings), self.docker, self.account),
+            self.base_images(Live(settings)),
             architectures=self.stores.architectures,
             options=options.daemon_backend(settings, self.kubernetes.namespace),
         )
@@ -310,6 +424,13 @@ class _Place:
             owner=self.stores.storage.owner(),
             options=options.pod_backend(settings),
         )
+
+    def base_images(self, live: Live[Settings]) -> BaseImages:
+        """Return the builder and runtime images that the tenant may name."""
+        images: BaseImages = NodeImages()
+        if self.docker:
+            images = DaemonImages(self.docker, self.account, live.map(options.daemon_images))
+        return AllowedBaseImages(images, self.own.allowed_images(live))
 
 
 def _probes(settings: Settings, docker: Docker | None, registries: Registries) -> dict[str, Probe]:
@@ -331,12 +452,13 @@ def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> Buil
     pool = BuildPool(
         live.map(place.backend),
         cache=stores.cache if live.now.builder.cache.enable else None,
-        queue=FairQueue(live.map(options.parallel_builds)),
+        queue=place.own.queue(live),
         storage=stores.storage,
         architectures=stores.architectures,
         options=live.map(options.build_pool),
         tasks=tasks,
         prebuilt_images=stores.prebuilt,
+        stored_bytes=stores.stored_bytes,
     )
     return BuildContainers(
         pool, storage=stores.storage, options=live.map(options.build_containers), tasks=tasks
@@ -381,19 +503,6 @@ def _sweeper(
         cache=stores.cache,
         options=live.map(options.sweeper),
     )
-
-
-def _base_images(
-    live: Live[Settings], docker: Docker | None, account: RegistryAccount
-) -> BaseImages:
-    images: BaseImages = NodeImages()
-    if docker:
-        images = DaemonImages(docker, account, live.map(options.daemon_images))
-    return AllowedBaseImages(images, _allowed_images(live))
-
-
-def _allowed_images(live: Live[Settings]) -> AllowedImages:
-    return AllowedImages(live.map(options.allowed_images))
 
 
 def _publisher(

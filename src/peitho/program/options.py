@@ -18,8 +18,10 @@ from peitho.core.images.pull_secret import PullSecretOptions
 from peitho.core.images.registry import RegistryPublisherOptions
 from peitho.core.sweeping.rules import RetentionOptions
 from peitho.core.sweeping.sweeper import SweeperOptions
+from peitho.core.tenant import TenantOptions
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
 from peitho.formats.images import references, repositories
+from peitho.formats.images.repositories import PublishedImages
 from peitho.formats.kubernetes import pull_secret as secrets
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
@@ -58,6 +60,32 @@ def prebuilt(settings: Settings) -> PrebuiltOptions:
     """By which keys images that packages name are signed."""
     keys = tuple(Path(file) for file in settings.images.verify)
     return PrebuiltOptions(keys=keys, rewrite=settings.images.rewrite)
+
+
+def published_images(settings: Settings) -> PublishedImages | None:
+    """Where all tenants have their chaincode images, if it is in a registry."""
+    registry = settings.docker.registry
+    if not settings.access.tenants or settings.peitho.image_mode != "registry":
+        return None
+    host, path = repositories.split_server(registry.server_address)
+    host = references.DOCKER_HUB if references.is_docker_hub(host) else host
+    place = "/".join(part for part in (host, path, registry.project) if part)
+    return PublishedImages(place, tuple(settings.access.tenants))
+
+
+def tenant(settings: Settings, *, name: str) -> TenantOptions:
+    """What is a tenant's own; nobody is `default` if the settings have others and not that."""
+    own = settings.access.tenants.get(name)
+    if own is None:
+        return TenantOptions(name)
+    return TenantOptions(
+        name,
+        msp_ids=own.msp_ids,
+        networks=own.networks,
+        peers=own.peers,
+        containers=own.limits.containers,
+        stored_bytes=own.limits.stored_bytes,
+    )
 
 
 def archive_limits(settings: Settings) -> ArchiveLimits:

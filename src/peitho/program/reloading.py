@@ -14,7 +14,7 @@ from peitho import audit, logs, metrics
 from peitho.core.pods import template_check
 from peitho.errors import PeithoError, TemplateRefused
 from peitho.program import composition, options
-from peitho.program.composition import Composition
+from peitho.program.composition import Shared
 from peitho.settings import changes
 from peitho.settings.changes import SettingsChange
 from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
@@ -37,18 +37,18 @@ class Reloading:
         """Read the settings again at once."""
         self._told.set()
 
-    async def run(self, parts: Composition) -> None:
+    async def run(self, shared: Shared) -> None:
         """Look for changes for ever; what goes wrong is logged, and the settings stay."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._told.wait()
             try:
-                await self.look(parts)
+                await self.look(shared)
             except Exception:
                 log.exception("settings not looked at")
 
-    async def look(self, parts: Composition) -> None:
+    async def look(self, shared: Shared) -> None:
         """
         Look for a change once.
 
@@ -62,18 +62,18 @@ class Reloading:
             return
         try:
             # Settings that could not be checked are tried again, even if they were followed once.
-            self._dealt_with = self._noticed if await self._reload(parts) else b""
+            self._dealt_with = self._noticed if await self._reload(shared) else b""
         except Exception:
             self._dealt_with = self._noticed
             metrics.SETTINGS_REFUSED.set(1)
             raise
 
-    async def _reload(self, parts: Composition) -> bool:
+    async def _reload(self, shared: Shared) -> bool:
         """Follow the settings as they are now, unless they are wrong; False if nobody can tell."""
         try:
             loaded = await asyncio.to_thread(self._source.load)
-            change = changes.change(parts.settings.now, loaded.settings)
-            await self._check(change.settings, parts)
+            change = changes.change(shared.settings.now, loaded.settings)
+            await self._check(change.settings, shared)
         except SettingsError as error:
             _refuse(error.problems)
             return True
@@ -83,21 +83,21 @@ class Reloading:
         except PeithoError as error:
             log.warning("settings not checked yet", cause=str(error))
             return False
-        self._apply(change, parts)
+        self._apply(change, shared)
         logs.warn_of_settings(loaded.notes)
         return True
 
-    async def _check(self, wanted: Settings, parts: Composition) -> None:
+    async def _check(self, wanted: Settings, shared: Shared) -> None:
         """Ask those who know. Raises SettingsError, TemplateRefused, Unavailable."""
-        if problems := parts.account.obstacles(options.registry_account(wanted)):
+        if problems := shared.account.obstacles(options.registry_account(wanted)):
             raise SettingsError(problems)
         trials = composition.templates(wanted)
-        if trials != composition.templates(parts.settings.now):
-            await template_check.check(parts.kubernetes, trials)
+        if trials != composition.templates(shared.settings.now):
+            await template_check.check(shared.kubernetes, trials)
 
-    def _apply(self, change: SettingsChange, parts: Composition) -> None:
+    def _apply(self, change: SettingsChange, shared: Shared) -> None:
         metrics.SETTINGS_REFUSED.set(0)
-        parts.follow(change.settings)
+        shared.follow(change.settings)
         if any(key.startswith("log.") for key in change.followed):
             logs.configure(change.settings.log)
         audit.record("settings followed", keys=change.followed, waiting=change.waiting)

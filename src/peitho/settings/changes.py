@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from peitho.settings.loading import MEANINGLESS
-from peitho.settings.models import Section, Settings
+from peitho.settings.models import Section, Settings, Tenants
 
 # What these open, name or mount at the start stays as it is.  All other keys are followed;
 # tests/unit/program/test_composition.py holds each against the options that the parts read.
@@ -40,6 +40,7 @@ NEED_RESTART = frozenset(
     }
 )
 _REGISTRY = "docker.registry."
+_TENANTS = "access.tenants"
 
 S = TypeVar("S", bound=Section)
 
@@ -63,16 +64,51 @@ def change(running: Settings, wanted: Settings) -> SettingsChange:
     differing = [
         key
         for key, value in _values(wanted)
-        if not _same(value, now[key]) and key not in MEANINGLESS
+        if not _same(value, now[key]) and key not in MEANINGLESS and key != _TENANTS
     ]
     waiting = [key for key in differing if key in NEED_RESTART]
     if any(key.startswith(_REGISTRY) for key in waiting):
         waiting = [key for key in differing if key in waiting or key.startswith(_REGISTRY)]
+    tenants = _tenants_change(running.access.tenants, wanted.access.tenants)
+    merged = _merged(running, wanted, frozenset(waiting))
+    access = merged.access.model_copy(update={"tenants": tenants.tenants})
     return SettingsChange(
-        _merged(running, wanted, frozenset(waiting)),
-        followed=tuple(key for key in differing if key not in waiting),
-        waiting=tuple(waiting),
+        merged.model_copy(update={"access": access}),
+        followed=(*(key for key in differing if key not in waiting), *tenants.followed),
+        waiting=(*waiting, *tenants.waiting),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _TenantsChange:
+    """A change of tenants: those to go on with, and the keys as `SettingsChange` has them."""
+
+    tenants: Tenants
+    followed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+def _tenants_change(running: Tenants, wanted: Tenants) -> _TenantsChange:
+    """
+    Work out which tenants a running Peitho goes on with.
+
+    Who they are and what they may do is followed. A new one, and another namespace, wait, since its
+    parts are put together at the start. One that is gone is let in no more, at once.
+    """
+    if bool(running) != bool(wanted):  # whoever comes in, or those with a certificate
+        return _TenantsChange(running, waiting=(_TENANTS,))
+    tenants, waiting = {}, [f"{_TENANTS}.{name}" for name in wanted if name not in running]
+    for name, now in running.items():
+        then = wanted.get(name)
+        if then is None:
+            waiting.append(f"{_TENANTS}.{name}")
+            then = now.model_copy(update={"match": ()})
+        elif then.namespace != now.namespace:
+            waiting.append(f"{_TENANTS}.{name}.namespace")
+            then = then.model_copy(update={"namespace": now.namespace})
+        tenants[name] = then
+    followed = tuple(f"{_TENANTS}.{name}" for name in running if tenants[name] != running[name])
+    return _TenantsChange(tenants, followed, tuple(waiting))
 
 
 def _values(section: Section, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,13 +13,14 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from peitho.settings import rendering
+from peitho.settings import masking, rendering
 from peitho.settings.models import PeithoSettings, ServerSettings, Settings
 
 __all__ = [
@@ -84,7 +85,7 @@ class LoadedSettings:
 
     def render(self) -> str:
         """Return the settings as YAML, with origins behind the values and secrets masked."""
-        tree = self.settings.model_dump(mode="json", by_alias=True)
+        tree = masking.masked(self.settings.model_dump(mode="json", by_alias=True))
         comments = {leaf.keys: self.origins.get(leaf.key, "default") for leaf in setting_keys()}
         return rendering.render(tree, comments)
 
@@ -148,23 +149,27 @@ class SettingKey:
         return "PEITHO_" + "_".join(key.replace("-", "_") for key in self.keys).upper()
 
 
+@cache
 def setting_keys(
     model: type[BaseModel] = Settings, above: tuple[str, ...] = ()
-) -> Iterator[SettingKey]:
+) -> tuple[SettingKey, ...]:
     """Return all settings, in the order of the models."""
+    found: list[SettingKey] = []
     for name, declared in model.model_fields.items():
         keys = (*above, declared.alias or name)
         kind = declared.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from setting_keys(kind, keys)
+            found += setting_keys(kind, keys)
         else:
-            yield SettingKey(
+            key = SettingKey(
                 keys,
                 # Lists and mappings are written as YAML in a variable, all else as it is.
                 is_text=typing.get_origin(kind) not in (tuple, Mapping),
                 is_secret=kind is SecretStr,
                 takes_null=type(None) in typing.get_args(kind),
             )
+            found.append(key)
+    return tuple(found)
 
 
 def load(
@@ -376,8 +381,8 @@ def _problem(error: Mapping[str, Any]) -> str:
         return f"{key}: is no setting; {_known_instead(keys)}"
     message = re.sub("^Value error, ", "", error["msg"])
     if not keys:  # of several keys, which it names itself
-        return message
-    return f"{key}: {message}{_shown(keys, error.get('input'))}"
+        return masking.without_passwords(message)
+    return masking.without_passwords(f"{key}: {message}{_shown(keys, error.get('input'))}")
 
 
 def _shown(keys: tuple[str, ...], value: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 
 from peitho.errors import InvalidArgument
@@ -22,6 +22,8 @@ from peitho.settings.values import (
     ImagePatterns,
     Level,
     Namespace,
+    OwnPatterns,
+    Pattern,
     ProxyUrl,
     Quantity,
     Rewrites,
@@ -32,10 +34,12 @@ from peitho.settings.values import (
 )
 
 __all__ = [
+    "DEFAULT_TENANT",
     "AccessSettings",
     "AuditSettings",
     "BuildCacheSettings",
     "BuilderSettings",
+    "CertificateRule",
     "ChaincodeSettings",
     "DockerSettings",
     "ImageSettings",
@@ -52,8 +56,14 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SweeperSettings",
+    "TenantLimits",
+    "TenantSettings",
     "TlsSettings",
 ]
+
+
+# Has what was there before there were tenants, and all there is where there are none.
+DEFAULT_TENANT = "default"
 
 
 class Section(BaseModel):
@@ -106,7 +116,7 @@ class ServerSettings(Section):
     """Downloads and uploads of Pods, in TLS, each with a token for exactly one thing."""
 
     operations: Address = ":9090"
-    """`/metrics`, `/healthz` and `/readyz`."""
+    """`/metrics`, `/livez` and `/readyz`."""
 
     tls: TlsSettings = TlsSettings()
 
@@ -386,8 +396,88 @@ class AuditSettings(KebabSection):
     """The file that lines are appended to; `-`: stderr, beside the log; null: no trail is kept."""
 
 
+class CertificateRule(KebabSection):
+    """Which certificates; all that is set must match, and of several values one. `*` is any."""
+
+    cn: Pattern | None = None
+    """Common name of the subject."""
+
+    o: Pattern | None = None
+    """Organization of the subject."""
+
+    ou: Pattern | None = None
+    """Organizational unit of the subject; Fabric's own certificates of peers have `peer`."""
+
+    san: Pattern | None = None
+    """Alternative name of the subject; with `DNS:`, `URI:`, `IP:` or `email:` before it, of that
+    kind alone."""
+
+    issuer: Pattern | None = None
+    """The issuer: its common name or, with a `=` in it, all of its name (`O=org1,CN=ca.org1`)."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if all(value is None for value in (self.cn, self.o, self.ou, self.san, self.issuer)):
+            raise ValueError("needs one of cn, o, ou, san, issuer: it would match anybody")
+        return self
+
+
+def _several(value: object) -> object:
+    """Take one rule for a list of one."""
+    return [value] if isinstance(value, Mapping) else value
+
+
+class TenantLimits(KebabSection):
+    """How much a tenant may have; 0: no limit of its own."""
+
+    containers: int = Field(default=0, ge=0)
+    """Containers, whether they run or not, builds too."""
+
+    builds: int = Field(default=0, ge=0)
+    """Builds at once; the others wait."""
+
+    stored_bytes: int = Field(default=0, ge=0)
+    """Bytes of its images and kept builds."""
+
+    upload_bytes: int = Field(default=0, ge=0)
+    """Bytes of one archive, unpacked, as `limits.archiveBytes`; the smaller counts."""
+
+
+class TenantSettings(KebabSection):
+    """One tenant: who it is, what is its own, and how much it may have."""
+
+    match: Annotated[tuple[CertificateRule, ...], BeforeValidator(_several), Field(min_length=1)]
+    """Rules of certificates; one that matches is enough."""
+
+    msp_ids: OwnPatterns
+    """MSP IDs of its peers, with `*`."""
+
+    networks: OwnPatterns
+    """Network IDs of its peers (`peer.networkId`), with `*`; an empty one where they have none."""
+
+    peers: OwnPatterns
+    """IDs of its peers (`peer.id`), with `*`."""
+
+    namespace: Namespace = ""
+    """Where its builds and chaincode run; empty: in `k8s.namespace`."""
+
+    images: ImagePatterns = None
+    """Builder and runtime images that its peers may name; null: those of `access.images`."""
+
+    limits: TenantLimits = TenantLimits()
+
+
+# A name is a label's value, a folder, and part of a repository.
+TenantName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$")]
+Tenants = Mapping[TenantName, TenantSettings]
+
+
 class AccessSettings(KebabSection):
     """What a caller of the Docker API may ask for."""
+
+    tenants: Tenants = Field(default_factory=dict)
+    """Callers that know nothing of each other, by name: see the guide "Tenants". A certificate that
+    no tenant's rules match is refused. Empty: one, `default`, for whoever comes in."""
 
     images: ImagePatterns = None
     """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
@@ -447,10 +537,41 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
 
     @model_validator(mode="after")
+    def _can_tell_tenants_apart(self) -> Self:
+        _check_tenants(self)
+        return self
+
+    @model_validator(mode="after")
     def _has_what_its_mode_needs(self) -> Self:
         if self.peitho.image_mode == "registry":
             _check_place(self.docker.registry.server_address, self.docker.registry.project)
         return self
+
+
+# A label's value has 63 characters, and a tenant's objects have the instance and its name.
+_LABEL_CHARACTERS = 63
+
+
+def _check_tenants(settings: Settings) -> None:
+    """Raise ValueError unless tenants can be told apart."""
+    tenants, instance = settings.access.tenants, settings.peitho.instance
+    if tenants and not settings.server.tls.client_ca_file:
+        raise ValueError(
+            "access.tenants: needs server.tls.client-ca-file, since tenants are told apart by "
+            "their certificates"
+        )
+    for name in tenants:
+        if len(f"{instance}.{name}") > _LABEL_CHARACTERS:
+            raise ValueError(
+                f"access.tenants.{name}: with peitho.instance it has more than "
+                f"{_LABEL_CHARACTERS - 1} characters"
+            )
+    former = tenants.get(DEFAULT_TENANT)
+    if former and former.namespace not in ("", settings.kubernetes.namespace):
+        raise ValueError(
+            f"access.tenants.{DEFAULT_TENANT}.namespace: is k8s.namespace, where its objects are "
+            f"(is {former.namespace!r})"
+        )
 
 
 def _check_place(address: str, project: str) -> None:

@@ -122,6 +122,8 @@ Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_le
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
 Trimmed = Annotated[str, AfterValidator(_trimmed)]
 ImagePatterns = Annotated[tuple[str, ...] | None, AfterValidator(_image_patterns)]
+Pattern = Annotated[str, Field(min_length=1)]
+OwnPatterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 Rewrites = Annotated[Mapping[str, str], AfterValidator(_rewrites)]
 Template = Annotated[Mapping[str, JsonValue], AfterValidator(_template)]
 UserId = Annotated[int, Field(ge=0, lt=2**31)]

@@ -87,6 +87,52 @@ async def test_a_create_that_cannot_be_is_400(
     assert message in answer["message"]
 
 
+@pytest.mark.parametrize(
+    ("query", "more", "field"),
+    [
+        ("", {"HostConfig": {"Privileged": True}}, "HostConfig.Privileged"),
+        ("?name=dev-mycc", {"HostConfig": {"Binds": ["/:/host"]}}, "HostConfig.Binds"),
+        ("?name=dev-mycc", {"User": "0"}, "User"),
+    ],
+)
+async def test_a_create_that_reaches_past_its_container_is_403(
+    tmp_path: Path, query: str, more: dict[str, Any], field: str
+) -> None:
+    """
+    For a build and for chaincode, and nothing is created.
+    """
+    async with running(tmp_path) as peitho:
+        await peitho.services.images.build("mycc", chunks(context()))
+        body = json.dumps(json.loads(CHAINCODE) | more).encode()
+        status, answer = await ask(peitho, "POST", f"/containers/create{query}", body)
+        listed = await ask(peitho, "GET", "/containers/json?all=1")
+
+    assert 403 == status
+    assert answer["message"].startswith(f"{field}: may not be asked for here")
+    assert (200, []) == listed
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"Binds": ["/:/host"], "Privileged": true}', 403),
+        (b'{"Dns": ["10.0.0.1"]}', 404),
+        (b"null", 404),
+        (b"[" * 100_000, 404),
+    ],
+)
+async def test_a_start_cannot_ask_for_more_than_a_create(
+    tmp_path: Path, body: bytes, expected: int
+) -> None:
+    """
+    Until API 1.24 a HostConfig could come with it; it does not count, and may not say everything.
+    """
+    async with running(tmp_path) as peitho:
+        status, _ = await ask(peitho, "POST", "/containers/nobody/start", body)
+
+    assert expected == status
+
+
 async def test_a_name_in_use_is_409(tmp_path: Path) -> None:
     """
     As the peer's own retry reads it.

@@ -1,3 +1,5 @@
+import asyncio
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -74,6 +76,75 @@ async def test_a_build_that_fails_is_a_status(
 
     assert 400 == status
     assert message in answer["message"]
+
+
+def account(address: str) -> str:
+    """A header with an account at a registry."""
+    said = {"username": "caller", "password": PLANTED, "serveraddress": address}
+    return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+
+
+PLANTED = "pass-of-the-caller"
+CALLS = ("/images/create?fromImage=x.io/hyperledger/fabric-ccenv:2.5", f"/build?t={NAME}")
+
+
+@pytest.mark.parametrize("header", ["X-Registry-Auth", "X-Registry-Config"])
+@pytest.mark.parametrize(
+    "value", [PLANTED, "e30", f"{account('x.io')}=", "W10=", PLANTED * 400, "=" * 7000]
+)
+async def test_damaged_registry_credentials_are_400_and_told_to_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, value: str
+) -> None:
+    """
+    Junk, another padding, no object: neither answer nor log repeats it, and nothing is done.
+    """
+    async with running(tmp_path) as peitho:
+        for call in CALLS:
+            status, body, _ = await peitho.ask("POST", call, body=context(), **{header: value})
+
+            assert (400, f"invalid {header} header") == (
+                status,
+                json.loads(body)["message"].partition(":")[0],
+            )
+            assert value not in body.decode()
+        assert [] == json.loads((await peitho.ask("GET", "/images/json"))[1])
+    logged = capsys.readouterr()
+    assert "invalid X-Registry" in logged.out + logged.err
+    assert value[:15] not in (logged.out + logged.err).replace("peer=", "")
+
+
+def content_of(directory: Path) -> bytes:
+    """All that is in the files of a directory."""
+    return b"".join(each.read_bytes() for each in directory.rglob("*") if each.is_file())
+
+
+async def test_registry_credentials_are_kept_and_told_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Neither in an answer, nor in the log, nor in a file, nor in the cluster.
+    """
+    auth = account("x.io")
+    config = base64.urlsafe_b64encode(json.dumps({"docker.io": {"password": PLANTED}}).encode())
+    said = b""
+    async with running(tmp_path) as peitho:
+        for call in CALLS:
+            status, body, _ = await peitho.ask(
+                "POST",
+                call,
+                body=context(),
+                **{"X-Registry-Auth": auth, "X-Registry-Config": config.decode()},
+            )
+            assert 200 == status
+            said += body
+        said += (await peitho.ask("GET", f"/images/{NAME}/json"))[1]
+        kept = await asyncio.to_thread(content_of, tmp_path)
+        asked = b"".join(body for *_, body in peitho.cluster.requests)
+
+    logged = capsys.readouterr()
+    everything = said + kept + asked + (logged.out + logged.err).encode()
+    for secret in (PLANTED, auth, config.decode()):
+        assert secret.encode() not in everything
 
 
 async def test_other_calls_go_on_while_a_builds_body_is_open(tmp_path: Path) -> None:

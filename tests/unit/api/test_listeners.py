@@ -154,6 +154,40 @@ async def test_a_malformed_request_is_400_and_closes_its_connection(
     assert [] == caplog.records
 
 
+PLANTED = "Passw0rd"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"GET / HTTP/1.1\r\nX-Registry-Auth : {PLANTED}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nX-Registry-Auth: {PLANTED}\0\r\n\r\n",
+        f"GET / HTTP/1.1\r\nX-Registry-Auth: {PLANTED}\n more\r\n\r\n",
+        f"GET / HTTP/1.1\r\nX-Registry-Auth: {PLANTED * 2000}\r\n\r\n",
+        f"{PLANTED}\r\n\r\n",
+        f"PUT /short HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{PLANTED}\r\n",
+        f"PUT /short HTTP/1.1\r\nHost: a\r\nContent-Length: {PLANTED}\r\n\r\n",
+    ],
+)
+async def test_what_is_malformed_is_not_repeated(
+    sent: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Neither in the answer nor in the log: it may be a key or a password.
+    """
+    this = Stopping()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(this.run())
+        async with asyncio.timeout(5), wire(f"http://{await this.address}") as peer:
+            peer.send_more(sent.encode())
+            said = (await peer.rest()).decode()
+        this.stop.set()
+
+    logged = capsys.readouterr()
+    assert PLANTED not in said + logged.out + logged.err
+    assert " 400 Bad Request" in said
+
+
 async def test_connections_that_are_too_many_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     503, and the connection is closed.

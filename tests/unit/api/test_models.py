@@ -179,13 +179,14 @@ def test_inspect_tells_how_streams_are_read(*, tty: bool) -> None:
     """
     `Tty` is "raw, without frames"; the rest is what was asked for, and where it is.
     """
-    spec = ContainerSpec("net-mycc", ("c", "d"), ("/e",), ("A=1",), HostConfig(5), "/w")
+    env = ("CORE_PEER_TLS_ENABLED=true", "A=1")
+    spec = ContainerSpec("net-mycc", ("c", "d"), ("/e",), env, HostConfig(5), "/w")
 
     found = models.inspect(Details(SUMMARY, spec), image_id="sha256:i", tty=tty)
 
     assert tty == found["Config"]["Tty"]
     assert ("/e", ["c", "d"], "/dev-mycc") == (found["Path"], found["Args"], found["Name"])
-    assert (["c", "d"], ["/e"], ["A=1"], "/w") == (
+    assert (["c", "d"], ["/e"], ["CORE_PEER_TLS_ENABLED=true", "A=********"], "/w") == (
         found["Config"]["Cmd"],
         found["Config"]["Entrypoint"],
         found["Config"]["Env"],

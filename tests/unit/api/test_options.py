@@ -5,7 +5,7 @@ import pytest
 
 from peitho.api.options import Options
 from peitho.api.routes import ROUTES
-from peitho.errors import InvalidArgument, Unsupported
+from peitho.errors import Forbidden, InvalidArgument, Unsupported
 from tests.support.in_process import running
 from tests.support.requests import concrete, request
 
@@ -15,6 +15,7 @@ OPTIONS = Options("all", any_value="v", refused="link size", passing={"size": ("
 SENT = (
     ("POST", "/build", "networkmode=bridge&t=x"),
     ("POST", "/build", "networkmode=fabric_test&rm=0&t=x"),
+    ("POST", "/build", "networkmode=host&rm=0&t=x&securityopt=null"),
     ("POST", "/images/create", "fromImage=docker.io%2Fhyperledger%2Ffabric-ccenv&tag=2.5"),
     ("POST", "/containers/create", "name=x"),
     ("POST", "/containers/create", ""),
@@ -97,6 +98,18 @@ def test_an_option_that_is_left_out_on_purpose_is_named(query: str) -> None:
         OPTIONS.check(request(f"/x?{query}"))
 
 
+@pytest.mark.parametrize(
+    "query", ["networkmode=container:a", "cgroupparent=/a", "securityopt=%5B%22seccomp=a%22%5D"]
+)
+def test_an_option_that_reaches_past_a_container_is_forbidden_by_name(query: str) -> None:
+    """
+    As the field of that name is in a create request.
+    """
+    name = query.partition("=")[0]
+    with pytest.raises(Forbidden, match=f"the query parameter '{name}' may not be used here"):
+        options_of("POST", "/build").check(request(f"/x?t=a&{query}"))
+
+
 def test_an_option_is_taken_once() -> None:
     """
     Else all but one would be ignored: `docker build -t a -t b`.
@@ -127,6 +140,7 @@ def test_no_option_is_told_twice() -> None:
     """
     for method, path, _, options in ROUTES:
         told = [*options.obeyed.split(), *options.any_value.split(), *options.refused.split()]
+        told += options.forbidden
 
         assert len(told) == len(set(told)), (method, path)
         assert options.passing.keys() <= set(options.refused.split()), (method, path)

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,11 @@ import pytest
 
 from peitho.core.builds.container import BuildContainer
 from peitho.core.chaincode.container import ChaincodeContainer
-from peitho.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from peitho.core.containers import Containers
+from peitho.core.tenant import OwnNames, TenantOptions
+from peitho.errors import Conflict, InvalidArgument, LimitReached, NotFound, Unsupported
 from peitho.formats.records import ContainerSpec
+from peitho.settings.live import Replaceable
 from tests.support.contexts import chunks, context
 from tests.support.in_process import Running, running
 
@@ -110,3 +114,36 @@ async def test_all_containers_are_listed_the_newest_first(tmp_path: Path) -> Non
         third = await containers.create("mycc-2", SPEC)
 
         assert [third.id, second.id, first.id] == [each.id for each in await containers.list()]
+
+
+async def test_a_tenant_has_as_many_containers_as_it_may(tmp_path: Path) -> None:
+    """
+    Chaincode and builds, also those that are created at the same time.
+    """
+    options = Replaceable(TenantOptions("acme", containers=2))
+    async with running(tmp_path) as peitho:
+        parts = peitho.parts
+        images = parts.services.base_images
+        limited = Containers(parts.chaincodes, peitho.services.builds, images, OwnNames(options))
+        await peitho.services.images.build("lab-peer0-mycc-1", chunks(context()))
+        spec = replace(SPEC, image="lab-peer0-mycc-1")
+        first = await limited.create("lab-peer0-mycc-1", spec)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_status(limited, spec)) for _ in range(3)]
+
+        assert [0, 507, 507] == sorted(task.result() for task in tasks)
+        with pytest.raises(LimitReached, match=r"has 2 containers.*limits\.containers.*docker rm"):
+            await limited.create("lab-peer0-other-1", spec)
+        await first.remove()
+        await limited.create("lab-peer0-other-1", spec)
+        options.now = TenantOptions("acme")
+        await limited.create("lab-peer0-third-1", spec)
+
+
+async def _status(containers: Containers, spec: ContainerSpec) -> int:
+    try:
+        await containers.create("", spec)
+    except LimitReached as error:
+        return error.status
+    return 0

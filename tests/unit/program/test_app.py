@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,69 @@ async def test_a_sweep_by_hand_wants_a_data_directory_of_a_peitho(tmp_path: Path
             await app.sweep(source.load().settings, dry_run=False)
 
     assert not (tmp_path / "data").exists()
+
+
+def tenants_file(tmp_path: Path, folder: Path, names: Iterable[str]) -> Path:
+    """A settings file with tenants, each in a namespace of its own."""
+    tls = {"cert-file": "apiserver.crt", "key-file": "apiserver.key", "client-ca-file": "ca.crt"}
+    tenants = {
+        name: {
+            "match": [{"o": name}],
+            "msp-ids": [f"{name}MSP"],
+            "networks": ["lab"],
+            "peers": [f"*.{name}"],
+            "namespace": f"{name}-ns",
+        }
+        for name in names
+    }
+    tree = {
+        "server": {"tls": {key: str(folder / file) for key, file in tls.items()}},
+        "access": {"tenants": tenants},
+    }
+    file = tmp_path / "peitho.yml"
+    file.write_text(json.dumps(tree))
+    return file
+
+
+async def test_fifty_tenants_are_served_with_few_requests(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """
+    Each is listed and watched in its namespace, and has a directory and a key of its own.
+    """
+    names = [f"org{number}" for number in range(50)]
+    file = tenants_file(tmp_path, certificates / "ours", names)
+    async with ApiServer.start() as cluster:
+        async with serving(SettingsSource(file, flags(tmp_path, cluster), {})):
+            for name in names:
+                await cluster.until_asked("WATCH", f"{name}-ns:pods")
+        requests = [(method, kind) for method, kind, *_ in cluster.requests]
+    assert 12 * len(names) > len(requests)
+    keys = {path.read_bytes() for path in (tmp_path / "data").glob("**/delivery.key")}
+    assert 51 == len(keys)
+
+
+async def test_a_sweep_by_hand_is_of_all_tenants(tmp_path: Path, certificates: Path) -> None:
+    """
+    Of those that were served; one whose namespace does not answer keeps no other from it.
+    """
+    for place in ("", "tenants/org1", "tenants/org2"):
+        directory = tmp_path / "data" / place
+        Storage.open(directory)
+        (directory / "builds" / ("a" * 64)).mkdir(parents=True)
+        os.utime(directory / "builds" / ("a" * 64), (0, 0))
+    file = tenants_file(tmp_path, certificates / "ours", ["org1", "org2", "org3"])
+    async with ApiServer.start() as cluster:
+        cluster.rule("GET", "org1-ns:pods", always(lambda: refusal(403, "Forbidden", "no right")))
+        settings = SettingsSource(file, flags(tmp_path, cluster), {}).load().settings
+        found = await app.sweep(settings, dry_run=True)
+
+    assert [("default", "kept build", ""), ("org2", "kept build", "")] == [
+        (each.tenant, each.kind, each.failure) for each in found if each.kind != "sweep"
+    ]
+    (failed,) = (each for each in found if each.kind == "sweep")
+    assert ("org1", True) == (failed.tenant, "cannot be reached" in failed.failure)
+    assert not (tmp_path / "data/tenants/org3").exists()
 
 
 def in_flight(tmp_path: Path) -> list[Path]:

@@ -103,8 +103,9 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "limits.archiveBytes": (5, "archive_limits build_containers build_pool"),
     "limits.outputBytes": (5, "build_pool"),
 }
-# Those of the log are no part's: `logs` follows them.
-ELSEWHERE = {"log.level", "log.format", "log.enable-color"}
+# Those of the log are no part's: `logs` follows them. Of tenants a part is followed: see
+# `tests/unit/settings/test_changes.py`.
+ELSEWHERE = {"access.tenants", "log.level", "log.format", "log.enable-color"}
 BASE: Mapping[str, Any] = {
     "peitho.imageMode": "registry",
     "docker.registry.server-address": "registry.example:5000",
@@ -168,7 +169,7 @@ async def test_builds_asked_for_before_a_change_are_as_they_were(tmp_path: Path)
             builds.tasks.spawn(build.start(), name="start")
         await cluster.until_asked("POST", "pods")
 
-        parts.follow(other)
+        parts.shared.follow(other)
         builds.tasks.spawn(made[2].start(), name="start")
         await cluster.until_asked("POST", "pods", times=3)
 
@@ -190,7 +191,7 @@ async def test_uploads_are_limited_as_is_set_at_the_moment(tmp_path: Path) -> No
         build = parts.services.builds.create(SPEC)
         await build.put_archive("/chaincode/input", chunks(archive))
 
-        parts.follow(settings(tmp_path, **{"limits.archiveBytes": 5}))
+        parts.shared.follow(settings(tmp_path, **{"limits.archiveBytes": 5}))
 
         too_large = "the body is larger than 5 bytes"
         with pytest.raises(InvalidArgument, match=too_large):
@@ -210,7 +211,7 @@ async def test_a_build_that_is_given_up_after_a_change_goes_when_it_says(tmp_pat
         build = parts.services.builds.create(SPEC)
         start = group.create_task(build.start())
         await cluster.until_asked("POST", "pods")
-        parts.follow(other)
+        parts.shared.follow(other)
         start.cancel()
         await cluster.until_asked("DELETE", f"pods/{build.summary().kubernetes_name}")
 
@@ -231,7 +232,7 @@ async def test_chaincode_that_was_created_before_a_change_starts_by_it(tmp_path:
         spec = ContainerSpec(image="mycc", command=("chaincode",), entrypoint=(), env=())
         made = await parts.services.containers.create("mycc-1", spec)
 
-        parts.follow(other)
+        parts.shared.follow(other)
         with pytest.raises(PeithoError, match=r"not started within 0\.01 s"):
             await made.start()
 
@@ -251,7 +252,7 @@ async def test_a_pull_secret_that_is_wanted_by_a_change_is_made(
         await asyncio.sleep(0.05)
         assert 0 == cluster.count("POST", "secrets")
 
-        parts.follow(settings(tmp_path))
+        parts.shared.follow(settings(tmp_path))
 
         await cluster.until_asked("POST", "secrets")
 
@@ -267,7 +268,7 @@ async def test_a_daemon_pulls_what_is_set_at_the_moment(tmp_path: Path) -> None:
         composed(tmp_path, settings(tmp_path), docker=docker) as (parts, _),
     ):
         await parts.services.base_images.pull("fabric-ccenv")
-        parts.follow(other)
+        parts.shared.follow(other)
         await parts.services.base_images.pull("fabric-ccenv")
 
         asked = [query["fromImage"] for query, _ in daemon.asked("POST", "/images/create")]
@@ -294,6 +295,6 @@ async def test_an_image_is_put_on_what_is_set_at_the_moment(tmp_path: Path) -> N
         async with composed(tmp_path, one) as (parts, _):
             with pytest.raises(PeithoError, match="/wrong/fabric-baseos"):
                 await parts.services.publisher.build("mycc", chunks(context()))
-            parts.follow(other)
+            parts.shared.follow(other)
             with pytest.raises(PeithoError, match="/hyperledger/fabric-baseos"):
                 await parts.services.publisher.build("mycc", chunks(context()))

@@ -14,7 +14,7 @@ from structlog.typing import EventDict
 from peitho.clients.registry.transport import RegistryCredentials
 from peitho.core.tasks import BackgroundTasks
 from peitho.program import composition, reloading
-from peitho.program.composition import Composition
+from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
 from tests.support.kubernetes_double import ApiServer, always, refusal, watch
@@ -87,10 +87,10 @@ async def scene(
         tasks = BackgroundTasks(group)
         composition.make_data_directory(loaded.settings)
         composition.clear_data_directory(loaded.settings)
-        parts = composition.compose(loaded.settings, kubernetes, tasks)
+        parts = composition.compose(Shared.of(loaded.settings, kubernetes), tasks)
         looks = Reloading(source, loaded)
         with structlog.testing.capture_logs() as told:
-            tasks.run(looks.run(parts), name="settings")
+            tasks.run(looks.run(parts.shared), name="settings")
             yield Scene(file, cluster, parts, told), looks
         tasks.cancel()
 
@@ -140,7 +140,7 @@ async def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> Non
     async with scene(tmp_path, GOOD) as (it, looks):
         for number in range(20):
             it.file.write_text(f"# {number}\n")
-            await looks.look(it.parts)
+            await looks.look(it.parts.shared)
         it.file.write_text(OTHER)
         assert [] == it.told
 

@@ -92,3 +92,64 @@ def test_a_password_alone_is_followed() -> None:
 
     assert (("docker.registry.password",), ()) == (found.followed, found.waiting)
     assert wanted == found.settings
+
+
+def with_tenants(**tenants: object) -> Settings:
+    """Settings with tenants, each with a change."""
+    tls = {"cert-file": "/a", "key-file": "/b", "client-ca-file": "/c"}
+    acme = {"match": [{"cn": "a"}], "msp-ids": ["A"], "networks": ["lab"], "peers": ["p"]}
+    return settings(
+        server={"tls": tls},
+        access={"tenants": {name: acme | dict(change) for name, change in tenants.items()}},  # type: ignore[call-overload]
+    )
+
+
+def test_what_a_tenant_may_do_is_followed() -> None:
+    """
+    Who it is, its names, images and limits.
+    """
+    wanted = with_tenants(
+        a={"match": [{"o": "a"}], "msp-ids": ["B"], "limits": {"builds": 1}}, b={}
+    )
+    change = changes.change(with_tenants(a={}, b={}), wanted)
+
+    assert (("access.tenants.a",), ()) == (change.followed, change.waiting)
+    assert wanted == change.settings
+
+
+def test_the_place_of_a_tenant_waits() -> None:
+    """
+    What else changes of it is followed.
+    """
+    wanted = with_tenants(a={"namespace": "other", "msp-ids": ["B"]})
+    change = changes.change(with_tenants(a={"namespace": "ns"}), wanted)
+
+    assert ("access.tenants.a",) == change.followed
+    assert ("access.tenants.a.namespace",) == change.waiting
+    assert with_tenants(a={"namespace": "ns", "msp-ids": ["B"]}) == change.settings
+
+
+def test_a_new_tenant_waits_and_one_that_is_gone_is_let_in_no_more() -> None:
+    """
+    At once; the parts of it go on until the restart.
+    """
+    change = changes.change(with_tenants(a={}, b={}), with_tenants(b={}, c={}))
+
+    assert ("access.tenants.a",) == change.followed
+    assert ("access.tenants.c", "access.tenants.a") == change.waiting
+    tenants = change.settings.access.tenants
+    assert [("a", 0), ("b", 1)] == [(name, len(tenant.match)) for name, tenant in tenants.items()]
+
+    back = changes.change(change.settings, with_tenants(a={}, b={}))
+    assert (("access.tenants.a",), ()) == (back.followed, back.waiting)
+    assert with_tenants(a={}, b={}) == back.settings
+
+
+def test_the_first_and_the_last_tenant_wait() -> None:
+    """
+    Whoever comes in must not become a tenant, nor the other way round, while peers are at it.
+    """
+    for one, other in ((with_tenants(), with_tenants(a={})), (with_tenants(a={}), with_tenants())):
+        change = changes.change(one, other)
+        assert ((), ("access.tenants",)) == (change.followed, change.waiting)
+        assert one == change.settings

@@ -32,11 +32,16 @@ class Problem:
 
 
 class StoreCheck:
-    """One look at all of a data directory; `problems` counts what was wrong so far."""
+    """
+    One look at all of a tenant's data directory; `problems` counts what was wrong so far.
 
-    def __init__(self, root: Path) -> None:
+    `top` is that of all, if it is another: paths are told from there.
+    """
+
+    def __init__(self, root: Path, *, top: Path | None = None) -> None:
         self.problems = 0
         self._root = root
+        self._top = top or root
         self._seen: Counter[str] = Counter()
 
     def run(self) -> Iterator[Problem]:
@@ -58,12 +63,13 @@ class StoreCheck:
         seen = ", ".join(f"{what}: {self._seen[what]}" for what in parts)
         aside = len(_entries(self._root / "damaged"))
         wrong = f"damaged: {self.problems}" if self.problems else "all is as it was written"
-        return f"{seen}; {wrong}" + (f"; set aside in damaged/: {aside}" if aside else "")
+        whose = "" if self._root == self._top else f"tenant {self._root.name}: "
+        return f"{whose}{seen}; {wrong}" + (f"; set aside in damaged/: {aside}" if aside else "")
 
     def _problems(self) -> Iterator[Problem]:
         for path, check in self._parts():
             if _cause(path, check) and (cause := _cause(path, check)):  # it may be in change
-                yield Problem(str(path.relative_to(self._root)), cause)
+                yield Problem(str(path.relative_to(self._top)), cause)
 
     def _parts(self) -> Iterator[tuple[Path, _Check]]:
         """Yield all that there is to read; an image before its layer, which may go with it."""
@@ -92,6 +98,12 @@ class StoreCheck:
         if size != image.layer_bytes:
             return f"the layer of {image.name} has {size} bytes instead of {image.layer_bytes}"
         return ""
+
+
+def checks(root: Path) -> list[StoreCheck]:
+    """Return the looks at a data directory, and at those of tenants in it."""
+    tenants = [path for path in _entries(root / "tenants") if (path / "images").is_dir()]
+    return [StoreCheck(root), *(StoreCheck(tenant, top=root) for tenant in tenants)]
 
 
 def _cause(path: Path, check: _Check) -> str:

@@ -210,6 +210,15 @@ class Storage:
             return path.stat().st_size if path else None
         return None
 
+    def blobs_bytes(self) -> int:
+        """Return how many bytes all blobs have together."""
+        total = 0
+        with room(), os.scandir(self._blobs) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    total += entry.stat().st_size
+        return total
+
     def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
         """
         Return the file of a blob that is as it was written, or None; a damaged one is set aside.
@@ -313,6 +322,17 @@ class Storage:
             usage = shutil.disk_usage(self._root)
         return usage.used, usage.total
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of all files, by what they are (`metrics.STORE_KINDS`)."""
+        folders = {
+            "layers": self._blobs,
+            "images": self._images,
+            "builds": self._root / "builds",
+            "spool": self._spool,
+            "damaged": self._root / "damaged",
+        }
+        return {kind: _bytes_below(folder) for kind, folder in folders.items()}
+
     def _image_path(self, name: str) -> Path:
         return self._images / f"{image_key(name)}.json"
 
@@ -360,6 +380,16 @@ class Storage:
                 sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
+
+
+def _bytes_below(folder: Path) -> int:
+    """The bytes of all files in a folder; what goes meanwhile, or cannot be read, has none."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  thousands
+    return total
 
 
 async def spool(chunks: AsyncIterator[bytes], path: Path, *, limit_bytes: int) -> int:

@@ -9,21 +9,24 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 import httpx2 as httpx
 import yaml
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams, verify_cluster
+from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
+from peitho import metrics
 from peitho.clients import keepalive, retries
 from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
@@ -37,7 +40,9 @@ _PATHS = {
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
+    "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 T = TypeVar("T")
 
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -87,6 +92,14 @@ class Listing(Generic[T]):
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterAbout:
+    """What an API server tells of itself; `unix_seconds` is its clock, or 0."""
+
+    version: str
+    unix_seconds: float
+
+
 class Kubernetes:
     """A client for one namespace of one cluster."""
 
@@ -111,6 +124,21 @@ class Kubernetes:
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
 
+    def in_namespace(self, namespace: str) -> "Kubernetes":
+        """Return a client for another namespace over the same connections; empty: for this one."""
+        return Kubernetes(self._http, self._streams, namespace or self.namespace)
+
+    async def about(self) -> ClusterAbout:
+        """Return the API server's version, and what time it has."""
+        answer = await _RequestTries().answer(partial(self._http.request, "GET", "version"))
+        told = answer.json()
+        date = answer.headers.get("Date", "")
+        try:
+            seconds = parsedate_to_datetime(date).timestamp() if date else 0.0
+        except ValueError:
+            seconds = 0.0
+        return ClusterAbout(str(told.get("gitVersion", "")), seconds)
+
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """Create an object; with `dry_run` only ask whether it would be admitted."""
         parameters = {"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}
@@ -126,10 +154,15 @@ class Kubernetes:
         except KubernetesError as error:
             name = manifest["metadata"].get("name")
             if error.reason == "AlreadyExists" and tries.failed and name:
-                present = await self.get(manifest["kind"], name)
-                if present and _is_made_of(present, manifest):  # by a try that got no answer
-                    return present
+                for present in await self._named(manifest["kind"], name):
+                    if _is_made_of(present, manifest):  # by a try that got no answer
+                        return present
             raise
+
+    async def _named(self, kind: str, name: str) -> list[Manifest]:
+        """Find an object by a list: Pods are never asked for by name, which is a right less."""
+        found = await self.find(kind, fields=f"metadata.name={name}")
+        return [each for each in found if each["metadata"]["name"] == name]
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         """Return one object, or None if it is not there."""
@@ -292,11 +325,12 @@ class Kubernetes:
     ) -> AsyncIterator[httpx.Response]:
         """An answer that comes over time; what is silent for longer than that is dead."""
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=silence_seconds, pool=None)
+        verb = "watch" if "watch" in parameters else "log"
         with _reachable():
             request = self._streams.build_request(
                 "GET", path, params=parameters, timeout=timeout, headers=headers
             )
-            response = await self._streams.send(request, stream=True)
+            response = await _counted(verb, self._streams.send(request, stream=True))
             try:
                 if response.is_error:
                     await response.aread()
@@ -317,9 +351,14 @@ class Kubernetes:
     ) -> Manifest:
         content = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        request = partial(
-            self._http.request, method, path, params=parameters, content=content, headers=sent
-        )
+        verb = _VERBS.get(method) or ("list" if "limit" in (parameters or {}) else "get")
+
+        async def request() -> httpx.Response:
+            return await _counted(
+                verb,
+                self._http.request(method, path, params=parameters, content=content, headers=sent),
+            )
+
         answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
 
@@ -407,15 +446,19 @@ def _client(
 ) -> httpx.AsyncClient:
     # A followed log holds a connection for its whole life, so there is no limit for those; short
     # calls have one, or a burst of thousands would open as many connections.
-    transport: Any = httpx.AsyncHTTPTransport(  # lightkube's type names the blocking kind alone
+    # lightkube's own client would read all certificates again, for a transport of its own.
+    transport = httpx.AsyncHTTPTransport(
         verify=verify,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
         socket_options=keepalive.OPTIONS,
         proxy=proxy,
     )
-    timeout = httpx.Timeout(_REQUEST_SECONDS, pool=None)
-    return AsyncClient(
-        config, ConnectionParams(timeout=timeout, trust_env=False, transport=transport)
+    return httpx.AsyncClient(
+        base_url=config.cluster.server,
+        auth=user_auth(config.user),
+        timeout=httpx.Timeout(_REQUEST_SECONDS, pool=None),
+        trust_env=False,
+        transport=transport,
     )
 
 
@@ -426,6 +469,18 @@ def _selectors(labels: Mapping[str, str] | None, fields: str) -> dict[str, str]:
     if fields:
         parameters["fieldSelector"] = fields
     return parameters
+
+
+async def _counted(verb: str, request: Awaitable[httpx.Response]) -> httpx.Response:
+    """Count a request by its verb and the status of the answer."""
+    began, code = time.monotonic(), "none"
+    try:
+        response = await request
+        code = str(response.status_code)
+    finally:
+        metrics.KUBERNETES_REQUESTS.labels(verb, code).inc()
+        metrics.KUBERNETES_SECONDS.labels(verb).observe(time.monotonic() - began)
+    return response
 
 
 class _reachable:  # noqa: N801  reads as a statement: with _reachable()

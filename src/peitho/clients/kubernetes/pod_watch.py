@@ -30,6 +30,8 @@ _LATE_SECONDS = 10.0
 _UNHEARD_SECONDS = 25.0
 _LATER_SECONDS = 1.0
 
+_running: "set[PodWatch]" = set()
+
 
 class PodWatch:
     """
@@ -98,9 +100,11 @@ class PodWatch:
 
     async def run(self) -> None:
         """List and watch for ever; after an error, log it and go on, with pauses that grow."""
+        _running.add(self)
         try:
             await Following(self._kubernetes, "Pod", self._labels, _read).run(self)
         finally:
+            _running.discard(self)
             for key in list(self._losing):
                 self._stop_timing(key)
 
@@ -132,7 +136,6 @@ class PodWatch:
         """Note that the API server has told something."""
         del version
         self._heard_at = time.monotonic()
-        metrics.WATCH_AGE_SECONDS.set_function(lambda: self.age_seconds)
 
     def interrupted(self) -> None:
         """Nothing to do: what was seen was so, and its age tells how long ago."""
@@ -230,6 +233,14 @@ class Sightings:
             await self._watch.changed(self._key)
         self._last = now
         return now
+
+
+def _oldest_seconds() -> float:
+    """The age of the watch that was heard least lately; 0 if none runs."""
+    return max((watch.age_seconds for watch in _running), default=0.0)
+
+
+metrics.WATCH_AGE_SECONDS.set_function(_oldest_seconds)
 
 
 def _read(pod: Manifest) -> PodStatus | None:

@@ -127,6 +127,19 @@ class Registries:
         self._others[domain] = registry  # whoever has one that goes for it may go on with that
         return registry
 
+    async def as_caller(self, domain: str, account: RegistryCredentials) -> Registry:
+        """Return the registry of a reference with a caller's account, which is kept nowhere."""
+        own = self._own if domain == self._own.host else None
+        return await self._made(
+            RegistryEndpoint(
+                api_host(domain),
+                own.prefix if own else "",
+                own.insecure if own else is_loopback(domain),
+                self._own.ca_file,
+            ),
+            lambda: account,
+        )
+
     async def _made(
         self, endpoint: RegistryEndpoint, credentials: Callable[[], RegistryCredentials | None]
     ) -> Registry:

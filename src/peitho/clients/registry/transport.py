@@ -20,6 +20,7 @@ from peitho.clients.retries import PASSING, Again, Refused, RetryPolicy, Tries, 
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.http_errors import without_content
 from peitho.formats.images import auth_challenges
 from peitho.formats.images.auth_challenges import AuthChallenge, RegistryToken
 
@@ -155,8 +156,11 @@ class RegistryTransport:
 
     def unreachable(self, call: RegistryCall, error: BaseException) -> Unavailable:
         """Return the error of a call that got no answer."""
+        said = str(error)
+        if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)):
+            said = without_content(said)  # of a malformed answer, which may have a token
         cause = auth_challenges.refusal(
-            (str(error) or type(error).__name__).encode(), secrets=self._secrets()
+            (said or type(error).__name__).encode(), secrets=self._secrets()
         )
         return Unavailable(
             f"The registry {self.endpoint.host} cannot be reached: {call.what}: {cause}"

@@ -20,7 +20,13 @@ from peitho.core.builds.output import BuildOutput
 from peitho.core.clock import now
 from peitho.core.container import State
 from peitho.errors import PeithoError, StartFailed, StorageFull, StorageUnusable
-from peitho.formats.records import ContainerSpec, Exit
+from peitho.formats.records import (
+    DEADLINE_EXCEEDED,
+    OUT_OF_MEMORY,
+    SIGKILLED,
+    ContainerSpec,
+    Exit,
+)
 
 log = structlog.get_logger()
 
@@ -66,6 +72,7 @@ class Build:
         self.output = output
         self._result_bytes = result_bytes
         self.began = time.monotonic()
+        self._phase, self._phase_began = "waiting", self.began
         self.started_at = ""
         self.state: State | None = None
         self.result: KeptBuild | None = None
@@ -113,8 +120,19 @@ class Build:
             raise self._failure
         raise StartFailed("the build was ended before its command ran")
 
+    @property
+    def phase(self) -> str:
+        """What it is at: `waiting`, `starting`, `running` or `fetching`, `over` after that."""
+        return self._phase
+
+    def take_turn(self) -> None:
+        """Note that the build waits for no other any more."""
+        self._enter("starting")
+
     def mark_started(self) -> None:
         """Note that the command runs."""
+        if not self.started_at and not self.state:
+            self._enter("running")
         self.started_at = self.started_at or now()
         self._decided.set()
 
@@ -143,6 +161,8 @@ class Build:
         digest = await asyncio.to_thread(sha256, path)
         seconds = time.monotonic() - self.began
         self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
+        if self._phase == "fetching":
+            self._enter("over")
         self._made.set()
 
     async def _heard(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -171,6 +191,8 @@ class Build:
     def set_no_result(self, error: PeithoError) -> None:
         """Note why there will be no tar of the output directory."""
         self._lack = error
+        if self._phase == "fetching":
+            self._enter("over")
         self._made.set()
 
     def end(self, end: Exit) -> None:
@@ -185,6 +207,8 @@ class Build:
         self._decided.set()
         seconds = time.monotonic() - self.began
         metrics.BUILD_SECONDS.labels("done" if end.code == 0 else "failed").observe(seconds)
+        metrics.BUILDS.labels(_outcome(end, has_run=bool(self.started_at))).inc()
+        self._enter("fetching" if end.code == 0 and not self.result else "over")
         log.info(
             "build ended",
             build=self.id[:12],
@@ -208,9 +232,27 @@ class Build:
         self.started_at = now()
         self._decided.set()
         self.state = State("exited", 0, "", self.started_at, self.started_at)
+        self._phase = "over"
         self.over.set()
 
     async def discard(self) -> None:
         """Delete the files of the build."""
         self.output.close()
         await remove_directory(self.directory)
+
+    def _enter(self, phase: str) -> None:
+        now_seconds = time.monotonic()
+        took_seconds = now_seconds - self._phase_began
+        metrics.BUILD_PHASE_SECONDS.labels(self._phase).observe(took_seconds)
+        self._phase, self._phase_began = phase, now_seconds
+
+
+def _outcome(end: Exit, *, has_run: bool) -> str:
+    """One of `metrics.BUILD_OUTCOMES`."""
+    if end.code == 0:
+        return "done"
+    if end.reason.startswith(DEADLINE_EXCEEDED):
+        return "too late"
+    if end.code == SIGKILLED and end.reason and OUT_OF_MEMORY not in end.reason:
+        return "ended"
+    return "failed" if has_run else "not started"

@@ -64,6 +64,12 @@ _DIRECTORY_MODE = 1 << 31 | 0o755
 _SHORTEST_BEGINNING = 4
 
 
+class _TooMany(Unavailable):
+    """The caller has as many builds, or bytes of uploads, as it may have at once."""
+
+    refused = "limit"
+
+
 @dataclass(frozen=True, slots=True)
 class BuildContainerOptions:
     """What the operator decided about build containers."""
@@ -138,7 +144,7 @@ class BuildContainers:
         largest_bytes = self.options.now.archive.total_bytes
         limit_bytes = max(_ARCHIVES_OF_ADDRESS * largest_bytes, _BYTES_OF_ADDRESS)
         if size > 0 and self._uploaded_bytes[peer] > limit_bytes:
-            raise Unavailable(
+            raise _TooMany(
                 f"the builds of the peers at {peer} have more than {limit_bytes} bytes of uploads "
                 "together: remove those that are not needed any more"
             )
@@ -149,7 +155,7 @@ class BuildContainers:
             return
         longest = max(builds, key=lambda build: build.left_seconds())
         if longest.left_seconds() < _BETWEEN_CALLS_SECONDS:
-            raise Unavailable(f"{whose} {len(builds)} builds that are not over: try again later")
+            raise _TooMany(f"{whose} {len(builds)} builds that are not over: try again later")
         self._let_go(longest)
 
     def _let_go(self, build: "BuildContainer") -> None:

@@ -20,9 +20,10 @@ from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
 from peitho.clients.disk.storage import Storage, remove_directory, room, sha256
 from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.output import BuildOutput
-from peitho.core.builds.queue import FairQueue
+from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.docker.build_key import build_key
@@ -67,13 +68,15 @@ class BuildPool:
         backend: Live[BuildBackend],
         *,
         cache: BuildCache | None,
-        queue: FairQueue,
+        queue: FairQueue | TenantQueue,
         storage: Storage,
         architectures: ResultArchitectures,
         options: Live[BuildPoolOptions],
         tasks: BackgroundTasks,
         prebuilt_images: PrebuiltImages | None = None,
+        stored_bytes: StoredBytes | None = None,
     ) -> None:
+        self._stored_bytes = stored_bytes
         self._backend = backend
         self._cache = cache
         self._queue = queue
@@ -232,7 +235,9 @@ class BuildPool:
     async def _carry_out(self, build: Build, key: str, backend: BuildBackend) -> None:
         try:
             async with self._queue.turn(build.peer):
-                await backend.carry_out(build)
+                build.take_turn()
+                with metrics.BUILDS_RUNNING.track_inprogress():
+                    await backend.carry_out(build)
             await self._keep(build, key)
         except PeithoError as error:
             build.fail(error)
@@ -244,9 +249,16 @@ class BuildPool:
         if self._cache is None or build.result is None or build.has_failed:
             return
         try:
-            await asyncio.to_thread(self._cache.keep, key, build.result, build.directory)
+            await asyncio.to_thread(self._keep_within_limit, self._cache, key, build)
         except (PeithoError, OSError) as error:
             log.warning("build not kept", build=build.id[:12], cause=str(error))
+
+    def _keep_within_limit(self, cache: BuildCache, key: str, build: Build) -> None:
+        if self._stored_bytes:
+            kept = (build.directory / LOG, build.directory / RESULT)
+            self._stored_bytes.make_room(sum(file.stat().st_size for file in kept))
+        if build.result:
+            cache.keep(key, build.result, build.directory)
 
     def _forget(self, build: Build) -> None:
         """Clean up after a build that is over, or was cancelled, perhaps before its first step."""
@@ -271,10 +283,8 @@ class BuildPool:
 
     def _waits(self) -> str:
         """Return the line for the log of a build that has to wait, or an empty one."""
-        if not self._queue.are_taken:
-            return ""
-        allowed = f"builder.maxParallel allows, {self._queue.most}"
-        return f"peitho: as many builds are running as {allowed}; this one waits for its turn"
+        cause = self._queue.cause
+        return f"peitho: {cause}; this one waits for its turn" if cause else ""
 
 
 def _moved(upload: BuildUpload, directory: Path) -> BuildUpload:

@@ -40,6 +40,13 @@ class FairQueue:
         """Whether the next build has to wait."""
         return bool(self.most) and self.working >= self.most
 
+    @property
+    def cause(self) -> str:
+        """Why the next build has to wait, or an empty text."""
+        if not self.are_taken:
+            return ""
+        return f"as many builds are running as builder.maxParallel allows, {self.most}"
+
     @asynccontextmanager
     async def turn(self, peer: str) -> AsyncIterator[None]:
         """Wait for a turn, and hold it."""
@@ -90,3 +97,29 @@ class FairQueue:
                     return peer
             del self._waiting[peer]
         return ""
+
+
+class TenantQueue:
+    """
+    A queue for the builds of one tenant: its peers take turns, and so do all tenants.
+
+    So a tenant whose peers send fifty builds does not keep another's single one waiting for long.
+    """
+
+    def __init__(self, own: FairQueue, everybody: FairQueue, *, tenant: str) -> None:
+        self._own = own
+        self._everybody = everybody
+        self._tenant = tenant
+
+    @property
+    def cause(self) -> str:
+        """Why the next build has to wait, or an empty text."""
+        if self._own.are_taken or self._everybody.are_taken:
+            return "as many builds are running as are allowed at once"
+        return ""
+
+    @asynccontextmanager
+    async def turn(self, peer: str) -> AsyncIterator[None]:
+        """Wait for a turn, and hold it."""
+        async with self._own.turn(peer), self._everybody.turn(self._tenant):
+            yield

@@ -43,7 +43,7 @@ class ChaincodeContainers:
         Raises NotFound for the image, Conflict for the name, Unavailable.
         """
         image = (await publisher.get(self.parts.publisher, spec.image)).image
-        holder = Holder(names.kubernetes_name("cc", name), secrets.token_hex(_ID_CHARACTERS // 2))
+        holder = Holder(self._secret_name(name), secrets.token_hex(_ID_CHARACTERS // 2))
         secret = record_secrets.chaincode_secret(
             instance=self.parts.pods.now.instance,
             container_id=holder.id,
@@ -71,7 +71,7 @@ class ChaincodeContainers:
         await self.synced()
         if not reference:
             return None
-        record = await self.parts.records.get(names.kubernetes_name("cc", reference))
+        record = await self.parts.records.get(self._secret_name(reference))
         if record and self._is_meant(record, reference):
             return self._container(record)
         if set(reference) <= _HEXADECIMAL:
@@ -138,8 +138,11 @@ class ChaincodeContainers:
             )
         return Conflict(
             f"{beginning}another Peitho in this namespace. Give each a namespace of its own, or "
-            f"remove the Secret {names.kubernetes_name('cc', name)} if that Peitho is gone."
+            f"remove the Secret {self._secret_name(name)} if that Peitho is gone."
         )
+
+    def _secret_name(self, name: str) -> str:
+        return names.chaincode_name(self.parts.pods.now.instance, name)
 
     @property
     def labels(self) -> dict[str, str]:

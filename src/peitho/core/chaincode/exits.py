@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from peitho import audit
+from peitho import audit, metrics
 from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
@@ -28,8 +28,8 @@ from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.kubernetes import events, labels, names
 from peitho.formats.kubernetes.job_status import JobStatus
 from peitho.formats.kubernetes.objects import ObjectReference
-from peitho.formats.kubernetes.pod_status import PodStatus
-from peitho.formats.records import CHAINCODE, SIGKILLED, Exit, RecordMetadata
+from peitho.formats.kubernetes.pod_status import NODE_LOST, POD_DELETED, PodStatus
+from peitho.formats.records import CHAINCODE, OUT_OF_MEMORY, SIGKILLED, Exit, RecordMetadata
 
 log = structlog.get_logger()
 
@@ -58,6 +58,7 @@ class _News:
     end: Exit
     job: ObjectReference | None
     record: RecordMetadata | None = None
+    has_run: bool = True
 
 
 class ExitRecorder:
@@ -75,8 +76,10 @@ class ExitRecorder:
         self._kubernetes = kubernetes
         self._records = records or Records(kubernetes)
         self._watch = watch
+        self._instance = instance
         self._labels = labels.kind_labels(instance, CHAINCODE)
         self._tasks = tasks
+        self._ended_by_us: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
         self._recordings: BoundedDict[str, asyncio.Task[None]] = BoundedDict(_REMEMBERED)
         self._listed = asyncio.Event()
 
@@ -116,6 +119,10 @@ class ExitRecorder:
             news = _News(key, record.id, record.name, end, job, record)
             await asyncio.wait([self._begin(news)], timeout=_STOP_SECONDS)
 
+    def expect(self, key: str) -> None:
+        """Note that a container is being ended on purpose: its end counts as a stop."""
+        self._ended_by_us[key] = None
+
     def _take_news(self, key: str) -> None:
         """Record the exit of a Pod's chaincode, if the Pod has ended."""
         sighting = self._watch.see(key)
@@ -145,6 +152,8 @@ class ExitRecorder:
                 return False
             finished_at = news.end.finished_at or now()
             await self._records.note_exit(record, news.end, finished_at=finished_at)
+        is_stopped = news.key in self._ended_by_us
+        metrics.EXITS.labels(_class_of(news, is_stopped=is_stopped)).inc()
         outcome = news.end.reason or f"exit code {news.end.code}"
         audit.record("chaincode ended", container=news.name, code=news.end.code, outcome=outcome)
         log.info("chaincode ended", name=news.name, exit_code=news.end.code, reason=news.end.reason)
@@ -152,7 +161,7 @@ class ExitRecorder:
 
     async def _read(self, news: _News) -> RecordMetadata | None:
         """Return the record of exactly this container; None if it is gone or renamed."""
-        record = await self._records.get_metadata(names.kubernetes_name("cc", news.name))
+        record = await self._records.get_metadata(names.chaincode_name(self._instance, news.name))
         if isinstance(record, RecordMetadata) and record.id == news.container_id:
             return record
         return None
@@ -166,6 +175,7 @@ class ExitRecorder:
             message=f"{message}: {end.reason}" if end.reason else message,
             warning=end.code != 0,
             at=now(),
+            labels=self._labels,
         )
 
         async def create() -> bool:
@@ -223,11 +233,30 @@ async def unseen_exit(
         return None
     if job and job.is_complete:
         return Exit(0, finished_at=job.finished_at)
-    return Exit(SIGKILLED, "the Pod was deleted", job.finished_at if job else "")
+    return Exit(SIGKILLED, POD_DELETED, job.finished_at if job else "")
 
 
 def _news_of(pod: PodStatus, end: Exit) -> _News:
-    return _News(pod.container_label, pod.record_id, pod.record_name, end, pod.job)
+    has_run = bool(pod.started_at(CHAINCODE))
+    return _News(pod.container_label, pod.record_id, pod.record_name, end, pod.job, has_run=has_run)
+
+
+def _class_of(news: _News, *, is_stopped: bool) -> str:
+    """One of `metrics.EXIT_CLASSES`; the cluster's words are in `reason`."""
+    end = news.end
+    if not news.has_run:
+        return "not started"
+    if OUT_OF_MEMORY in end.reason:
+        return "out of memory"
+    if end.reason.startswith("Evicted"):
+        return "evicted"
+    if is_stopped:
+        return "stopped"
+    if end.reason == NODE_LOST:
+        return "lost"
+    if end.reason == POD_DELETED:
+        return "deleted"
+    return "completed" if end.code == 0 else "failed"
 
 
 def _passes(error: PeithoError) -> bool:

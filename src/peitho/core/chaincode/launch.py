@@ -9,6 +9,7 @@ import structlog
 from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.chaincode.phases import LaunchPhases
 from peitho.core.pods import waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.tasks import BackgroundTasks, to_its_end
@@ -43,6 +44,7 @@ class Launch:
         if the Job cannot be created.
         """
         is_created = False
+        phases = LaunchPhases(self.began)
 
         async def create() -> None:
             nonlocal is_created
@@ -52,7 +54,8 @@ class Launch:
         try:
             # If the peer hung up meanwhile, nobody would know whether there is a Job.
             await to_its_end(create())
-            await self._until_running(timeout_seconds)
+            phases.end("created")
+            await self._until_running(timeout_seconds, phases)
         except BaseException:
             if not is_created:
                 raise
@@ -61,16 +64,18 @@ class Launch:
             await asyncio.shield(withdrawing)
             metrics.START_SECONDS.labels("failed").observe(time.monotonic() - self.began)
             raise
+        phases.end("running")
         seconds = time.monotonic() - self.began
         metrics.START_SECONDS.labels("started").observe(seconds)
         return seconds
 
-    async def _until_running(self, timeout_seconds: float) -> None:
+    async def _until_running(self, timeout_seconds: float, phases: LaunchPhases) -> None:
         """Wait for the Pod's status to show the process, or for what keeps the Pod away."""
         asked = Asked(self.kubernetes, self.watch, self.key, self.job)
-        await waiting.until_started(
+        started = waiting.until_started(
             self.watch, self.key, CHAINCODE, seconds=timeout_seconds, asked=asked
         )
+        await waiting.first(started, phases.follow(self.watch, self.key))
 
     async def _withdraw(self) -> None:
         name = self.job["metadata"]["name"]

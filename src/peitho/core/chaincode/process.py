@@ -133,6 +133,7 @@ class ChaincodeProcess:
         a node that is down. Raises Unavailable if the cluster does not tell.
         """
         label = {labels.CONTAINER: self.key}
+        self.exits.expect(self.key)
         try:
             async with asyncio.timeout(self.deadlines.left_seconds(self.key)):
                 is_there = await self._delete(label)

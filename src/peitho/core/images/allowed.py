@@ -4,23 +4,39 @@ from dataclasses import dataclass
 
 from peitho.core.images.base import BaseImage, BaseImages
 from peitho.errors import Forbidden
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images import references
+from peitho.formats.images.references import Reference
+from peitho.formats.images.repositories import PublishedImages
 from peitho.settings.live import Live
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedImages:
-    """Patterns of images, as `images.rewrite` has them on the left."""
+    """
+    Patterns of images, as `images.rewrite` has them on the left.
+
+    `published` says where tenants have their chaincode images, which are nobody's builder: nodes
+    would pull another's for a build, with Peitho's own account. None where there are no tenants.
+    """
 
     patterns: Live[tuple[str, ...]]
+    published: Live[PublishedImages | None] | None = None
+
+    def allows(self, reference: Reference) -> bool:
+        """Whether a caller may name an image."""
+        published = self.published.now if self.published else None
+        if published and published.has(reference):
+            return False
+        return any(references.matches(pattern, reference) for pattern in self.patterns.now)
 
     def check(self, name: str) -> None:
         """Raise Forbidden for an image that no pattern matches, InvalidArgument for no name."""
-        reference = references.parse(name)
-        if not any(references.matches(pattern, reference) for pattern in self.patterns.now):
+        if not self.allows(references.parse(name)):
             raise Forbidden(
                 f"the image {name[:200]!r} may not be used here: none of the operator's patterns "
-                "matches it (access.images of Peitho's settings)"
+                "matches it (access.images of Peitho's settings)",
+                reason="image",
             )
 
 
@@ -31,10 +47,10 @@ class AllowedBaseImages:
         self._images = images
         self._allowed = allowed
 
-    async def pull(self, name: str) -> str:
+    async def pull(self, name: str, auths: RegistryAuths = NOBODY) -> str:
         """Pull an image. Raises Forbidden, and the errors of the pull."""
         self._allowed.check(name)
-        return await self._images.pull(name)
+        return await self._images.pull(name, auths)
 
     async def find(self, name: str) -> BaseImage | None:
         """Return the image of that name or ID, or None."""

@@ -8,9 +8,10 @@ import structlog
 
 from peitho.clients.docker import Docker
 from peitho.clients.registry.registries import RegistryAccount
-from peitho.errors import InvalidArgument, NotFound
+from peitho.errors import InvalidArgument, NotFound, PeithoError
 from peitho.formats.bounded_dict import BoundedDict
-from peitho.formats.docker import daemon
+from peitho.formats.docker import registry_auth
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuth, RegistryAuths
 from peitho.formats.images import references
 from peitho.formats.images.references import Reference
 from peitho.settings.live import Live
@@ -36,11 +37,12 @@ class BaseImage:
 class BaseImages(Protocol):
     """Builder and runtime images, as far as peers ask for them."""
 
-    async def pull(self, name: str) -> str:
+    async def pull(self, name: str, auths: RegistryAuths = NOBODY) -> str:
         """
         Pull an image, or note that it will be pulled; return a line that says which.
 
-        Raises InvalidArgument if the name is no reference, and the errors of the pull.
+        `auths` are the caller's own accounts, for this pull alone. Raises InvalidArgument if the
+        name is no reference, and the errors of the pull.
         """
         ...
 
@@ -59,11 +61,14 @@ class NodeImages:
     def __init__(self) -> None:
         self._asked: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
 
-    async def pull(self, name: str) -> str:
-        """Remember the name; only the latest names are kept."""
-        reference = references.parse(name).familiar()
-        self._asked[reference] = None
-        return f"{reference} is pulled by the node that first needs it"
+    async def pull(self, name: str, auths: RegistryAuths = NOBODY) -> str:
+        """Remember the name; only the latest names are kept, and no account."""
+        reference = references.parse(name)
+        said = f"{reference.familiar()} is pulled by the node that first needs it"
+        self._asked[reference.familiar()] = None
+        if auths.of(reference.domain):
+            return f"{said}, with the operator's pull secrets and not with this request's account"
+        return said
 
     async def find(self, name: str) -> BaseImage | None:
         """Return an image of that name, if a peer asked to pull it."""
@@ -98,15 +103,26 @@ class DaemonImages:
         self._account = account
         self._options = options
 
-    async def pull(self, name: str) -> str:
-        """Return once the daemon has the image; the account is shown to its own registry alone."""
+    async def pull(self, name: str, auths: RegistryAuths = NOBODY) -> str:
+        """
+        Return once the daemon has the image.
+
+        An account is shown to its own registry alone: the caller's, or else the operator's.
+        """
         asked = references.parse(name).familiar()
         reference = references.parse(self._rewritten(name))
-        await self._docker.pull(
-            f"{reference.domain}/{reference.repository}",
-            reference.digest or reference.tag or "latest",
-            auth=self._auth_for(reference),
-        )
+        account = self._account_at(reference, auths)
+        try:
+            await self._docker.pull(
+                f"{reference.domain}/{reference.repository}",
+                reference.digest or reference.tag or "latest",
+                auth=registry_auth.header(account) if account else "",
+            )
+        except PeithoError as error:
+            said = registry_auth.hidden(str(error), account) if account else str(error)
+            if said == str(error):
+                raise
+            raise PeithoError(said) from None
         log.info("image pulled", image=reference.familiar())
         return f"{asked} is there"
 
@@ -142,18 +158,18 @@ class DaemonImages:
     def _rewritten(self, name: str) -> str:
         return references.rewritten(name, self._options.now.rewrite)
 
-    def _auth_for(self, reference: Reference) -> str:
-        """Return the value of `X-Registry-Auth` for a pull; empty for any registry but our own."""
+    def _account_at(self, reference: Reference, auths: RegistryAuths) -> RegistryAuth | None:
+        """Return the caller's account at the registry of an image, or else the operator's."""
+        if callers := auths.of(reference.domain):
+            return callers
         server = self._options.now.server
         host = server.partition("://")[2] or server
         host = host.partition("/")[0]
         if references.is_docker_hub(host):
             host = references.DOCKER_HUB
         if reference.domain != host or not (account := self._account.read()):
-            return ""
-        return daemon.registry_auth(
-            username=account.username, password=account.password, address=server
-        )
+            return None
+        return RegistryAuth(server, account.username, account.password)
 
 
 def _parsed(name: str) -> Reference | None:

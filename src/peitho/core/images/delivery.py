@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from peitho.core.images.publisher import PublishedImage
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import PeithoError
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images.image_record import Image
 
 
@@ -21,12 +22,16 @@ class DeliveryPublisher:
         self._images = images
         self._try_runtime = try_runtime
 
-    async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
+    async def build(
+        self, name: str, context: AsyncIterator[bytes], auths: RegistryAuths = NOBODY
+    ) -> BuiltImage:
         """
         Put an image together; Pods can fetch it at once.
 
-        An image that no node could run is none: its peer is told why, and may build it again.
+        An image that no node could run is none: its peer is told why, and may build it again. The
+        caller's accounts are not used: they would not be there for the nodes at a launch.
         """
+        del auths
         built = await self._images.build(name, context)
         try:
             await self._try_runtime(built.image)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from peitho.core.images.store import BuiltImage, tagged
 from peitho.errors import NotFound
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images.image_record import Image
 
 
@@ -20,8 +21,14 @@ class PublishedImage:
 class Publisher(Protocol):
     """Makes chaincode images available to the cluster's nodes."""
 
-    async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
-        """Put an image together from a build context, and publish it."""
+    async def build(
+        self, name: str, context: AsyncIterator[bytes], auths: RegistryAuths = NOBODY
+    ) -> BuiltImage:
+        """
+        Put an image together from a build context, and publish it.
+
+        `auths` are the caller's own accounts, for this build alone.
+        """
         ...
 
     async def find(self, name: str) -> PublishedImage | None:

@@ -17,12 +17,13 @@ import structlog
 from peitho.clients.disk.storage import Storage
 from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
-from peitho.clients.registry.transport import RegistryError
+from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
 from peitho.core.images.publisher import PublishedImage, get
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.docker.registry_auth import NOBODY, RegistryAuth, RegistryAuths
 from peitho.formats.images import oci, references, repositories
 from peitho.formats.images.image_record import Image
 from peitho.formats.images.oci import ChaincodeManifest, Descriptor, RuntimeImage
@@ -95,9 +96,11 @@ class RegistryPublisher:
         self._in_flight = 0
         self._pushed: list[Image] = []
 
-    async def build(self, name: str, context: AsyncIterator[bytes]) -> BuiltImage:
+    async def build(
+        self, name: str, context: AsyncIterator[bytes], auths: RegistryAuths = NOBODY
+    ) -> BuiltImage:
         """
-        Put an image together and push it.
+        Put an image together and push it; its runtime image is read with the caller's account.
 
         Raises what `ImageStore.build` raises, RegistryError, Unavailable.
         """
@@ -105,7 +108,13 @@ class RegistryPublisher:
             built = await self._images.build(name, context)
             if built.image.prebuilt and self._try_prebuilt:
                 await self._require(built.image, self._try_prebuilt)
-            published = await self._push(built.image)
+            try:
+                published = await self._push(built.image, auths)
+            except PeithoError:
+                # Without the account it cannot be pushed later: so its peer builds it again.
+                if auths.of(self._runtime(built.image).domain):
+                    await self._images.forget(built.image)
+                raise
         return BuiltImage(published.image, built.recipe)
 
     async def find(self, name: str) -> PublishedImage | None:
@@ -179,10 +188,10 @@ class RegistryPublisher:
         async with self._in_data_directory():
             return await self._push(image)
 
-    async def _push(self, kept: Image) -> PublishedImage:
+    async def _push(self, kept: Image, auths: RegistryAuths = NOBODY) -> PublishedImage:
         location = self._location(kept.name)
         registry = await self._registries.own()
-        origin = await self._origin(kept)
+        origin = await self._origin(kept, auths)
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
         if await registry.digest(location.repository, location.tag) != appended.digest:
@@ -246,12 +255,16 @@ class RegistryPublisher:
         own = Descriptor(oci.OCI_LAYER, image.layer, image.layer_bytes)
         return _Blob(own, file_source(path), ())
 
-    async def _origin(self, image: Image) -> "_Origin":
+    def _runtime(self, image: Image) -> Reference:
+        return references.parse(references.rewritten(image.runtime, self._options.now.rewrite))
+
+    async def _origin(self, image: Image, auths: RegistryAuths) -> "_Origin":
         """Return the runtime image that its tag names, now or when its registry was last there."""
-        options = self._options.now
-        name = references.rewritten(image.runtime, options.rewrite)
-        reference = references.parse(name)
-        architecture = image.architecture or options.architecture
+        reference = self._runtime(image)
+        name = references.rewritten(image.runtime, self._options.now.rewrite)
+        architecture = image.architecture or self._options.now.architecture
+        if account := auths.of(reference.domain):
+            return await self._origin_for(account, reference, architecture)
         registry = await self._registries.of(reference.domain)
         key = (reference.full(), architecture)
         try:
@@ -264,6 +277,25 @@ class RegistryPublisher:
         except PeithoError as error:
             raise PeithoError(f"cannot put a layer on {name}: {error}") from error
         return _Origin(registry, reference.repository, self._bases[key][1])
+
+    async def _origin_for(
+        self, account: RegistryAuth, reference: Reference, architecture: str
+    ) -> "_Origin":
+        """Return a runtime image as a caller sees it: what it is shown is not known to others."""
+        if not account.username:
+            raise Unsupported(
+                f"the account at {reference.domain} has a token in place of a user name and a "
+                "password: Peitho reads runtime images with those alone"
+            )
+        credentials = RegistryCredentials(account.username, account.password)
+        registry = await self._registries.as_caller(reference.domain, credentials)
+        try:
+            _, base = await _read_base(registry, reference, architecture, None)
+        except (Unavailable, RegistryError):
+            raise
+        except PeithoError as error:
+            raise PeithoError(f"cannot put a layer on {reference.full()}: {error}") from error
+        return _Origin(registry, reference.repository, base)
 
     async def _read(
         self, registry: Registry, location: ImageLocation, name: str, digest: str

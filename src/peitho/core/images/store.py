@@ -19,7 +19,8 @@ from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spo
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
-from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.core.images.stored_bytes import StoredBytes
+from peitho.errors import InvalidArgument, LimitReached, NotFound, PeithoError
 from peitho.formats import tar
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker import dockerfile
@@ -72,11 +73,12 @@ class ImageStore:
     """
     The chaincode images in the data directory.
 
-    `limits` apply to build contexts, and `allowed` to the runtime images that they name.
-    `prebuilt` tells the image that the result of a build, by its sha256, stands for.
+    `limits` apply to build contexts, `allowed` to the runtime images that they name, and
+    `stored_bytes` to all of it. `prebuilt` tells the image that the result of a build, by its
+    sha256, stands for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
         self,
         storage: Storage,
         architectures: ResultArchitectures,
@@ -84,9 +86,11 @@ class ImageStore:
         limits: Live[ArchiveLimits],
         allowed: AllowedImages | None = None,
         prebuilt: Callable[[str], str] = lambda _: "",
+        stored_bytes: StoredBytes | None = None,
     ) -> None:
         self._prebuilt = prebuilt
         self._allowed = allowed
+        self._stored_bytes = stored_bytes
         self._storage = storage
         self._architectures = architectures
         self._limits = limits
@@ -101,7 +105,7 @@ class ImageStore:
         Put an image together from a build context: a tar of a Dockerfile and what it adds.
 
         Raises InvalidArgument for another shape of context or Dockerfile, Forbidden for its runtime
-        image, StorageFull.
+        image, LimitReached, StorageFull.
         """
         references.parse(name)
         limits = self._limits.now  # the same to the end
@@ -266,10 +270,26 @@ class ImageStore:
             if self._storage.blob(image.layer) is None:
                 return False
             replaced = self.find(image.name)
+            self._check_room(image, replaced)
             self._storage.save_image(image.name, image_record.to_json(image))
             if replaced:
                 self._drop_layer(replaced.layer)
             return True
+
+    def _check_room(self, image: Image, replaced: Image | None) -> None:
+        """Let go of a layer that is too much for the limit. Raises LimitReached."""
+        others = [other for other in self.list() if other != replaced]
+        if self._stored_bytes is None or any(other.layer == image.layer for other in others):
+            return
+        freed = replaced and all(other.layer != replaced.layer for other in others)
+        freed_bytes = replaced.layer_bytes if replaced and freed else 0
+        if replaced and replaced.layer == image.layer:
+            return
+        try:
+            self._stored_bytes.make_room(-freed_bytes)
+        except LimitReached:
+            self._drop_layer(image.layer)
+            raise
 
     def _drop_layer(self, layer: str) -> None:
         """Remove a layer, unless an image has it."""

@@ -74,6 +74,14 @@ def template_checks(*, builder: PodOptions, chaincode: PodOptions) -> list[Templ
     return checks
 
 
+def plain_pods(*, builder: PodOptions, chaincode: PodOptions) -> dict[str, Manifest]:
+    """Return a Pod of each kind without any template, by what it is for."""
+    return {
+        "builds": TemplateCheck("", _build, builder).plain(),
+        "chaincode": TemplateCheck("", _chaincode, chaincode).plain(),
+    }
+
+
 async def check(kubernetes: Kubernetes, checks: Sequence[TemplateCheck]) -> None:
     """
     Ask the API server, as a dry run, whether it would admit each Pod.

@@ -13,7 +13,7 @@ import hmac
 import json
 from dataclasses import dataclass
 
-DEFAULT_TENANT = "default"
+from peitho.settings.models import DEFAULT_TENANT
 
 _PARTS = 4
 

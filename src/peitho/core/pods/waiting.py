@@ -12,7 +12,7 @@ from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.core.pods.explaining import Asked, explain
 from peitho.core.pods.patience import Patience
 from peitho.errors import PeithoError, StartFailed
-from peitho.formats.kubernetes.pod_status import NODE_LOST, PodStatus, StartObstacle
+from peitho.formats.kubernetes.pod_status import NODE_LOST, POD_DELETED, PodStatus, StartObstacle
 from peitho.formats.records import SIGKILLED, Exit
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def exit_of(sighting: Sighting, container: str) -> Exit | None:
     if end is None and sighting.lost:
         return Exit(SIGKILLED, NODE_LOST)
     if end is None and sighting.gone:
-        return Exit(SIGKILLED, "the Pod was deleted")
+        return Exit(SIGKILLED, POD_DELETED)
     return end
 
 
@@ -80,7 +80,7 @@ async def until_none(kubernetes: Kubernetes, selected: Mapping[str, str]) -> Exi
             log.warning("pod not looked for", cause=str(error))
         await asyncio.sleep(_LOOK_SECONDS)
         if not is_there:
-            return Exit(SIGKILLED, "the Pod was deleted")
+            return Exit(SIGKILLED, POD_DELETED)
 
 
 async def first(*contenders: Coroutine[Any, Any, T]) -> T:

@@ -60,12 +60,17 @@ class SweeperOptions:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a sweep removes, in words; `failure` is why it is still there."""
+    """
+    One thing that a sweep removes, in words; `failure` is why it is still there.
+
+    `tenant` is empty where there are none.
+    """
 
     kind: str
     name: str
     why: str
     failure: str = ""
+    tenant: str = ""
 
 
 @dataclass(slots=True)
@@ -123,7 +128,7 @@ class Sweeper:
             log.exception("usage of images not kept")
 
     async def _try(self) -> None:
-        for step in (partial(self.sweep, dry_run=False), self._pool.clear_leftovers):
+        for step in (self._sweep_measured, self._pool.clear_leftovers):
             try:
                 await step()
             except PeithoError as error:
@@ -132,6 +137,10 @@ class Sweeper:
             except Exception:
                 metrics.SWEEP_ERRORS.labels("sweep").inc()
                 log.exception("sweep failed")
+
+    async def _sweep_measured(self) -> None:
+        with metrics.SWEEP_SECONDS.time():
+            await self.sweep(dry_run=False)
 
     async def _rest(self, options: SweeperOptions) -> None:
         """Wait until the next sweep is due, or the options have changed."""
@@ -203,6 +212,7 @@ class Sweeper:
                 log.warning("not swept", kind=due.kind, name=due.name, why=due.why, cause=cause)
                 return replace(due, failure=cause)
             self._postponed.pop(key, None)
+            metrics.SWEPT.labels(due.kind).inc()
             audit.record(f"{due.kind} swept", name=due.name, why=due.why)
         log.info("swept", kind=due.kind, name=due.name, why=due.why, dry_run=dry_run)
         return due

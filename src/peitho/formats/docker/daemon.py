@@ -1,6 +1,5 @@
 """Requests to a Docker daemon: the container of a build, and a pull."""
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,12 +83,6 @@ def _resources(spec: ContainerSpec, limits: DaemonBuildLimits) -> Json:
         resources["CpuPeriod"] = _CPU_PERIOD_MICROSECONDS
         resources["CpuQuota"] = int(cpus * _CPU_PERIOD_MICROSECONDS)
     return resources
-
-
-def registry_auth(*, username: str, password: str, address: str) -> str:
-    """Return the value of `X-Registry-Auth`."""
-    account = {"username": username, "password": password, "serveraddress": address}
-    return base64.urlsafe_b64encode(json.dumps(account).encode()).decode()
 
 
 def pull_error(line: bytes) -> str:

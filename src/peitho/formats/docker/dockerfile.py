@@ -45,7 +45,8 @@ def parse(text: str) -> Dockerfile:
         try:
             parts.take(line)
         except (ValueError, InvalidArgument) as error:
-            shown = line[:200]
+            # Of a variable, not the value: this is logged.
+            shown = "ENV ..." if line.split()[0].upper() == "ENV" else line[:200]
             raise InvalidArgument(f"Dockerfile line {number}: `{shown}`: {error}") from error
     if not parts.base or not parts.added:
         missing = "ADD" if parts.base else "FROM"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from peitho.errors import InvalidArgument
+from peitho.formats import stars
 
 _DOMAIN = re.compile(
     r"(localhost|[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]+)?"
@@ -116,17 +117,7 @@ def matches(pattern: str, image: Reference) -> bool:
     """Whether a pattern matches an image: as such a table has it, but with any number of `*`."""
     whole = _whole_pattern(pattern)
     text = image.full() if _has_version(whole) else image.name
-    first, *others = whole.split("*")
-    if not others:
-        return text == whole
-    *middle, last = others
-    at = len(first)
-    for part in middle:
-        place = text.find(part, at)
-        if place < 0:
-            return False
-        at = place + len(part)
-    return text.startswith(first) and text.endswith(last) and at + len(last) <= len(text)
+    return stars.matches(whole, text)
 
 
 def pattern_problem(pattern: str) -> str:

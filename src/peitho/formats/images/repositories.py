@@ -10,9 +10,12 @@ import re
 from dataclasses import dataclass
 
 from peitho.formats.images import references
+from peitho.formats.images.references import Reference
 
 _HASH_CHARACTERS = 10
 _MAPPED = re.compile(r"-[0-9a-f]{10}$")
+# Peers put a hash behind, and `location` another.
+_CHAINCODE = re.compile(r"-[0-9a-f]{10,64}$")
 _SHORTEST_CHARACTERS = 2 * _HASH_CHARACTERS
 
 
@@ -22,6 +25,22 @@ class ImageLocation:
 
     repository: str
     tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedImages:
+    """Where in a registry (`HOST[/PATH]`, with a project) tenants have their chaincode images."""
+
+    place: str
+    tenants: tuple[str, ...]
+
+    def has(self, reference: Reference) -> bool:
+        """Whether an image is, or may be, a tenant's; one of `default` by how it is called."""
+        below = f"{reference.name}/".removeprefix(f"{self.place}/")
+        if below == f"{reference.name}/":
+            return False
+        first, _, rest = below.removesuffix("/").partition("/")
+        return first in self.tenants if rest else _CHAINCODE.search(first) is not None
 
 
 def location(name: str, *, server: str, project: str) -> ImageLocation:

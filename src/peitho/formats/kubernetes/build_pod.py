@@ -37,7 +37,7 @@ def manifest(  # noqa: PLR0913  a build is these six things
     pod = pod_parts.pod_spec(user, options) | {
         "activeDeadlineSeconds": deadline_seconds,
         "containers": [
-            _builder(spec, options=options, user=user) | {"volumeMounts": mounts},
+            _builder(record, spec, options=options, user=user) | {"volumeMounts": mounts},
             _helper(record, options=options, user=user) | {"volumeMounts": helpers},
         ],
         "volumes": [{"name": name, "emptyDir": {}} for name in ("control", *volumes.values())],
@@ -57,7 +57,9 @@ def manifest(  # noqa: PLR0913  a build is these six things
     return options.with_templates(made)
 
 
-def _builder(spec: ContainerSpec, *, options: PodOptions, user: int | None) -> Manifest:
+def _builder(
+    record: RecordMetadata, spec: ContainerSpec, *, options: PodOptions, user: int | None
+) -> Manifest:
     # The wrapper is the entry point, and what the peer asked for its arguments: "$@", unchanged.
     return {
         "name": BUILD,
@@ -65,7 +67,7 @@ def _builder(spec: ContainerSpec, *, options: PodOptions, user: int | None) -> M
         "imagePullPolicy": pod_parts.PULL_POLICY,
         "command": ["/bin/sh", "-c", names.env_escape(WRAPPER), "peitho"],
         "args": pod_parts.words([*spec.entrypoint, *spec.command]),
-        "env": pod_parts.variables(spec.env),
+        "env": pod_parts.variables_of(record, spec.env, record_secrets.variable_keys(spec.env)),
         "resources": requirements(UNLIMITED, requests=options.requests, limits=options.limits),
         "securityContext": pod_parts.container_security(user),
     }

@@ -188,4 +188,4 @@ def _env(image: Image, record: Record) -> list[Manifest]:
     # are in no cluster. A template may say otherwise.
     emptied = [f"{name}=" for name in names.VARIABLES_OF_THE_KUBELET]
     own = [f"{key}={value}" for key, value in of_image.items()]
-    return pod_parts.variables([*emptied, *own, *record.spec.env])
+    return pod_parts.variables_of(record, [*emptied, *own, *record.spec.env], record.variables)

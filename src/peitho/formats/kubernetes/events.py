@@ -1,7 +1,7 @@
 """Events, by which `kubectl get events` and `kubectl describe` tell what happened to an object."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from peitho.formats.kubernetes.lacking import LACK_SECONDS, is_refusal, lacks_object
@@ -23,14 +23,24 @@ _OBSTACLES = frozenset({"InspectFailed", "NetworkNotReady", "Unhealthy"})
 _HINTS = frozenset({"FailedToRetrieveImagePullSecret"})
 
 
-def event(  # noqa: PLR0913  an Event is these six things
-    about: ObjectReference, *, namespace: str, reason: str, message: str, warning: bool, at: str
+def event(  # noqa: PLR0913  an Event is these seven things
+    about: ObjectReference,
+    *,
+    namespace: str,
+    reason: str,
+    message: str,
+    warning: bool,
+    at: str,
+    labels: Mapping[str, str] | None = None,
 ) -> Manifest:
     """An Event on an object of a namespace; `at` is RFC 3339."""
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{about.name[:_NAME_CHARACTERS]}-"},
+        "metadata": {
+            "generateName": f"{about.name[:_NAME_CHARACTERS]}-",
+            "labels": dict(labels or {}),
+        },
         "involvedObject": {
             "apiVersion": about.api_version,
             "kind": about.kind,

@@ -27,16 +27,26 @@ VARIABLES_OF_THE_KUBELET = (
 )
 
 
-def kubernetes_name(prefix: str, name: str) -> str:
+def kubernetes_name(prefix: str, name: str, *, owner: str = "") -> str:
     """
     Return an object's name for a container's name: at most 48 characters, an RFC 1123 label.
 
-    The hash is of the exact name, so `A_b` and `a-b` have two names.
+    The hash is of the exact name, so `A_b` and `a-b` have two names; so have those of two owners.
     """
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARACTERS]
+    exact = f"{owner}/{name}" if owner else name
+    digest = hashlib.sha256(exact.encode()).hexdigest()[:_HASH_CHARACTERS]
     room = LONGEST_CHARACTERS - len(prefix) - _HASH_CHARACTERS - 2
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:room].strip("-")
     return "-".join(part for part in (prefix, slug, digest) if part)
+
+
+def chaincode_name(instance: str, name: str) -> str:
+    """
+    Return the name of a chaincode container's Secret.
+
+    Tenants may share a namespace, and their chaincode a name. A tenant's instance has a dot.
+    """
+    return kubernetes_name("cc", name, owner=instance if "." in instance else "")
 
 
 def label_value(text: str) -> str:

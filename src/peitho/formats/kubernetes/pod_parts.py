@@ -4,12 +4,13 @@ The parts that the Pods of builds and of chaincode have in common.
 All satisfy Pod Security's `restricted`, unless a setting gives a user 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from peitho.formats.kubernetes import names
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.record_secrets import CA_KEY, TOKEN_KEY
+from peitho.formats.records import RecordMetadata
 
 # What a node has it uses, as a daemon does; Kubernetes would pull each `:latest` anew, and fail
 # where the registry is away. A template may say otherwise.
@@ -53,6 +54,19 @@ def variables(env: Sequence[str]) -> list[Manifest]:
     return [{"name": key, "value": names.env_escape(value)} for key, value in values.items()]
 
 
+def variables_of(
+    record: RecordMetadata, env: Sequence[str], keys: Mapping[str, str]
+) -> list[Manifest]:
+    """
+    The variables of a peer's request, by their keys in the record's Secret.
+
+    What has no key there stands in the Pod: an earlier version made the record.
+    """
+    found = {each["name"]: each for each in variables(env)}
+    kept = {name: _from_secret(name, record.kubernetes_name, key) for name, key in keys.items()}
+    return [kept.get(name, each) for name, each in found.items()]
+
+
 def words(command: Sequence[str]) -> list[str]:
     """A command's words; Kubernetes' expansion turns them back into what the peer wrote."""
     return [names.env_escape(word) for word in command]
@@ -61,7 +75,7 @@ def words(command: Sequence[str]) -> list[str]:
 def access_variables(secret_name: str) -> list[Manifest]:
     """The variables by which a container of ours calls Peitho: its token, and Peitho's CA."""
     return [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": key}}}
+        _from_secret(name, secret_name, key)
         for name, key in (("PEITHO_TOKEN", TOKEN_KEY), ("PEITHO_CA", CA_KEY))
     ]
 
@@ -72,6 +86,10 @@ def mount(volume: str, path: str, part: str = "") -> Manifest:
     if part:
         entry |= {"subPath": part, "readOnly": True}
     return entry
+
+
+def _from_secret(name: str, secret: str, key: str) -> Manifest:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _pod_security(user: int | None) -> Manifest:

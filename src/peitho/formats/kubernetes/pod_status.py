@@ -32,6 +32,8 @@ _NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 _PLAIN_REASONS = ("Completed", "Error", "")
 # The reason of an end that no kubelet told of.
 NODE_LOST = "node lost"
+# The reason of an end that nobody saw: the Pod is gone, whoever deleted it.
+POD_DELETED = "the Pod was deleted"
 # Kubernetes' own garbage collector ends the Pods of nodes that are no more
 # (kubernetes/pkg/controller/podgc, `DisruptionTarget`).
 _BY_POD_GC = "DeletionByPodGC"
@@ -109,7 +111,8 @@ class PodStatus:
     `container_label` is the label by which the Pod of a container is known; `record_id` and
     `record_name` are those of the container's record, empty where the Pod does not say them.
     `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
-    None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS.
+    None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS;
+    `node` is empty until the Pod has one.
     """
 
     name: str
@@ -128,6 +131,7 @@ class PodStatus:
     unscheduled: StartObstacle | None
     containers: tuple[ContainerStatus, ...]
     hosts: tuple[tuple[str, str], ...] = ()
+    node: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -205,6 +209,13 @@ class PodStatus:
         is_begun = status.is_running or status.termination is not None
         return is_begun or status.waiting_reason in _STANDING_SECONDS
 
+    def is_prepared(self, container: str) -> bool:
+        """Whether all is on the node that the container needs: its image, or what comes before."""
+        before = [status for status in self.containers if status.is_init and not status.is_sidecar]
+        ends = [status.termination for status in before]
+        is_done = bool(ends) and all(end is not None and end.code == 0 for end in ends)
+        return is_done or self.has_image(container)
+
     def last_words(self, container: str) -> str:
         """The termination message of a container, else the reason of its end; empty if neither."""
         status = self._status(container)
@@ -253,6 +264,7 @@ def _read(pod: Manifest) -> PodStatus:
         unscheduled=_unscheduled(status),
         containers=tuple(_containers(pod)),
         hosts=_hosts(pod.get("spec") or {}),
+        node=str((pod.get("spec") or {}).get("nodeName") or ""),
     )
 
 

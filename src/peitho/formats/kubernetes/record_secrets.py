@@ -3,13 +3,14 @@ A record as it is kept in the cluster: the Secret that a container is, from crea
 
 Labels and annotations tell whose container it is and how it ended.  The data holds what the peer
 asked for, the files that it uploaded, and with what the container's Pod calls Peitho: its token,
-and the CA by which it knows Peitho.
+and the CA by which it knows Peitho.  Each variable's value has a key of its own: so a Pod takes it
+from here, and no Pod or Job has it.
 """
 
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,7 @@ FILES_KEY = "files.json"
 MODES_KEY = "modes.json"
 TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
 CA_KEY = "ca.crt"
+_VARIABLES = "variables"
 
 _COMMAND_CHARACTERS = 1000
 # A host name has 253 characters at most; without a bound, a long command would take very long.
@@ -52,12 +54,16 @@ def chaincode_secret(  # noqa: PLR0913  a record is these things
     ca: str = "",
 ) -> Manifest:
     """The Secret that is a created chaincode container."""
-    content = {RECORD_KEY: json.dumps(_spec_to_json(spec)).encode(), **_access(token, ca)}
+    content = {
+        RECORD_KEY: json.dumps(_spec_to_json(spec)).encode(),
+        **_access(token, ca),
+        **_values(spec.env),
+    }
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": names.kubernetes_name("cc", name),
+            "name": names.chaincode_name(instance, name),
             "labels": labels.container_labels(instance, CHAINCODE, container_id)
             | labels.chaincode_labels(spec, name),
             "annotations": {
@@ -86,7 +92,7 @@ def build_secret(  # noqa: PLR0913  a record is these things
     ca: str = "",
 ) -> Manifest:
     """
-    The Secret that owns a build's Pod, and holds the token of its helper.
+    The Secret that owns a build's Pod, and holds the token of its helper, and its variables.
 
     `owner` tells which of several Peithos of one name carries the build out.
     """
@@ -104,16 +110,19 @@ def build_secret(  # noqa: PLR0913  a record is these things
             },
         },
         "type": "peitho/build",
-        "data": _encoded(_access(token, ca)),
+        "data": _encoded(_access(token, ca) | _values(spec.env)),
     }
 
 
 def read(secret: Manifest) -> Record | DamagedRecord:
     """The record that a chaincode's Secret is."""
     try:
+        content = json.loads(_decoded(secret, RECORD_KEY))
+        env = _env(secret, content)
         return Record(
             **_metadata_fields(secret),
-            spec=_spec_from_json(json.loads(_decoded(secret, RECORD_KEY))),
+            spec=_spec_from_json(content, env),
+            variables=variable_keys(env) if _VARIABLES in content else {},
             files=_listed(secret, FILES_KEY),
             modes=_listed(secret, MODES_KEY),
             token=_text(secret, TOKEN_KEY),
@@ -129,6 +138,16 @@ def read_metadata(secret: Manifest) -> RecordMetadata | DamagedRecord:
         return RecordMetadata(**_metadata_fields(secret))
     except _DAMAGE as error:
         return _damaged(secret, error)
+
+
+def variable_keys(env: Sequence[str]) -> dict[str, str]:
+    """Where the Secret has the value of each variable; the last of a name counts."""
+    keys = {}
+    for number, variable in enumerate(env):
+        name, separator, _ = variable.partition("=")
+        if separator:
+            keys[name] = f"env.{number}"
+    return keys
 
 
 def reference(record: RecordMetadata) -> ObjectReference:
@@ -234,23 +253,43 @@ def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
     )
 
 
+def _values(env: Sequence[str]) -> dict[str, bytes]:
+    """The values of all variables, each by its key: of a name that comes twice, both."""
+    return {
+        f"env.{number}": variable.partition("=")[2].encode()
+        for number, variable in enumerate(env)
+        if "=" in variable
+    }
+
+
+def _env(secret: Manifest, content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The variables of a record; an earlier version kept their values with the rest."""
+    if _VARIABLES not in content:
+        return tuple(content["env"])
+    return tuple(
+        f"{said}{_decoded(secret, f'env.{number}').decode()}" if said.endswith("=") else said
+        for number, said in enumerate(content[_VARIABLES])
+    )
+
+
 def _spec_to_json(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "image": spec.image,
         "command": list(spec.command),
         "entrypoint": list(spec.entrypoint),
-        "env": list(spec.env),
+        # Without the values, but for the sign that there is one.
+        _VARIABLES: ["".join(variable.partition("=")[:2]) for variable in spec.env],
         "host": asdict(spec.host),
         "workingDirectory": spec.working_directory,
     }
 
 
-def _spec_from_json(content: Mapping[str, Any]) -> ContainerSpec:
+def _spec_from_json(content: Mapping[str, Any], env: tuple[str, ...]) -> ContainerSpec:
     return ContainerSpec(
         image=content["image"],
         command=tuple(content["command"]),
         entrypoint=tuple(content["entrypoint"]),
-        env=tuple(content["env"]),
+        env=env,
         host=HostConfig(**content["host"]),
         working_directory=content["workingDirectory"],
     )

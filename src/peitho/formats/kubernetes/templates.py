@@ -125,8 +125,24 @@ def _merged_list(before: list[Any], patch: list[Any], path: Path) -> list[Any]:
         if not _is_directive(entry):
             name = entry[key]
             known = new.get(name, old.get(name))
-            new[name] = _plain(entry) if known is None else merged(known, entry, path)
+            new[name] = (
+                _plain(entry) if known is None else merged(_replaceable(known, entry), entry, path)
+            )
     return _in_order(old, new)
+
+
+def _replaceable(known: Manifest, entry: Manifest) -> Manifest:
+    """
+    Return an entry without what the one of a patch stands in the place of.
+
+    A variable has a value or is from one place, and not both: `kubectl patch` would make it so, and
+    be refused. Where Peitho has a variable's value is its own business.
+    """
+    gone = {"valueFrom"} if entry.get("value") is not None else set()
+    if isinstance(source := entry.get("valueFrom"), dict):
+        is_same_kind = (known.get("valueFrom") or {}).keys() == source.keys()
+        gone = {"value"} if is_same_kind else {"value", "valueFrom"}
+    return {key: value for key, value in known.items() if key not in gone}
 
 
 def _in_order(old: dict[Any, Manifest], new: dict[Any, Manifest]) -> list[Manifest]:

@@ -1,11 +1,12 @@
 """
-The Job that tries whether nodes have a runtime image, or can pull it: a Pod that does nothing.
+Jobs of trials: do nodes have a runtime image, or can pull it; and what does a Pod reach?
 
-It comes to where chaincode would come, as its template says, with the same account and the same
-pull Secrets. The cluster ends it and removes it, also if Peitho is gone by then.
+A trial comes to where chaincode would come, as its template says, with the same account and pull
+Secrets. The cluster ends it and removes it, also if Peitho is gone by then.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import labels, pod_parts
@@ -38,20 +39,42 @@ def manifest(image: Image, trial_id: str, *, options: PodOptions) -> Manifest:
     Raises TemplateRefused for a template that would change what Peitho relies on.
     """
     user = options.user_for(image.node_image)
-    main = {
-        "name": CHAINCODE,
-        "image": options.pulled(image.node_image),
-        "imagePullPolicy": pod_parts.PULL_POLICY,
-        # Whether or not the image has it: that the node begins it is the answer.
-        "command": ["true"],
-        "resources": requirements(UNLIMITED, requests=options.requests, limits=options.limits),
-        "securityContext": pod_parts.container_security(user),
-    }
+    # Whether or not the image has it: that the node begins it is the answer.
+    main = _container(options.pulled(image.node_image), ["true"], options=options, user=user)
     pod = pod_parts.pod_spec(user, options) | {"containers": [main]}
     if image.architecture and not image.prebuilt:  # that is of its own
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
+    return _job(pod, image.node_image, trial_id, options=options)
+
+
+def reaching(addresses: Sequence[str], trial_id: str, *, options: PodOptions) -> Manifest:
+    """
+    The Job that tries what a Pod of chaincode reaches: Peitho's own image, with `peitho.pod.reach`.
+
+    Raises TemplateRefused, as above.
+    """
+    command = ["python", "-m", "peitho.pod.reach", *pod_parts.words(addresses)]
+    main = _container(options.peitho_image, command, options=options, user=options.user)
+    pod = pod_parts.pod_spec(options.user, options) | {"containers": [main]}
+    return _job(pod, options.peitho_image, trial_id, options=options)
+
+
+def _container(
+    image: str, command: list[str], *, options: PodOptions, user: int | None
+) -> Manifest:
+    return {
+        "name": CHAINCODE,
+        "image": image,
+        "imagePullPolicy": pod_parts.PULL_POLICY,
+        "command": command,
+        "resources": requirements(UNLIMITED, requests=options.requests, limits=options.limits),
+        "securityContext": pod_parts.container_security(user),
+    }
+
+
+def _job(pod: Manifest, image: str, trial_id: str, *, options: PodOptions) -> Manifest:
     own = labels.container_labels(options.instance, TRIAL, trial_id)
-    about = {"peitho/trial-of": image.node_image}
+    about = {"peitho/trial-of": image}
     template = options.with_templates(
         {"metadata": {"labels": own, "annotations": about}, "spec": pod}
     )

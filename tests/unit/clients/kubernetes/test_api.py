@@ -14,9 +14,11 @@ import pytest
 import stamina
 from aiohttp import web
 
+from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError, Listing
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes.objects import Manifest
+from tests.support.counted import Counted
 from tests.support.kubernetes_double import (
     ApiServer,
     Script,
@@ -211,6 +213,40 @@ class TestVerbs:
             assert Listing([], "5") == await kubernetes.listed("Pod", dict)
 
 
+async def test_requests_are_counted_by_verb_and_code(tmp_path: Path) -> None:
+    """
+    Each try, and one that got no answer, too.
+    """
+    codes = {
+        verb: Counted("peitho_kubernetes_requests_total", "code", verb=verb)
+        for verb in metrics.KUBERNETES_VERBS
+    }
+    async with connected(tmp_path) as (server, kubernetes):
+        server.script("GET", "secrets/b", always(lambda: refusal(503, "", "starting")))
+        server.script("WATCH", "pods", watch())
+        await kubernetes.create(secret("b"))
+        await kubernetes.get("Secret", "b")
+        await kubernetes.find("Secret")
+        await kubernetes.patch("Secret", "b", {"data": {}})
+        await kubernetes.delete("Secret", "b")
+        assert [] == [each async for each in kubernetes.watch("Pod", labels={}, version="1")]
+    async with Kubernetes.connect(
+        kubeconfig=server.kubeconfig(tmp_path), namespace="ns"
+    ) as kubernetes:
+        with pytest.raises(Unavailable):
+            await kubernetes.get("Secret", "b")
+
+    grown = {verb: each.grown for verb, each in codes.items() if each.grown}
+    assert grown.pop("get")["none"] > 1
+    assert {
+        "create": {"201": 1},
+        "list": {"200": 1},
+        "patch": {"200": 1},
+        "delete": {"200": 1},
+        "watch": {"200": 1},
+    } == grown
+
+
 class TestLogs:
     PATH = "pods/p/log"
 
@@ -380,6 +416,8 @@ class TestWhatPasses:
                 await kubernetes.create(wanted)
 
         assert "AlreadyExists" == raised.value.reason
+        # Of a Pod's build it is so, too, and the Role has no right to get a Pod.
+        assert 0 == server.count("GET", "secrets/a")
 
     async def test_what_lasts_is_told_in_time(self, tmp_path: Path) -> None:
         """
@@ -415,3 +453,17 @@ class TestWhatPasses:
                 await kubernetes.create(secret("a"))
 
         assert 1 == server.count("POST", "secrets")
+
+
+async def test_namespaces_have_clients_over_the_same_connections(tmp_path: Path) -> None:
+    """
+    What one makes is not in another; without a name it is the same.
+    """
+    async with connected(tmp_path) as (server, kubernetes):
+        other = kubernetes.in_namespace("other")
+        await other.create(secret("a"))
+
+        assert ["other:secrets/a"] == list(server.objects)
+        assert await kubernetes.get("Secret", "a") is None
+        assert await other.get("Secret", "a") is not None
+        assert "ns" == kubernetes.in_namespace("").namespace

@@ -16,7 +16,8 @@ from tests.support import typed
 from tests.support.build_pods import done, told
 from tests.support.build_pods import scene as pod_scene
 from tests.support.build_pool import SAID, SPEC, Scene, outcome, result, said, scene
-from tests.support.contexts import package
+from tests.support.contexts import chunks, package
+from tests.support.counted import Counted
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import after, always, answer, refusal
 
@@ -110,6 +111,66 @@ async def test_what_is_kept_does_not_say_that_it_waits(tmp_path: Path) -> None:
         again = await it.create(b"2")
         await again.start()
         assert not any(b"waits for its turn" in line for _, line in await said(again))
+
+
+@pytest.mark.parametrize(
+    ("end", "has_run", "expected"),
+    [
+        (Exit(0), True, "done"),
+        (Exit(2), True, "failed"),
+        (Exit(137, "OOMKilled"), True, "failed"),
+        (Exit(137), True, "failed"),
+        (Exit(137, "DeadlineExceeded: it took more than 5 s"), True, "too late"),
+        (Exit(137, "stopped"), True, "ended"),
+        (Exit(137, "node lost"), True, "ended"),
+        (Exit(125, "ErrImagePull"), False, "not started"),
+    ],
+)
+def test_ends_are_counted_by_outcome(
+    tmp_path: Path, end: Exit, expected: str, *, has_run: bool
+) -> None:
+    """
+    Once each, and by the phase in which they came.
+    """
+    builds = Counted("peitho_builds_total", "outcome")
+    phases = Counted("peitho_build_phase_duration_seconds_count", "phase")
+    output = BuildOutput.create(tmp_path / "log", limit_bytes=1000)
+    run = Build("a" * 64, SPEC, directory=tmp_path, output=output)
+    run.take_turn()
+    if has_run:
+        run.mark_started()
+    run.end(end)
+    run.end(Exit(0))
+
+    assert {expected: 1} == builds.grown
+    assert {"waiting": 1, "starting": 1} | ({"running": 1} if has_run else {}) == phases.grown
+
+
+async def test_a_good_build_has_four_phases(tmp_path: Path) -> None:
+    """
+    Each is measured once.
+    """
+    phases = Counted("peitho_build_phase_duration_seconds_count", "phase")
+    output = BuildOutput.create(tmp_path / "log", limit_bytes=1000)
+    run = Build("a" * 64, SPEC, directory=tmp_path, output=output, result_bytes=1 << 20)
+    run.take_turn()
+    run.mark_started()
+    run.end(Exit(0))
+    await run.save_result(chunks(package()), "arm64")
+
+    assert {"waiting": 1, "starting": 1, "running": 1, "fetching": 1} == phases.grown
+
+
+async def test_a_build_that_was_kept_has_no_phases(tmp_path: Path) -> None:
+    """
+    It is answered with, and not carried out.
+    """
+    async with scene(tmp_path) as it:
+        await it.done()
+        phases = Counted("peitho_build_phase_duration_seconds_count", "phase")
+        await (await it.create()).start()
+
+    assert {} == phases.grown
 
 
 def open_files(directory: Path) -> list[Path]:

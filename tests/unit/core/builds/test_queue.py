@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from peitho.core.builds.queue import FairQueue
+from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.settings.live import Live, Replaceable
 
 
@@ -293,3 +293,38 @@ async def any_order(most: int, builds: list[tuple[str, int, int, list[int]]]) ->
 
     assert len(builds) == finished + sum(task.cancelled() for task in tasks)
     assert 0 == turns.working
+
+
+async def test_tenants_take_turns_and_so_do_the_peers_of_each() -> None:
+    """
+    However many builds one sends first, another's is the next; each keeps to its own limit.
+    """
+    everybody = FairQueue(Live(2))
+    queues = {
+        name: TenantQueue(FairQueue(Live(most)), everybody, tenant=name)
+        for name, most in (("a", 2), ("b", 1))
+    }
+    began: list[str] = []
+    ends: dict[str, asyncio.Event] = {}
+
+    async def build(name: str, peer: str) -> None:
+        async with queues[name[0]].turn(peer):
+            began.append(name)
+            await ends[name].wait()
+
+    async with asyncio.TaskGroup() as group:
+        for name, peer in (
+            *[("a1", "p"), ("a2", "p"), ("a3", "p"), ("a4", "q"), ("b1", "p"), ("b2", "p")],
+        ):
+            ends[name] = asyncio.Event()
+            group.create_task(build(name, peer))
+        await settle()
+        assert ["a1", "a2"] == began
+        for ended, expected in (("a1", "b1"), ("a2", "a4"), ("b1", "a3"), ("a4", "b2")):
+            assert "as many builds are running as are allowed at once" == queues["a"].cause
+            ends[ended].set()
+            await settle()
+            assert expected == began[-1]
+        ends["a3"].set()
+        ends["b2"].set()
+    assert ["", ""] == [queue.cause for queue in queues.values()]

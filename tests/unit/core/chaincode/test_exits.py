@@ -19,6 +19,7 @@ from peitho.formats.kubernetes import labels, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import ContainerSpec, Exit
 from tests.support import typed
+from tests.support.counted import Counted
 from tests.support.kubernetes_double import ApiServer, always, answer, refusal, watch
 from tests.support.kubernetes_double import after as later
 
@@ -119,6 +120,7 @@ class TestAnEnd:
         assert ("ChaincodeEnded", "Warning") == (event["reason"], event["type"])
         assert "The chaincode ended with exit code 3: OOMKilled" == event["message"]
         about = event["involvedObject"]
+        assert "peitho" == event["metadata"]["labels"]["app.kubernetes.io/managed-by"]
         assert ("Job", "cc-mycc-aaaaaaaa", "uid-job", "ns") == tuple(
             about[key] for key in ("kind", "name", "uid", "namespace")
         )
@@ -217,6 +219,55 @@ class TestAnEnd:
 
         assert END == noted(server)
         assert 1 == len(events(server))
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "expected"),
+    [
+        (CLEAN, "MODIFIED", "not started"),
+        ({"terminated": CLEAN["terminated"] | {"startedAt": AT}}, "MODIFIED", "completed"),
+        ({"terminated": {"exitCode": 2, "startedAt": AT}}, "MODIFIED", "failed"),
+        (ENDED, "MODIFIED", "out of memory"),
+        (RUNNING, "DELETED", "deleted"),
+    ],
+)
+async def test_ends_are_counted_by_class(
+    tmp_path: Path, state: Manifest, event: str, expected: str
+) -> None:
+    """
+    Once each, however often the Pod is told of.
+    """
+    ends = Counted("peitho_chaincode_exits_total", "class")
+    async with ApiServer.start() as server:
+        server.objects[PATH] = record()
+        await after(tmp_path, server, told(1, state), told(2, state, event))
+
+    assert {expected: 1} == ends.grown
+
+
+async def test_an_end_that_was_asked_for_is_a_stop(tmp_path: Path) -> None:
+    """
+    Whatever its exit code, but not one for want of memory.
+    """
+    ends = Counted("peitho_chaincode_exits_total", "class")
+    async with (
+        ApiServer.start() as server,
+        server.client(tmp_path) as kubernetes,
+        asyncio.TaskGroup() as group,
+    ):
+        server.objects[PATH] = record()
+        recorder = ExitRecorder(
+            kubernetes,
+            PodWatch(kubernetes, labels={}),
+            instance="mine",
+            tasks=BackgroundTasks(group),
+        )
+        recorder.expect(labels.container_label(ID))
+        found = record_secrets.read(server.objects[PATH])
+        assert isinstance(found, records.Record)
+        await recorder.record(found, Exit(137, "the Pod was deleted", AT), job=None)
+
+    assert {"stopped": 1} == ends.grown
 
 
 class TestNobodysEnd:

@@ -10,7 +10,8 @@ from aiohttp import web
 from peitho.clients.docker import Docker, DockerError
 from peitho.clients.registry.registries import RegistryAccount
 from peitho.core.images.base import BaseImage, DaemonImages, DaemonImagesOptions, NodeImages
-from peitho.errors import InvalidArgument, NotFound
+from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.formats.docker.registry_auth import RegistryAuth, RegistryAuths
 from peitho.settings.live import Live
 from tests.support.accounts import account
 from tests.support.docker_double import CCENV, Dockerd, always, refusal
@@ -124,6 +125,47 @@ async def test_credentials_go_to_their_own_registry(tmp_path: Path) -> None:
         "serveraddress": "harbor.local:8099",
     } == json.loads(base64.urlsafe_b64decode(sent[0]))
     assert ["", "", ""] == sent[1:]
+
+
+async def test_a_callers_account_goes_to_the_registry_that_it_names(tmp_path: Path) -> None:
+    """
+    In place of the operator's there, and to no other registry.
+    """
+    callers = {"x.io": RegistryAuth("x.io", "caller", "word")}
+    async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
+        images = images_of(docker, "harbor.local", account("robot", "secret"))
+        for name in ("x.io/a", "harbor.local/a", "y.io/a", "x.io:443/a", "a"):
+            await images.pull(name, RegistryAuths(callers))
+        await images.pull("x.io/a")
+
+        sent = [auth for _, auth in daemon.asked("POST", "/images/create")]
+    assert [("x.io", "caller"), ("harbor.local", "robot"), None, None, None, None] == [
+        auth and (said["serveraddress"], said["username"]) if auth else None
+        for auth in sent
+        for said in [json.loads(base64.urlsafe_b64decode(auth or "bnVsbA=="))]
+    ]
+
+
+async def test_what_a_registry_repeats_of_an_account_is_not_told(tmp_path: Path) -> None:
+    """
+    The daemon passes its words on, to whoever reads the peer's log.
+    """
+    callers = RegistryAuths({"x.io": RegistryAuth("x.io", "caller", "pass-word")})
+    async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
+        daemon.script("POST", "/images/create", always(lambda: refusal(500, "bad pass-word: no")))
+        with pytest.raises(PeithoError, match=r"^bad \*\*\*: no$"):
+            await images_of(docker).pull("x.io/a", callers)
+
+
+async def test_nodes_pull_without_a_callers_account() -> None:
+    """
+    It is not kept until they do, and that is told.
+    """
+    callers = RegistryAuths({"x.io": RegistryAuth("x.io", "caller", "word")})
+    images = NodeImages()
+
+    assert (await images.pull("x.io/a", callers)).endswith("and not with this request's account")
+    assert (await images.pull("y.io/a", callers)).endswith("by the node that first needs it")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from peitho.core.images import publisher
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
 from peitho.core.images.store import ImageStore, ResultArchitectures
 from peitho.errors import NotFound, PeithoError, Unavailable, Unsupported
+from peitho.formats.docker.registry_auth import RegistryAuth, RegistryAuths
 from peitho.formats.images import oci
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live
@@ -169,6 +170,48 @@ async def test_a_runtime_image_of_another_registry_is_copied_once(tmp_path: Path
 
         assert 1 == mirror.read.count(oci.digest_of(BASE))
         assert oci.digest_of(BASE) in double.repository("chaincode/third").blobs
+
+
+async def test_a_runtime_image_is_read_with_the_callers_account(tmp_path: Path) -> None:
+    """
+    That build's alone: the next one, without it, is refused as the registry would have it.
+    """
+    callers = {"x.io": RegistryAuth("x.io", "u", "p")}
+    async with RegistryDouble.start(auth="basic") as private, RegistryDouble.start() as double:
+        fabric(private)
+        address = private.address
+        rewrite = {"hyperledger/*": f"{address}/hyperledger/*"}
+        own = {address: RegistryAuth(address, USER.username, USER.password)}
+        async with peitho(tmp_path, double, rewrite=rewrite) as ours:
+            with pytest.raises(RegistryError, match="401"):
+                await ours.pushing.build(NAME, chunks(context()), RegistryAuths(callers))
+            await ours.pushing.build(OTHER, chunks(context()), RegistryAuths(own))
+            with pytest.raises(RegistryError, match="401"):
+                await ours.pushing.build("third", chunks(context(binpackage=package(b"3"))))
+
+        assert oci.digest_of(BASE) in double.repository(f"chaincode/{OTHER}").blobs
+        assert {} == double.repository("chaincode/third").manifests
+
+
+async def test_what_cannot_be_pushed_with_the_callers_account_is_not_kept(tmp_path: Path) -> None:
+    """
+    Later there is no account to push it with: its peer is told that there is none, and builds it.
+    """
+    async with RegistryDouble.start(auth="basic") as private, RegistryDouble.start() as double:
+        fabric(private)
+        address = private.address
+        rewrite = {"hyperledger/*": f"{address}/hyperledger/*"}
+        wrong = {address: RegistryAuth(address, USER.username, "wrong")}
+        token = {address: RegistryAuth(address, "", "", "token")}
+        async with peitho(tmp_path, double, rewrite=rewrite) as ours:
+            with pytest.raises(RegistryError, match="401") as refused:
+                await ours.pushing.build(NAME, chunks(context()), RegistryAuths(wrong))
+            assert "wrong" not in str(refused.value)
+            with pytest.raises(Unsupported, match="has a token in place of a user name"):
+                await ours.pushing.build(NAME, chunks(context()), RegistryAuths(token))
+
+            assert [] == ours.on_disk
+            assert await ours.pushing.find(NAME) is None
 
 
 async def test_two_builds_at_once_send_a_layer_once(tmp_path: Path) -> None:

@@ -446,7 +446,7 @@ class TestForEver:
             await asyncio.sleep(0.05)
             assert ["forgotten"] == await orphans(services)
 
-            parts.follow(other)
+            parts.shared.follow(other)
             await until(lambda: "forgotten" not in str(cluster.objects))
             task.cancel()
 

@@ -185,3 +185,14 @@ def test_spaces_before_an_old_variable_are_no_name() -> None:
     The old form has one space or more.
     """
     assert {"A": "b c"} == dockerfile.parse("FROM a\nADD b.tar /x\nENV  A b c").env
+
+
+@pytest.mark.parametrize("line", ['ENV KEY=planted "', "ENV KEY=planted more", "env\tKEY=planted"])
+def test_no_error_shows_the_value_of_a_variable(line: str) -> None:
+    """
+    Errors are logged.
+    """
+    with pytest.raises(InvalidArgument, match=r"^Dockerfile line 2: `ENV \.\.\.`") as refused:
+        dockerfile.parse(f"FROM a\n{line}")
+
+    assert "planted" not in str(refused.value)

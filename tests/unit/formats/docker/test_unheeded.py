@@ -16,13 +16,13 @@ CREATES = Path(__file__).parents[3] / "conformance/creates.json"
 @pytest.mark.parametrize(
     ("config", "host_config", "fields"),
     [
-        ({}, {"Privileged": True}, ["HostConfig.Privileged"]),
+        ({}, {"ReadonlyRootfs": True}, ["HostConfig.ReadonlyRootfs"]),
         ({}, {"NetworkMode": "host"}, ["HostConfig.NetworkMode"]),
         ({}, {"NetworkMode": "bridge"}, []),
         ({}, {"NetworkMode": "default"}, []),
-        ({}, {"Binds": ["/:/host"], "CapAdd": []}, ["HostConfig.Binds"]),
-        ({"User": "root", "Domainname": ""}, {}, ["User"]),
-        ({"Volumes": {"/data": {}}}, {"Tmpfs": {"/run": ""}}, ["Volumes", "HostConfig.Tmpfs"]),
+        ({}, {"Dns": ["10.0.0.1"], "DnsSearch": []}, ["HostConfig.Dns"]),
+        ({"Hostname": "a", "Domainname": ""}, {}, ["Hostname"]),
+        ({"Shell": ["sh"]}, {"ExtraHosts": ["a:1"]}, ["Shell", "HostConfig.ExtraHosts"]),
         ({"ExposedPorts": {"80/tcp": {}}, "MacAddress": "a"}, {}, ["MacAddress"]),
         ({"NetworkingConfig": {"EndpointsConfig": {"default": {"Aliases": None}}}}, {}, []),
         ({"StopSignal": "SIGTERM"}, {"ConsoleSize": [50, 80]}, []),

@@ -6,6 +6,7 @@ from peitho.errors import InvalidArgument
 from peitho.formats.images import references
 from peitho.formats.images.repositories import (
     ImageLocation,
+    PublishedImages,
     api_host,
     is_loopback,
     location,
@@ -125,3 +126,26 @@ def test_a_registry_on_this_machine_is_known(domain: str, loopback: bool) -> Non
     By its name alone.
     """
     assert loopback == is_loopback(domain)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (f"r.io/p/c/lab-peer0-x-{'a' * 64}", True),
+        ("r.io/p/c/lab-peer0-x-0123456789", True),
+        ("r.io/p/c/acme/fabric-lab-peer0-x", True),
+        ("r.io/p/c/acme/x:1", True),
+        ("r.io/p/c/fabric-ccenv:2.5", False),
+        ("r.io/p/c/mirror/fabric-ccenv:2.5", False),
+        ("r.io/p/cc/acme/x", False),
+        ("r.io/acme/x", False),
+        (f"other.io/p/c/lab-{'a' * 64}", False),
+    ],
+)
+def test_where_tenants_have_their_images_is_known(name: str, expected: bool) -> None:  # noqa: FBT001
+    """
+    Those of `default` are beside images that are nobody's.
+    """
+    published = PublishedImages("r.io/p/c", ("default", "acme"))
+
+    assert expected == published.has(references.parse(name))

@@ -6,7 +6,17 @@ from peitho.formats.kubernetes import (
 )
 from peitho.formats.kubernetes.build_wrapper import WRAPPER
 from tests.support.expansion import expand
-from tests.support.manifests import BUILD, BUILD_TOKEN, ID, IMAGE, build, containers, mounts
+from tests.support.manifests import (
+    BUILD,
+    BUILD_TOKEN,
+    ID,
+    IMAGE,
+    build,
+    build_secret,
+    containers,
+    mounts,
+    variables,
+)
 
 
 class TestBuilds:
@@ -20,7 +30,16 @@ class TestBuilds:
         assert list(BUILD.command) == args
         assert WRAPPER == expand(builder["command"][2], {"HOME": "x"})
         assert ["/bin/sh", "-c"] == builder["command"][:2]
-        assert [{"name": "GOPROXY", "value": "https://goproxy.example/$$x"}] == builder["env"]
+
+    def test_the_peers_variables_are_in_the_secret_alone(self) -> None:
+        """
+        As they were, without expansion; no Pod has their values.
+        """
+        made = build()
+
+        found = variables(containers(made)["build"], build_secret())
+        assert {"GOPROXY": "https://goproxy.example/$x"} == found
+        assert "goproxy.example" not in json.dumps(made)
 
     def test_an_entrypoint_is_the_beginning_of_the_command(self) -> None:
         """

@@ -19,6 +19,7 @@ from tests.support.manifests import (
     mounts,
     pod_of,
     record,
+    variables,
     with_files,
 )
 from tests.support.restricted import violations
@@ -126,12 +127,13 @@ class TestTheJob:
         command = ("sh", "-c", "echo $(HOME) $$ ${X} $")
         spec = dataclasses.replace(SPEC, command=command, entrypoint=("/e$(HOME)",))
 
-        (main,) = pod_of(job(record(spec)))["containers"]
+        secret = record(spec)
+        (main,) = pod_of(job(secret))["containers"]
 
-        variables = {"HOME": "expanded"}
-        assert command == tuple(expand(word, variables) for word in main["args"])
-        assert ["/e$(HOME)"] == [expand(word, variables) for word in main["command"]]
-        env = {each["name"]: expand(each["value"], variables) for each in main["env"]}
+        values = {"HOME": "expanded"}
+        assert command == tuple(expand(word, values) for word in main["args"])
+        assert ["/e$(HOME)"] == [expand(word, values) for word in main["command"]]
+        env = variables(main, secret)
         assert "%{color}$(HOME) $$ $" == env["CORE_CHAINCODE_LOGGING_FORMAT"]
         assert "2.5.16" == env["CORE_CHAINCODE_BUILDLEVEL"]
 
@@ -151,12 +153,36 @@ class TestTheJob:
         """
         spec = dataclasses.replace(SPEC, env=("CORE_CHAINCODE_BUILDLEVEL=x", "A=1", "A=2", "B"))
 
-        (main,) = pod_of(job(record(spec)))["containers"]
+        secret = record(spec)
+        (main,) = pod_of(job(secret))["containers"]
 
-        assert [
-            {"name": "CORE_CHAINCODE_BUILDLEVEL", "value": "x"},
-            {"name": "A", "value": "2"},
-        ] == [each for each in main["env"] if not each["name"].startswith("KUBERNETES_")]
+        own = {k: v for k, v in variables(main, secret).items() if not k.startswith("KUBERNETES_")}
+        assert {"CORE_CHAINCODE_BUILDLEVEL": "x", "A": "2"} == own
+        assert len(own) + 8 == len(main["env"])
+
+    def test_no_variable_of_a_peer_is_in_the_job(self) -> None:
+        """
+        Its value is in the Secret alone; a record of before has it with the rest, and works on.
+        """
+        spec = dataclasses.replace(SPEC, env=("KEY=planted=1", "EMPTY=", "KEY=planted=2", "NONE"))
+        secret = record(spec)
+        old = json.loads(base64.b64decode(secret["data"]["container.json"]))
+        old |= {"env": list(spec.env)}
+        del old["variables"]
+        before = secret | {
+            "data": {
+                "container.json": base64.b64encode(json.dumps(old).encode()).decode(),
+                "token": secret["data"]["token"],
+            }
+        }
+
+        assert "planted" not in json.dumps(job(secret))
+        for kept in (secret, before):
+            (main,) = pod_of(job(kept))["containers"]
+            found = variables(main, kept)
+            assert ("planted=2", "") == (found["KEY"], found["EMPTY"])
+            assert "NONE" not in found
+            assert spec.env == typed.record(kept).spec.env
 
     def test_the_kubelets_variables_are_empty(self) -> None:
         """
@@ -164,9 +190,10 @@ class TestTheJob:
         """
         spec = dataclasses.replace(SPEC, env=("KUBERNETES_SERVICE_HOST=mine",))
 
-        (main,) = pod_of(job(record(spec)))["containers"]
+        secret = record(spec)
+        (main,) = pod_of(job(secret))["containers"]
 
-        found = {each["name"]: each["value"] for each in main["env"]}
+        found = variables(main, secret)
         own = {name: value for name, value in found.items() if name.startswith("KUBERNETES_")}
         assert 8 == len(own)
         assert {"", "mine"} == set(own.values())
@@ -249,7 +276,7 @@ def test_a_prebuilt_image_runs_by_its_own_entry_point() -> None:
         assert not {"command", "args", "workingDir"} & main.keys()
         assert not {"initContainers", "nodeSelector"} & pod.keys()
         assert [KEY] == [each["mountPath"] for each in main["volumeMounts"]]
-        env = {each["name"]: each["value"] for each in main["env"]}
+        env = variables(main, secret)
         assert "172.17.0.1:7052" == env["CORE_PEER_ADDRESS"]
         assert env["CORE_CHAINCODE_ID_NAME"].startswith("mycc_1:")
         assert "Org1MSP" == env["CORE_PEER_LOCALMSPID"]

@@ -14,7 +14,13 @@ def test_an_event_is_of_exactly_one_object() -> None:
     By its uid; names and messages are cut to what an Event holds.
     """
     made = event(
-        JOB, namespace="ns", reason="Why", message="m" * 2000, warning=True, at="2026-01-02"
+        JOB,
+        namespace="ns",
+        reason="Why",
+        message="m" * 2000,
+        warning=True,
+        at="2026-01-02",
+        labels={"app.kubernetes.io/managed-by": "peitho"},
     )
 
     assert {
@@ -26,6 +32,7 @@ def test_an_event_is_of_exactly_one_object() -> None:
     } == made["involvedObject"]
     assert ("Warning", "Why", 1000) == (made["type"], made["reason"], len(made["message"]))
     assert f"{'j' * 50}-" == made["metadata"]["generateName"]
+    assert {"app.kubernetes.io/managed-by": "peitho"} == made["metadata"]["labels"]
     assert "2026-01-02" == made["firstTimestamp"] == made["lastTimestamp"]
 
 

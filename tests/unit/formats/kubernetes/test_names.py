@@ -125,3 +125,15 @@ def test_a_line_end_is_no_part_of_a_label() -> None:
     It would be one of another.
     """
     assert re.fullmatch(r"[A-Za-z0-9_.-]*", names.label_value("Org1MSP\n"))
+
+
+def test_tenants_in_one_namespace_have_different_names() -> None:
+    """
+    Where there are none, it is the name of before.
+    """
+    name = "lab-peer0.acme-mycc-1"
+    made = [names.chaincode_name(f"peitho{tenant}", name) for tenant in ("", ".acme", ".other")]
+
+    assert names.kubernetes_name("cc", name) == made[0]
+    assert 3 == len(set(made))
+    assert {"cc-lab-peer0-acme-mycc-1"} == {each.rpartition("-")[0] for each in made}

@@ -75,6 +75,20 @@ def test_a_template_adds_what_an_operator_needs() -> None:
     assert [] == [each for each in violations(spec) if not each.startswith("sidecar")]
 
 
+def test_a_template_may_set_a_variable_that_a_peer_sets() -> None:
+    """
+    To a value, or from somewhere: wherever Peitho has the peer's value, it stands in its place.
+    """
+    name = "CORE_PEER_LOCALMSPID"
+    reference = {"configMapKeyRef": {"name": "c", "key": "k"}}
+    for mine in ({"name": name, "value": "x"}, {"name": name, "valueFrom": reference}):
+        template = {"spec": {"containers": [{"name": "chaincode", "env": [mine]}]}}
+
+        (main,) = templates.applied(chaincode(), [template])["spec"]["containers"]
+
+        assert [mine] == [each for each in main["env"] if each["name"] == name]
+
+
 def test_later_templates_go_over_earlier_ones() -> None:
     """
     An override for some chaincodes is merged into what is for all.

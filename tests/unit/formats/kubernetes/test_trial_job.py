@@ -119,3 +119,17 @@ def test_a_template_that_changes_its_image_is_refused() -> None:
 
     with pytest.raises(TemplateRefused, match="image"):
         made(dataclasses.replace(SETTINGS, template=other))
+
+
+def test_a_trial_of_what_is_reached_runs_peithos_own_image() -> None:
+    """
+    Where chaincode would run, and by the rules of `restricted`.
+    """
+    made = trial_job.reaching(["peitho:8081", "$(HOME):1"], "ab" * 32, options=SETTINGS)
+    spec = made["spec"]["template"]["spec"]
+    (main,) = spec["containers"]
+
+    assert SETTINGS.peitho_image == main["image"]
+    assert ["peitho:8081", "$$(HOME):1"] == main["command"][3:]
+    assert [] == violations(spec)
+    assert "trial" == made["metadata"]["labels"]["peitho/kind"]

@@ -1,0 +1,69 @@
+"""Who reaches Peitho, and who may call: told by the settings alone, whether or not it runs."""
+
+from collections.abc import Iterator
+
+from peitho.formats.images.repositories import is_loopback
+from peitho.program import options
+from peitho.program.checks.finding import Finding, ok, warning
+from peitho.settings.models import Settings
+
+_CALLERS = "callers"
+_TLS = "TLS"
+
+
+def access(settings: Settings) -> Iterator[Finding]:
+    """Tell whether TLS and names are on, who may call, and what is open."""
+    yield _tls(settings)
+    yield _callers(settings)
+    yield from _open(settings)
+    yield _images(settings)
+
+
+def _tls(settings: Settings) -> Finding:
+    if settings.server.tls.cert_file:
+        return ok(_TLS, f"on, at {settings.server.api}")
+    if is_loopback(settings.server.api):
+        return ok(_TLS, f"off; {settings.server.api} is on this machine alone")
+    return warning(
+        _TLS,
+        f"off at {settings.server.api}: what peers send, chaincode's keys too, crosses the network "
+        "in the clear",
+        "set server.tls.cert-file and key-file, and CORE_VM_DOCKER_TLS_ENABLED of the peers",
+    )
+
+
+def _callers(settings: Settings) -> Finding:
+    authority = settings.server.tls.client_ca_file
+    if tenants := settings.access.tenants:
+        return ok(_CALLERS, f"tenants, by certificates of {authority}: {', '.join(tenants)}")
+    if authority:
+        return ok(_CALLERS, f"whoever shows a certificate of {authority}; names do not count")
+    if is_loopback(settings.server.api):
+        return ok(_CALLERS, "whoever is on this machine")
+    return warning(
+        _CALLERS,
+        f"whoever reaches {settings.server.api}: may run commands in builds, and replace chaincode",
+        "set server.tls.client-ca-file, and a NetworkPolicy",
+    )
+
+
+def _open(settings: Settings) -> Iterator[Finding]:
+    """Tell what the other listeners give to whoever reaches them."""
+    server = settings.server
+    yield ok("delivery", f"{server.delivery}: TLS, with a token for each blob and build")
+    if is_loopback(server.operations):
+        yield ok("operations", f"{server.operations}: on this machine alone")
+    else:
+        yield ok("operations", f"{server.operations}: metrics for whoever reaches it; plain HTTP")
+
+
+def _images(settings: Settings) -> Finding:
+    patterns = options.allowed_images(settings)
+    named = ", ".join(patterns) or "none"
+    if "*" in patterns:
+        return warning(
+            "images",
+            f"{named}: peers may name any image, which is pulled with the operator's pull secrets",
+            "name those that peers need in access.images",
+        )
+    return ok("images", f"peers may name: {named}")

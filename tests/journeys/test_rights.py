@@ -1,0 +1,77 @@
+"""The Role in deploy/: all that Peitho does is allowed by it, and it allows nothing else."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.journeys import whole_life
+from tests.lab import pairs
+from tests.lab import registry as lab
+from tests.lab.asked import AskedApi, Right
+from tests.lab.cluster import Cluster
+from tests.lab.pairs import DELIVERY, PODS, REGISTRY, Pair
+from tests.lab.peitho import Peitho, namespace, shipped
+from tests.lab.registry import Running
+
+MODES = (DELIVERY, REGISTRY)
+
+
+@pytest.fixture(scope="module")
+def used() -> set[Right]:
+    """The rights that all stories have used."""
+    return set()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def registry(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Running]:
+    """A registry that wants a password, so that nodes need a pull Secret."""
+    del cluster  # its images, which are mirrored, are made by then
+    with lab.registry(tmp_path_factory.mktemp("registry"), password=True) as running:
+        await pairs.mirror(running)
+        yield running
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_whole_life_needs_no_other_right(
+    cluster: Cluster, registry: Running, tmp_path: Path, mode: str, used: set[Right]
+) -> None:
+    """
+    Build, launch, upload, log, crash, relaunch, restart, failed start, sweep and removal.
+    """
+    settings = Pair(PODS, mode).settings(registry) | whole_life.SETTINGS
+    async with (
+        AskedApi.start(cluster) as api,
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, api_server=api.url, **settings) as peitho,
+    ):
+        await whole_life.live(peitho)
+        log = peitho.log.read_text()
+        used |= api.rights
+
+    assert [] == [line for line in log.splitlines() if "forbidden" in line]
+    assert set() == used - granted()
+
+
+def test_no_right_is_left_over(used: set[Right]) -> None:
+    """
+    Each verb of the Role was used in a story before.
+    """
+    assert set() == granted() - used
+
+
+def granted() -> set[Right]:
+    """What the Role grants, right by right."""
+    objects = shipped("chaincode.yaml", peitho="peitho", chaincode="peitho-chaincode")
+    (role,) = (each for each in objects if each["kind"] == "Role")
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

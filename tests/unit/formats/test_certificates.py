@@ -1,0 +1,65 @@
+import base64
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peitho.formats.certificates import first_expiry
+
+DAY_SECONDS = 86400
+
+
+def test_the_end_is_read(certificates: Path) -> None:
+    """
+    Of a leaf and of an authority, to the second.
+    """
+    for name in ("admin.crt", "ca.crt"):
+        end = first_expiry((certificates / "ours" / name).read_bytes())
+
+        assert end is not None
+        assert abs(end - time.time() - 30 * DAY_SECONDS) < DAY_SECONDS
+
+
+def test_of_several_the_first_to_expire_counts(certificates: Path) -> None:
+    """
+    As in a file with a chain; what stands between is passed over.
+    """
+    leaf = (certificates / "ours/admin.crt").read_bytes()
+    other = (certificates / "ours/ca.crt").read_bytes()
+    ends = [first_expiry(leaf), first_expiry(other)]
+
+    assert min(end for end in ends if end) == first_expiry(b"words\n" + other + b"\n" + leaf)
+
+
+def test_both_kinds_of_time_are_read(certificates: Path) -> None:
+    """
+    Two digits of a year up to 2049, four from 2050 on (RFC 5280, 4.1.2.5).
+    """
+    pem = (certificates / "ours/admin.crt").read_text()
+    der = ssl.PEM_cert_to_DER_cert(pem)
+    at = der.index(b"\x17\x0d", der.index(b"\x17\x0d") + 1)  # notAfter
+    long = der[:at] + b"\x17\x0d" + b"491231235959Z" + der[at + 15 :]
+
+    assert 2524607999.0 == first_expiry(ssl.DER_cert_to_PEM_cert(long).encode())
+
+
+@pytest.mark.parametrize("pem", [b"", b"a key", b"-----BEGIN CERTIFICATE-----"])
+def test_without_a_certificate_there_is_no_end(pem: bytes) -> None:
+    """
+    It is no error: a file may have a key alone.
+    """
+    assert first_expiry(pem) is None
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_certificate_is_a_value_error(content: bytes) -> None:
+    """
+    Whatever it is instead.
+    """
+    pem = b"-----BEGIN CERTIFICATE-----\n%s\n-----END CERTIFICATE-----\n"
+
+    with pytest.raises(ValueError):  # noqa: PT011  the kind is what counts here
+        first_expiry(pem % base64.b64encode(content or b"\x30\x00"))

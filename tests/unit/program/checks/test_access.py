@@ -1,0 +1,54 @@
+from typing import Any
+
+import pytest
+
+from peitho.program.checks.access import access
+from peitho.settings.models import Settings
+from tests.support.check_findings import brief
+
+TLS = {"cert-file": "/c.crt", "key-file": "/c.key"}
+NAMES = TLS | {"client-ca-file": "/ca.crt"}
+WELL = [("delivery", "ok"), ("operations", "ok")]
+
+
+@pytest.mark.parametrize(
+    ("server", "tls", "callers"),
+    [
+        ({}, "warning", "warning"),
+        ({"api": "127.0.0.1:8080"}, "ok", "ok"),
+        ({"tls": TLS}, "ok", "warning"),
+        ({"tls": NAMES}, "ok", "ok"),
+    ],
+)
+def test_it_is_told_who_may_call(server: dict[str, Any], tls: str, callers: str) -> None:
+    """
+    Without TLS and names on anything but loopback, whoever reaches the API.
+    """
+    found = list(access(Settings.model_validate({"server": server})))
+
+    assert [("TLS", tls), ("callers", callers), *WELL, ("images", "ok")] == brief(found)
+    assert [each.status != "ok" for each in found] == [bool(each.do) for each in found]
+
+
+def test_tenants_are_named() -> None:
+    """
+    Nobody else is answered then.
+    """
+    own = {"match": {"o": "org1"}, "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
+    access_of = {"tenants": {"org1": own, "org2": own}}
+    settings = Settings.model_validate({"server": {"tls": NAMES}, "access": access_of})
+
+    callers = list(access(settings))[1]
+
+    assert ("callers", "ok") == (callers.name, callers.status)
+    assert callers.said.endswith("org1, org2")
+
+
+def test_it_is_told_which_images_may_be_named() -> None:
+    """
+    All of them are a warning: they are pulled with the operator's pull secrets.
+    """
+    for images, status in ((["*"], "warning"), (["x.io/*"], "ok"), ([], "ok")):
+        found = list(access(Settings.model_validate({"access": {"images": images}})))
+
+        assert ("images", status) == brief(found)[-1]

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+from aiohttp import web
+
+from peitho.program.checks import all as checks
+from peitho.settings.models import Settings
+from tests.support.check_findings import brief, gathered
+from tests.support.kubernetes_double import ApiServer, answer, refusal
+
+
+async def test_what_one_check_finds_keeps_no_other_from_being_made(tmp_path: Path) -> None:
+    """
+    A cluster that refuses, a registry that is away, a daemon that is away: each has its line.
+    """
+    async with ApiServer.start() as double:
+
+        async def refuse(_: web.Request) -> web.StreamResponse:
+            return refusal(422, "Invalid", "no")
+
+        for method in ("GET", "POST"):
+            double.rule(method, ":", refuse)
+        settings = Settings.model_validate(
+            {
+                "dataDir": tmp_path / "data",
+                "k8s": {"kubeconfig": double.kubeconfig(tmp_path)},
+                "peitho": {"imageMode": "registry"},
+                "docker": {
+                    "endpoint": f"unix://{tmp_path}/nobody.sock",
+                    "registry": {"server-address": "127.0.0.1:1", "insecure": True},
+                },
+            }
+        )
+        found = await gathered(checks.findings(settings, None))
+
+    assert {("Kubernetes", "wrong"), ("registry", "wrong"), ("Docker daemon", "wrong")} == {
+        each for each in brief(found) if each[1] == "wrong"
+    }
+    assert ("storage", "ok") in brief(found)
+
+
+async def test_without_a_cluster_the_rest_is_checked(tmp_path: Path) -> None:
+    """
+    No kubeconfig, and no Pod.
+    """
+    found = brief(await gathered(checks.findings(Settings(data_dir=tmp_path), None)))
+
+    assert ("Kubernetes", "wrong") == found[-1]
+    assert ("time-outs", "ok") in found
+
+
+async def test_the_namespace_of_each_tenant_is_looked_at(tmp_path: Path) -> None:
+    """
+    With its own rights, and its own quota.
+    """
+    own = {"match": {"o": "org1"}, "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
+    asked: list[str] = []
+    async with ApiServer.start() as double:
+
+        async def review(request: web.Request) -> web.StreamResponse:
+            body = await request.json()
+            if body["kind"] == "SelfSubjectAccessReview":
+                asked.append(body["spec"]["resourceAttributes"]["namespace"])
+            return answer({"status": {"allowed": True}}, status=201)
+
+        double.rule("POST", ":", review)
+        settings = Settings.model_validate(
+            {
+                "dataDir": tmp_path / "data",
+                "k8s": {"kubeconfig": double.kubeconfig(tmp_path)},
+                "server": {"tls": {"cert-file": "/c", "key-file": "/k", "client-ca-file": "/ca"}},
+                "access": {"tenants": {"org1": own | {"namespace": "of-org1"}}},
+            }
+        )
+        found = await gathered(checks.findings(settings, None))
+
+    assert {"ns", "of-org1"} == set(asked)
+    assert 2 == sum("rights" == each.name for each in found)
