@@ -1,8 +1,4 @@
-"""
-The command line.
-
-serve, config, check, sweep, adopt, check-store, package, audit, rehearse, version.
-"""
+"""The command line: what serves, looks and sweeps, and what operators and rehearsals need."""
 
 import asyncio
 import sys
@@ -15,6 +11,7 @@ import click
 
 from peitho import __version__
 from peitho.errors import PeithoError
+from peitho.operators import commands
 from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
 from peitho.settings.models import Settings
 
@@ -381,6 +378,39 @@ def rehearse(endpoint: str, **options: Any) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"peitho {__version__}")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """
+    Print what has SHELL complete commands and flags.
+
+    \b
+      source <(peitho completion bash)
+      peitho completion fish > ~/.config/fish/completions/peitho.fish
+    """  # noqa: D301  \b is click's
+    from click.shell_completion import get_completion_class  # noqa: PLC0415  see serve
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(found(main, {}, "peitho", "_PEITHO_COMPLETE").source())
+
+
+@click.group(context_settings={"help_option_names": _HELP})
+@click.version_option(__version__, prog_name="kubectl-peitho", message="%(prog)s %(version)s")
+def kubectl_plugin() -> None:
+    """
+    Look after chaincode of Hyperledger Fabric that Peitho runs: `kubectl peitho ps -n NAMESPACE`.
+
+    What only Peitho knows, its images and builds, is asked in its Pod, with your right to exec.
+    """
+
+
+for _command in commands.COMMANDS:
+    main.add_command(_command)
+    kubectl_plugin.add_command(_command)
 
 
 def _hide_secrets() -> None:

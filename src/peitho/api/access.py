@@ -78,7 +78,9 @@ class Tenants:
         self._tell(certificate.subject, found, request.remote or "")
         which = "more than one tenant's rules match" if found else "no tenant's rules match"
         raise Forbidden(
-            f"{which} the certificate {certificate.subject!r} (access.tenants of Peitho's settings)"
+            f"{which} the certificate {certificate.subject!r} (access.tenants of Peitho's "
+            "settings)",
+            reason="certificate",
         )
 
     def _tell(self, subject: str, found: list[str], peer: str) -> None:

@@ -20,6 +20,7 @@ from peitho.api.services import OWN_SERVICES, Services, services
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
 from peitho.core.pods.tokens import Holder, blob_scope, build_scope, tenant_of
 from peitho.errors import InvalidArgument, NotFound
+from peitho.formats.images import architectures
 
 _EXIT_BYTES = 16
 _LAST_EXIT_CODE = 255
@@ -75,10 +76,7 @@ async def log(request: web.Request) -> web.Response:
 async def exit_code(request: web.Request) -> web.Response:
     """PUT /builds/{id}/exit — 200: the command's exit code, in decimal digits."""
     running = _build(request)
-    text = await request.content.read(_EXIT_BYTES)
-    code = int(text) if text.strip().isdigit() else -1
-    if not 0 <= code <= _LAST_EXIT_CODE:
-        raise InvalidArgument(f"not an exit code: {text!r}")
+    code = read_exit_code(await request.content.read(_EXIT_BYTES))
 
     running.set_exit_code(code)
 
@@ -86,8 +84,8 @@ async def exit_code(request: web.Request) -> web.Response:
 
 
 async def result(request: web.Request) -> web.Response:
-    """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
-    architecture = request.query.get("architecture", "")
+    """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory; 400."""
+    architecture = architectures.checked(request.query.get("architecture", ""))
 
     running = _build(request)
     pool = services(request).builds.pool
@@ -95,6 +93,14 @@ async def result(request: web.Request) -> web.Response:
     await pool.save_result(running, chunks(request), architecture)
 
     return web.Response()
+
+
+def read_exit_code(text: bytes) -> int:
+    """Read an exit code in decimal digits. Raises InvalidArgument."""
+    code = int(text) if text.strip().isdigit() else -1
+    if not 0 <= code <= _LAST_EXIT_CODE:
+        raise InvalidArgument(f"not an exit code: {text!r}")
+    return code
 
 
 _TENANTS = web.AppKey("tenants", dict[str, Services])

@@ -70,13 +70,14 @@ from peitho.settings.models import (
 )
 
 
-def connected(settings: Settings) -> AbstractAsyncContextManager[Kubernetes]:
-    """Connect to the cluster."""
+def connected(settings: Settings, *, context: str = "") -> AbstractAsyncContextManager[Kubernetes]:
+    """Connect to the cluster; `context` is one of the kubeconfig, by default its current one."""
     cluster = settings.kubernetes
     return Kubernetes.connect(
         kubeconfig=cluster.kubeconfig,
         namespace=cluster.namespace,
         proxies=options.proxies(settings),
+        context=context,
     )
 
 

@@ -237,6 +237,18 @@ async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
         assert "arm64" == image.architecture
 
 
+async def test_a_result_of_no_architecture_that_can_be_is_400(tmp_path: Path) -> None:
+    """
+    Nothing of it is kept.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        path = f"/builds/{made.id}/result?architecture=%20"
+        status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=b"tar")
+
+        assert 400 == status
+
+
 @pytest.mark.parametrize("text", [b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50])
 async def test_what_is_no_exit_code_is_400(tmp_path: Path, text: bytes) -> None:
     """

@@ -111,15 +111,23 @@ class Kubernetes:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, *, kubeconfig: Path | None, namespace: str, proxies: Proxies | None = None
+        cls,
+        *,
+        kubeconfig: Path | None,
+        namespace: str,
+        proxies: Proxies | None = None,
+        context: str = "",
     ) -> AsyncIterator[Self]:
         """
         Make a client from a kubeconfig file, else from the Pod's service account.
 
-        Nothing is sent yet. Raises Unavailable if neither is there.
+        Without the name of a context, the kubeconfig's current one is taken. Nothing is sent yet.
+        Raises Unavailable if neither is there.
         """
         # A thread: to read certificates and YAML takes long, for what Peitho does in one turn.
-        config, proxy, verify = await asyncio.to_thread(_read_all, kubeconfig, proxies or Proxies())
+        config, proxy, verify = await asyncio.to_thread(
+            _read_all, kubeconfig, proxies or Proxies(), context
+        )
         client = partial(_client, config, verify=verify, proxy=proxy)
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
@@ -364,11 +372,11 @@ class Kubernetes:
 
 
 def _read_all(
-    kubeconfig: Path | None, proxies: Proxies
+    kubeconfig: Path | None, proxies: Proxies, context: str = ""
 ) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext | bool]:
     """What a kubeconfig says, the proxy to the cluster, and whom to trust there."""
     file = _parsed(kubeconfig) if kubeconfig else None
-    config = _configuration(kubeconfig, file)
+    config = _configuration(kubeconfig, context, file)
     proxy = _proxy(config, file, proxies)
     user = config.user or User()  # lightkube takes one for granted
     verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
@@ -386,10 +394,10 @@ def _parsed(kubeconfig: Path) -> Any:
         ) from error
 
 
-def _configuration(kubeconfig: Path | None, file: Any) -> SingleConfig:
+def _configuration(kubeconfig: Path | None, context: str, file: Any) -> SingleConfig:
     try:
         if kubeconfig:
-            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get()
+            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get(context or None)
         else:
             config = KubeConfig.from_service_account().get()
     except (ConfigError, OSError, ValueError) as error:

@@ -63,11 +63,13 @@ class Build:
         uploads: tuple[BuildUpload, ...] = (),
         peer: str = "",
         result_bytes: int = 0,
+        is_shared: bool = True,
     ) -> None:
         self.id = build_id
         self.spec = spec
         self.uploads = uploads
         self.peer = peer
+        self.is_shared = is_shared
         self.directory = directory
         self.output = output
         self._result_bytes = result_bytes
@@ -96,6 +98,11 @@ class Build:
     def has_failed(self) -> bool:
         """Whether the build is over and its command failed, or never ran."""
         return self.state is not None and self.state.exit_code != 0
+
+    @property
+    def peers(self) -> int:
+        """How many build containers stand for it."""
+        return len(self._users)
 
     def add_container(self, build_id: str, ended: Callable[[State], None]) -> None:
         """Add a build container; `ended` is called once the build has ended."""
@@ -127,7 +134,8 @@ class Build:
 
     def take_turn(self) -> None:
         """Note that the build waits for no other any more."""
-        self._enter("starting")
+        if self._phase == "waiting":
+            self._enter("starting")
 
     def mark_started(self) -> None:
         """Note that the command runs."""

@@ -8,7 +8,7 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +26,7 @@ from peitho.core.images.store import ResultArchitectures
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError
-from peitho.formats.docker.build_key import build_key
+from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
@@ -105,7 +105,8 @@ class BuildPool:
         backend, options = self._backend.now, self._options.now
         trees = [(upload.path, upload.tree) for upload in uploads]
         key = build_key(spec, trees, decided=options.determinants)
-        if self._cache is None:
+        is_shared = self._cache is not None and is_repeatable(spec, trees)
+        if not is_shared:
             key = f"{key}-{container_id}"
         if shared := self._under_way(key, container_id):
             return shared
@@ -118,7 +119,7 @@ class BuildPool:
         if not all(upload.archive.exists() for upload in uploads):
             raise NotFound(f"No such container: {container_id}")  # removed in the meantime
         note = self._waits()
-        build = self._new(container_id, spec, uploads, peer, options)
+        build = self._new(container_id, spec, uploads, peer, options, is_shared=is_shared)
         self._begin(build, key, backend)
         return build, note
 
@@ -127,6 +128,10 @@ class BuildPool:
         if build := self._by_id.get(build_id):
             return build
         raise NotFound(f"No such build: {build_id}")
+
+    def under_way(self) -> Sequence[Build]:
+        """Return the builds that wait or are carried out, the oldest first."""
+        return list(self._by_id.values())
 
     async def save_result(
         self, build: Build, chunks: AsyncIterator[bytes], architecture: str
@@ -144,7 +149,7 @@ class BuildPool:
         task = self._working.get(build.id)
         if task is None:
             await self._discard(build)
-        elif build.has_failed or build.state is None or self._cache is None:
+        elif build.has_failed or build.state is None or not build.is_shared:
             self._end_joining(build)
             if not build.is_ending:
                 build.is_ending = True
@@ -204,13 +209,15 @@ class BuildPool:
         log.info("build stands for an image", build=build_id[:12], image=reference)
         return build, f"peitho: nothing is compiled, this is {reference}"
 
-    def _new(
+    def _new(  # noqa: PLR0913  what is asked for, by whom, and by which rules
         self,
         build_id: str,
         spec: ContainerSpec,
         uploads: list[BuildUpload],
         peer: str,
         options: BuildPoolOptions,
+        *,
+        is_shared: bool,
     ) -> Build:
         directory = self._storage.make_spool_directory("run-")
         output = BuildOutput.create(directory / LOG, limit_bytes=options.output_bytes)
@@ -222,6 +229,7 @@ class BuildPool:
             uploads=tuple(_moved(upload, directory) for upload in uploads),
             peer=peer,
             result_bytes=options.result_bytes,
+            is_shared=is_shared,
         )
 
     def _begin(self, build: Build, key: str, backend: BuildBackend) -> None:
@@ -246,7 +254,9 @@ class BuildPool:
             raise
 
     async def _keep(self, build: Build, key: str) -> None:
-        if self._cache is None or build.result is None or build.has_failed:
+        if self._cache is None or not build.is_shared:
+            return
+        if build.result is None or build.has_failed:
             return
         try:
             await asyncio.to_thread(self._keep_within_limit, self._cache, key, build)

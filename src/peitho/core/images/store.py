@@ -340,9 +340,16 @@ def _copy(source: Content | IO[bytes], path: Path) -> Path:
 
 
 def _first_level(entries: list[TarEntry], directory: str) -> tuple[str, ...]:
+    """What is in the directory itself; nothing if one of it cannot be mounted by itself."""
     prefix = f"{directory.strip('/')}/".lstrip("/")
-    below = (entry.name.removeprefix(prefix) for entry in entries if entry.name.startswith(prefix))
-    return tuple(sorted({name.partition("/")[0] for name in below if name}))
+    below = [
+        replace(entry, name=entry.name.removeprefix(prefix))
+        for entry in entries
+        if entry.name.startswith(prefix)
+    ]
+    if any(entry.kind in ("symlink", "fifo") and "/" not in entry.name for entry in below):
+        return ()
+    return tuple(sorted({entry.name.partition("/")[0] for entry in below if entry.name}))
 
 
 def tagged(name: str) -> str:

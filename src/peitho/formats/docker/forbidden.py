@@ -110,7 +110,8 @@ def check(config: Mapping[str, object], host_config: Mapping[str, object]) -> No
     named = ", ".join(name for name, _ in islice(found, _MOST))
     raise Forbidden(
         f"{named}: may not be asked for here: {first} gives {field.gives}, and Peitho runs builds "
-        "and chaincode without"
+        "and chaincode without",
+        reason="field",
     )
 
 

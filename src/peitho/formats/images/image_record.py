@@ -18,15 +18,20 @@ from peitho.errors import PeithoError
 # stays visible; more are mounted as the whole directory (a Pod's spec is not a file listing).
 MOUNTED_ONE_BY_ONE = 16
 
+_TYPE = "org.hyperledger.fabric.chaincode.type"
+# These have a folder of their own, to which they may write; Go's binary goes to /usr/local/bin.
+_WITH_A_FOLDER = ("NODE", "JAVA")
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """
     A chaincode image.
 
-    The layer's content belongs at `directory`, where `entries` are its first level. `architecture`
-    is Go's name (`amd64`), empty if it is not known. `created` is RFC 3339. `prebuilt` is an image
-    that is run in its stead, by digest; mostly empty.
+    The layer's content belongs at `directory`, where `entries` are its first level; none are
+    listed where one is a link, which cannot be mounted. `architecture` is Go's name (`amd64`),
+    empty if it is not known. `created` is RFC 3339. `prebuilt` is an image that is run in its
+    stead, by digest; mostly empty.
     """
 
     name: str
@@ -57,7 +62,7 @@ class Image:
     @property
     def is_node(self) -> bool:
         """Whether npm starts this chaincode."""
-        return self.labels.get("org.hyperledger.fabric.chaincode.type") == "NODE"
+        return self.labels.get(_TYPE) == "NODE"
 
 
 def to_json(image: Image) -> bytes:
@@ -105,9 +110,23 @@ def _check(image: Image) -> None:
 
 
 def mounts(image: Image) -> dict[str, str]:
-    """Return what of the layer is mounted where: mount path to path in the layer."""
+    """
+    Return what of the layer is mounted where: mount path to path in the layer.
+
+    The whole directory is mounted where chaincode has one of its own, and where its entries are
+    many or have names that a Pod's spec cannot have; nothing else can be mounted at the root.
+    """
     directory = f"/{image.directory.strip('/')}".rstrip("/")
-    if len(image.entries) > MOUNTED_ONE_BY_ONE:
+    if directory and not _can_be_apart(image):
         return {directory: directory.lstrip("/")}
     places = (f"{directory}/{entry}" for entry in image.entries)
     return {place: place.lstrip("/") for place in places}
+
+
+def _can_be_apart(image: Image) -> bool:
+    return (
+        image.labels.get(_TYPE) not in _WITH_A_FOLDER
+        and 0 < len(image.entries) <= MOUNTED_ONE_BY_ONE
+        # JSON has no bytes that are not UTF-8, and a mount path no colon (core/v1, VolumeMount).
+        and all(entry.isprintable() and ":" not in entry for entry in image.entries)
+    )

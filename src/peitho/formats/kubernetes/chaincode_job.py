@@ -74,7 +74,8 @@ def _delivered(
     return _LayerSource(
         image=options.pulled(image.runtime),
         init_containers=[_puller(record, image, options=options, user=user)],
-        mounts=[mount("layer", place, part) for place, part in parts.items()],
+        # The volume is the Pod's own: chaincode may write there, as in a daemon's container.
+        mounts=[mount("layer", place, part, read_only=False) for place, part in parts.items()],
         volumes=[{"name": "layer", "emptyDir": {}}],
     )
 
