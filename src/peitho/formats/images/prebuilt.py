@@ -27,6 +27,7 @@ TYPES = ("golang", "node", "java")
 # A name has 255 characters at most.
 _FILE_BYTES = 4096
 _KEYS = {"name", "digest", "tag"}
+_LIKE_AN_IMAGE = re.compile("[:/]")
 _OF_OTHERS = ("vendor", "node_modules")
 # fabric/core/chaincode/persistence/chaincode_package.go, LabelRegexp.
 _LABEL = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.+-]*")
@@ -60,6 +61,8 @@ def reference(content: bytes) -> str:
     if not isinstance(told, dict) or "name" not in told or not told.keys() <= _KEYS:
         return ""
     if "digest" not in told:
+        if "tag" not in told and not _LIKE_AN_IMAGE.search(str(told["name"])):
+            return ""
         raise InvalidArgument(f"{FILE} has no digest: an image is named by its digest")
     name, digest = told["name"], told["digest"]
     if not isinstance(name, str) or not isinstance(digest, str):

@@ -76,6 +76,8 @@ def test_the_least_deep_counts() -> None:
         b"\xff",
         b'{"width": 1}',
         b'{"name": "logo", "url": "x"}',
+        b'{"name": "logo"}',
+        b'{"name": 1}',
         b"[" * 4000,
         json.dumps({"name": "a", "digest": DIGEST, "alt": ""}).encode(),
     ],
@@ -92,6 +94,8 @@ def test_a_file_about_something_else_is_an_ordinary_one(content: bytes) -> None:
     [
         {"name": "registry.example/org/asset:1.0"},
         {"name": "registry.example/org/asset", "tag": "1.0"},
+        {"name": "registry.example/org/asset"},
+        {"name": "asset", "tag": "1.0"},
         {"name": "registry.example/org/asset:1.0", "digest": DIGEST},
         {"name": "registry.example/org/asset", "digest": ""},
         {"name": "registry.example/org/asset", "digest": "sha256:ab"},
