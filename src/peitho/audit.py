@@ -31,8 +31,8 @@ class Caller:
     tenant: str = "default"
 
 
-# An error may have the words of a cluster, a registry or a daemon.
-_OUTCOME_LENGTH = 1000
+# An error may have the words of a cluster, a registry or a daemon, and a name those of a body.
+_LONGEST_CHARACTERS = 1000
 _PEITHO = Caller()
 _caller: ContextVar[Caller] = ContextVar("caller", default=_PEITHO)
 _sinks: list[Sink] = []
@@ -89,6 +89,12 @@ def kept_by(sink: Sink) -> Iterator[None]:
 
 def _tell(event: str, outcome: str, what: Mapping[str, object], by: Caller) -> None:
     time = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    line = {"time": time, "event": event, "outcome": outcome[:_OUTCOME_LENGTH], **what}
+    line = {"time": time, "event": event, "outcome": outcome, **what, **asdict(by)}
+    short = {key: _short(value) for key, value in line.items()}
     for sink in _sinks:
-        sink(line | asdict(by))
+        sink(short)
+
+
+def _short(value: object) -> object:
+    """Cut a text: a file's chain goes on from a last line that is found near its end."""
+    return value[:_LONGEST_CHARACTERS] if isinstance(value, str) else value

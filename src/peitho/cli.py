@@ -133,11 +133,13 @@ def serve(config: Path | None, **flags: Any) -> None:
     loaded = _load(source)
     from peitho import logs  # noqa: PLC0415  `peitho version` need not load them
     from peitho.program import app  # noqa: PLC0415
+    from peitho.program.loop import new_event_loop  # noqa: PLC0415
 
     logs.configure(loaded.settings.log)
     logs.warn_of_settings(loaded.notes)
     try:
-        asyncio.run(app.serve(source, loaded))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(app.serve(source, loaded))
     except PeithoError as error:  # before anything was started; later ones come in groups
         click.echo(str(error), err=True)
         sys.exit(2)

@@ -6,10 +6,12 @@ and tokens are never fields.
 """
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 
 import structlog
+from structlog.typing import EventDict
 
 from peitho.settings.models import LogSettings
 
@@ -19,6 +21,8 @@ _LEVELS = {
     "warn": logging.WARNING,
     "error": logging.ERROR,
 }
+# Letters beyond ASCII are among them, and are let through.
+_UNPRINTABLE = re.compile(r"[^ -~\t\n\r]")
 
 
 def configure(settings: LogSettings) -> None:
@@ -41,7 +45,7 @@ def configure(settings: LogSettings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # The console renders exceptions by itself.
-            *([] if console else [structlog.processors.format_exc_info]),
+            *([_printable] if console else [structlog.processors.format_exc_info]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -51,6 +55,19 @@ def configure(settings: LogSettings) -> None:
     structlog.contextvars.bind_contextvars(logger=settings.name)
     logging.basicConfig(stream=sys.stderr)
     logging.getLogger().setLevel(max(level, logging.WARNING))
+
+
+def _printable(_: object, __: str, event: EventDict) -> EventDict:
+    """Escape what a terminal would obey: callers name things. Ends of lines structlog escapes."""
+    return {
+        key: _UNPRINTABLE.sub(_escaped, value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+
+
+def _escaped(found: re.Match[str]) -> str:
+    text = found.group()
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def warn_of_settings(notes: Mapping[str, str]) -> None:

@@ -182,6 +182,7 @@ def test_objects_of_others_are_rendered(tmp_path: Path) -> None:
         "chaincode.namespaces=": "namespaces",
         "unknown=1": "unknown",
         "serviceAccount.create=false": "serviceAccount.name is needed",
+        "settings.docker.registry.password=x": "would be in a ConfigMap",
     }.items(),
 )
 def test_wrong_values_are_told(wrong: str, words: str) -> None:

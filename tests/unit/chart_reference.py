@@ -62,7 +62,8 @@ VALUES = (
         {"$ref": "#/$defs/Settings"},
         "Peitho's [settings](../../docs/reference/settings.md), as in its file. "
         "`k8s.namespace`, `peitho.pullerAccessAddress`, `peitho.pullerImage` and `server.tls` "
-        "follow from other values, unless they are given here.",
+        "follow from other values, unless they are given here. They are in a ConfigMap, so a "
+        "password comes by `extraEnv` or `extraVolumes`.",
     ),
     Value("namespace.create", YES_OR_NO, "Whether the release's own namespace is an object of it."),
     Value(

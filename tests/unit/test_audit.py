@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from peitho import audit
+from peitho.clients.disk.audit_file import AuditFile
 from peitho.errors import NotFound
+from peitho.formats.audit_chain import Verification
 from peitho.formats.records import Exit
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import context
@@ -137,3 +139,23 @@ async def test_an_outcome_is_an_errors_or_that_nobody_waited() -> None:
         event["outcome"] for event in events
     ]
     assert ("n", 0) == (events[0]["name"], events[2]["id"])
+
+
+async def test_whatever_a_caller_names_the_chain_goes_on(tmp_path: Path) -> None:
+    """
+    Where the last line of the file is found again.
+    """
+    file = tmp_path / "audit.jsonl"
+    async with running(tmp_path) as peitho:
+        for image in ("é" * 200_000, "x" * 400_000, "\x01" * 150_000):
+            kept = AuditFile(file)
+            with audit.kept_by(kept.keep):
+                body = json.dumps({"Image": image, "Cmd": ["x"]}, ensure_ascii=False).encode()
+                status, _, _ = await peitho.ask("POST", "/containers/create", body=body)
+                assert 400 == status
+            assert await kept.write()
+
+    lines = file.read_bytes().splitlines()
+    assert [1, 2, 3] == [json.loads(line)["number"] for line in lines]
+    assert max(map(len, lines)) < 20_000
+    assert [] == list(Verification().problems(lines))

@@ -98,6 +98,22 @@ def test_a_person_reads_words(
     assert (color and stream.isatty()) == ("\x1b[" in line)
 
 
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_value_commands_a_terminal(monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
+    """
+    Or looks like a line of its own: names come from callers.
+    """
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(LogSettings.model_validate({"format": log_format}))
+    path = "/containers/\x1b[2J\x07\x00\u202e\u2028\x85é"
+    structlog.get_logger().info("request answered", path=path, cause="a\n\x1b[1mb\r")
+
+    (line,) = stream.getvalue().removesuffix("\n").split("\n")
+    assert not set("\x1b\x07\x00\u202e\u2028\x85\r") & set(line)
+    assert "é" in line or "\\u00e9" in line
+
+
 def test_an_exception_has_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     On the same line.

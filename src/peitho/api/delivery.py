@@ -54,7 +54,9 @@ async def build(request: web.Request) -> web.Response:
     running = _build(request)
     uploads = [{"number": n, "path": upload.path} for n, upload in enumerate(running.uploads)]
 
-    return json_response({"uploads": uploads, "output": OUTPUT_DIRECTORY})
+    return json_response(
+        {"uploads": uploads, "output": OUTPUT_DIRECTORY, "compiled": bool(running.compiled_key)}
+    )
 
 
 async def upload(request: web.Request) -> web.StreamResponse:
@@ -64,6 +66,16 @@ async def upload(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"No such upload: {number}")
 
     return await send_file(request, uploads[number].archive)
+
+
+async def compiled(request: web.Request) -> web.StreamResponse:
+    """GET /builds/{id}/compiled — 200: a tar of what Go compiled before; 404: nothing yet."""
+    running = _build(request)
+    archive = await services(request).builds.pool.compiled(running)
+    if archive is None:
+        raise NotFound(f"Nothing was compiled before for {running.spec.image}")
+
+    return await send_file(request, archive)
 
 
 async def log(request: web.Request) -> web.Response:
@@ -116,6 +128,7 @@ def application(tenants: Mapping[str, Services]) -> web.Application:
             web.get("/blobs/{digest}", blob, allow_head=False),
             web.get("/builds/{id}", build, allow_head=False),
             web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload, allow_head=False),
+            web.get("/builds/{id}/compiled", compiled, allow_head=False),
             web.post("/builds/{id}/log", log),
             web.put("/builds/{id}/exit", exit_code),
             web.put("/builds/{id}/result", result),

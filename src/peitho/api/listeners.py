@@ -163,7 +163,9 @@ async def _bind(runner: web.AppRunner, listener: Listener) -> asyncio.Server:
     if server is None:
         raise RuntimeError("the runner is set up and has a server")
     host, _, port = listener.address.rpartition(":")
-    factory = partial(_protocol, server, Connections.allowed(), listener.tls)
+    # Apart: whoever shows no certificate closes no connection of those that have.
+    handshakes = Connections.allowed()
+    factory = partial(_protocol, server, Connections.allowed(), listener.tls, handshakes)
     with _telling(listener.address):
         return await asyncio.get_running_loop().create_server(
             factory, host.strip("[]") or None, int(port), backlog=512, start_serving=False
@@ -185,9 +187,9 @@ def _address(server: asyncio.Server) -> str:
 
 
 def _protocol(
-    server: web.Server, connections: Connections, tls: ServerTls | None
+    server: web.Server, connections: Connections, tls: ServerTls | None, handshakes: Connections
 ) -> asyncio.Protocol:
     connection = Connection(
         _Handler(server, loop=asyncio.get_running_loop(), **_options()), connections
     )
-    return TlsProtocol(tls.context(), connection) if tls else connection
+    return TlsProtocol(tls.context(), connection, handshakes) if tls else connection

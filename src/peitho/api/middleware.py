@@ -29,6 +29,8 @@ API_VERSION = "1.47"
 MINIMUM_API_VERSION = "1.24"
 # What a metric is counted by: any other word may be a caller's own.
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+# An error may repeat what a body says, or what a build said.
+_CAUSE_CHARACTERS = 4000
 HEADERS = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -123,7 +125,8 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
     route = f"{method} {resource.canonical if resource else 'unknown'}"
     metrics.REQUESTS.labels(route, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-    write = log.debug if "_ping" in request.path or status == HUNG_UP else log.info
+    is_ping = resource is not None and resource.canonical.endswith("/_ping")
+    write = log.debug if is_ping or status == HUNG_UP else log.info
     write(
         "request answered",
         method=request.method,
@@ -133,5 +136,5 @@ def _account(request: web.Request, *, status: int, cause: str, seconds: float) -
         request=audit.caller().request,
         **({"tenant": audit.caller().tenant} if OWN_SERVICES in request else {}),
         duration_seconds=round(seconds, 3),
-        **({"cause": cause} if cause else {}),
+        **({"cause": cause[:_CAUSE_CHARACTERS]} if cause else {}),
     )

@@ -64,6 +64,8 @@ class HostConfigRequest(_Request):
         )
 
 
+# Of a field in an error; a label is one, too.
+_NAME_CHARACTERS = 200
 # They are kept in an annotation, of which an object holds 256 KiB.
 _LABELS_CHARACTERS = 16_000
 # The first wrong word is told; to note each takes a kilobyte, and a body can have 500,000.
@@ -132,7 +134,7 @@ def read_create(body: bytes) -> CreateRequest:
         return CreateRequest.model_validate_json(body or b"{}")
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part)[:_NAME_CHARACTERS] for part in first["loc"])
         raise InvalidArgument(
             f"invalid JSON: {where}: {first['msg']}".replace(": :", ":")
         ) from error

@@ -15,6 +15,7 @@ from typing import Any, cast
 import structlog
 
 from peitho import audit, metrics
+from peitho.api.connections import Connections
 
 log = structlog.get_logger()
 
@@ -27,10 +28,18 @@ _PLAIN = "it spoke plain HTTP, which is not answered here"
 
 
 class TlsProtocol(asyncio.Protocol):
-    """Shakes hands on a socket's transport, then passes what it decrypts on to a protocol."""
+    """
+    Shakes hands on a socket's transport, then passes what it decrypts on to a protocol.
 
-    def __init__(self, context: ssl.SSLContext, inner: asyncio.Protocol) -> None:
+    Until then the connection counts among `handshakes`: anybody can begin one, so whoever has not
+    come to its end while very many others came may have to go.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, inner: asyncio.Protocol, handshakes: Connections
+    ) -> None:
         self._inner = inner
+        self._handshakes = handshakes
         self._received = ssl.MemoryBIO()
         self._to_send = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._received, self._to_send, server_side=True)
@@ -42,10 +51,15 @@ class TlsProtocol(asyncio.Protocol):
         self._socket = cast("asyncio.Transport", transport)
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(_HANDSHAKE_SECONDS, self._give_up, "it took too long")
+        self._handshakes.wait(self)
+
+    def close(self) -> None:
+        """Make room for others, before the hands are shaken."""
+        self._give_up("too many others have begun since")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass it on, if the protocol behind knows of the connection."""
-        self._deadline.cancel()
+        self._end_handshake()
         if self._transport:
             self._inner.connection_lost(exc)
 
@@ -83,14 +97,19 @@ class TlsProtocol(asyncio.Protocol):
             self._socket.write(_NOT_TLS if is_http else self._to_send.read())
             self._give_up(_PLAIN if is_http else error.reason or str(error))
             return
-        self._deadline.cancel()
+        self._end_handshake()
         self._socket.write(self._to_send.read())
         self._transport = TlsTransport(
             self._socket, self._tls, self._to_send, decrypt=self._decrypt, inner=self._inner
         )
         self._inner.connection_made(self._transport)
 
+    def _end_handshake(self) -> None:
+        self._deadline.cancel()
+        self._handshakes.forget(self)
+
     def _give_up(self, cause: str) -> None:
+        self._end_handshake()
         peer = self._socket.get_extra_info("peername") or ("", 0)
         _, port, *_ = self._socket.get_extra_info("sockname") or ("", 0)
         log.info("tls handshake failed", peer=peer[0], port=port, cause=cause)

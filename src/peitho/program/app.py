@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,11 +51,21 @@ async def serve(source: SettingsSource, loaded: LoadedSettings) -> None:
     Raises PeithoError before anything is started or touched: also Conflict where another Peitho
     serves from the data directory, and CannotListen where one has the address.
     """
-    with composition.locked_data_directory(loaded.settings):
+    with _own_files(), composition.locked_data_directory(loaded.settings):
         try:
             await _serve(source, loaded)
         except* CannotListen as raised:
             raise raised.exceptions[0] from None
+
+
+@contextmanager
+def _own_files() -> Iterator[None]:
+    """Have all files and folders that are made here readable by their owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 async def _serve(source: SettingsSource, loaded: LoadedSettings) -> None:

@@ -109,6 +109,7 @@ def build_pool(settings: Settings) -> BuildPoolOptions:
         output_bytes=settings.limits.output_bytes,
         result_bytes=settings.limits.archive_bytes,
         determinants=[list(settings.images.rewrite.items()), settings.builder.template],
+        compiles_ahead=settings.builder.cache.compiler,
     )
 
 

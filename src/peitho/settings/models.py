@@ -26,6 +26,7 @@ from peitho.settings.values import (
     Pattern,
     ProxyUrl,
     Quantity,
+    RegistryAddress,
     Rewrites,
     Template,
     Trimmed,
@@ -194,7 +195,7 @@ class KubernetesSettings(Section):
 class RegistrySettings(KebabSection):
     """The registry of `peitho.imageMode: registry`."""
 
-    server_address: Trimmed = ""
+    server_address: RegistryAddress = ""
     """HOST, HOST:PORT or either with a path, as nodes read it: images are pushed to
     `server-address/project/NAME`."""
 
@@ -290,6 +291,11 @@ class BuildCacheSettings(Section):
 
     enable: bool = True
     """Whether equal builds are carried out once."""
+
+    compiler: bool = True
+    """Whether what Go chaincode has in common is compiled once for each builder image, by a build
+    of Peitho's own, and given to all builds in Pods whose image has nothing compiled.  That build
+    has a Pod beside those of `builder.maxParallel`, one at a time."""
 
     limit_bytes: int = Field(default=4 * 1024**3, gt=0)
     """Past this the least recently used go."""
@@ -481,8 +487,8 @@ class AccessSettings(KebabSection):
 
     images: ImagePatterns = None
     """Builder and runtime images that peers may name: patterns as on the left of `images.rewrite`,
-    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry, and
-    what is on either side of `images.rewrite`."""
+    but with any number of `*`.  Null: `*/fabric-*`, which are Fabric's own in any registry (their
+    last part begins so), and what is on either side of `images.rewrite`."""
 
 
 class LogSettings(KebabSection):
@@ -566,6 +572,14 @@ def _check_tenants(settings: Settings) -> None:
                 f"access.tenants.{name}: with peitho.instance it has more than "
                 f"{_LABEL_CHARACTERS - 1} characters"
             )
+    whose: dict[CertificateRule, str] = {}
+    for name, tenant in tenants.items():
+        for rule in tenant.match:
+            if whose.setdefault(rule, name) != name:
+                raise ValueError(
+                    f"access.tenants.{name}.match: has a rule of access.tenants.{whose[rule]}, and "
+                    "a certificate that two tenants' rules match is refused"
+                )
     former = tenants.get(DEFAULT_TENANT)
     if former and former.namespace not in ("", settings.kubernetes.namespace):
         raise ValueError(

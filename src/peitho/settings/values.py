@@ -87,6 +87,12 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _registry_address(value: str) -> str:
+    if "@" in value:  # what is before it may be a password, so the value is not told
+        raise ValueError("must be HOST[:PORT][/PATH]; an account is in username and password")
+    return value
+
+
 def _trimmed(value: str) -> str:
     return value.strip("/")
 
@@ -121,6 +127,7 @@ Namespace = Annotated[str, AfterValidator(_namespace)]
 Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
 Trimmed = Annotated[str, AfterValidator(_trimmed)]
+RegistryAddress = Annotated[Trimmed, AfterValidator(_registry_address)]
 ImagePatterns = Annotated[tuple[str, ...] | None, AfterValidator(_image_patterns)]
 Pattern = Annotated[str, Field(min_length=1)]
 OwnPatterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]

@@ -129,6 +129,22 @@ async def test_a_certificate_that_no_rule_matches_is_refused(
     assert len(CALLS) - 1 == len(lines)
 
 
+async def test_who_shows_no_certificate_is_no_tenants(tmp_path: Path, certificates: Path) -> None:
+    """
+    It is told that one is needed, and `default` is not said to have asked.
+    """
+    lines: list[EventDict] = []
+    async with (
+        tenants.served(tmp_path, certificates / "ours") as peitho,
+        peitho.peer("") as peer,
+    ):
+        with audit.kept_by(lambda line: lines.append(dict(line))):
+            status, text = await peer.ask("GET", "/info")
+        assert (403, True) == (status, "a client certificate is needed" in text)
+        assert (200, "OK") == await peer.ask("GET", "/_ping")
+    assert [("refused", "")] == [(line["event"], line["tenant"]) for line in lines]
+
+
 async def test_a_certificate_of_two_tenants_is_nobodys(tmp_path: Path, certificates: Path) -> None:
     """
     The log says whose it is.

@@ -129,6 +129,39 @@ async def test_each_request_is_one_line_of_the_log() -> None:
     assert (404, "No such thing") == (second["status"], second["cause"])
 
 
+async def test_a_name_with_a_ping_in_it_hides_no_request() -> None:
+    """
+    Only the ping itself is told at debug alone.
+    """
+    app = web.Application(middlewares=[middleware.answer])
+    for path in ("/_ping", "/v{version}/_ping", "/containers/{id}/json"):
+        app.router.add_get(path, fine)
+    with structlog.testing.capture_logs() as logs:
+        async with listening(app) as url, aiohttp.ClientSession() as http:
+            for path in ("/_ping", "/v1.44/_ping", "/containers/x_ping/json", "/x/_ping"):
+                async with http.get(url + path) as response:
+                    await response.read()
+    told = [(each["path"], each["log_level"]) for each in logs if "path" in each]
+    assert [
+        ("/_ping", "debug"),
+        ("/v1.44/_ping", "debug"),
+        ("/containers/x_ping/json", "info"),
+        ("/x/_ping", "info"),
+    ] == told
+
+
+async def test_a_cause_is_as_long_as_a_line_bears() -> None:
+    """
+    The peer is told all of it.
+    """
+    with structlog.testing.capture_logs() as logs:
+        _, body, _ = await asked(raising(PeithoError("y" * 100_000)))
+
+    (line,) = (each for each in logs if each["event"] == "request answered")
+    assert "y" * 4000 == line["cause"]
+    assert "y" * 100_000 == json.loads(body)["message"]
+
+
 async def test_a_peer_that_hung_up_is_in_the_log() -> None:
     """
     As 499, for no status was ever sent.

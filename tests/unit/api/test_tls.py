@@ -1,4 +1,5 @@
 import asyncio
+import resource
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -160,6 +161,35 @@ async def test_who_says_nothing_is_let_go(certificates: Path) -> None:
             await reader.read()
             assert 9.9 < asyncio.get_running_loop().time() - began < 15
             writer.close()
+
+
+async def test_handshakes_that_come_to_no_end_keep_nobody_out(certificates: Path) -> None:
+    """
+    The oldest go before their time; connections with their hands shaken stay.
+    """
+    folder = certificates / "ours"
+    hello = first_words(client(folder))
+    files_at_most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most, more = min(1000, files_at_most // 8), 5
+    async with served(ok, files(folder)) as url, tls_wire(url, client(folder)) as old:
+        address, began = urlsplit(url), []
+        with structlog.testing.capture_logs() as told:
+            for _ in range(most + more):
+                reader, writer = await asyncio.open_connection(address.hostname, address.port)
+                writer.write(hello)
+                began.append((reader, writer))
+            async with asyncio.timeout(5):  # half of what they have
+                for reader, _ in began[:more]:
+                    await reader.read()
+            assert [False, False] == [began[at][0].at_eof() for at in (more, -1)]
+        async with tls_wire(url, client(folder)) as new:
+            for peer in (old, new):
+                peer.send("GET", "/x")
+                assert "200 OK" in await peer.head()
+        for _, writer in began:
+            writer.close()
+    causes = [event["cause"] for event in told if event["event"] == "tls handshake failed"]
+    assert ["too many others have begun since"] * more == causes
 
 
 async def test_plain_http_is_told_what_is_missing(certificates: Path) -> None:

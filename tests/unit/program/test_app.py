@@ -391,6 +391,25 @@ async def test_the_cluster_is_reached_through_the_proxy_of_the_environment(tmp_p
     assert all(each.startswith("http://cluster.example/api") for each in proxy.asked)
 
 
+async def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
+    """
+    Folders too, whatever the process may do by default.
+    """
+    before = os.umask(0o002)
+    try:
+        async with (
+            ApiServer.start() as cluster,
+            serving(SettingsSource(None, flags(tmp_path, cluster), {})),
+        ):
+            pass
+        data = tmp_path / "data"
+        made = {path: path.stat().st_mode & 0o077 for path in (data, *data.rglob("*"))}
+        assert len(made) > 5
+        assert {} == {path: mode for path, mode in made.items() if mode}
+    finally:
+        assert 0o002 == os.umask(before)
+
+
 async def test_the_audit_trail_is_kept_where_it_is_set(tmp_path: Path) -> None:
     """
     From the start to the stop; a sweep by hand adds to it, and one that only looks does not.

@@ -78,6 +78,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "builder.deadlineSeconds": (5, "daemon_backend pod_backend"),
     "builder.abandonedAfterSeconds": (5, "build_containers"),
     "builder.maxParallel": (5, "parallel_builds"),
+    "builder.cache.compiler": (False, "build_pool"),
     "builder.cache.limitBytes": (5, "sweeper"),
     "builder.cache.maxAgeSeconds": (5, "sweeper"),
     "builder.resources.cpuRequest": ("5m", "pod_backend"),

@@ -388,3 +388,18 @@ def test_a_proxy_that_can_be_none_is_told(value: str) -> None:
     (problem,) = raised.value.problems
     assert "proxy.https: must be http://[USER:PASSWORD@]HOST:PORT, or empty" in problem
     assert "secret" not in problem
+
+
+@pytest.mark.parametrize("mode", ["delivery", "registry"])
+def test_an_account_in_a_registrys_address_is_refused(tmp_path: Path, mode: str) -> None:
+    """
+    Whether or not the mode needs it, and without its password: the address is shown and logged.
+    """
+    (problem,) = problems(
+        tmp_path,
+        f"peitho: {{imageMode: {mode}}}\n"
+        'docker: {registry: {server-address: "robot:planted@registry.example/p"}}',
+    )
+
+    assert "docker.registry.server-address: must be HOST[:PORT][/PATH]" in problem
+    assert "planted" not in problem

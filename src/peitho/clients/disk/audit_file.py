@@ -20,7 +20,7 @@ _STDERR = Path("-")
 _AGAIN_SECONDS = 1.0
 # What waits while the disk is full; past it the oldest go, and the log says how many.
 _WAITING_EVENTS = 10_000
-# The last line is within this: no event is longer than a request's head and an outcome.
+# The last line is within this: an event has a dozen texts, and each a thousand characters.
 _TAIL_BYTES = 1024 * 1024
 
 

@@ -41,17 +41,25 @@ class BuildUpload:
     """
     An archive that the peer uploaded, the directory it is for, and its files' digest.
 
-    `prebuilt` is the image that its source names instead of being one; mostly empty.
+    `dependencies` is the digest of those that are vendored; `prebuilt` the image that its source
+    names instead of being one, mostly empty.
     """
 
     path: str
     archive: Path
     tree: str
+    dependencies: str = ""
     prebuilt: str = ""
 
 
 class Build:
-    """One build: what is to be done, what the command wrote so far, and how it ended."""
+    """
+    One build: what is to be done, what the command wrote so far, and how it ended.
+
+    `compiled_key` is that of packages that it may be given, empty for none; one that
+    `compiles_ahead` makes them, and no container stands for it. `image_id` has the digest of the
+    builder image that it ran in, once that is known.
+    """
 
     def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
         self,
@@ -64,6 +72,7 @@ class Build:
         peer: str = "",
         result_bytes: int = 0,
         is_shared: bool = True,
+        compiled_key: str = "",
     ) -> None:
         self.id = build_id
         self.spec = spec
@@ -72,6 +81,10 @@ class Build:
         self.is_shared = is_shared
         self.directory = directory
         self.output = output
+        self.compiled_key = compiled_key
+        self.compiles_ahead = False
+        self.lacks_compiled = False
+        self.image_id = ""
         self._result_bytes = result_bytes
         self.began = time.monotonic()
         self._phase, self._phase_began = "waiting", self.began
@@ -214,8 +227,9 @@ class Build:
         self.state = State("exited", end.code, end.reason, self.started_at, now())
         self._decided.set()
         seconds = time.monotonic() - self.began
-        metrics.BUILD_SECONDS.labels("done" if end.code == 0 else "failed").observe(seconds)
-        metrics.BUILDS.labels(_outcome(end, has_run=bool(self.started_at))).inc()
+        if not self.compiles_ahead:  # no peer waits for that
+            metrics.BUILD_SECONDS.labels("done" if end.code == 0 else "failed").observe(seconds)
+            metrics.BUILDS.labels(_outcome(end, has_run=bool(self.started_at))).inc()
         self._enter("fetching" if end.code == 0 and not self.result else "over")
         log.info(
             "build ended",
@@ -251,7 +265,8 @@ class Build:
     def _enter(self, phase: str) -> None:
         now_seconds = time.monotonic()
         took_seconds = now_seconds - self._phase_began
-        metrics.BUILD_PHASE_SECONDS.labels(self._phase).observe(took_seconds)
+        if not self.compiles_ahead:
+            metrics.BUILD_PHASE_SECONDS.labels(self._phase).observe(took_seconds)
         self._phase, self._phase_began = phase, now_seconds
 
 

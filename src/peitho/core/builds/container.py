@@ -210,14 +210,15 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            found = await self._all.storage.archives.run(partial(_scan, archive, limits))
+            upload, entries = await self._all.storage.archives.run(
+                partial(_scan, archive, directory, limits)
+            )
             self._check_not_removed()
         except BaseException:
             self._count_bytes(archive, -self._upload_bytes[archive])
             archive.unlink(missing_ok=True)
             raise
-        tree, entries, reference = found
-        self._uploads.append(BuildUpload(directory, archive, tree, reference))
+        self._uploads.append(upload)
         log.info("archive uploaded", build=self.id[:12], bytes=size, entries=entries)
 
     async def _counted(self, chunks: AsyncIterator[bytes], archive: Path) -> AsyncIterator[bytes]:
@@ -451,12 +452,16 @@ def _killed(reason: str, started_at: str) -> State:
     return State("exited", SIGKILLED, reason, started_at, now())
 
 
-def _scan(path: Path, limits: ArchiveLimits, reading: Reading) -> tuple[str, int, str]:
-    """The digest of an archive's files, how many entries it has, and the image that it names."""
+def _scan(
+    path: Path, directory: str, limits: ArchiveLimits, reading: Reading
+) -> tuple[BuildUpload, int]:
+    """What an archive is for a build, and how many entries it has."""
     with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
     reference = ""
     if found := prebuilt.find(entries):
         with reading.open(path) as archive:
             reference = prebuilt.read(archive, found.name, limits=limits)
-    return build_key.tree(entries), len(entries), reference
+    vendored = build_key.tree([entry for entry in entries if "/vendor/" in f"/{entry.name}"])
+    upload = BuildUpload(directory, path, build_key.tree(entries), vendored, reference)
+    return upload, len(entries)

@@ -8,10 +8,10 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -19,19 +19,27 @@ from peitho import metrics
 from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
 from peitho.clients.disk.storage import Storage, remove_directory, room, sha256
 from peitho.core.builds.build import Build, BuildUpload
+from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import NotFound, PeithoError
+from peitho.errors import NotFound, PeithoError, StartFailed
+from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
+
+# What is compiled ahead is untrusted source: it may be made to take long.
+_AHEAD_SECONDS = 600.0
+_AHEAD_BYTES = 1024**3
+# The API server's word where a quota has no room for one more Pod.
+_QUOTA = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,14 @@ class BuildPoolOptions:
     What the operator decided about each build: how many bytes it may write and make.
 
     `determinants` are the settings that its outcome depends on: builds with other determinants are
-    never taken for equal.
+    never taken for equal. With `compiles_ahead`, packages that builds have in common are compiled
+    once for all.
     """
 
     output_bytes: int
     result_bytes: int
     determinants: object = None
+    compiles_ahead: bool = False
 
 
 class BuildBackend(Protocol):
@@ -79,6 +89,9 @@ class BuildPool:
         self._stored_bytes = stored_bytes
         self._backend = backend
         self._cache = cache
+        self._compiled = CompiledPackages(cache) if cache else None
+        # These do not take a turn from the builds that peers wait for.
+        self._turns_ahead = asyncio.Semaphore(1)
         self._queue = queue
         self._storage = storage
         self._architectures = architectures
@@ -120,7 +133,7 @@ class BuildPool:
             raise NotFound(f"No such container: {container_id}")  # removed in the meantime
         note = self._waits()
         build = self._new(container_id, spec, uploads, peer, options, is_shared=is_shared)
-        self._begin(build, key, backend)
+        self._begin(build, key, self._carry_out(build, key, backend))
         return build, note
 
     def get(self, build_id: str) -> Build:
@@ -140,6 +153,17 @@ class BuildPool:
         await build.save_result(chunks, architecture)
         if build.result:
             self._architectures.remember(build.result.digest, build.result.architecture)
+
+    async def compiled(self, build: Build) -> Path | None:
+        """
+        Return a tar of what Go compiled before in the builder image of a build, or None.
+
+        Whoever asks lacks it: once the build is done, that is compiled for those to come.
+        """
+        if self._compiled is None or not build.compiled_key:
+            return None
+        build.lacks_compiled = True
+        return await self._compiled.give(build)
 
     async def release(self, build: Build, container_id: str) -> None:
         """Remove a container from its build; a build without containers is ended."""
@@ -230,12 +254,17 @@ class BuildPool:
             peer=peer,
             result_bytes=options.result_bytes,
             is_shared=is_shared,
+            compiled_key=self._compiled_key(spec, options) if uploads else "",
         )
 
-    def _begin(self, build: Build, key: str, backend: BuildBackend) -> None:
+    def _compiled_key(self, spec: ContainerSpec, options: BuildPoolOptions) -> str:
+        if self._compiled is None or not options.compiles_ahead:
+            return ""
+        return compiled_key(spec.image, options.determinants)
+
+    def _begin(self, build: Build, key: str, work: Coroutine[Any, Any, None]) -> None:
         self._by_id[build.id] = self._by_key[key] = build
         self._open.add(build)
-        work = self._carry_out(build, key, backend)
         task = self._tasks.spawn(work, name=f"build {build.id[:12]}")
         task.add_done_callback(lambda _: self._forget(build))
         self._working[build.id] = task
@@ -245,13 +274,66 @@ class BuildPool:
             async with self._queue.turn(build.peer):
                 build.take_turn()
                 with metrics.BUILDS_RUNNING.track_inprogress():
-                    await backend.carry_out(build)
+                    await self._run(build, backend)
             await self._keep(build, key)
+            self._compile_ahead(build, backend)
         except PeithoError as error:
             build.fail(error)
         except Exception as error:
             build.fail(PeithoError(f"Peitho failed, see its log: {type(error).__name__}: {error}"))
             raise
+
+    async def _run(self, build: Build, backend: BuildBackend) -> None:
+        """Carry a build out; where a quota has no room, what is compiled ahead makes it."""
+        try:
+            await backend.carry_out(build)
+        except StartFailed as error:
+            if _QUOTA not in str(error) or not await self._end_ahead():
+                raise
+            await backend.carry_out(build)
+
+    async def _end_ahead(self) -> bool:
+        """End what is being compiled ahead; False if nothing is. It is tried again later."""
+        ending = [build for build in self._by_id.values() if build.compiles_ahead]
+        for build in ending:
+            self._working[build.id].cancel()
+        for build in ending:
+            await build.over.wait()
+        return bool(ending)
+
+    def _compile_ahead(self, done: Build, backend: BuildBackend) -> None:
+        """Compile what a build that is done has in common with those to come, if that is not so."""
+        if self._compiled is None or done.result is None or done.has_failed:
+            return
+        key = done.compiled_key
+        if key in self._by_key or not self._compiled.should_follow(done):
+            return
+        options = self._options.now
+        options = replace(options, result_bytes=min(options.result_bytes, _AHEAD_BYTES))
+        spec, uploads = go_packages.spec(done.spec.image), list(done.uploads)
+        try:
+            build = self._new(secrets.token_hex(32), spec, uploads, "", options, is_shared=True)
+        except (PeithoError, OSError) as error:
+            log.warning("packages not compiled ahead", image=done.spec.image, cause=str(error))
+            return
+        build.compiles_ahead, build.compiled_key = True, key
+        self._begin(build, key, self._carry_out_ahead(build, done, backend, self._compiled))
+
+    async def _carry_out_ahead(
+        self, build: Build, done: Build, backend: BuildBackend, compiled: CompiledPackages
+    ) -> None:
+        try:
+            async with self._turns_ahead, asyncio.timeout(_AHEAD_SECONDS):
+                await backend.carry_out(build)
+        except (PeithoError, TimeoutError) as error:
+            cause = str(error) or f"it took more than {_AHEAD_SECONDS:g} s"
+            build.fail(PeithoError(cause))
+        else:
+            compiled.note(done, succeeded=not build.has_failed)
+            await self._keep(build, build.compiled_key)
+        if build.has_failed and build.state:
+            cause = build.state.reason or f"exit code {build.state.exit_code}"
+            log.warning("packages not compiled ahead", image=build.spec.image, cause=cause)
 
     async def _keep(self, build: Build, key: str) -> None:
         if self._cache is None or not build.is_shared:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from peitho.core.images.base import BaseImage, BaseImages
-from peitho.errors import Forbidden
+from peitho.errors import Forbidden, InvalidArgument
 from peitho.formats.docker.registry_auth import NOBODY, RegistryAuths
 from peitho.formats.images import references
 from peitho.formats.images.references import Reference
@@ -53,10 +53,20 @@ class AllowedBaseImages:
         return await self._images.pull(name, auths)
 
     async def find(self, name: str) -> BaseImage | None:
-        """Return the image of that name or ID, or None."""
-        return await self._images.find(name)
+        """
+        Return the image of that name, or None; one that may not be named is not there.
+
+        A daemon has others, and those that somebody else's account pulled.
+        """
+        return await self._images.find(name) if self._is_allowed(name) else None
 
     async def require(self, name: str) -> None:
         """Raise Forbidden for an image that may not be used, NotFound for one to be pulled."""
         self._allowed.check(name)
         await self._images.require(name)
+
+    def _is_allowed(self, name: str) -> bool:
+        try:
+            return self._allowed.allows(references.parse(name))
+        except InvalidArgument:
+            return False

@@ -18,7 +18,9 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 LONGEST_CHARACTERS = 255
 
 # Builder and runtime images of peers in any registry, such as hyperledger/fabric-ccenv and
-# fabric-baseos: core.yaml of Fabric 1.4 to 3.1, `chaincode`.
+# fabric-baseos: core.yaml of Fabric 1.4 to 3.1, `chaincode`.  Only the last part counts: somebody's
+# project may be called fabric-something, and the pull secret opens all that is in it.
+_FABRIC_PART = "fabric-"
 FABRIC_IMAGES = "*/fabric-*"
 
 # Docker Hub's name in references, where its API is, and as what credentials for it are kept.
@@ -114,7 +116,13 @@ def rewritten(image: str, table: Mapping[str, str]) -> str:
 
 
 def matches(pattern: str, image: Reference) -> bool:
-    """Whether a pattern matches an image: as such a table has it, but with any number of `*`."""
+    """
+    Whether a pattern matches an image: as such a table has it, but with any number of `*`.
+
+    Fabric's own have their name at the end.
+    """
+    if pattern == FABRIC_IMAGES:
+        return image.repository.rpartition("/")[2].startswith(_FABRIC_PART)
     whole = _whole_pattern(pattern)
     text = image.full() if _has_version(whole) else image.name
     return stars.matches(whole, text)

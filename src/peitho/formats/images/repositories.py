@@ -7,6 +7,7 @@ A name that Docker takes may be too long for a registry, or begin with a registr
 import hashlib
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from peitho.formats.images import references
@@ -17,6 +18,9 @@ _MAPPED = re.compile(r"-[0-9a-f]{10}$")
 # Peers put a hash behind, and `location` another.
 _CHAINCODE = re.compile(r"-[0-9a-f]{10,64}$")
 _SHORTEST_CHARACTERS = 2 * _HASH_CHARACTERS
+_HOST_AND_PORT = re.compile(r"(.*?)(?::([0-9]{1,9}))?")
+# Of HTTPS, and of a registry without.
+_USUAL_PORTS = (443, 80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,13 @@ class PublishedImages:
 
     def has(self, reference: Reference) -> bool:
         """Whether an image is, or may be, a tenant's; one of `default` by how it is called."""
-        below = f"{reference.name}/".removeprefix(f"{self.place}/")
-        if below == f"{reference.name}/":
+        host, _, path = self.place.partition("/")
+        above = f"{path}/" if path else ""
+        if registry(reference.domain) != registry(host):
             return False
-        first, _, rest = below.removesuffix("/").partition("/")
+        if not reference.repository.startswith(above):
+            return False
+        first, _, rest = reference.repository.removeprefix(above).partition("/")
         return first in self.tenants if rest else _CHAINCODE.search(first) is not None
 
 
@@ -70,6 +77,23 @@ def split_server(address: str) -> tuple[str, str]:
 def api_host(domain: str) -> str:
     """Return the host of a registry's API; Docker Hub's has another name."""
     return references.DOCKER_HUB_API if references.is_docker_hub(domain) else domain
+
+
+def registry(domain: str) -> str:
+    """
+    Return the one domain for all those by which nodes reach the same registry.
+
+    They differ in case, in a port that need not be said, in the names of Docker Hub, and in how an
+    IPv6 address is written.
+    """
+    found = _HOST_AND_PORT.fullmatch(domain.lower())
+    host, port = found.groups() if found else (domain.lower(), None)
+    if host.startswith("["):
+        with suppress(ValueError):
+            host = f"[{ipaddress.ip_address(host.strip('[]'))}]"
+    if references.is_docker_hub(host):
+        return references.DOCKER_HUB
+    return host if port is None or int(port) in _USUAL_PORTS else f"{host}:{int(port)}"
 
 
 def is_loopback(domain: str) -> bool:

@@ -10,6 +10,8 @@ import re
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _HASH_CHARACTERS = 10
+# Where others share the namespace: somebody finds a name whose hash has the same 10 within minutes.
+_OWNED_HASH_CHARACTERS = 20
 # A Job appends `-` and 8 digits of the container's ID to it, its Pod `-` and 5 more: 63 in all.
 LONGEST_CHARACTERS = 48
 
@@ -34,8 +36,9 @@ def kubernetes_name(prefix: str, name: str, *, owner: str = "") -> str:
     The hash is of the exact name, so `A_b` and `a-b` have two names; so have those of two owners.
     """
     exact = f"{owner}/{name}" if owner else name
-    digest = hashlib.sha256(exact.encode()).hexdigest()[:_HASH_CHARACTERS]
-    room = LONGEST_CHARACTERS - len(prefix) - _HASH_CHARACTERS - 2
+    length = _OWNED_HASH_CHARACTERS if owner else _HASH_CHARACTERS
+    digest = hashlib.sha256(exact.encode()).hexdigest()[:length]
+    room = LONGEST_CHARACTERS - len(prefix) - length - 2
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:room].strip("-")
     return "-".join(part for part in (prefix, slug, digest) if part)
 

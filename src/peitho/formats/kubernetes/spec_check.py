@@ -9,6 +9,7 @@ from peitho.formats.records import ContainerSpec
 _LEAST_MEMORY_BYTES = 6 * 1024**2
 # The words are kept in a Secret in base64, and again in a Pod; each holds a little over 1 MiB.
 _MOST_WORDS_BYTES = 512 * 1024
+_SHOWN_CHARACTERS = 200
 
 
 def check(spec: ContainerSpec) -> None:
@@ -26,7 +27,9 @@ def check(spec: ContainerSpec) -> None:
     for number, variable in enumerate(spec.env):
         name = variable.partition("=")[0]
         if not name or not (name.isascii() and name.isprintable()):
-            raise InvalidArgument(f"Env.{number}: {name!r} is no name of a variable")
+            raise InvalidArgument(
+                f"Env.{number}: {name[:_SHOWN_CHARACTERS]!r} is no name of a variable"
+            )
     if 0 < spec.host.memory_bytes < _LEAST_MEMORY_BYTES:
         raise InvalidArgument("HostConfig.Memory: Minimum memory limit allowed is 6MB")
 

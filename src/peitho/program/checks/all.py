@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
@@ -76,6 +75,20 @@ async def _of_cluster(
         yield finding
     if not is_there:
         return
+    async for finding in _of_namespace(settings, kubernetes, asked):
+        yield finding
+    for name, own in tenants.each(settings):
+        theirs = kubernetes.in_namespace(own.kubernetes.namespace)
+        if theirs.namespace != kubernetes.namespace:
+            async for finding in _of_namespace(own, theirs, asked):
+                yield replace(finding, name=f"tenant {name}: {finding.name}")
+
+
+async def _of_namespace(
+    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
+) -> _Findings:
+    """Look at a namespace of chaincode: each has rights, policies and peers of its own."""
+    is_there = True
     for name, check in (
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),
         ("admission", lambda: cluster.takes_its_pods(settings, kubernetes)),
@@ -84,25 +97,9 @@ async def _of_cluster(
         async for finding in _told(name, check):
             is_there = is_there and (finding.status != "wrong" or name == "peers")
             yield finding
-    async for finding in _of_tenants(settings, kubernetes):
-        yield finding
     if asked and is_there:  # else no Pod would come to be
         async for finding in _of_pods(settings, kubernetes, asked):
             yield finding
-
-
-async def _of_tenants(settings: Settings, kubernetes: Kubernetes) -> _Findings:
-    """Look at the namespaces of tenants, which have rights and policies of their own."""
-    for name, own in tenants.each(settings):
-        theirs = kubernetes.in_namespace(own.kubernetes.namespace)
-        if theirs.namespace == kubernetes.namespace:
-            continue
-        for check in (
-            partial(cluster.may_do_its_work, theirs),
-            partial(cluster.takes_its_pods, own, theirs),
-        ):
-            async for finding in _told("tenant", check):
-                yield replace(finding, name=f"tenant {name}: {finding.name}")
 
 
 async def _of_pods(settings: Settings, kubernetes: Kubernetes, asked: PodChecks) -> _Findings:

@@ -30,6 +30,8 @@ OTHERS = [
     "evil/not-fabric-ccenv",
     "fabric-ccenv.evil.example/x",
     "docker.io/library/kubectl:latest",
+    "registry.example/fabric-production/secrets:1",
+    "registry.example/a/fabric-b/c",
 ]
 
 
@@ -157,3 +159,20 @@ async def test_a_daemon_is_not_even_asked_for_another(tmp_path: Path) -> None:
             await told(peitho, "POST", "/containers/create", b'{"Image": "ubuntu", "Cmd": ["id"]}')
 
         assert [] == daemon.asked("POST", "/images/create")
+
+
+async def test_what_may_not_be_named_is_not_shown_either(tmp_path: Path) -> None:
+    """
+    Neither by its name nor by its ID, though the daemon has it.
+    """
+    async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
+        for name in ("ubuntu", "hyperledger/fabric-ccenv", "ab" * 6, f"sha256:{'ab' * 32}"):
+            daemon.images[name] = {"Id": "sha256:" + "ab" * 32, "Config": {}}
+        async with running(tmp_path, daemon=docker, access={"images": None}) as peitho:
+            for name, expected in (
+                ("hyperledger/fabric-ccenv", 200),
+                ("ubuntu", 404),
+                ("ab" * 6, 404),
+                (f"sha256:{'ab' * 32}", 404),
+            ):
+                assert expected == (await peitho.ask("GET", f"/images/{name}/json"))[0], name

@@ -140,6 +140,12 @@ def test_a_registry_on_this_machine_is_known(domain: str, loopback: bool) -> Non
         ("r.io/p/cc/acme/x", False),
         ("r.io/acme/x", False),
         (f"other.io/p/c/lab-{'a' * 64}", False),
+        # Nodes reach the same registry by these.
+        ("R.IO/p/c/acme/x", True),
+        ("r.io:443/p/c/acme/x", True),
+        ("R.io:0443/p/c/acme/x", True),
+        ("r.io:80/p/c/acme/x", True),
+        ("r.io:5000/p/c/acme/x", False),
     ],
 )
 def test_where_tenants_have_their_images_is_known(name: str, expected: bool) -> None:  # noqa: FBT001
@@ -149,3 +155,22 @@ def test_where_tenants_have_their_images_is_known(name: str, expected: bool) -> 
     published = PublishedImages("r.io/p/c", ("default", "acme"))
 
     assert expected == published.has(references.parse(name))
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("docker.io/p", "p/acme/x"),
+        ("docker.io/p", "index.docker.io/p/acme/x"),
+        ("docker.io/p", "registry-1.docker.io:443/p/acme/x"),
+        ("docker.io/p", "DOCKER.io/p/acme/x"),
+        ("r.io:5000/p", "R.io:05000/p/acme/x"),
+        ("[fd00::1]:5000/p", "[FD00:0:0::1]:5000/p/acme/x"),
+        ("r.io", "r.io:443/acme/x"),
+    ],
+)
+def test_a_registry_is_the_same_by_whatever_name(place: str, name: str) -> None:
+    """
+    Of those that tell that they are its own.
+    """
+    assert PublishedImages(place, ("acme",)).has(references.parse(name))

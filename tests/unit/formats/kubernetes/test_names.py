@@ -137,3 +137,13 @@ def test_tenants_in_one_namespace_have_different_names() -> None:
     assert names.kubernetes_name("cc", name) == made[0]
     assert 3 == len(set(made))
     assert {"cc-lab-peer0-acme-mycc-1"} == {each.rpartition("-")[0] for each in made}
+
+
+def test_no_tenant_finds_a_name_that_takes_anothers_place() -> None:
+    """
+    80 bits of a hash cannot be tried through; with 40, a create would tell of another's.
+    """
+    for name in ("lab-peer0.acme-mycc-1", "l" * 200):
+        made = names.chaincode_name("peitho.acme", name)
+        assert 20 == len(made.rpartition("-")[2])
+        assert len(made) <= names.LONGEST_CHARACTERS

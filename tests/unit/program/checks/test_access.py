@@ -35,7 +35,8 @@ def test_it_is_told_which_tenants_there_are() -> None:
     Of a certificate, the names count then.
     """
     acme = {"match": {"o": "acme"}, "msp-ids": "A", "networks": "lab", "peers": "*"}
-    tree = {"server": {"tls": NAMES}, "access": {"tenants": {"acme": acme, "other": acme}}}
+    other = acme | {"match": {"o": "other"}}
+    tree = {"server": {"tls": NAMES}, "access": {"tenants": {"acme": acme, "other": other}}}
     (callers,) = (each for each in access(Settings.model_validate(tree)) if each.name == "callers")
 
     assert ("ok", True) == (callers.status, "acme, other" in callers.said)

@@ -53,7 +53,7 @@ async def test_the_namespace_of_each_tenant_is_looked_at(
     tmp_path: Path, certificates: Path
 ) -> None:
     """
-    Its rights, and whether it takes Pods; one that shares Peitho's own needs no second look.
+    Its rights, whether it takes Pods, its peers; one that shares Peitho's own needs no second look.
     """
     missing = {"acme-ns": "create jobs"}
 
@@ -70,6 +70,7 @@ async def test_the_namespace_of_each_tenant_is_looked_at(
         settings = tenants.settings_of(certificates / "ours", tmp_path, **place)
         found = await gathered(checks.findings(settings, None))
 
-    assert [("tenant acme: rights", "wrong"), *[("tenant acme: admission", "ok")] * 2] == [
+    expected = {"rights": "wrong", "admission": "ok", "peers": "ok"}
+    assert {(f"tenant acme: {name}", status) for name, status in expected.items()} == {
         each for each in brief(found) if each[0].startswith("tenant")
-    ]
+    }
