@@ -1,6 +1,7 @@
 """What settings mean for each part: functions from settings to the parts' options."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from peitho.api.system import architecture
 from peitho.clients.proxies import Proxies
@@ -12,6 +13,7 @@ from peitho.core.builds.in_pods import PodBackendOptions
 from peitho.core.builds.pool import BuildPoolOptions
 from peitho.core.chaincode.container import ChaincodeOptions
 from peitho.core.images.base import DaemonImagesOptions
+from peitho.core.images.prebuilt import PrebuiltOptions
 from peitho.core.images.pull_secret import PullSecretOptions
 from peitho.core.images.registry import RegistryPublisherOptions
 from peitho.core.sweeping.rules import RetentionOptions
@@ -52,6 +54,12 @@ def allowed_images(settings: Settings) -> tuple[str, ...]:
         return settings.access.images
     rewrite = settings.images.rewrite
     return (references.FABRIC_IMAGES, *rewrite, *rewrite.values())
+
+
+def prebuilt(settings: Settings) -> PrebuiltOptions:
+    """By which keys images that packages name are signed."""
+    keys = tuple(Path(file) for file in settings.images.verify)
+    return PrebuiltOptions(keys=keys, rewrite=settings.images.rewrite)
 
 
 def published_images(settings: Settings) -> PublishedImages | None:
