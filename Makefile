@@ -9,7 +9,7 @@ export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 MEMORY = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
-.PHONY: demo unit test check lint format bench fuzz image docs lock cluster-down help
+.PHONY: demo unit test check lint format bench fuzz release image docs lock cluster-down help
 
 demo: setup ## build, install, launch, crash and remove a chaincode on a real Kubernetes (KEEP=1, IMAGE=)
 	@$(PYTHON) -m tests.demo
@@ -43,6 +43,9 @@ docs: ## the pages as a site, in build/docs; a link that leads nowhere is an err
 	@scripts/setup docs
 	@$(CACHE)/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . build/docs
 	@echo "written to build/docs/index.html"
+
+release: setup ## wheel, the image's layer, SBOMs, sums and notes, into build/release (ARGS=--key=FILE)
+	@$(PYTHON) -m release $(ARGS)
 
 lock: setup ## requirements*.lock from pyproject.toml
 	@scripts/lock $(PYTHON)

@@ -13,7 +13,14 @@ html_copy_source = False
 html_extra_path = ["site"]
 # Pages link to files beside `docs`, so the sources are the checkout.
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**", "tests/lab/README.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/**",
+    "tests/lab/README.md",
+    "charts/peitho/README.md",
+]
 exclude_patterns = ["docs/site"]
 # As deep as any link to a heading goes; the names are GitHub's.
 myst_heading_anchors = 4

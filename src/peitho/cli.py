@@ -1,4 +1,4 @@
-"""The command line: serve, config, check, sweep, adopt, check-store, audit, rehearse, version."""
+"""The command line: what serves, looks and sweeps, and what operators and rehearsals need."""
 
 import asyncio
 import sys
@@ -11,6 +11,7 @@ import click
 
 from peitho import __version__
 from peitho.errors import PeithoError
+from peitho.operators import commands
 from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
 from peitho.settings.models import Settings
 
@@ -132,11 +133,13 @@ def serve(config: Path | None, **flags: Any) -> None:
     loaded = _load(source)
     from peitho import logs  # noqa: PLC0415  `peitho version` need not load them
     from peitho.program import app  # noqa: PLC0415
+    from peitho.program.loop import new_event_loop  # noqa: PLC0415
 
     logs.configure(loaded.settings.log)
     logs.warn_of_settings(loaded.notes)
     try:
-        asyncio.run(app.serve(source, loaded))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(app.serve(source, loaded))
     except PeithoError as error:  # before anything was started; later ones come in groups
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -273,6 +276,43 @@ def check_store(config: Path | None, **flags: Any) -> None:
     sys.exit(1 if problems else 0)
 
 
+@main.command()
+@click.argument("image")
+@click.option("--label", required=True, help="The package's label, as the peer shows it.")
+@click.option(
+    "--type",
+    "language",
+    type=click.Choice(("golang", "node", "java")),
+    default="golang",
+    show_default=True,
+    help="The type that the package says; what it is for is the image's.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write; LABEL.tar.gz, if it is not given.",
+)
+def package(image: str, label: str, language: str, output: Path | None) -> None:
+    """
+    Write the package of IMAGE, which is NAME@sha256:DIGEST: chaincode that CI has built.
+
+    Any peer installs it, and Peitho runs the image as it is. The same is written for the same.
+    """
+    from peitho.formats.images import prebuilt  # noqa: PLC0415  see serve
+
+    path = output or Path(f"{label}.tar.gz")
+    try:
+        path.write_bytes(prebuilt.package(image, label=label, language=language))
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"{path} cannot be written: {error.strerror}", err=True)
+        sys.exit(2)
+    click.echo(path)
+
+
 @main.group("audit")
 def audit_group() -> None:
     """Look at the audit trail."""
@@ -340,6 +380,39 @@ def rehearse(endpoint: str, **options: Any) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"peitho {__version__}")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """
+    Print what has SHELL complete commands and flags.
+
+    \b
+      source <(peitho completion bash)
+      peitho completion fish > ~/.config/fish/completions/peitho.fish
+    """  # noqa: D301  \b is click's
+    from click.shell_completion import get_completion_class  # noqa: PLC0415  see serve
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(found(main, {}, "peitho", "_PEITHO_COMPLETE").source())
+
+
+@click.group(context_settings={"help_option_names": _HELP})
+@click.version_option(__version__, prog_name="kubectl-peitho", message="%(prog)s %(version)s")
+def kubectl_plugin() -> None:
+    """
+    Look after chaincode of Hyperledger Fabric that Peitho runs: `kubectl peitho ps -n NAMESPACE`.
+
+    What only Peitho knows, its images and builds, is asked in its Pod, with your right to exec.
+    """
+
+
+for _command in commands.COMMANDS:
+    main.add_command(_command)
+    kubectl_plugin.add_command(_command)
 
 
 def _hide_secrets() -> None:

@@ -76,6 +76,7 @@ class LimitReached(PeithoError):  # noqa: N818
     """A tenant has as many containers, or bytes, as the operator lets it have."""
 
     status = 507
+    refused = "limit"
 
 
 class Unavailable(PeithoError):  # noqa: N818

@@ -105,6 +105,14 @@ BUILDS_SHARED = _with(
     ),
     ("joined", "reused"),
 )
+COMPILED = _with(
+    Counter(
+        "peitho_compiled_packages_total",
+        "Go builds whose image has nothing compiled, and whether they were given packages.",
+        ["outcome"],
+    ),
+    ("given", "none"),
+)
 BUILDS_WAITING = Gauge("peitho_builds_waiting", "Builds that wait for their turn.")
 BUILDS_RUNNING = Gauge("peitho_builds_running", "Builds that are being carried out.")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench import (
     again,
+    compiled,
     install,
     machine,
     memory,
@@ -48,6 +49,7 @@ PARTS = {
     "g": Part(modes.HOW, modes.measure),
     "h": Part(scale.HOW, scale.measure),
     "i": Part(named.HOW, named.measure),
+    "j": Part(compiled.HOW, compiled.measure),
 }
 
 

@@ -51,7 +51,7 @@ CASES = (_Case("3.1.5", cold=True), _Case("2.2.15", cold=False), _Case("3.1.5", 
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """One of the two that are compared."""
 
     name: str
@@ -61,11 +61,11 @@ class _Side:
 
 async def measure(place: Place) -> list[Row]:
     """Rows for each case: Peitho, dockerd, and what Peitho takes more."""
-    with _loaded_daemon() as docker:
+    with loaded_daemon() as docker:
         async with running(place.cluster) as peitho:
             sides = (
-                _Side(PEITHO, peitho.url, place.cluster.host_address),
-                _Side(DOCKERD, docker[-1], "127.0.0.1"),
+                Side(PEITHO, peitho.url, place.cluster.host_address),
+                Side(DOCKERD, docker[-1], "127.0.0.1"),
             )
             seconds: dict[tuple[_Case, str], list[float]] = {}
             for number in range(1, place.runs + 1):
@@ -87,19 +87,39 @@ def _rows(case: _Case, seconds: dict[tuple[_Case, str], list[float]]) -> list[Ro
     ]
 
 
-async def _install(side: _Side, case: _Case, docker: list[str]) -> float:
+async def _install(side: Side, case: _Case, docker: list[str]) -> float:
     token = secrets.token_hex(4)
     with folder() as work:
-        source = new_source(work, token)
-        async with Peer.start(
-            case.version,
-            endpoint=side.endpoint,
-            host_address=side.host_address,
+        return await install(
+            side,
+            new_source(work, token),
+            version=case.version,
+            label=f"bench{token}_1",
             build_env=case.build_env,
-        ) as peer:
-            watch = Stopwatch()
-            package = await peer.install(source, label=f"bench{token}_1")
-            taken = watch.seconds
+            docker=docker,
+        )
+
+
+async def install(  # noqa: PLR0913  what an install is
+    side: Side,
+    source: Path,
+    *,
+    version: str,
+    label: str,
+    docker: list[str],
+    build_env: tuple[str, ...] = (),
+    language: str = "golang",
+) -> float:
+    """Seconds that a peer's install takes; dockerd's image is removed again."""
+    async with Peer.start(
+        version,
+        endpoint=side.endpoint,
+        host_address=side.host_address,
+        build_env=build_env,
+    ) as peer:
+        watch = Stopwatch()
+        package = await peer.install(source, label=label, language=language)
+        taken = watch.seconds
     if side.name == DOCKERD:
         run([*docker, "image", "rm", "--force", package.image])
     return taken
@@ -115,7 +135,7 @@ def new_source(work: Path, token: str) -> Path:
 
 
 @contextmanager
-def _loaded_daemon() -> Iterator[list[str]]:
+def loaded_daemon() -> Iterator[list[str]]:
     """A dockerd with the stand-ins of Fabric's images, which it keeps from one time to the next."""
     key = hashlib.sha256(layers.key("all").encode()).hexdigest()
     marker = CACHE / "dockerd" / _DAEMON / "images"

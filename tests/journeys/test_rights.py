@@ -9,10 +9,10 @@ import pytest_asyncio
 from tests.journeys import whole_life
 from tests.lab import pairs
 from tests.lab import registry as lab
-from tests.lab.asked import AskedApi, Right
+from tests.lab.asked import AskedApi, Right, granted
 from tests.lab.cluster import Cluster
 from tests.lab.pairs import DELIVERY, PODS, REGISTRY, Pair
-from tests.lab.peitho import Peitho, namespace, shipped
+from tests.lab.peitho import Peitho, namespace
 from tests.lab.registry import Running
 
 MODES = (DELIVERY, REGISTRY)
@@ -62,16 +62,3 @@ def test_no_right_is_left_over(used: set[Right]) -> None:
     Each verb of the Role was used in a story before.
     """
     assert set() == granted() - used
-
-
-def granted() -> set[Right]:
-    """What the Role grants, right by right."""
-    objects = shipped("chaincode.yaml", peitho="peitho", chaincode="peitho-chaincode")
-    (role,) = (each for each in objects if each["kind"] == "Role")
-    return {
-        (group, resource, verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }

@@ -16,12 +16,13 @@ from lightkube.config.models import User
 
 from tests.lab.cluster import Cluster
 from tests.lab.machine import LabError
+from tests.lab.peitho import shipped
 from tests.support.loopback import on_loopback
 
 Right = tuple[str, str, str]
 
 _CHUNK_BYTES = 65_536
-_OF_ONE = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_OF_ONE = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _OF_ALL = {"POST": "create", "DELETE": "deletecollection"}
 # What is the connection's own business, and not the message's.
 _NOT_PASSED_ON = {"host", "transfer-encoding", "connection", "content-length"}
@@ -84,6 +85,19 @@ def right_of(method: str, path: str, query: Mapping[str, str]) -> Right:
     if method == "GET":
         return group, resource, "watch" if query.get("watch") == "true" else "list"
     return group, resource, _OF_ALL[method]
+
+
+def granted() -> set[Right]:
+    """What the Role in deploy/ grants, right by right."""
+    objects = shipped("chaincode.yaml", peitho="peitho", chaincode="peitho-chaincode")
+    (role,) = (each for each in objects if each["kind"] == "Role")
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:

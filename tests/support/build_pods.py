@@ -58,7 +58,10 @@ def told(
 ) -> Script:
     """A watch that tells of the build's Pod once."""
     states = {records.BUILD: build, build_pod.HELPER: helper}
-    statuses = [{"name": name, "image": "i:1", "state": state} for name, state in states.items()]
+    statuses = [
+        {"name": name, "image": "i:1", "imageID": f"{name}@sha256:1", "state": state}
+        for name, state in states.items()
+    ]
     named = {
         "name": NAME,
         "labels": {labels.CONTAINER: labels.container_label(ID)},

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.support.in_process import composed
 from tests.support.kubernetes_double import ApiServer
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
+PROBE = replace(SPEC, command=("go", "version"))
 SAID = [(STDOUT, b"compiled\n")]
 
 
@@ -40,7 +42,7 @@ class Scene:
         self, source: bytes | None = b"package main", peer: str = "a"
     ) -> BuildContainer:
         """A peer's build container, with its source; the probe has none."""
-        build = self.builds.create(SPEC, peer=peer)
+        build = self.builds.create(PROBE if source is None else SPEC, peer=peer)
         self.made.append(build)
         if source is not None:
             archive = archive_bytes([file("main.go", source)], compression="gz")

@@ -92,7 +92,7 @@ class ApiServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         namespace, _, kind = request.path.partition("/namespaces/")[2].partition("/")
-        if namespace != "ns":
+        if namespace not in ("", "ns"):
             kind = f"{namespace}:{kind}"
         method = "WATCH" if request.query.get("watch") else request.method
         body = await request.read()

@@ -13,20 +13,33 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from peitho.api import filters, models
+from aiohttp import web
+
+from peitho.api import delivery, filters, models, queries, routes
 from peitho.api.filters import ContainerFilters, ImageFilters
+from peitho.api.options import Options
 from peitho.clients.disk.sealed import BrokenSealError, seal, unseal
 from peitho.clients.kubernetes.api import _read_all
 from peitho.clients.proxies import Proxies
 from peitho.core.clock import unix_seconds
+from peitho.core.pods.tokens import DeliveryTokens, build_scope, tenant_of
 from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats import retry_after, tar
 from peitho.formats.docker import daemon, dockerfile, endpoints, names, patterns
 from peitho.formats.docker.streams import FrameReader
-from peitho.formats.images import auth_challenges, image_record, layers, oci, references
+from peitho.formats.images import (
+    architectures,
+    auth_challenges,
+    image_record,
+    layers,
+    oci,
+    references,
+)
 from peitho.formats.images.repositories import is_loopback, split_server
 from peitho.formats.kubernetes import (
     job_status,
@@ -44,7 +57,9 @@ from peitho.settings.loading import SettingsError
 from tests.support import manifests
 from tests.support.archives import archive_bytes, directory, file, symlink
 from tests.support.contexts import DOCKERFILE, context
+from tests.support.requests import request
 
+_OPTIONS = [each for route in routes.ROUTES for each in route if isinstance(each, Options)]
 _LIMITS = ArchiveLimits(entries=1000, total_bytes=1024**2, names_bytes=1024**2)
 _NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -179,6 +194,31 @@ def _host(text: str) -> None:
     split_server(text)
 
 
+def _query(text: str) -> None:
+    """Whatever stands behind the `?` of any call, where it can stand in a request at all."""
+    try:
+        asked = request(f"/?{quote(text, safe='&=+%')}")
+    except ValueError:
+        return
+    readers: list[Callable[[web.Request], object]] = [each.check for each in _OPTIONS]
+    for name in {*asked.query, "t", "tail", "since", "filters", "path"}:
+        readers += [
+            partial(queries.required, name=name),
+            partial(queries.flag, name=name),
+            partial(queries.number, name=name, default=0),
+            partial(queries.nanoseconds, name=name),
+        ]
+    for read in readers:
+        with suppress(PeithoError):
+            read(asked)
+
+
+def _token(text: str) -> None:
+    tokens = DeliveryTokens(b"key")
+    assert tokens.holder(text, build_scope("a")) is None
+    tenant_of(text)
+
+
 def _dumped(value: object) -> bytes:
     return json.dumps(value).encode()
 
@@ -249,6 +289,12 @@ READERS: Mapping[str, Reader] = {
     "image filters": Reader(_text(_image_filters), (b'{"reference": {"a*": true}}',)),
     "pattern": Reader(_text(patterns.regular_expression), (b"^dev-.*a+$",)),
     "glob": Reader(_text(patterns.glob), (b"a*/b?",)),
+    "query": Reader(
+        _text(_query), (b"t=5&signal=SIGTERM", b"tail=all&since=1.5&follow=1", b"a=%00")
+    ),
+    "token": Reader(_text(_token), (b"default.build-ab.ab.0123",)),
+    "exit code": Reader(delivery.read_exit_code, (b"0", b"137", b" 1\n")),
+    "architecture": Reader(_text(architectures.checked), (b"amd64",)),
     "container name": Reader(_text(names.valid_container_name), (b"dev-peer0.org1-mycc-1.0",)),
     "reference": Reader(_text(references.parse), (b"host:5000/a/b:tag@sha256:" + b"0" * 64,)),
     "host": Reader(_text(_host), (b"[::1]:5000", b"localhost/a")),
@@ -265,7 +311,7 @@ READERS: Mapping[str, Reader] = {
     "oci config": Reader(_image_config, (_dumped(_OCI_CONFIG),)),
     "oci index": Reader(_choose, (_dumped({"manifests": [_OCI_ENTRY]}),)),
     "challenge": Reader(_text(_challenge), (b'Bearer realm="https://a/t",service="b"',)),
-    "token": Reader(auth_challenges.read_token, (b'{"token": "t", "expires_in": 60}',)),
+    "registry's token": Reader(auth_challenges.read_token, (b'{"token": "t", "expires_in": 60}',)),
     "refusal": Reader(
         lambda data: auth_challenges.refusal(data, secrets=["s"]),
         (b'{"errors": [{"code": "DENIED", "message": "m"}]}',),

@@ -8,6 +8,7 @@ tenant's things are, which is told by the requests to the cluster.
 """
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -21,9 +22,11 @@ import aiohttp
 import pytest
 
 from peitho.api import archives, attach, containers, delivery, images, routes, system
+from peitho.clients.disk.build_cache import BuildCache, KeptBuild
 from peitho.core.images.store import tagged
 from peitho.core.pods.tokens import Holder, blob_scope
-from tests.support.contexts import context
+from peitho.formats.records import ContainerSpec
+from tests.support.contexts import chunks, context
 from tests.support.in_process import listening
 from tests.support.tenants import ACME, OTHER, Peer, Served, served, settings_of, tenants_of
 
@@ -363,6 +366,38 @@ async def test_a_token_is_good_for_its_tenant_alone(tmp_path: Path, certificates
             assert 403 == await status("x" + tokens["other"])
             for name in ("other", "default", "nobody", ""):
                 assert 403 == await status(name + tokens["acme"].removeprefix("acme"))
+
+
+async def test_what_was_compiled_for_a_tenant_is_given_to_its_builds_alone(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """
+    Also where both build the same, in the same image.
+    """
+    async with scene(tmp_path, certificates / "ours", apart=False) as it:
+        runs = {}
+        for name in ("acme", "other"):
+            builds = it.peitho.services(name).builds
+            build = builds.create(ContainerSpec(BUILDER, ("go", "build"), (), ()), peer="a")
+            await build.put_archive("/chaincode/input", chunks(context()))
+            builds.tasks.spawn(build.start(), name="start")
+            await asyncio.sleep(0)
+            runs[name] = builds.pool.get(build.id)
+        (key,) = {run.compiled_key for run in runs.values()}
+        made = tmp_path / "made"
+        made.mkdir()
+        for file in ("log", "result"):
+            (made / file).write_bytes(b"compiled")
+        kept = KeptBuild(hashlib.sha256(b"compiled").hexdigest(), "amd64", BUILDER, 1.0, 0.0)
+        BuildCache(tmp_path / "data/tenants" / "acme" / "builds").keep(key, kept, made)
+
+        given = {
+            name: await it.peitho.services(name).builds.pool.compiled(run)
+            for name, run in runs.items()
+        }
+        assert given["acme"] is not None
+        assert b"compiled" == given["acme"].read_bytes()
+        assert given["other"] is None
 
 
 def test_every_route_is_in_the_matrix() -> None:

@@ -58,8 +58,9 @@ class Tenants:
         """
         Lead a call to its tenant (a middleware), by the certificate of its connection.
 
-        `/_ping` is for anybody. Raises Forbidden for a certificate that no rule matches, and for
-        one that is several tenants': whoever is taken for another sees what is not theirs.
+        `/_ping` is for anybody, and who shows no certificate is no tenant. Raises Forbidden for a
+        certificate that no rule matches, and for one that is several tenants': whoever is taken for
+        another sees what is not theirs.
         """
         certificate = Certificate.of(request)
         found = [
@@ -73,12 +74,14 @@ class Tenants:
             with structlog.contextvars.bound_contextvars(tenant=found[0]):
                 return await handler(request)
         audit.set_caller(replace(audit.caller(), tenant=""))
-        if request.match_info.handler is system.ping:
-            return await handler(request)
+        if request.match_info.handler is system.ping or not certificate.is_shown:
+            return await handler(request)  # nobody's; a certificate is asked for next
         self._tell(certificate.subject, found, request.remote or "")
         which = "more than one tenant's rules match" if found else "no tenant's rules match"
         raise Forbidden(
-            f"{which} the certificate {certificate.subject!r} (access.tenants of Peitho's settings)"
+            f"{which} the certificate {certificate.subject!r} (access.tenants of Peitho's "
+            "settings)",
+            reason="certificate",
         )
 
     def _tell(self, subject: str, found: list[str], peer: str) -> None:

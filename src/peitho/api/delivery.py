@@ -20,6 +20,7 @@ from peitho.api.services import OWN_SERVICES, Services, services
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
 from peitho.core.pods.tokens import Holder, blob_scope, build_scope, tenant_of
 from peitho.errors import InvalidArgument, NotFound
+from peitho.formats.images import architectures
 
 _EXIT_BYTES = 16
 _LAST_EXIT_CODE = 255
@@ -53,7 +54,9 @@ async def build(request: web.Request) -> web.Response:
     running = _build(request)
     uploads = [{"number": n, "path": upload.path} for n, upload in enumerate(running.uploads)]
 
-    return json_response({"uploads": uploads, "output": OUTPUT_DIRECTORY})
+    return json_response(
+        {"uploads": uploads, "output": OUTPUT_DIRECTORY, "compiled": bool(running.compiled_key)}
+    )
 
 
 async def upload(request: web.Request) -> web.StreamResponse:
@@ -63,6 +66,16 @@ async def upload(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"No such upload: {number}")
 
     return await send_file(request, uploads[number].archive)
+
+
+async def compiled(request: web.Request) -> web.StreamResponse:
+    """GET /builds/{id}/compiled — 200: a tar of what Go compiled before; 404: nothing yet."""
+    running = _build(request)
+    archive = await services(request).builds.pool.compiled(running)
+    if archive is None:
+        raise NotFound(f"Nothing was compiled before for {running.spec.image}")
+
+    return await send_file(request, archive)
 
 
 async def log(request: web.Request) -> web.Response:
@@ -75,10 +88,7 @@ async def log(request: web.Request) -> web.Response:
 async def exit_code(request: web.Request) -> web.Response:
     """PUT /builds/{id}/exit — 200: the command's exit code, in decimal digits."""
     running = _build(request)
-    text = await request.content.read(_EXIT_BYTES)
-    code = int(text) if text.strip().isdigit() else -1
-    if not 0 <= code <= _LAST_EXIT_CODE:
-        raise InvalidArgument(f"not an exit code: {text!r}")
+    code = read_exit_code(await request.content.read(_EXIT_BYTES))
 
     running.set_exit_code(code)
 
@@ -86,8 +96,8 @@ async def exit_code(request: web.Request) -> web.Response:
 
 
 async def result(request: web.Request) -> web.Response:
-    """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory."""
-    architecture = request.query.get("architecture", "")
+    """PUT /builds/{id}/result?architecture= — 200: a tar of the output directory; 400."""
+    architecture = architectures.checked(request.query.get("architecture", ""))
 
     running = _build(request)
     pool = services(request).builds.pool
@@ -95,6 +105,14 @@ async def result(request: web.Request) -> web.Response:
     await pool.save_result(running, chunks(request), architecture)
 
     return web.Response()
+
+
+def read_exit_code(text: bytes) -> int:
+    """Read an exit code in decimal digits. Raises InvalidArgument."""
+    code = int(text) if text.strip().isdigit() else -1
+    if not 0 <= code <= _LAST_EXIT_CODE:
+        raise InvalidArgument(f"not an exit code: {text!r}")
+    return code
 
 
 _TENANTS = web.AppKey("tenants", dict[str, Services])
@@ -110,6 +128,7 @@ def application(tenants: Mapping[str, Services]) -> web.Application:
             web.get("/blobs/{digest}", blob, allow_head=False),
             web.get("/builds/{id}", build, allow_head=False),
             web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload, allow_head=False),
+            web.get("/builds/{id}/compiled", compiled, allow_head=False),
             web.post("/builds/{id}/log", log),
             web.put("/builds/{id}/exit", exit_code),
             web.put("/builds/{id}/result", result),

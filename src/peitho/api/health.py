@@ -1,12 +1,14 @@
 """The operations listener: is Peitho alive, is it ready, and what has it done?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from peitho.api import operators
 from peitho.api.readiness import Lines, bad, good
 from peitho.api.services import SERVICES, Services, services
+from peitho.settings.models import DEFAULT_TENANT
 
 _OPEN = web.AppKey("open", bool)
 _LINES = web.AppKey("lines", Sequence[Lines])
@@ -46,21 +48,29 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def application(
-    everything: Services, *, is_open: bool = False, lines: Sequence[Lines] = ()
+    everything: Services,
+    *,
+    is_open: bool = False,
+    lines: Sequence[Lines] = (),
+    tenants: Mapping[str, Services] | None = None,
 ) -> web.Application:
     """
     Make the operations listener's application.
 
-    `is_open` is told of the Docker API, `lines` are those of more parts.
+    `is_open` is told of the Docker API, `lines` are those of more parts, `tenants` the parts of all
+    tenants where there are several.
     """
     app = web.Application()
     app[SERVICES], app[_OPEN], app[_LINES] = everything, is_open, lines
+    app[operators.TENANTS] = tenants or {DEFAULT_TENANT: everything}
     app.add_routes(
         [
             web.get("/healthz", alive),
             web.get("/livez", alive),
             web.get("/readyz", ready),
             web.get("/metrics", metrics),
+            web.get("/builds", operators.builds),
+            web.get("/builds/{id:[0-9a-f]{4,64}}/log", operators.log),
         ]
     )
     return app

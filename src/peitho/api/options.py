@@ -59,7 +59,8 @@ class Options:
         asked = self.forbidden[name]
         if value.strip().lower() not in _NOT_SET and asked.refuses(value):
             raise Forbidden(
-                f"the query parameter {name!r} may not be used here: it gives {asked.gives}"
+                f"the query parameter {name!r} may not be used here: it gives {asked.gives}",
+                reason="field",
             )
 
 

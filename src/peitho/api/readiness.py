@@ -1,12 +1,16 @@
 """The lines of `/readyz?verbose`, beside those of what is outside: one for each part."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
+from peitho.clients.authority import DeliveryCertificate
+from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.record_watch import RecordWatch
 from peitho.clients.tls import CertificateFiles
+from peitho.core.surroundings import STALE_SECONDS
 
 # Yields whole lines, as `good`, `warning` and `bad` make them.
 Lines = Callable[[], Iterable[str]]
@@ -37,6 +41,18 @@ def listeners(servers: Mapping[str, asyncio.Server]) -> Iterator[str]:
         yield good(part) if server.is_serving() else bad(part, "it takes no new connections")
 
 
+def pod_watch(watch: PodWatch, *, tenant: str = "") -> Iterator[str]:
+    """Yield the line of the watch of Pods, by which starts and ends are seen."""
+    part = f"pod watch of {tenant}" if tenant else "pod watch"
+    seconds = watch.age_seconds
+    if seconds <= STALE_SECONDS:
+        yield good(part)
+    elif math.isinf(seconds):
+        yield bad(part, "it has told nothing yet")
+    else:
+        yield bad(part, f"it has told nothing for {seconds:.0f} s")
+
+
 def record_watch(watch: RecordWatch, *, tenant: str = "") -> Iterator[str]:
     """Yield the line of the watch of records; without it they are listed, which takes longer."""
     part = f"record watch of {tenant}" if tenant else "record watch"
@@ -44,7 +60,7 @@ def record_watch(watch: RecordWatch, *, tenant: str = "") -> Iterator[str]:
     yield good(part) if watch.is_live else warning(part, is_behind)
 
 
-def certificates(files: CertificateFiles) -> Iterator[str]:
+def certificates(files: CertificateFiles | DeliveryCertificate) -> Iterator[str]:
     """Yield a line for each certificate, with the time until it expires where that is short."""
     for name, expires_at in files.expiries().items():
         part = f"{name} certificate"

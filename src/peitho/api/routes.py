@@ -208,8 +208,8 @@ def application(
     app = web.Application(
         middlewares=[
             answer,
-            *([access.need_certificate] if need_certificate else []),
             *([served.lead] if isinstance(served, Tenants) else []),
+            *([access.need_certificate] if need_certificate else []),
             Bodies(BODIES).expect,
             options.check,
             calls.count,

@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from peitho import metrics
 from peitho.clients import tls
+from peitho.formats import certificates
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
@@ -127,6 +129,11 @@ class DeliveryCertificate:
         self._hosts: dict[str, None] = {}
         self._context: ssl.SSLContext | None = None
         self._issued_at = 0.0
+        self._expiries: dict[str, float] = {}
+
+    def expiries(self) -> dict[str, float]:
+        """Return when the certificate and its authority expire, in Unix seconds."""
+        return dict(self._expiries)
 
     def context(self) -> ssl.SSLContext:
         """
@@ -158,6 +165,7 @@ class DeliveryCertificate:
     def _made(self, now: float) -> ssl.SSLContext:
         context = tls.server_context()
         pem = self.authority.issue(self._hosts, now)
+        self._note_expiries(pem)
         # OpenSSL is given files alone; the key comes to no disk.
         descriptor = os.memfd_create("delivery")
         try:
@@ -166,6 +174,13 @@ class DeliveryCertificate:
         finally:
             os.close(descriptor)
         return context
+
+    def _note_expiries(self, pem: bytes) -> None:
+        self._expiries["delivery CA"] = self.authority.certificate.not_valid_after_utc.timestamp()
+        if expires_at := certificates.first_expiry(pem):
+            self._expiries["delivery"] = expires_at
+        for name, at in self._expiries.items():
+            metrics.CERTIFICATE_EXPIRY.labels(name).set(at)
 
 
 def host_of(address: str) -> str:

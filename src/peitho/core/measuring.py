@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import structlog
 
 from peitho import metrics
+from peitho.clients.authority import DeliveryCertificate
 from peitho.clients.disk.storage import Storage
 from peitho.clients.tls import CertificateFiles
 from peitho.errors import PeithoError
 
 log = structlog.get_logger()
+
+Certificates = CertificateFiles | DeliveryCertificate
 
 _LAG_LOOK_SECONDS = 1.0
 _STORE_LOOK_SECONDS = 60.0
@@ -26,7 +29,7 @@ class Measuring:
     """
 
     def __init__(
-        self, storages: Sequence[Storage], certificates: Sequence[CertificateFiles] = ()
+        self, storages: Sequence[Storage], certificates: Sequence[Certificates] = ()
     ) -> None:
         self._storages = storages
         self._certificates = certificates
@@ -53,7 +56,7 @@ class Measuring:
         for files in self._certificates:
             try:
                 files.context()
-            except PeithoError as error:
+            except (PeithoError, OSError) as error:
                 log.warning("certificates not read", cause=str(error))
         await asyncio.to_thread(self._look_at_store)
 

@@ -16,7 +16,7 @@ from peitho.errors import PeithoError
 Probe = Callable[[], Awaitable[None]]
 
 # The API server ends a watch every 20 s; after this it has not been heard for more than one.
-_STALE_SECONDS = 35.0
+STALE_SECONDS = 35.0
 _LOOK_SECONDS = 15.0
 _ANSWER_SECONDS = 2.0
 _CLUSTER = "cluster"
@@ -50,7 +50,7 @@ class Surroundings:
 
     def _cluster_cause(self) -> str:
         seconds = self._watch.age_seconds
-        if seconds <= _STALE_SECONDS:
+        if seconds <= STALE_SECONDS:
             return ""
         if seconds == float("inf"):
             return "the Kubernetes API has not been heard"

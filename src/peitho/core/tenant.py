@@ -93,5 +93,6 @@ class OwnNames:
     def _forbidden(self, field: str, value: str, setting: str) -> Forbidden:
         return Forbidden(
             f"{field}: {value[:_LONGEST_SHOWN]!r} is not this tenant's: {setting} of "
-            f"access.tenants.{self.options.now.name} in Peitho's settings do not match it"
+            f"access.tenants.{self.options.now.name} in Peitho's settings do not match it",
+            reason="tenant",
         )

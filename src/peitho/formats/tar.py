@@ -23,7 +23,7 @@ from peitho.formats import tar_members
 from peitho.formats.gunzip import unpacked
 from peitho.formats.tar_members import Content, Member
 
-Kind = Literal["file", "dir", "symlink", "hardlink"]
+Kind = Literal["file", "dir", "symlink", "hardlink", "fifo"]
 
 _COPY_BYTES = 1024 * 1024
 _MODE = 0o7777
@@ -100,15 +100,15 @@ def scan(archive: BinaryIO, *, limits: ArchiveLimits, digests: bool = False) -> 
 
 def places(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, Placed]:
     """
-    The entries of an archive that is not compressed, by name, with the places of their contents.
+    The entries of an archive for an image, by name, with the places of their contents.
 
-    Of entries with the same name the last counts.  Raises InvalidArgument that names the entry.
+    It is not compressed.  Of entries with the same name the last counts.  Raises InvalidArgument
+    that names the entry; links that leave the target by way of others are for the caller to find.
     """
-    placed = {
-        entry.name: Placed(entry, member.offset) for member, entry, _ in _read(archive, limits)
+    return {
+        entry.name: Placed(entry, member.offset)
+        for member, entry, _ in _read(archive, limits, fifos=True)
     }
-    refuse_links_out([each.entry for each in placed.values()])
-    return placed
 
 
 def unpack(archive: BinaryIO, target: Path, *, limits: ArchiveLimits) -> list[TarEntry]:
@@ -118,9 +118,10 @@ def unpack(archive: BinaryIO, target: Path, *, limits: ArchiveLimits) -> list[Ta
     Raises InvalidArgument that names the entry; nothing outside the target is ever written.
     """
     entries = []
-    for entry, content in read(archive, limits=limits):
-        _write(entry, content, target)
-        entries.append(entry)
+    with unpacked(archive, limit_bytes=limits.stream_bytes) as plain:
+        for _, entry, content in _read(plain, limits, fifos=True):
+            _write(entry, content, target)
+            entries.append(entry)
     return entries
 
 
@@ -312,7 +313,7 @@ class _Leaves:
 
 
 def _read(
-    plain: BinaryIO, limits: ArchiveLimits
+    plain: BinaryIO, limits: ArchiveLimits, *, fifos: bool = False
 ) -> Iterator[tuple[Member, TarEntry, Content | None]]:
     total = names = 0
     leaves = _Leaves()
@@ -333,7 +334,7 @@ def _read(
                 f"the names in the archive are longer than {limits.names_bytes} bytes in all, "
                 f"at {_shown(member.name)}"
             )
-        entry = _entry(member, limits)
+        entry = _entry(member, limits, fifos=fifos)
         leaves.check(entry)
         yield member, entry, content if entry.kind == "file" else None
     _drain(plain, limits)
@@ -348,7 +349,7 @@ def _drain(plain: BinaryIO, limits: ArchiveLimits) -> None:
         raise InvalidArgument("the archive goes on behind its end")
 
 
-def _entry(member: Member, limits: ArchiveLimits) -> TarEntry:
+def _entry(member: Member, limits: ArchiveLimits, *, fifos: bool) -> TarEntry:
     name = _inside(member, member.name, limits)
     mode = member.mode & _MODE
     if member.type == tar_members.FILE and name:
@@ -359,6 +360,8 @@ def _entry(member: Member, limits: ArchiveLimits) -> TarEntry:
         return TarEntry(name, "symlink", mode, 0, _link_of(member, name, limits))
     if member.type == tar_members.HARD_LINK and name:
         return TarEntry(name, "hardlink", mode, 0, _inside(member, member.link, limits))
+    if member.type == tar_members.FIFO and name and fifos:
+        return TarEntry(name, "fifo", mode, 0)
     raise InvalidArgument(
         f"the entry {_shown(member.name)} is neither a file, a directory nor a link"
     )
@@ -425,6 +428,9 @@ def _write(entry: TarEntry, content: Content | None, target: Path) -> None:
         path.symlink_to(entry.link)
     elif entry.kind == "hardlink":
         _link(entry, path, target)
+    elif entry.kind == "fifo":
+        os.mkfifo(path)
+        path.chmod(entry.mode)
     elif content is not None:
         with path.open("xb") as file:
             shutil.copyfileobj(content, file, _COPY_BYTES)
@@ -444,7 +450,7 @@ def _make_parents(path: Path, target: Path) -> None:
 def _link(entry: TarEntry, path: Path, target: Path) -> None:
     linked = target / entry.link
     _make_parents(linked, target)
-    if linked.is_symlink() or not linked.is_file():
+    if linked.is_symlink() or not (linked.is_file() or linked.is_fifo()):
         raise no_file(entry)
     path.hardlink_to(linked)
 

@@ -1,9 +1,10 @@
 """
 The helper beside a build: `python -m peitho.pod.helper`.
 
-It fetches what the peer uploaded, lets the command begin, and sends its output as it comes, then
-its exit code, then the output directory. PEITHO_URL, PEITHO_TOKEN and PEITHO_CA say where to, with
-what right, and how to know that it is Peitho; PEITHO_BUILD which build it is.
+It fetches what the peer uploaded and what was compiled before, lets the command begin, and sends
+its output as it comes, then its exit code, then the output directory. PEITHO_URL, PEITHO_TOKEN and
+PEITHO_CA say where to, with what right, and how to know that it is Peitho; PEITHO_BUILD which build
+it is.
 """
 
 import http.client
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats import tar
@@ -32,24 +33,56 @@ from peitho.pod.calls import CallError, PeithoClient, tell
 _COPY_BYTES = 256 * 1024
 _POLL_SECONDS = 0.02
 _CODE_BYTES = 16
+_LACK_BYTES = 16
 _GONE = (403, 404)
 
 
 def fetch(peitho: PeithoClient, build: str) -> Path:
-    """Fetch and unpack all uploads; return the directory whose content is the result."""
+    """Fetch and unpack what the build needs; return the directory whose content is the result."""
     about: dict[str, Any] = peitho.get(f"/builds/{build}", json.load)
     for upload in about["uploads"]:
-        with tempfile.TemporaryFile(dir=build_wrapper.CONTROL) as archive:
-
-            def save(response: http.client.HTTPResponse, archive: IO[bytes] = archive) -> None:
-                archive.seek(0)
-                archive.truncate()
-                shutil.copyfileobj(response, archive, _COPY_BYTES)
-
-            peitho.get(f"/builds/{build}/uploads/{upload['number']}", save)
-            archive.seek(0)
-            tar.unpack(archive, Path(build_wrapper.helper_path(upload["path"])), limits=tar.CHECKED)
+        target = Path(build_wrapper.helper_path(upload["path"]))
+        fetch_archive(peitho, f"/builds/{build}/uploads/{upload['number']}", target)
+    if about.get("compiled"):
+        fetch_compiled(peitho, build)
     return Path(build_wrapper.helper_path(about["output"]))
+
+
+def fetch_archive(peitho: PeithoClient, path: str, target: Path) -> None:
+    """Fetch an archive that Peitho has checked, and unpack it into a directory."""
+    with tempfile.TemporaryFile(dir=build_wrapper.CONTROL) as archive:
+
+        def save(response: http.client.HTTPResponse) -> None:
+            archive.seek(0)
+            archive.truncate()
+            shutil.copyfileobj(response, archive, _COPY_BYTES)
+
+        peitho.get(path, save)
+        archive.seek(0)
+        tar.unpack(archive, target, limits=tar.CHECKED)
+
+
+def fetch_compiled(peitho: PeithoClient, build: str) -> None:
+    """
+    Fetch what Go compiled before, if the builder image lacks it and Peitho has it.
+
+    A build can do without: whatever goes wrong, its command finds all of it or nothing.
+    """
+    while not Path(build_wrapper.READY).exists():
+        time.sleep(_POLL_SECONDS)
+    with opened(build_wrapper.LACKS) as lacks:
+        if lacks.read(_LACK_BYTES).strip() != b"go":
+            return
+    target = Path(build_wrapper.GO_CACHE)
+    aside = target.with_suffix(".part")
+    try:
+        aside.mkdir(parents=True)
+        fetch_archive(peitho, f"/builds/{build}/compiled", aside)
+        aside.rename(target)
+    except (CallError, PeithoError, OSError, http.client.HTTPException) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if not isinstance(error, CallError) or error.status not in _GONE:
+            print(f"nothing that was compiled before is used: {error}", flush=True)  # noqa: T201  a container's log is its output
 
 
 def output() -> Iterator[bytes]:

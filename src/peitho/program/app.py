@@ -167,7 +167,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         async with listening(*listeners, bound=clear, opened=opened):
             _start(tenants, reloading, tasks)
             storages = [parts.services.storage for parts in tenants.values()]
-            measuring = Measuring(storages, [tls] if tls else [])
+            measuring = Measuring(storages, [shared.delivery_tls, *([tls] if tls else [])])
             tasks.spawn(measuring.run(), name="measuring")
             tasks.spawn(measuring.run_lag(), name="measuring of the loop")
             if not is_checked:
@@ -255,7 +255,7 @@ def _listeners(
             name="delivery",
         ),
         Listener(
-            health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines),
+            health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts),
             server.operations,
             name="operations",
         ),
@@ -268,9 +268,14 @@ def _lines(
     tls: CertificateFiles | None,
 ) -> list[Lines]:
     """What `/readyz?verbose` tells of the parts, beside what is outside."""
-    lines: list[Lines] = [partial(readiness.listeners, opened)]
+    delivery_tls = tenants[DEFAULT_TENANT].delivery_tls
+    lines: list[Lines] = [
+        partial(readiness.listeners, opened),
+        partial(readiness.certificates, delivery_tls),
+    ]
     for name, parts in tenants.items():
         tenant = name if len(tenants) > 1 else ""
+        lines.append(partial(readiness.pod_watch, parts.services.watch, tenant=tenant))
         lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
     if tls:
         lines.append(partial(readiness.certificates, tls))

@@ -174,6 +174,10 @@ class ImageSettings(Section):
     limit_bytes: int = Field(default=0, ge=0)
     """Past this the least recently used go that no container has.  0: no limit."""
 
+    verify: Words = ()
+    """PEM files of public keys: an image that a package names (`image.json`) has to be signed by
+    one of them, as cosign signs. None: signatures are not looked at."""
+
 
 class KubernetesSettings(Section):
     """The cluster."""
@@ -287,6 +291,11 @@ class BuildCacheSettings(Section):
 
     enable: bool = True
     """Whether equal builds are carried out once."""
+
+    compiler: bool = True
+    """Whether what Go chaincode has in common is compiled once for each builder image, by a build
+    of Peitho's own, and given to all builds in Pods whose image has nothing compiled.  That build
+    has a Pod beside those of `builder.maxParallel`, one at a time."""
 
     limit_bytes: int = Field(default=4 * 1024**3, gt=0)
     """Past this the least recently used go."""
@@ -563,6 +572,14 @@ def _check_tenants(settings: Settings) -> None:
                 f"access.tenants.{name}: with peitho.instance it has more than "
                 f"{_LABEL_CHARACTERS - 1} characters"
             )
+    whose: dict[CertificateRule, str] = {}
+    for name, tenant in tenants.items():
+        for rule in tenant.match:
+            if whose.setdefault(rule, name) != name:
+                raise ValueError(
+                    f"access.tenants.{name}.match: has a rule of access.tenants.{whose[rule]}, and "
+                    "a certificate that two tenants' rules match is refused"
+                )
     former = tenants.get(DEFAULT_TENANT)
     if former and former.namespace not in ("", settings.kubernetes.namespace):
         raise ValueError(

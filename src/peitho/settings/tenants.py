@@ -31,6 +31,11 @@ def settings_of(settings: Settings, *, tenant: str) -> Settings:
     return settings.model_copy(update=changes)
 
 
+def instance_of(instance: str, tenant: str) -> str:
+    """Return what tells a tenant's objects apart from others in the namespace."""
+    return instance if tenant == DEFAULT_TENANT else f"{instance}{_DOT}{tenant}"
+
+
 def each(settings: Settings) -> Iterator[tuple[str, Settings]]:
     """Yield the name and the settings of each tenant."""
     for name in names(settings):
@@ -57,7 +62,7 @@ def _apart(settings: Settings, own: TenantSettings, tenant: str) -> dict[str, An
     project = "/".join(part for part in (registry.project, tenant) if part)
     return {
         "data_dir": settings.data_dir / "tenants" / tenant,
-        "peitho": peitho.model_copy(update={"instance": f"{peitho.instance}{_DOT}{tenant}"}),
+        "peitho": peitho.model_copy(update={"instance": instance_of(peitho.instance, tenant)}),
         "kubernetes": cluster.model_copy(update={"namespace": own.namespace or cluster.namespace}),
         "docker": docker.model_copy(
             update={"registry": registry.model_copy(update={"project": project})}

@@ -15,6 +15,7 @@ import pytest
 import structlog.testing
 
 from peitho.clients.authority import Authority
+from peitho.clients.disk.build_cache import BuildCache, KeptBuild
 from peitho.core.builds.container import BuildContainer
 from peitho.core.container import OutputOptions
 from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope, build_scope
@@ -109,6 +110,7 @@ async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> 
                 ("GET", f"/blobs/{'1' * 64}"),
                 ("GET", f"/builds/{made.id}"),
                 ("GET", f"/builds/{made.id}/uploads/0"),
+                ("GET", f"/builds/{made.id}/compiled"),
                 ("POST", f"/builds/{made.id}/log"),
                 ("PUT", f"/builds/{made.id}/exit"),
                 ("PUT", f"/builds/{made.id}/result"),
@@ -209,9 +211,34 @@ async def test_a_helper_is_told_what_to_fetch(tmp_path: Path) -> None:
     assert {
         "uploads": [{"number": 0, "path": "/chaincode/input"}],
         "output": "/chaincode/output",
+        "compiled": True,
     } == json.loads(about)
     assert (200, SOURCE) == upload
     assert 404 == none[0]
+
+
+async def test_a_helper_is_given_what_was_compiled_before(tmp_path: Path) -> None:
+    """
+    404 until there is something; then it is there, byte for byte.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        run, directory = peitho.services.builds.pool.get(made.id), tmp_path / "made"
+        token, path = helpers(peitho, made), f"/builds/{made.id}/compiled"
+        status, body = await call(peitho, "GET", path, token)
+        assert (404, {"message": "Nothing was compiled before for ccenv"}) == (
+            status,
+            json.loads(body),
+        )
+
+        directory.mkdir()
+        for name in ("log", "result"):
+            (directory / name).write_bytes(SOURCE)
+        digest = hashlib.sha256(SOURCE).hexdigest()
+        cache = BuildCache(tmp_path / "data/builds")
+        cache.keep(run.compiled_key, KeptBuild(digest, "amd64", "ccenv", 1.0, 0.0), directory)
+        assert (200, SOURCE) == await call(peitho, "GET", path, token)
+        assert (200, SOURCE) == await call(peitho, "GET", path, token)
 
 
 async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
@@ -235,6 +262,18 @@ async def test_what_a_helper_tells_is_what_peers_read(tmp_path: Path) -> None:
         assert package() == (await made.get_archive("/chaincode/output/.")).file.read_bytes()
         image = (await peitho.services.images.build("mycc", chunks(context()))).image
         assert "arm64" == image.architecture
+
+
+async def test_a_result_of_no_architecture_that_can_be_is_400(tmp_path: Path) -> None:
+    """
+    Nothing of it is kept.
+    """
+    async with running(tmp_path) as peitho:
+        made = await build(peitho)
+        path = f"/builds/{made.id}/result?architecture=%20"
+        status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=b"tar")
+
+        assert 400 == status
 
 
 @pytest.mark.parametrize("text", [b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50])

@@ -1,11 +1,14 @@
 import asyncio
 import time
+import typing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from peitho.api import health, readiness
+from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.tls import CertificateFiles
 from tests.support.in_process import listening, running
 
@@ -38,6 +41,23 @@ def test_a_certificate_is_told_before_it_expires(left_seconds: float, line: str)
     assert ("in 3 days" in told) == (left_seconds == 3 * DAY_SECONDS + 9)
 
 
+@pytest.mark.parametrize(
+    ("age_seconds", "line"),
+    [
+        (1.0, "[+]pod watch of org1 ok"),
+        (70.0, "[-]pod watch of org1: it has told nothing for 70 s"),
+        (float("inf"), "[-]pod watch of org1: it has told nothing yet"),
+    ],
+)
+def test_a_watch_that_is_silent_is_told(age_seconds: float, line: str) -> None:
+    """
+    Of each tenant by itself.
+    """
+    watch = typing.cast("PodWatch", SimpleNamespace(age_seconds=age_seconds))
+
+    assert [line] == list(readiness.pod_watch(watch, tenant="org1"))
+
+
 async def test_each_part_has_its_line(tmp_path: Path) -> None:
     """
     A listener that stopped is told, and so is a watch of records that is not permitted.
@@ -50,6 +70,7 @@ async def test_each_part_has_its_line(tmp_path: Path) -> None:
         stopped = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
         stopped.close()
         lines = [
+            partial(readiness.pod_watch, peitho.services.watch),
             partial(readiness.record_watch, peitho.parts.record_watch),
             partial(readiness.listeners, {"docker api": server, "delivery": stopped}),
         ]
@@ -64,6 +85,7 @@ async def test_each_part_has_its_line(tmp_path: Path) -> None:
     assert [
         "[+]data directory ok",
         "[+]cluster ok",
+        "[+]pod watch ok",
         "[!]record watch: it is behind or not permitted, and records are listed: see the log",
         "[+]docker api listener ok",
         "[-]delivery listener: it takes no new connections",

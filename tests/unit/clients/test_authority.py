@@ -168,6 +168,20 @@ def test_the_ca_lasts_for_decades_and_signs_no_other_ca() -> None:
     assert 30 == pytest.approx(years, abs=0.01)
 
 
+def test_when_both_end_is_told() -> None:
+    """
+    Of the certificate that is shown now.
+    """
+    shown = DeliveryCertificate(OURS, Live("peitho:1"), now=lambda: NOW)
+    assert {} == shown.expiries()
+    shown.context()
+
+    ends = shown.expiries()
+    assert {"delivery", "delivery CA"} == ends.keys()
+    assert NOW + 30 * DAY == pytest.approx(ends["delivery"], abs=1)
+    assert OURS.certificate.not_valid_after_utc.timestamp() == ends["delivery CA"]
+
+
 def test_what_was_kept_is_the_same_authority() -> None:
     """
     A restart harms no Pod.

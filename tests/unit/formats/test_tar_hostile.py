@@ -50,10 +50,11 @@ REFUSED: dict[str, tuple[list[Member], str]] = {
 }
 
 # Whoever reads an archive as it comes cannot know of links that are yet to come, and follows none;
-# in an image, an absolute link means the container's own root.
+# in an image, an absolute link means the container's own root, and a fifo is as good as a file.
 TAKEN_BY = {
     "links that leave together": ("unpack", "read_files"),
     "absolute link": ("layer", "unpack"),
+    "fifo": ("layer", "unpack"),
 }
 
 CALLS: dict[str, Callable[[io.BytesIO, Path], object]] = {

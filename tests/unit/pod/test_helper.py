@@ -21,6 +21,10 @@ from tests.support.archives import archive_bytes, file
 from tests.support.serving import AUTHORITY, Answer, Serving, cut_chunks, serving
 
 OK: Answer = (200, b"")
+PATHS = (
+    *("CONTROL", "LACKS", "READY", "GO_CACHE"),
+    *("GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE"),
+)
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
 
 
@@ -34,25 +38,33 @@ class Pod:
         for directory in (self.control, self.input, self.output):
             directory.mkdir()
 
-    def answers(self, *uploads: bytes) -> dict[str, list[Answer]]:
-        """What Peitho answers to the helper of build `b`."""
+    def answers(self, *uploads: bytes, compiled: Answer | None = None) -> dict[str, list[Answer]]:
+        """What Peitho answers to the helper of build `b`; also when asked for what is compiled."""
         about = {
             "uploads": [{"number": n, "path": str(self.input)} for n, _ in enumerate(uploads)],
             "output": str(self.output),
+            "compiled": compiled is not None,
         }
         return {
             "/builds/b": [(200, json.dumps(about).encode())],
             **{f"/builds/b/uploads/{n}": [(200, each)] for n, each in enumerate(uploads)},
+            "/builds/b/compiled": [compiled or OK],
             "/builds/b/log": [OK],
             "/builds/b/exit": [OK],
             **{f"/builds/b/result?architecture={each}": [OK] for each in ("amd64", "arm64")},
         }
 
-    def run(self, server: Serving, command: str) -> None:
+    def run(self, server: Serving, command: str, *, lacks: bool = False) -> None:
         """Run a command in the builder and the helper beside it, to the end of both."""
+        home, tools = self.control.with_name("home"), self.control.with_name("bin")
+        home.mkdir()
+        tools.mkdir()
+        (tools / "go").write_text("#!/bin/sh\n")
+        (tools / "go").chmod(0o755)
+        path = f"{tools}:/usr/bin:/bin" if lacks else "/usr/bin:/bin"
         script = build_wrapper.WRAPPER.replace("/peitho", str(self.control))
         arguments = ["/bin/sh", "-c", script, "peitho", "/bin/sh", "-c", command]
-        with subprocess.Popen(arguments) as builder:
+        with subprocess.Popen(arguments, env={"PATH": path, "HOME": str(home)}) as builder:
             try:
                 helper.help_build(server.client(), "b")
                 builder.wait(timeout=20)
@@ -66,7 +78,7 @@ def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pod]:
     with tempfile.TemporaryDirectory() as root:
         found = Pod(Path(root))
         monkeypatch.setattr(build_wrapper, "SHARED", "")
-        for name in ("CONTROL", "GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE"):
+        for name in PATHS:
             path = getattr(build_wrapper, name).replace("/peitho", str(found.control))
             monkeypatch.setattr(build_wrapper, name, path)
         yield found
@@ -134,6 +146,60 @@ def test_a_fetch_that_failed_begins_anew(pod: Pod) -> None:
         helper.fetch(server.client(), "b")
 
     assert b"package main" == (pod.input / "src/main.go").read_bytes()
+
+
+def test_what_was_compiled_before_is_there_when_the_command_runs(pod: Pod) -> None:
+    """
+    Go is told where.
+    """
+    cache = archive_bytes([file("00/00-d", b"compiled")])
+    with serving(pod.answers(SOURCE, compiled=(200, cache))) as server:
+        pod.run(server, f"cat $GOCACHE/00/00-d > {pod.output}/cc", lacks=True)
+
+    assert {"/cc": b"compiled"} == result_of(server)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(404, b"none"), (403, b"gone"), (400, b"no"), (200, b"no archive"), (200, SOURCE[:-20])],
+    ids=["none", "gone", "refused", "no archive", "cut"],
+)
+def test_a_build_can_do_without_what_was_compiled_before(pod: Pod, answer: Answer) -> None:
+    """
+    Whatever is wrong with it: none of it stays, and Go keeps to its own place.
+    """
+    with serving(pod.answers(SOURCE, compiled=answer)) as server:
+        pod.run(server, f"echo -n ${{GOCACHE-unset}} > {pod.output}/cc", lacks=True)
+
+    assert {"/cc": b"unset"} == result_of(server)
+    assert [] == list(pod.control.glob("compiled/*"))
+
+
+def test_an_image_that_lacks_nothing_is_given_nothing(pod: Pod) -> None:
+    """
+    Peitho is not asked for it.
+    """
+    with serving(pod.answers(SOURCE, compiled=(404, b"none"))) as server:
+        pod.run(server, "true")
+
+    assert "/builds/b/compiled" not in [path for _, path, _, _ in server.requests]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_what_an_image_says_that_it_lacks_is_read_from_a_file_alone(pod: Pod, kind: str) -> None:
+    """
+    The shell is the image's own: what it writes could be a link to what the helper alone can read.
+    """
+    lacks = Path(build_wrapper.LACKS)
+    if kind == "link":
+        lacks.symlink_to("/proc/self/environ")
+    elif kind == "fifo":
+        os.mkfifo(lacks)
+    else:
+        lacks.mkdir()
+    Path(build_wrapper.READY).touch()
+    with serving(pod.answers(compiled=OK)) as server, pytest.raises((OSError, InvalidArgument)):
+        helper.fetch(server.client(), "b")
 
 
 def test_the_word_to_go_is_not_given_when_an_upload_cannot_be_had(pod: Pod) -> None:

@@ -94,13 +94,17 @@ def test_a_password_alone_is_followed() -> None:
     assert wanted == found.settings
 
 
-def with_tenants(**tenants: object) -> Settings:
+def with_tenants(**tenants: dict[str, object]) -> Settings:
     """Settings with tenants, each with a change."""
     tls = {"cert-file": "/a", "key-file": "/b", "client-ca-file": "/c"}
-    acme = {"match": [{"cn": "a"}], "msp-ids": ["A"], "networks": ["lab"], "peers": ["p"]}
+    own = {"msp-ids": ["A"], "networks": ["lab"], "peers": ["p"]}
     return settings(
         server={"tls": tls},
-        access={"tenants": {name: acme | dict(change) for name, change in tenants.items()}},  # type: ignore[call-overload]
+        access={
+            "tenants": {
+                name: own | {"match": [{"cn": name}]} | change for name, change in tenants.items()
+            }
+        },
     )
 
 

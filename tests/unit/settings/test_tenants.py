@@ -19,6 +19,8 @@ ACME: dict[str, Any] = {
     "peers": ["peer*.acme"],
 }
 
+OTHER = ACME | {"match": [{"cn": "peer*.other"}]}
+
 
 def settings(of: dict[str, Any], **sections: Any) -> Settings:
     """Settings with these tenants."""
@@ -40,7 +42,7 @@ def test_each_has_a_place_of_its_own() -> None:
     A directory, an instance, a namespace and a project; `default` has those of the whole.
     """
     one = settings(
-        {"acme": ACME | {"namespace": "acme-ns"}, "other": ACME},
+        {"acme": ACME | {"namespace": "acme-ns"}, "other": OTHER},
         k8s={"namespace": "peitho-ns"},
         docker={"registry": {"project": "chaincode"}},
     )
@@ -103,7 +105,7 @@ def test_its_images_are_in_place_of_those_of_all() -> None:
     """
     Where it has any.
     """
-    one = settings({"acme": ACME | {"images": ["a/*"]}, "other": ACME})
+    one = settings({"acme": ACME | {"images": ["a/*"]}, "other": OTHER})
 
     assert ("a/*",) == tenants.settings_of(one, tenant="acme").access.images
     assert tenants.settings_of(one, tenant="other").access.images is None
@@ -134,6 +136,18 @@ def test_its_images_are_in_place_of_those_of_all() -> None:
             "access.tenants.acme.msp-ids: ",
         ),
         (
+            lambda tree: tree["access"]["tenants"]["acme"].update(namespaces="a"),
+            "access.tenants.acme.namespaces: is no setting; did you mean namespace?",
+        ),
+        (
+            lambda tree: tree["access"]["tenants"]["acme"].update(match=[{"cn": "a", "x": "b"}]),
+            "access.tenants.acme.match.0.x: is no setting; known are cn, o, ou, san, issuer",
+        ),
+        (
+            lambda tree: tree["access"]["tenants"]["acme"].update(limits={"build": 1}),
+            "access.tenants.acme.limits.build: is no setting; did you mean builds?",
+        ),
+        (
             lambda tree: tree["access"]["tenants"]["acme"].update(namespace="No_One"),
             "access.tenants.acme.namespace: must be a name that Kubernetes takes",
         ),
@@ -142,11 +156,15 @@ def test_its_images_are_in_place_of_those_of_all() -> None:
             "access.tenants.acme.limits.containers: ",
         ),
         (
+            lambda tree: tree["access"]["tenants"].update({"other": ACME}),
+            "access.tenants.other.match: has a rule of access.tenants.acme",
+        ),
+        (
             lambda tree: tree["access"]["tenants"].update({"A_b": ACME}),
             "access.tenants.A_b",
         ),
         (
-            lambda tree: tree["access"]["tenants"].update(default=ACME | {"namespace": "other"}),
+            lambda tree: tree["access"]["tenants"].update(default=OTHER | {"namespace": "other"}),
             "access.tenants.default.namespace: is k8s.namespace",
         ),
         (

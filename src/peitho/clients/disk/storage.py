@@ -10,6 +10,7 @@ The data directory: blobs by digest, image records by name, and spool files of u
     delivery-ca.json      issues the certificate that Pods see, sealed (`authority`)
     usage.json            which peer last used which image
     lock                  held by the Peitho that serves (`lock`)
+    tenants/NAME/         the same of a tenant, but for the CA and the lock
 
 Whatever is kept is written aside, synced and renamed, and verified before it is used: what is
 damaged is set aside, and is not there for anybody.  A full disk is told as StorageFull, any other

@@ -54,7 +54,8 @@ _LISTS = 3
 _GONE = 410
 _REQUEST_SECONDS = 10.0
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
-_CONNECTIONS = 50
+# What the pool does for a request grows with the square of its connections, idle ones included.
+_CONNECTIONS = 20
 # Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
 # nobody who waits for us has much longer.
 _PATIENCE = RetryPolicy(attempts=6, first_seconds=0.25, longest_seconds=5.0, jitter_seconds=0.5)
@@ -106,20 +107,29 @@ class Kubernetes:
     def __init__(self, http: httpx.AsyncClient, streams: httpx.AsyncClient, namespace: str) -> None:
         self._http = http
         self._streams = streams
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
         self.namespace = namespace
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, *, kubeconfig: Path | None, namespace: str, proxies: Proxies | None = None
+        cls,
+        *,
+        kubeconfig: Path | None,
+        namespace: str,
+        proxies: Proxies | None = None,
+        context: str = "",
     ) -> AsyncIterator[Self]:
         """
         Make a client from a kubeconfig file, else from the Pod's service account.
 
-        Nothing is sent yet. Raises Unavailable if neither is there.
+        Without the name of a context, the kubeconfig's current one is taken. Nothing is sent yet.
+        Raises Unavailable if neither is there.
         """
         # A thread: to read certificates and YAML takes long, for what Peitho does in one turn.
-        config, proxy, verify = await asyncio.to_thread(_read_all, kubeconfig, proxies or Proxies())
+        config, proxy, verify = await asyncio.to_thread(
+            _read_all, kubeconfig, proxies or Proxies(), context
+        )
         client = partial(_client, config, verify=verify, proxy=proxy)
         async with client(connections=_CONNECTIONS) as http, client(connections=None) as streams:
             yield cls(http, streams, namespace or config.namespace)
@@ -354,21 +364,25 @@ class Kubernetes:
         verb = _VERBS.get(method) or ("list" if "limit" in (parameters or {}) else "get")
 
         async def request() -> httpx.Response:
-            return await _counted(
-                verb,
-                self._http.request(method, path, params=parameters, content=content, headers=sent),
-            )
+            # The pool looks at all that wait for a connection whenever one more does.
+            async with self._connections:
+                return await _counted(
+                    verb,
+                    self._http.request(
+                        method, path, params=parameters, content=content, headers=sent
+                    ),
+                )
 
         answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
 
 
 def _read_all(
-    kubeconfig: Path | None, proxies: Proxies
+    kubeconfig: Path | None, proxies: Proxies, context: str = ""
 ) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext | bool]:
     """What a kubeconfig says, the proxy to the cluster, and whom to trust there."""
     file = _parsed(kubeconfig) if kubeconfig else None
-    config = _configuration(kubeconfig, file)
+    config = _configuration(kubeconfig, context, file)
     proxy = _proxy(config, file, proxies)
     user = config.user or User()  # lightkube takes one for granted
     verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
@@ -386,10 +400,10 @@ def _parsed(kubeconfig: Path) -> Any:
         ) from error
 
 
-def _configuration(kubeconfig: Path | None, file: Any) -> SingleConfig:
+def _configuration(kubeconfig: Path | None, context: str, file: Any) -> SingleConfig:
     try:
         if kubeconfig:
-            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get()
+            config = KubeConfig.from_dict(file, fname=kubeconfig.expanduser()).get(context or None)
         else:
             config = KubeConfig.from_service_account().get()
     except (ConfigError, OSError, ValueError) as error:
@@ -449,7 +463,7 @@ def _client(
     # lightkube's own client would read all certificates again, for a transport of its own.
     transport = httpx.AsyncHTTPTransport(
         verify=verify,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=_CONNECTIONS),
         socket_options=keepalive.OPTIONS,
         proxy=proxy,
     )

@@ -6,8 +6,10 @@ once, and whole for a while: the calls of one launch need not read it again and 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from peitho import audit
 from peitho.clients.kubernetes.api import Kubernetes, Listing
 from peitho.clients.kubernetes.following import Following
 from peitho.clients.turns import in_turns
@@ -33,6 +35,7 @@ class RecordWatch:
         self._known: dict[str, KnownRecord] = {}
         self._whole: BoundedDict[str, tuple[Record, float]] = BoundedDict(_WHOLE_RECORDS)
         self._removed: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
+        self._removing: set[str] = set()
         self._told_version = ""
         self._untold: tuple[str, float] | None = None
         self._is_followed = False
@@ -78,6 +81,15 @@ class RecordWatch:
             if self._untold is None and _is_newer(record.resource_version, self._told_version):
                 self._untold = record.resource_version, _now()
 
+    @contextmanager
+    def removing(self, record: KnownRecord) -> Iterator[None]:
+        """Know that a record is being removed by us, and by nobody else."""
+        self._removing.add(record.uid)
+        try:
+            yield
+        finally:
+            self._removing.discard(record.uid)
+
     def forget(self, record: KnownRecord) -> None:
         """Know that exactly this record was removed, whatever the watch may yet tell of it."""
         self._removed[record.uid] = None
@@ -92,7 +104,7 @@ class RecordWatch:
         listed = {record.uid for record in listing.items}
         async for known in in_turns(list(self._known.values())):
             if known.uid not in listed and not _is_newer(_version(known), listing.version):
-                self._drop(known)
+                self._lose(known)
         async for record in in_turns(listing.items):
             self._know(record)
         self.synced.set()
@@ -100,7 +112,7 @@ class RecordWatch:
     def take(self, kind: str, item: KnownRecord) -> None:
         """Take one event of the watch."""
         if kind == "DELETED":
-            self._drop(item)
+            self._lose(item)
         else:
             self._know(item)
 
@@ -114,6 +126,19 @@ class RecordWatch:
     def interrupted(self) -> None:
         """Note that from now on something may be missed."""
         self._is_followed = False
+
+    def _lose(self, record: KnownRecord) -> None:
+        """Take it that a record is gone; one that somebody else removed belongs into the trail."""
+        known = self._known.get(record.kubernetes_name)
+        is_news = known is not None and known.uid == record.uid and record.uid not in self._removing
+        if is_news and isinstance(record, RecordMetadata):
+            audit.record(
+                "container removed",
+                outcome="done by somebody else, in the cluster",
+                container=record.name,
+                id=record.id,
+            )
+        self._drop(record)
 
     def _drop(self, record: KnownRecord) -> None:
         known = self._known.get(record.kubernetes_name)

@@ -111,9 +111,12 @@ class Records:
 
     async def remove(self, record: RecordMetadata | DamagedRecord) -> None:
         """Remove exactly this record, and with it what it owns; it may be gone already."""
-        await self.kubernetes.delete("Secret", record.kubernetes_name, uid=record.uid)
-        if self.watch:
-            self.watch.forget(record)
+        if self.watch is None:
+            await self.kubernetes.delete("Secret", record.kubernetes_name, uid=record.uid)
+            return
+        with self.watch.removing(record):
+            await self.kubernetes.delete("Secret", record.kubernetes_name, uid=record.uid)
+        self.watch.forget(record)
 
     def _noted(self, secret: Manifest) -> Record:
         """Return a record that was just written, as the API server answered."""

@@ -38,15 +38,28 @@ NEVER_RAN = 125
 
 @dataclass(frozen=True, slots=True)
 class BuildUpload:
-    """An archive that the peer uploaded, the directory it is for, and its files' digest."""
+    """
+    An archive that the peer uploaded, the directory it is for, and its files' digest.
+
+    `dependencies` is the digest of those that are vendored; `prebuilt` the image that its source
+    names instead of being one, mostly empty.
+    """
 
     path: str
     archive: Path
     tree: str
+    dependencies: str = ""
+    prebuilt: str = ""
 
 
 class Build:
-    """One build: what is to be done, what the command wrote so far, and how it ended."""
+    """
+    One build: what is to be done, what the command wrote so far, and how it ended.
+
+    `compiled_key` is that of packages that it may be given, empty for none; one that
+    `compiles_ahead` makes them, and no container stands for it. `image_id` has the digest of the
+    builder image that it ran in, once that is known.
+    """
 
     def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
         self,
@@ -58,13 +71,20 @@ class Build:
         uploads: tuple[BuildUpload, ...] = (),
         peer: str = "",
         result_bytes: int = 0,
+        is_shared: bool = True,
+        compiled_key: str = "",
     ) -> None:
         self.id = build_id
         self.spec = spec
         self.uploads = uploads
         self.peer = peer
+        self.is_shared = is_shared
         self.directory = directory
         self.output = output
+        self.compiled_key = compiled_key
+        self.compiles_ahead = False
+        self.lacks_compiled = False
+        self.image_id = ""
         self._result_bytes = result_bytes
         self.began = time.monotonic()
         self._phase, self._phase_began = "waiting", self.began
@@ -91,6 +111,11 @@ class Build:
     def has_failed(self) -> bool:
         """Whether the build is over and its command failed, or never ran."""
         return self.state is not None and self.state.exit_code != 0
+
+    @property
+    def peers(self) -> int:
+        """How many build containers stand for it."""
+        return len(self._users)
 
     def add_container(self, build_id: str, ended: Callable[[State], None]) -> None:
         """Add a build container; `ended` is called once the build has ended."""
@@ -122,7 +147,8 @@ class Build:
 
     def take_turn(self) -> None:
         """Note that the build waits for no other any more."""
-        self._enter("starting")
+        if self._phase == "waiting":
+            self._enter("starting")
 
     def mark_started(self) -> None:
         """Note that the command runs."""
@@ -201,8 +227,9 @@ class Build:
         self.state = State("exited", end.code, end.reason, self.started_at, now())
         self._decided.set()
         seconds = time.monotonic() - self.began
-        metrics.BUILD_SECONDS.labels("done" if end.code == 0 else "failed").observe(seconds)
-        metrics.BUILDS.labels(_outcome(end, has_run=bool(self.started_at))).inc()
+        if not self.compiles_ahead:  # no peer waits for that
+            metrics.BUILD_SECONDS.labels("done" if end.code == 0 else "failed").observe(seconds)
+            metrics.BUILDS.labels(_outcome(end, has_run=bool(self.started_at))).inc()
         self._enter("fetching" if end.code == 0 and not self.result else "over")
         log.info(
             "build ended",
@@ -238,7 +265,8 @@ class Build:
     def _enter(self, phase: str) -> None:
         now_seconds = time.monotonic()
         took_seconds = now_seconds - self._phase_began
-        metrics.BUILD_PHASE_SECONDS.labels(self._phase).observe(took_seconds)
+        if not self.compiles_ahead:
+            metrics.BUILD_PHASE_SECONDS.labels(self._phase).observe(took_seconds)
         self._phase, self._phase_began = phase, now_seconds
 
 

@@ -92,6 +92,8 @@ class PodBackend:
             await waiting.first(_result(build), self._until_helper_ends(build))
             if build.result is None:
                 build.set_no_result(self._no_result(build))
+            pod = self._watch.see(_key(build)).pod
+            build.image_id = pod.image_id(BUILD) if pod else ""
         finally:
             await to_its_end(self._drop_pod(build))
 

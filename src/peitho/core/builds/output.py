@@ -17,6 +17,7 @@ from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT, FrameReader
 
 _READ_BYTES = 64 * 1024
+_LAST_BYTES = 500
 
 
 class BuildOutput:
@@ -33,7 +34,19 @@ class BuildOutput:
         self._size = size
         self._incoming = FrameReader()
         self._more = asyncio.Event()
+        self._last = b""
         self.closed = False
+
+    @property
+    def size_bytes(self) -> int:
+        """How much there is of it, framed."""
+        return self._size
+
+    @property
+    def last_line(self) -> str:
+        """The line that was written last, or its end where it is long; empty without any."""
+        lines = self._last.decode(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line.strip()), "")
 
     @classmethod
     def create(cls, path: Path, *, limit_bytes: int) -> Self:
@@ -69,6 +82,7 @@ class BuildOutput:
             self._file.write(framed)
             self._file.flush()
         self._size += len(framed)
+        self._last = (self._last + data)[-_LAST_BYTES:]
         self.wake()
 
     def close(self) -> None:

@@ -7,28 +7,39 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from peitho import metrics
-from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache
-from peitho.clients.disk.storage import Storage, remove_directory
+from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
+from peitho.clients.disk.storage import Storage, remove_directory, room, sha256
 from peitho.core.builds.build import Build, BuildUpload
+from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue, TenantQueue
+from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import NotFound, PeithoError
-from peitho.formats.docker.build_key import build_key
+from peitho.errors import NotFound, PeithoError, StartFailed
+from peitho.formats.docker import go_packages
+from peitho.formats.docker.build_key import build_key, is_repeatable
+from peitho.formats.images import prebuilt
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
+
+# What is compiled ahead is untrusted source: it may be made to take long.
+_AHEAD_SECONDS = 600.0
+_AHEAD_BYTES = 1024**3
+# The API server's word where a quota has no room for one more Pod.
+_QUOTA = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +48,14 @@ class BuildPoolOptions:
     What the operator decided about each build: how many bytes it may write and make.
 
     `determinants` are the settings that its outcome depends on: builds with other determinants are
-    never taken for equal.
+    never taken for equal. With `compiles_ahead`, packages that builds have in common are compiled
+    once for all.
     """
 
     output_bytes: int
     result_bytes: int
     determinants: object = None
+    compiles_ahead: bool = False
 
 
 class BuildBackend(Protocol):
@@ -70,14 +83,19 @@ class BuildPool:
         architectures: ResultArchitectures,
         options: Live[BuildPoolOptions],
         tasks: BackgroundTasks,
+        prebuilt_images: PrebuiltImages | None = None,
         stored_bytes: StoredBytes | None = None,
     ) -> None:
         self._stored_bytes = stored_bytes
         self._backend = backend
         self._cache = cache
+        self._compiled = CompiledPackages(cache) if cache else None
+        # These do not take a turn from the builds that peers wait for.
+        self._turns_ahead = asyncio.Semaphore(1)
         self._queue = queue
         self._storage = storage
         self._architectures = architectures
+        self._prebuilt = prebuilt_images
         self._options = options
         self._tasks = tasks
         self._working: dict[str, asyncio.Task[None]] = {}
@@ -93,11 +111,15 @@ class BuildPool:
 
         The line says why the build is not carried out at once: it is under way, kept, or waits.
         """
+        reference = next((each.prebuilt for each in uploads if each.prebuilt), "")
+        if reference and self._prebuilt:
+            return await self._stand_in(container_id, spec, reference, self._prebuilt)
         # Both are of the same settings, and stay so as long as the build lasts.
         backend, options = self._backend.now, self._options.now
         trees = [(upload.path, upload.tree) for upload in uploads]
         key = build_key(spec, trees, decided=options.determinants)
-        if self._cache is None:
+        is_shared = self._cache is not None and is_repeatable(spec, trees)
+        if not is_shared:
             key = f"{key}-{container_id}"
         if shared := self._under_way(key, container_id):
             return shared
@@ -110,8 +132,8 @@ class BuildPool:
         if not all(upload.archive.exists() for upload in uploads):
             raise NotFound(f"No such container: {container_id}")  # removed in the meantime
         note = self._waits()
-        build = self._new(container_id, spec, uploads, peer, options)
-        self._begin(build, key, backend)
+        build = self._new(container_id, spec, uploads, peer, options, is_shared=is_shared)
+        self._begin(build, key, self._carry_out(build, key, backend))
         return build, note
 
     def get(self, build_id: str) -> Build:
@@ -119,6 +141,10 @@ class BuildPool:
         if build := self._by_id.get(build_id):
             return build
         raise NotFound(f"No such build: {build_id}")
+
+    def under_way(self) -> Sequence[Build]:
+        """Return the builds that wait or are carried out, the oldest first."""
+        return list(self._by_id.values())
 
     async def save_result(
         self, build: Build, chunks: AsyncIterator[bytes], architecture: str
@@ -128,6 +154,17 @@ class BuildPool:
         if build.result:
             self._architectures.remember(build.result.digest, build.result.architecture)
 
+    async def compiled(self, build: Build) -> Path | None:
+        """
+        Return a tar of what Go compiled before in the builder image of a build, or None.
+
+        Whoever asks lacks it: once the build is done, that is compiled for those to come.
+        """
+        if self._compiled is None or not build.compiled_key:
+            return None
+        build.lacks_compiled = True
+        return await self._compiled.give(build)
+
     async def release(self, build: Build, container_id: str) -> None:
         """Remove a container from its build; a build without containers is ended."""
         build.remove_container(container_id)
@@ -136,7 +173,7 @@ class BuildPool:
         task = self._working.get(build.id)
         if task is None:
             await self._discard(build)
-        elif build.has_failed or build.state is None or self._cache is None:
+        elif build.has_failed or build.state is None or not build.is_shared:
             self._end_joining(build)
             if not build.is_ending:
                 build.is_ending = True
@@ -179,13 +216,32 @@ class BuildPool:
         self._open.add(build)
         return build
 
-    def _new(
+    async def _stand_in(
+        self, build_id: str, spec: ContainerSpec, reference: str, images: PrebuiltImages
+    ) -> tuple[Build, str]:
+        """Return a build that is over, and gives an image that is there already."""
+        await images.require(reference)
+        directory = self._storage.make_spool_directory("run-")
+        with room():
+            (directory / RESULT).write_bytes(prebuilt.result(reference))
+            (directory / LOG).touch()
+        digest = await asyncio.to_thread(sha256, directory / RESULT)
+        images.remember(digest, reference)
+        build = Build(build_id, spec, directory=directory, output=BuildOutput.kept(directory / LOG))
+        build.finish_from_cache(KeptBuild(digest, "", spec.image, 0.0, time.time()))
+        self._open.add(build)
+        log.info("build stands for an image", build=build_id[:12], image=reference)
+        return build, f"peitho: nothing is compiled, this is {reference}"
+
+    def _new(  # noqa: PLR0913  what is asked for, by whom, and by which rules
         self,
         build_id: str,
         spec: ContainerSpec,
         uploads: list[BuildUpload],
         peer: str,
         options: BuildPoolOptions,
+        *,
+        is_shared: bool,
     ) -> Build:
         directory = self._storage.make_spool_directory("run-")
         output = BuildOutput.create(directory / LOG, limit_bytes=options.output_bytes)
@@ -197,12 +253,18 @@ class BuildPool:
             uploads=tuple(_moved(upload, directory) for upload in uploads),
             peer=peer,
             result_bytes=options.result_bytes,
+            is_shared=is_shared,
+            compiled_key=self._compiled_key(spec, options) if uploads else "",
         )
 
-    def _begin(self, build: Build, key: str, backend: BuildBackend) -> None:
+    def _compiled_key(self, spec: ContainerSpec, options: BuildPoolOptions) -> str:
+        if self._compiled is None or not options.compiles_ahead:
+            return ""
+        return compiled_key(spec.image, options.determinants)
+
+    def _begin(self, build: Build, key: str, work: Coroutine[Any, Any, None]) -> None:
         self._by_id[build.id] = self._by_key[key] = build
         self._open.add(build)
-        work = self._carry_out(build, key, backend)
         task = self._tasks.spawn(work, name=f"build {build.id[:12]}")
         task.add_done_callback(lambda _: self._forget(build))
         self._working[build.id] = task
@@ -212,16 +274,71 @@ class BuildPool:
             async with self._queue.turn(build.peer):
                 build.take_turn()
                 with metrics.BUILDS_RUNNING.track_inprogress():
-                    await backend.carry_out(build)
+                    await self._run(build, backend)
             await self._keep(build, key)
+            self._compile_ahead(build, backend)
         except PeithoError as error:
             build.fail(error)
         except Exception as error:
             build.fail(PeithoError(f"Peitho failed, see its log: {type(error).__name__}: {error}"))
             raise
 
+    async def _run(self, build: Build, backend: BuildBackend) -> None:
+        """Carry a build out; where a quota has no room, what is compiled ahead makes it."""
+        try:
+            await backend.carry_out(build)
+        except StartFailed as error:
+            if _QUOTA not in str(error) or not await self._end_ahead():
+                raise
+            await backend.carry_out(build)
+
+    async def _end_ahead(self) -> bool:
+        """End what is being compiled ahead; False if nothing is. It is tried again later."""
+        ending = [build for build in self._by_id.values() if build.compiles_ahead]
+        for build in ending:
+            self._working[build.id].cancel()
+        for build in ending:
+            await build.over.wait()
+        return bool(ending)
+
+    def _compile_ahead(self, done: Build, backend: BuildBackend) -> None:
+        """Compile what a build that is done has in common with those to come, if that is not so."""
+        if self._compiled is None or done.result is None or done.has_failed:
+            return
+        key = done.compiled_key
+        if key in self._by_key or not self._compiled.should_follow(done):
+            return
+        options = self._options.now
+        options = replace(options, result_bytes=min(options.result_bytes, _AHEAD_BYTES))
+        spec, uploads = go_packages.spec(done.spec.image), list(done.uploads)
+        try:
+            build = self._new(secrets.token_hex(32), spec, uploads, "", options, is_shared=True)
+        except (PeithoError, OSError) as error:
+            log.warning("packages not compiled ahead", image=done.spec.image, cause=str(error))
+            return
+        build.compiles_ahead, build.compiled_key = True, key
+        self._begin(build, key, self._carry_out_ahead(build, done, backend, self._compiled))
+
+    async def _carry_out_ahead(
+        self, build: Build, done: Build, backend: BuildBackend, compiled: CompiledPackages
+    ) -> None:
+        try:
+            async with self._turns_ahead, asyncio.timeout(_AHEAD_SECONDS):
+                await backend.carry_out(build)
+        except (PeithoError, TimeoutError) as error:
+            cause = str(error) or f"it took more than {_AHEAD_SECONDS:g} s"
+            build.fail(PeithoError(cause))
+        else:
+            compiled.note(done, succeeded=not build.has_failed)
+            await self._keep(build, build.compiled_key)
+        if build.has_failed and build.state:
+            cause = build.state.reason or f"exit code {build.state.exit_code}"
+            log.warning("packages not compiled ahead", image=build.spec.image, cause=cause)
+
     async def _keep(self, build: Build, key: str) -> None:
-        if self._cache is None or build.result is None or build.has_failed:
+        if self._cache is None or not build.is_shared:
+            return
+        if build.result is None or build.has_failed:
             return
         try:
             await asyncio.to_thread(self._keep_within_limit, self._cache, key, build)
@@ -266,4 +383,4 @@ def _moved(upload: BuildUpload, directory: Path) -> BuildUpload:
     """Move an upload into the build's own directory, since its container may be removed first."""
     archive = directory / f"upload-{secrets.token_hex(4)}"
     upload.archive.rename(archive)
-    return BuildUpload(upload.path, archive, upload.tree)
+    return replace(upload, archive=archive)

@@ -231,7 +231,7 @@ class ChaincodeContainer:
     async def _job(self) -> Manifest:
         """Return the Job that runs this container, with its image as it is published now."""
         published = await publisher.get(self._parts.publisher, self._record.spec.image)
-        if not published.reference:
+        if not (published.reference or published.image.prebuilt):
             await self._renew_access(published.image)
         return chaincode_job.manifest(
             self._record,
@@ -282,12 +282,8 @@ async def remove(parts: ChaincodeParts, record: RecordMetadata) -> None:
     """End the process of a container, then remove its record, and with it what it owns."""
     process = parts.process(record)
     parts.settling.stop(process)
-    if not process.exit and await process.is_started():
-        await process.end()
-    # The log goes with the Pod: give whoever still reads it a moment.
-    await parts.readers(process.key).drained(_DRAIN_SECONDS)
-    await parts.records.remove(record)
-    await parts.kubernetes.delete("Job", record.job_name)
+    drained = partial(parts.readers(process.key).drained, _DRAIN_SECONDS)
+    await process.remove(parts.records, drained=drained)
     log.info("container removed", name=record.name)
 
 

@@ -6,7 +6,7 @@ Record, Job and Pod tell. The record is as it was when the container was looked 
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -153,6 +153,18 @@ class ChaincodeProcess:
         except TimeoutError:
             log.warning("chaincode lost", name=self.record.name, cause="its Pod does not end")
             return Exit(SIGKILLED, NODE_LOST)
+
+    async def remove(self, records: Records, *, drained: Callable[[], Awaitable[None]]) -> None:
+        """
+        End the process, then remove its record, and with it what that owns.
+
+        `drained` gives whoever still reads the log, which goes with the Pod, a moment.
+        """
+        if not self.exit and await self.is_started():
+            await self.end()
+        await drained()
+        await records.remove(self.record)
+        await self.kubernetes.delete("Job", self.record.job_name)
 
     async def _delete(self, label: Mapping[str, str]) -> bool:
         """Delete the Job and its Pods; False if there was no Pod."""

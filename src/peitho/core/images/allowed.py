@@ -58,13 +58,15 @@ class AllowedBaseImages:
 
         A daemon has others, and those that somebody else's account pulled.
         """
-        try:
-            is_allowed = self._allowed.allows(references.parse(name))
-        except InvalidArgument:
-            return None
-        return await self._images.find(name) if is_allowed else None
+        return await self._images.find(name) if self._is_allowed(name) else None
 
     async def require(self, name: str) -> None:
         """Raise Forbidden for an image that may not be used, NotFound for one to be pulled."""
         self._allowed.check(name)
         await self._images.require(name)
+
+    def _is_allowed(self, name: str) -> bool:
+        try:
+            return self._allowed.allows(references.parse(name))
+        except InvalidArgument:
+            return False

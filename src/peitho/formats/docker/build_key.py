@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from peitho.formats.records import ContainerSpec
 from peitho.formats.tar import TarEntry
 
+# What newer peers ask a builder image for before they build with it.
+_PROBE = ["go", "version"]
+
 
 def tree(entries: Sequence[TarEntry]) -> str:
     """
@@ -25,6 +28,15 @@ def tree(entries: Sequence[TarEntry]) -> str:
         separator = b", "
     digest.update(b"]" if entries else b"[]")
     return digest.hexdigest()
+
+
+def is_repeatable(spec: ContainerSpec, uploads: Sequence[tuple[str, str]]) -> bool:
+    """
+    Return whether equal ones have equal outcomes, as a peer's builds and its probe have.
+
+    What else is run, as by `docker run --rm`, may depend on the time or on whatever it can reach.
+    """
+    return bool(uploads) or list(spec.command) == _PROBE
 
 
 def build_key(

@@ -13,6 +13,7 @@ from itertools import islice
 from peitho.errors import Forbidden
 
 _MOST = 20
+_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,11 @@ def check(config: Mapping[str, object], host_config: Mapping[str, object]) -> No
             found += _asked(value, HOST_CONFIG, "HostConfig.")
     if not found:
         return
-    first, field = found[0]
     named = ", ".join(name for name, _ in islice(found, _MOST))
+    gives = " and ".join(dict.fromkeys(field.gives for _, field in islice(found, _TOLD)))
     raise Forbidden(
-        f"{named}: may not be asked for here: {first} gives {field.gives}, and Peitho runs builds "
-        "and chaincode without"
+        f"{named}: may not be asked for here: builds and chaincode run without {gives}",
+        reason="field",
     )
 
 

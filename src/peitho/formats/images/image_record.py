@@ -18,14 +18,20 @@ from peitho.errors import PeithoError
 # stays visible; more are mounted as the whole directory (a Pod's spec is not a file listing).
 MOUNTED_ONE_BY_ONE = 16
 
+_TYPE = "org.hyperledger.fabric.chaincode.type"
+# These have a folder of their own, to which they may write; Go's binary goes to /usr/local/bin.
+_WITH_A_FOLDER = ("NODE", "JAVA")
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """
     A chaincode image.
 
-    The layer's content belongs at `directory`, where `entries` are its first level. `architecture`
-    is Go's name (`amd64`), empty if it is not known. `created` is RFC 3339.
+    The layer's content belongs at `directory`, where `entries` are its first level; none are
+    listed where one is a link, which cannot be mounted. `architecture` is Go's name (`amd64`),
+    empty if it is not known. `created` is RFC 3339. `prebuilt` is an image that is run in its
+    stead, by digest; mostly empty.
     """
 
     name: str
@@ -38,11 +44,17 @@ class Image:
     env: Mapping[str, str]
     architecture: str
     created: str
+    prebuilt: str = ""
+
+    @property
+    def node_image(self) -> str:
+        """The image that a node has to have."""
+        return self.prebuilt or self.runtime
 
     @property
     def id(self) -> str:
         """The sha256 (`sha256:...`) of what the image is made of; equal images have equal IDs."""
-        made_of = dataclasses.asdict(self)
+        made_of = _fields(self)
         del made_of["name"], made_of["created"]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         return f"sha256:{digest.hexdigest()}"
@@ -50,12 +62,12 @@ class Image:
     @property
     def is_node(self) -> bool:
         """Whether npm starts this chaincode."""
-        return self.labels.get("org.hyperledger.fabric.chaincode.type") == "NODE"
+        return self.labels.get(_TYPE) == "NODE"
 
 
 def to_json(image: Image) -> bytes:
     """Return the record as it is kept on disk."""
-    return json.dumps(dataclasses.asdict(image), sort_keys=True).encode()
+    return json.dumps(_fields(image), sort_keys=True).encode()
 
 
 def from_json(record: bytes) -> Image:
@@ -74,9 +86,20 @@ def from_json(record: bytes) -> Image:
     return image
 
 
+def _fields(image: Image) -> dict[str, Any]:
+    """Return all that an image is; what an earlier version did not know is not there if empty."""
+    fields = dataclasses.asdict(image)
+    if not image.prebuilt:
+        del fields["prebuilt"]
+    return fields
+
+
 def _check(image: Image) -> None:
     """Raise TypeError or ValueError for a field that is not what it should be."""
-    texts = (image.name, image.runtime, image.layer, image.directory, image.architecture)
+    texts = (
+        *(image.name, image.runtime, image.layer, image.directory, image.architecture),
+        image.prebuilt,
+    )
     pairs = (*image.labels.items(), *image.env.items())
     for text in (*texts, *image.entries, *(text for pair in pairs for text in pair)):
         if not isinstance(text, str):
@@ -87,9 +110,23 @@ def _check(image: Image) -> None:
 
 
 def mounts(image: Image) -> dict[str, str]:
-    """Return what of the layer is mounted where: mount path to path in the layer."""
+    """
+    Return what of the layer is mounted where: mount path to path in the layer.
+
+    The whole directory is mounted where chaincode has one of its own, and where its entries are
+    many or have names that a Pod's spec cannot have; nothing else can be mounted at the root.
+    """
     directory = f"/{image.directory.strip('/')}".rstrip("/")
-    if len(image.entries) > MOUNTED_ONE_BY_ONE:
+    if directory and not _can_be_apart(image):
         return {directory: directory.lstrip("/")}
     places = (f"{directory}/{entry}" for entry in image.entries)
     return {place: place.lstrip("/") for place in places}
+
+
+def _can_be_apart(image: Image) -> bool:
+    return (
+        image.labels.get(_TYPE) not in _WITH_A_FOLDER
+        and 0 < len(image.entries) <= MOUNTED_ONE_BY_ONE
+        # JSON has no bytes that are not UTF-8, and a mount path no colon (core/v1, VolumeMount).
+        and all(entry.isprintable() and ":" not in entry for entry in image.entries)
+    )

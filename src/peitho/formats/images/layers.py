@@ -11,6 +11,8 @@ from peitho.formats import tar
 from peitho.formats.tar import ArchiveLimits, Placed, TarEntry
 
 _COPY_BYTES = 1024 * 1024
+# What a hard link may name: all but a directory.
+_LINKED = ("file", "symlink", "fifo")
 
 
 def write(
@@ -24,22 +26,36 @@ def write(
     """
     base = PurePosixPath(directory.strip("/"))
     placed = tar.places(archive, limits=limits)
-    files = _hard_links(placed)
     written = [*_parents(base)]
     layer.writelines(_header(parent) for parent in written)
-    for name in sorted(placed, key=lambda path: _order(placed[path].entry)):
-        if not name:
+    for entry in sorted(_entries(placed), key=_order):
+        if not entry.name:
             continue  # the directory itself is among its own parents
-        entry = placed[name].entry
-        if entry.kind == "hardlink":
-            entry = replace(entry, link=files[name])
-        entry = _below(base, entry)
-        layer.write(_header(entry))
+        added = _below(base, entry)
+        layer.write(_header(added))
         if entry.kind == "file":
-            _copy(archive, placed[name], layer)
-        written.append(entry)
+            _copy(archive, placed[entry.name], layer)
+        written.append(added)
     _end(layer)
     return written
+
+
+def _entries(placed: Mapping[str, Placed]) -> list[TarEntry]:
+    """The entries of an archive, each hard link with the first name of what it leads to."""
+    files = _hard_links(placed)
+    entries = [
+        _second_name(each.entry, placed[files[name]].entry) if name in files else each.entry
+        for name, each in placed.items()
+    ]
+    tar.refuse_links_out(entries)
+    return entries
+
+
+def _second_name(entry: TarEntry, first: TarEntry) -> TarEntry:
+    """A hard link; one to a symbolic link is another with the same words."""
+    if first.kind == "symlink":
+        return replace(entry, kind="symlink", link=first.link)
+    return replace(entry, link=first.name)
 
 
 def _order(entry: TarEntry) -> tuple[bool, list[str]]:
@@ -48,7 +64,7 @@ def _order(entry: TarEntry) -> tuple[bool, list[str]]:
 
 def _hard_links(placed: Mapping[str, Placed]) -> dict[str, str]:
     """
-    The file that each hard link leads to, by the link's name.
+    What each hard link leads to, by the link's name.
 
     A link then names what is no link itself, and the order of links does not matter.
     """
@@ -64,7 +80,7 @@ def _hard_links(placed: Mapping[str, Placed]) -> dict[str, str]:
             chain[at] = None
             at = placed[at].entry.link
         file = files.get(at, at)
-        if file not in placed or placed[file].entry.kind != "file":
+        if file not in placed or placed[file].entry.kind not in _LINKED:
             raise tar.no_file(each.entry)
         files.update(dict.fromkeys(chain, file))
     return files
@@ -109,5 +125,6 @@ def _header(entry: TarEntry) -> bytes:
         "dir": tarfile.DIRTYPE,
         "symlink": tarfile.SYMTYPE,
         "hardlink": tarfile.LNKTYPE,
+        "fifo": tarfile.FIFOTYPE,
     }[entry.kind]
     return header.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")

@@ -1,8 +1,9 @@
 """
 The shell script around the peer's command in a build container; needs `sh` and `sleep`.
 
-It waits until the helper has fetched the uploads. Then it runs the command unchanged, without the
-variables that the kubelet adds, keeps its output in files, and writes down its exit code.
+It says what the image lacks, and waits until the helper has fetched the uploads. Then it runs the
+command unchanged, without the variables that the kubelet adds, keeps its output in files, and
+writes down its exit code.
 """
 
 from peitho.formats.kubernetes.names import VARIABLES_OF_THE_KUBELET
@@ -10,6 +11,11 @@ from peitho.formats.kubernetes.names import VARIABLES_OF_THE_KUBELET
 CONTROL = "/peitho"
 # Where the helper has the directories that it shares with the build.
 SHARED = "/shared"
+# What the builder image lacks, `go` or nothing; READY is there once that is written.
+LACKS = f"{CONTROL}/lacks"
+READY = f"{CONTROL}/ready"
+# Where the helper puts what Go compiled before, if the image lacks it and Peitho has it.
+GO_CACHE = f"{CONTROL}/compiled/go"
 GO = f"{CONTROL}/go"
 STARTED = f"{CONTROL}/started"
 STDOUT = f"{CONTROL}/stdout"
@@ -18,11 +24,20 @@ EXIT = f"{CONTROL}/exit"
 DONE = f"{CONTROL}/done"
 
 # A builder image may have a home with a warm compiler cache, which is left alone; under a user
-# that it does not know the home is `/`, and npm fails on it.
+# that it does not know the home is `/`, and npm fails on it.  Go writes the README into a cache.
 WRAPPER = f"""\
+[ -w "${{HOME:-/}}" ] || export HOME=/tmp
+if [ -z "$GOCACHE" ] && [ ! -e "${{XDG_CACHE_HOME:-$HOME/.cache}}/go-build/README" ] &&
+    command -v go > /dev/null 2>&1
+then
+    echo go > {LACKS}
+else
+    : > {LACKS}
+fi
+: > {READY}
 until [ -e {GO} ]; do sleep 0.05 2>/dev/null || sleep 1; done
 unset {" ".join(VARIABLES_OF_THE_KUBELET)}
-[ -w "${{HOME:-/}}" ] || export HOME=/tmp
+[ ! -d {GO_CACHE} ] || export GOCACHE={GO_CACHE}
 : > {STDOUT}
 : > {STDERR}
 : > {STARTED}

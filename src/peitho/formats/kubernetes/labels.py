@@ -16,6 +16,9 @@ CREATED = "peitho/created"
 EXIT = "peitho/exit"
 PEER = "peitho/peer-address"
 ASKED_LABELS = "peitho/labels"
+PACKAGE_ID = "peitho/chaincode"
+MSP_ID = "peitho/msp-id"
+CONTAINER_NAME = "peitho/container-name"
 
 # A label's value holds 63 characters, a container's ID has 64.
 _LABEL_CHARACTERS = 32
@@ -53,8 +56,8 @@ def chaincode_labels(spec: ContainerSpec, name: str) -> dict[str, str]:
     """The labels by which an operator finds a chaincode: package ID, MSP ID and Docker name."""
     env = dict(variable.partition("=")[::2] for variable in spec.env)
     values = {
-        "peitho/chaincode": env.get("CORE_CHAINCODE_ID_NAME", ""),
-        "peitho/msp-id": env.get("CORE_PEER_LOCALMSPID", ""),
-        "peitho/container-name": name,
+        PACKAGE_ID: env.get("CORE_CHAINCODE_ID_NAME", ""),
+        MSP_ID: env.get("CORE_PEER_LOCALMSPID", ""),
+        CONTAINER_NAME: name,
     }
     return {key: names.label_value(value) for key, value in values.items() if value}

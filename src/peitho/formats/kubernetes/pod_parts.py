@@ -80,11 +80,13 @@ def access_variables(secret_name: str) -> list[Manifest]:
     ]
 
 
-def mount(volume: str, path: str, part: str = "") -> Manifest:
-    """A volume, or a part of it that cannot be written to, at a path."""
+def mount(volume: str, path: str, part: str = "", *, read_only: bool = True) -> Manifest:
+    """A volume, or a part of it, at a path; a part can mostly not be written to."""
     entry: Manifest = {"name": volume, "mountPath": path}
     if part:
-        entry |= {"subPath": part, "readOnly": True}
+        entry["subPath"] = part
+        if read_only:
+            entry["readOnly"] = True
     return entry
 
 

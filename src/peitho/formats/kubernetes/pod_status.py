@@ -89,6 +89,7 @@ class ContainerStatus:
     `started_at` is RFC 3339 and empty until the process began; `waiting_reason` is empty unless the
     container waits. A sidecar is an init container that runs on, and may end and come again.
     `is_ahead` is for a process that its node has begun and not yet written into the Pod's status.
+    `image_id` has the digest of the image that the node took for `image`.
     """
 
     name: str
@@ -101,6 +102,7 @@ class ContainerStatus:
     started_at: str
     termination: Termination | None
     is_ahead: bool = False
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,11 @@ class PodStatus:
             return False
         is_begun = status.is_running or status.termination is not None
         return is_begun or status.waiting_reason in _STANDING_SECONDS
+
+    def image_id(self, container: str) -> str:
+        """Return the digest of the image that a container has, as its node says it, or nothing."""
+        status = self._status(container)
+        return status.image_id if status else ""
 
     def is_prepared(self, container: str) -> bool:
         """Whether all is on the node that the container needs: its image, or what comes before."""
@@ -393,6 +400,7 @@ def _container(status: Mapping[str, Any], *, is_init: bool, is_sidecar: bool) ->
         is_running="running" in state,
         started_at=str(began.get("startedAt") or ""),
         termination=_termination(terminated) if terminated else None,
+        image_id=str(status.get("imageID") or ""),
     )
 
 

@@ -33,9 +33,13 @@ def _tls(settings: Settings) -> Finding:
 
 
 def _callers(settings: Settings) -> Finding:
-    authority = settings.server.tls.client_ca_file
-    if tenants := settings.access.tenants:
-        return ok(_CALLERS, f"tenants, by certificates of {authority}: {', '.join(tenants)}")
+    authority, tenants = settings.server.tls.client_ca_file, settings.access.tenants
+    if tenants:
+        return ok(
+            _CALLERS,
+            f"whoever shows a certificate of {authority} that is one tenant's of {len(tenants)}: "
+            f"{', '.join(tenants)}",
+        )
     if authority:
         return ok(_CALLERS, f"whoever shows a certificate of {authority}; names do not count")
     if is_loopback(settings.server.api):

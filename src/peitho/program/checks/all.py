@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
@@ -75,16 +75,19 @@ async def _of_cluster(
         yield finding
     if not is_there:
         return
-    # Tenants that share a namespace still have Pods and peers of their own.
-    for _, own in tenants.each(settings):
-        of_tenant = kubernetes.in_namespace(own.kubernetes.namespace)
-        async for finding in _of_namespace(own, of_tenant, asked):
-            yield finding
+    async for finding in _of_namespace(settings, kubernetes, asked):
+        yield finding
+    for name, own in tenants.each(settings):
+        theirs = kubernetes.in_namespace(own.kubernetes.namespace)
+        if theirs.namespace != kubernetes.namespace:
+            async for finding in _of_namespace(own, theirs, asked):
+                yield replace(finding, name=f"tenant {name}: {finding.name}")
 
 
 async def _of_namespace(
     settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
 ) -> _Findings:
+    """Look at a namespace of chaincode: each has rights, policies and peers of its own."""
     is_there = True
     for name, check in (
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),

@@ -1,15 +1,19 @@
 """The watched cache of records, before a double of the API server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from peitho import audit
 from peitho.clients.kubernetes.record_watch import KnownRecord, RecordWatch
 from peitho.clients.kubernetes.records import Records
 from peitho.formats.kubernetes import labels, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE, DamagedRecord, Exit, Record, RecordMetadata
+from tests.support import typed
 from tests.support.kubernetes_double import ApiServer, watch
 from tests.support.manifests import KEY, record
 from tests.support.observe import until
@@ -79,6 +83,31 @@ async def test_what_the_watch_tells_is_known(tmp_path: Path) -> None:
             seen.append([type(each) for each in await records.find_with_damaged(OWN)])
 
     assert [[DamagedRecord], [RecordMetadata], []] == seen
+
+
+async def test_what_somebody_else_removed_is_in_the_trail(tmp_path: Path) -> None:
+    """
+    Once, by nobody's name; what Peitho removes itself it has told already.
+    """
+    told: list[Mapping[str, Any]] = []
+    with audit.kept_by(told.append):
+        async with followed(tmp_path, {PATH: record()}) as (_, records, cache):
+            (there,) = await records.find(OWN)
+            gone = cache.see(NAME)
+            assert gone is not None
+            with cache.removing(gone):  # the watch tells of it before the API server answers
+                cache.take("DELETED", gone)
+            await records.remove(there)
+            cache.take("DELETED", known(52))
+            other = replace(typed.metadata(record()), uid="other", resource_version="53")
+            cache.take("ADDED", other)
+            cache.take("DELETED", other)
+            cache.take("DELETED", other)
+
+    assert [("container removed", "done by somebody else, in the cluster")] == [
+        (each["event"], each["outcome"]) for each in told
+    ]
+    assert (typed.metadata(record()).name, "") == (told[0]["container"], told[0]["address"])
 
 
 async def test_a_record_that_was_written_is_not_read_again(tmp_path: Path) -> None:

@@ -53,6 +53,18 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
     assert "/chaincode/input" in json.dumps(pod)
 
 
+async def test_the_image_that_a_build_ran_in_is_known(tmp_path: Path) -> None:
+    """
+    By its digest: a tag may move.
+    """
+    async with scene(tmp_path, told(done(0), done(0))) as it:
+        it.run.set_exit_code(0)
+        await it.make()
+        await it.carry_out()
+
+        assert "build@sha256:1" == it.run.image_id
+
+
 async def test_the_pod_stays_until_the_result_is_there(tmp_path: Path) -> None:
     """
     The exit code is told at once, the result may be large.

@@ -251,6 +251,22 @@ class TestEqualBuildsLater:
             assert SAID == await said(build)
             assert 1 == it.pods
 
+    async def test_a_command_of_a_users_is_run_each_time(self, tmp_path: Path) -> None:
+        """
+        What `docker run` says may be other by then, and nothing of it is kept.
+        """
+        async with scene(tmp_path) as it:
+            for _ in range(2):
+                build = it.builds.create(SPEC, peer="a")
+                it.made.append(build)
+                await it.begin(build)
+                await it.finish(build)
+                assert SAID == await said(build)
+                await build.remove()
+
+            assert 2 == it.pods
+            assert [] == list((tmp_path / "data/builds").rglob("*.json"))
+
     async def test_a_failed_build_is_done_anew(self, tmp_path: Path) -> None:
         """
         It is not kept, nor joined while its Pod is still there.

@@ -19,7 +19,7 @@ from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live, Replaceable
-from tests.support.archives import archive_bytes, directory, file, symlink
+from tests.support.archives import Member, archive_bytes, directory, file, special, symlink
 from tests.support.contexts import DOCKERFILE, chunks, context, package
 from tests.support.damage import changed
 
@@ -79,6 +79,24 @@ async def test_an_image_is_put_together_from_a_context(
     assert image.layer_bytes == blob.stat().st_size
     with tarfile.open(blob) as layer:
         assert "usr/local/bin/chaincode" in layer.getnames()
+
+
+@pytest.mark.parametrize("other", [symlink("config", "prod"), special("p", tarfile.FIFOTYPE)])
+async def test_entries_that_cannot_be_mounted_apart_are_not_listed(
+    images: ImageStore, other: Member
+) -> None:
+    """
+    A link may lead nowhere; deeper down it is mounted with its directory.
+    """
+    deeper = other[0].name
+    members = [file("chaincode", b"elf"), directory("sub"), symlink(f"sub/{deeper}", "nowhere")]
+    beside = await images.build("beside", chunks(context(binpackage=archive_bytes(members))))
+    among = await images.build(
+        "among", chunks(context(binpackage=archive_bytes([*members, other])))
+    )
+
+    assert ("chaincode", "sub") == beside.image.entries
+    assert () == among.image.entries
 
 
 async def test_nothing_in_flight_is_left(images: ImageStore, tmp_path: Path) -> None:

@@ -177,3 +177,23 @@ class TestKeys:
         assert build_key.build_key(SPEC, UPLOADS) != build_key.build_key(
             SPEC, UPLOADS, decided=[[["a", "b"]], {}]
         )
+
+
+@pytest.mark.parametrize(
+    ("command", "uploads", "is_repeatable"),
+    [
+        (("go", "build"), UPLOADS, True),
+        (("go", "version"), [], True),
+        (("date",), [], False),
+        ((), [], False),
+    ],
+)
+def test_a_compile_and_a_probe_are_repeatable(
+    command: tuple[str, ...], uploads: list[tuple[str, str]], *, is_repeatable: bool
+) -> None:
+    """
+    What else is run may say something else the next time.
+    """
+    spec = dataclasses.replace(SPEC, command=command)
+
+    assert is_repeatable == build_key.is_repeatable(spec, uploads)

@@ -141,6 +141,36 @@ def test_many_entries_are_mounted_as_their_directory() -> None:
     assert 16 == len(image_record.mounts(dataclasses.replace(IMAGE, entries=entries[1:])))
 
 
+@pytest.mark.parametrize("kind", ["NODE", "JAVA"])
+def test_chaincode_with_a_folder_of_its_own_has_it_whole(kind: str) -> None:
+    """
+    So that it may write there, and names in it are no matter of the Pod's.
+    """
+    labels = {"org.hyperledger.fabric.chaincode.type": kind}
+    image = dataclasses.replace(IMAGE, labels=labels, entries=("a",), directory="/usr/local/src")
+
+    assert {"/usr/local/src": "usr/local/src"} == image_record.mounts(image)
+
+
+@pytest.mark.parametrize("entry", ["caf\udce9", "a:b", "a\nb", "\x1b"])
+def test_a_name_that_no_pod_can_have_is_in_none(entry: str) -> None:
+    """
+    The directory is mounted instead.
+    """
+    image = dataclasses.replace(IMAGE, entries=("a", entry))
+
+    assert {"/usr/local/bin": "usr/local/bin"} == image_record.mounts(image)
+
+
+def test_entries_that_are_not_listed_are_mounted_as_their_directory() -> None:
+    """
+    One of them is a link, perhaps to nowhere, which the kubelet cannot mount.
+    """
+    image = dataclasses.replace(IMAGE, entries=())
+
+    assert {"/usr/local/bin": "usr/local/bin"} == image_record.mounts(image)
+
+
 def test_what_is_added_to_the_root_is_mounted_there() -> None:
     """
     With one slash.
@@ -148,3 +178,15 @@ def test_what_is_added_to_the_root_is_mounted_there() -> None:
     image = Image("n", "r", "l", 1, "/", ("chaincode",), {}, {}, "", "")
 
     assert {"/chaincode": "chaincode"} == image_record.mounts(image)
+
+
+def test_a_prebuilt_image_is_kept_and_others_are_as_they_were() -> None:
+    """
+    Records and IDs of an earlier version stay what they are.
+    """
+    prebuilt = dataclasses.replace(IMAGE, prebuilt="a/b@sha256:" + "ab" * 32)
+
+    assert b"prebuilt" not in image_record.to_json(IMAGE)
+    assert prebuilt == image_record.from_json(image_record.to_json(prebuilt))
+    assert IMAGE.id != prebuilt.id
+    assert (IMAGE.runtime, prebuilt.prebuilt) == (IMAGE.node_image, prebuilt.node_image)

@@ -1,5 +1,7 @@
 import io
+import os
 import random
+import stat
 import tarfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from peitho.errors import InvalidArgument
 from peitho.formats import tar
 from peitho.formats.images import layers
 from peitho.formats.tar import ArchiveLimits
-from tests.support.archives import Member, archive, directory, file, hardlink, symlink
+from tests.support.archives import Member, archive, directory, file, hardlink, special, symlink
 
 LIMITS = ArchiveLimits()
 
@@ -95,6 +97,55 @@ def test_links_are_kept_relative_or_moved_with_their_target() -> None:
     assert {"opt/x/b": "a", "opt/x/c": "opt/x/a"} == {
         member.name: member.linkname for member in members_of(layer) if member.linkname
     }
+
+
+def test_a_hard_link_to_a_symbolic_link_is_another(tmp_path: Path) -> None:
+    """
+    As it is in a file system: both have the same words, and neither is followed.
+    """
+    layer = layer_of(
+        file("sub/a", b"1"), symlink("sub/b", "a"), hardlink("sub/c", "sub/b"), where="/opt"
+    )
+
+    tar.unpack(io.BytesIO(layer), tmp_path, limits=LIMITS)
+
+    assert ["a", "a"] == [str((tmp_path / "opt/sub" / name).readlink()) for name in "bc"]
+
+
+def test_a_hard_link_takes_no_link_out_of_the_target() -> None:
+    """
+    The same words lead further up from another place.
+    """
+    with pytest.raises(InvalidArgument, match=r"'h' is a link to .* leaves the target"):
+        layer_of(file("x", b"1"), symlink("sub/l", "../x"), hardlink("h", "sub/l"))
+
+
+def test_a_fifo_is_one_in_a_layer(tmp_path: Path) -> None:
+    """
+    With its mode, and its second name.
+    """
+    pipe = special("sub/pipe", tarfile.FIFOTYPE, mode=0o640)
+    layer = layer_of(pipe, hardlink("same", "sub/pipe"), where="/opt")
+
+    tar.unpack(io.BytesIO(layer), tmp_path, limits=LIMITS)
+
+    status = (tmp_path / "opt/sub/pipe").lstat()
+    assert (True, 0o640) == (stat.S_ISFIFO(status.st_mode), stat.S_IMODE(status.st_mode))
+    assert (tmp_path / "opt/same").samefile(tmp_path / "opt/sub/pipe")
+
+
+def test_names_are_bytes(tmp_path: Path) -> None:
+    """
+    Also those that are no UTF-8: of files, directories and links.
+    """
+    name = os.fsdecode(b"caf\xe9")
+    layer = layer_of(directory(name), file(f"{name}/{name}.js", b"1"), symlink("l", name))
+
+    tar.unpack(io.BytesIO(layer), tmp_path, limits=LIMITS)
+
+    there = tmp_path / "usr/local/bin"
+    assert {b"caf\xe9", b"l"} == {os.fsencode(path.name) for path in there.iterdir()}
+    assert [b"caf\xe9.js"] == [os.fsencode(path.name) for path in (there / "l").iterdir()]
 
 
 def test_the_last_of_two_entries_of_a_name_wins() -> None:

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,70 @@ def test_nothing_runs_before_the_word_to_go(control: Path) -> None:
         assert 0 == process.wait(timeout=20)
 
     assert "after\n" == (control / "stdout").read_text()
+
+
+class TestWhatTheImageLacks:
+    @pytest.fixture
+    def run_in(self, control: Path) -> Callable[..., str]:
+        """Run the wrapper in an image that has a Go; what GOCACHE is for the command."""
+        (control / "bin").mkdir()
+        (control / "bin/go").write_text("#!/bin/sh\n")
+        (control / "bin/go").chmod(0o755)
+        (control / "go").touch()
+
+        def run_with(path: str = f"{control}/bin:/usr/bin:/bin", **env: str) -> str:
+            script = build_wrapper.WRAPPER.replace(build_wrapper.CONTROL, str(control))
+            command = ["/bin/sh", "-c", script, "peitho", "/bin/sh", "-c", "echo ${GOCACHE-unset}"]
+            subprocess.run(
+                command, env={"PATH": path, "HOME": str(control)} | env, timeout=20, check=True
+            )
+            assert (control / "ready").exists()
+            return (control / "stdout").read_text().strip()
+
+        return run_with
+
+    def test_an_image_with_go_and_nothing_compiled(
+        self, control: Path, run_in: Callable[..., str]
+    ) -> None:
+        """
+        Go has its own place, unless the helper brought something.
+        """
+        assert "unset" == run_in()
+        assert "go\n" == (control / "lacks").read_text()
+
+        (control / "compiled/go").mkdir(parents=True)
+        assert f"{control}/compiled/go" == run_in()
+
+    @pytest.mark.parametrize("place", [".cache", "xdg"])
+    def test_an_image_that_has_something_compiled(
+        self, control: Path, run_in: Callable[..., str], place: str
+    ) -> None:
+        """
+        It lacks nothing, wherever its cache is.
+        """
+        (control / place / "go-build").mkdir(parents=True)
+        (control / place / "go-build/README").touch()
+
+        assert "unset" == run_in(
+            **({"XDG_CACHE_HOME": str(control / "xdg")} if place == "xdg" else {})
+        )
+        assert "" == (control / "lacks").read_text()
+
+    def test_a_cache_that_the_image_or_the_peer_names(
+        self, control: Path, run_in: Callable[..., str]
+    ) -> None:
+        """
+        Is left alone.
+        """
+        assert "/own" == run_in(GOCACHE="/own")
+        assert "" == (control / "lacks").read_text()
+
+    def test_an_image_without_go(self, control: Path, run_in: Callable[..., str]) -> None:
+        """
+        Lacks nothing.
+        """
+        assert "unset" == run_in(path="/usr/bin:/bin")
+        assert "" == (control / "lacks").read_text()
 
 
 def test_what_the_kubelet_adds_to_the_variables_is_not_there(control: Path) -> None:

@@ -4,8 +4,9 @@ from aiohttp import web
 
 from peitho.program.checks import all as checks
 from peitho.settings.models import Settings
+from tests.support import tenants
 from tests.support.check_findings import brief, gathered
-from tests.support.kubernetes_double import ApiServer, answer, refusal
+from tests.support.kubernetes_double import ApiServer, always, answer, refusal
 
 
 async def test_what_one_check_finds_keeps_no_other_from_being_made(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ async def test_what_one_check_finds_keeps_no_other_from_being_made(tmp_path: Pat
             return refusal(422, "Invalid", "no")
 
         for method in ("GET", "POST"):
-            double.rule(method, ":", refuse)
+            double.rule(method, "", refuse)
         settings = Settings.model_validate(
             {
                 "dataDir": tmp_path / "data",
@@ -48,30 +49,28 @@ async def test_without_a_cluster_the_rest_is_checked(tmp_path: Path) -> None:
     assert ("time-outs", "ok") in found
 
 
-async def test_the_namespace_of_each_tenant_is_looked_at(tmp_path: Path) -> None:
+async def test_the_namespace_of_each_tenant_is_looked_at(
+    tmp_path: Path, certificates: Path
+) -> None:
     """
-    With its own rights, and its own quota.
+    Its rights, whether it takes Pods, its peers; one that shares Peitho's own needs no second look.
     """
-    own = {"match": {"o": "org1"}, "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
-    asked: list[str] = []
+    missing = {"acme-ns": "create jobs"}
+
+    async def review(request: web.Request) -> web.StreamResponse:
+        asked = (await request.json())["spec"]["resourceAttributes"]
+        right = f"{asked['verb']} {asked['resource']}"
+        is_allowed = missing.get(asked["namespace"]) != right
+        return answer({"status": {"allowed": is_allowed}}, status=201)
+
     async with ApiServer.start() as double:
-
-        async def review(request: web.Request) -> web.StreamResponse:
-            body = await request.json()
-            if body["kind"] == "SelfSubjectAccessReview":
-                asked.append(body["spec"]["resourceAttributes"]["namespace"])
-            return answer({"status": {"allowed": True}}, status=201)
-
-        double.rule("POST", ":", review)
-        settings = Settings.model_validate(
-            {
-                "dataDir": tmp_path / "data",
-                "k8s": {"kubeconfig": double.kubeconfig(tmp_path)},
-                "server": {"tls": {"cert-file": "/c", "key-file": "/k", "client-ca-file": "/ca"}},
-                "access": {"tenants": {"org1": own | {"namespace": "of-org1"}}},
-            }
-        )
+        double.rule("GET", "", always(lambda: answer({"gitVersion": "v1.35.4"})))
+        double.rule("POST", "", review)
+        place = {"k8s": {"kubeconfig": double.kubeconfig(tmp_path)}}
+        settings = tenants.settings_of(certificates / "ours", tmp_path, **place)
         found = await gathered(checks.findings(settings, None))
 
-    assert {"ns", "of-org1"} == set(asked)
-    assert 2 == sum("rights" == each.name for each in found)
+    expected = {"rights": "wrong", "admission": "ok", "peers": "ok"}
+    assert {(f"tenant acme: {name}", status) for name, status in expected.items()} == {
+        each for each in brief(found) if each[0].startswith("tenant")
+    }

@@ -20,7 +20,7 @@ def tells(double: ApiServer, version: str, *, apart_seconds: float = 0.0) -> Non
         date = formatdate(time.time() + apart_seconds, usegmt=True)
         return web.json_response({"gitVersion": version}, headers={"Date": date})
 
-    double.rule("GET", ":", about)
+    double.rule("GET", "", about)
 
 
 def allows(double: ApiServer, *missing: str) -> None:
@@ -33,7 +33,7 @@ def allows(double: ApiServer, *missing: str) -> None:
         assert "ns" == asked["namespace"]
         return answer({"status": {"allowed": right not in missing}}, status=201)
 
-    double.rule("POST", ":", review)
+    double.rule("POST", "", review)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_all_rights_are_one_line(tmp_path: Path) -> None:
         allows(double)
 
         assert [("rights", "ok")] == brief(await gathered(cluster.may_do_its_work(kubernetes)))
-        assert len(RIGHTS) == double.count("POST", ":")
+        assert len(RIGHTS) == double.count("POST", "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+{{- define "peitho.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "peitho.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "peitho.labels" -}}
+{{ include "peitho.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
+{{- end -}}
+
+{{- define "peitho.account" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "peitho.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "peitho.repository" -}}
+{{- with .Values.image -}}
+{{- if .registry }}{{ .registry }}/{{ end }}{{ .repository -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "peitho.image" -}}
+{{- if .Values.image.digest -}}
+{{ include "peitho.repository" . }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ include "peitho.repository" . }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "peitho.instance" -}}
+{{- dig "peitho" "instance" "peitho" .Values.settings -}}
+{{- end -}}
+
+{{- define "peitho.tlsSecret" -}}
+{{- if .Values.certManager.enabled -}}
+{{- default (printf "%s-tls" (include "peitho.fullname" .)) .Values.tls.secretName -}}
+{{- else -}}
+{{- .Values.tls.secretName -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "peitho.settings" -}}
+{{- $service := printf "%s.%s" (include "peitho.fullname" .) .Release.Namespace -}}
+{{- $address := printf "%s:8081" (default $service .Values.service.clusterIP) -}}
+{{- $peitho := dict "pullerAccessAddress" $address "pullerImage" (include "peitho.image" .) -}}
+{{- $derived := dict "k8s" (dict "namespace" (first .Values.chaincode.namespaces)) "peitho" $peitho -}}
+{{- if include "peitho.tlsSecret" . -}}
+{{- $tls := dict "cert-file" "/etc/peitho-tls/tls.crt" "key-file" "/etc/peitho-tls/tls.key" -}}
+{{- if .Values.tls.clientCa.secretName -}}
+{{- $_ := set $tls "client-ca-file" (printf "/etc/peitho-client-ca/%s" .Values.tls.clientCa.key) -}}
+{{- end -}}
+{{- $_ := set $derived "server" (dict "tls" $tls) -}}
+{{- end -}}
+{{- if .Values.openshift -}}
+{{- $_ := set $derived "builder" (dict "user" nil) -}}
+{{- $_ := set $derived "chaincode" (dict "user" nil) -}}
+{{- end -}}
+{{- mergeOverwrite $derived (deepCopy .Values.settings) | toYaml -}}
+{{- end -}}
+
+{{- /* Of the whole cluster, so it has the namespace in it, unless that is its name already. */ -}}
+{{- define "peitho.policyName" -}}
+{{- $name := include "peitho.fullname" . -}}
+{{- if eq $name .Release.Namespace }}{{ $name }}{{ else }}{{ .Release.Namespace }}-{{ $name }}{{ end -}}
+{{- end -}}
+
+{{- /* A list of words as CEL has it. */ -}}
+{{- define "peitho.words" -}}
+[{{ range $index, $word := . }}{{ if $index }}, {{ end }}'{{ $word }}'{{ end }}]
+{{- end -}}
+
+{{- /* The label of Peitho's objects: each tenant's is its own. */ -}}
+{{- define "peitho.instances" -}}
+{{- $own := include "peitho.instance" . -}}
+{{- $all := list $own -}}
+{{- range $name, $_ := dig "access" "tenants" dict .Values.settings -}}
+{{- if ne $name "default" -}}
+{{- $all = append $all (printf "%s.%s" $own $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "peitho.words" $all -}}
+{{- end -}}
+
+{{- /* Images of Pods: the operator's, Peitho's own, and those that it pushes. */ -}}
+{{- define "peitho.images" -}}
+{{- $all := append .Values.admissionPolicy.images (include "peitho.repository" .) -}}
+{{- with dig "peitho" "pullerImage" "" .Values.settings -}}
+{{- $all = append $all . -}}
+{{- end -}}
+{{- if eq (dig "peitho" "imageMode" "delivery" .Values.settings) "registry" -}}
+{{- $registry := dig "docker" "registry" dict .Values.settings -}}
+{{- $parts := list (index $registry "server-address") (default "" (index $registry "project")) "*" -}}
+{{- $all = append $all (compact $parts | join "/") -}}
+{{- end -}}
+{{- include "peitho.words" $all -}}
+{{- end -}}

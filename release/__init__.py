@@ -1,0 +1,1 @@
+"""What `make release` makes: a wheel, the image's layer, SBOMs, sums, a signature, notes."""

@@ -1,0 +1,1 @@
+"""What operators type: ps, logs, images, builds, events, rm; here, in a Pod or on a laptop."""

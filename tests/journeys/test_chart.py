@@ -1,0 +1,296 @@
+"""The chart: what Helm makes of it, and a release from install to uninstall."""
+
+import ast
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import yaml
+
+from peitho.settings.models import Settings
+from tests.lab import chart, images
+from tests.lab import cluster as lab
+from tests.lab.chart import CHART, DEPLOY
+from tests.lab.cluster import Cluster
+from tests.lab.machine import LabError, run
+from tests.support.docker_calls import BareCalls
+from tests.support.observe import until
+
+pytestmark = pytest.mark.usefixtures("helm")
+
+FILES = ("peitho", "chaincode", "networkpolicy", "chaincode-networkpolicy", "admission-policy")
+# Sets of values that operators would have, each of which takes other branches of the templates.
+SETS = {
+    "all defaults": {},
+    "everything": {
+        "namespace": {"create": False},
+        "chaincode": {"namespaces": ["org1", "org2"], "podSecurity": "baseline"},
+        "image": {"registry": "registry.example", "digest": f"sha256:{'0' * 64}"},
+        "imagePullSecrets": [{"name": "mirror"}],
+        "settings": {"sweeper": {"interval": 60}, "peitho": {"instance": "two"}},
+        "serviceAccount": {"annotations": {"a": "b"}},
+        "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
+        "persistence": {"storageClassName": "fast", "size": "1Gi"},
+        "podLabels": {"team": "fabric"},
+        "podAnnotations": {"a": "b"},
+        "nodeSelector": {"a": "b"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+        ],
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        "extraVolumes": [{"name": "more", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+        "tls": {"secretName": "tls", "clientCa": {"secretName": "ca"}},
+        "networkPolicy": {
+            "enabled": True,
+            "peers": [{"podSelector": {"matchLabels": {"app": "peer"}}}],
+            "egress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+            "builds": [{"ports": [{"port": 3000}]}],
+        },
+        "admissionPolicy": {
+            "enabled": True,
+            "images": ["registry.example/*"],
+            "rootImages": ["*/fabric-javaenv"],
+            "volumes": ["configMap"],
+        },
+        "podDisruptionBudget": {"enabled": True},
+        "dashboard": {"enabled": True},
+        "extraObjects": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "{{ .Release.Name }}-more", "namespace": "default"},
+            }
+        ],
+    },
+    "OpenShift, in a registry": {
+        "openshift": True,
+        "persistence": {"enabled": False},
+        "serviceAccount": {"create": False, "name": "given"},
+        "settings": {
+            "peitho": {"imageMode": "registry"},
+            "docker": {"registry": {"server-address": "registry.example", "project": "x"}},
+        },
+    },
+}
+TENANT = {"match": [{"o": "x"}], "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
+# Kinds of others, which are not in this cluster.
+OF_OTHERS = {"certManager": {"enabled": True, "issuerRef": {"name": "fabric"}}} | {
+    "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True},
+}
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    """Helm's program, built here, since no test has the time for it."""
+    return chart.helm()
+
+
+def test_helm_finds_nothing_to_complain_of(helm: str) -> None:
+    """
+    With the values as they come, and with those of the plain manifests.
+    """
+    strict = ("lint", "--strict", "--kube-version", "1.35.0", CHART)
+
+    assert "0 chart(s) failed" in run([helm, *strict])
+    assert "0 chart(s) failed" in run([helm, *strict, "--values", CHART / "plain.yaml"])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_plain_manifests_are_rendered_from_the_chart(file: str) -> None:
+    """
+    Else: `python -m tests.lab.chart`.
+    """
+    assert chart.plain(file) == (DEPLOY / f"{file}.yaml").read_text()
+
+
+@pytest.mark.parametrize("values", SETS.values(), ids=SETS)
+def test_the_api_server_takes_what_is_rendered(
+    cluster: Cluster, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    """
+    As a dry run with strict fields, in namespaces that are there; and Peitho takes its settings.
+    """
+    values = {"chaincode": {"createNamespaces": False}} | values
+    made = list(_rendered(tmp_path, values))
+    for each in made:
+        if each["metadata"].get("namespace"):
+            each["metadata"]["namespace"] = "default"
+
+    content = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+    strict = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+    # A Role of the same name comes twice, for two namespaces: a dry run keeps none of them.
+    said = cluster.run_kubectl(*strict, stdin=content)
+    assert len(made) == said.count("server dry run")
+    (written,) = (
+        each["data"]["peitho.yml"] for each in made if "peitho.yml" in each.get("data", ())
+    )
+    Settings.model_validate(yaml.safe_load(written))
+
+
+def test_the_admission_policy_follows_the_settings(tmp_path: Path) -> None:
+    """
+    Each tenant has a label of its own, and with a registry its images are admitted.
+    """
+    settings = {
+        "peitho": {"instance": "one", "imageMode": "registry"},
+        "docker": {"registry": {"server-address": "harbor.example", "project": "x"}},
+        "access": {"tenants": {"default": TENANT, "org1": TENANT}},
+    }
+    made = _rendered(tmp_path, {"admissionPolicy": {"enabled": True}, "settings": settings})
+    (policy,) = (each for each in made if each["kind"] == "ValidatingAdmissionPolicy")
+    variables = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
+
+    assert ["one", "one.org1"] == ast.literal_eval(variables["instances"])
+    assert ["*/fabric-*", "docker.io/peitho/peitho", "harbor.example/x/*"] == ast.literal_eval(
+        variables["images"]
+    )
+
+
+def test_objects_of_others_are_rendered(tmp_path: Path) -> None:
+    """
+    A Certificate whose Secret is mounted, a PodMonitor for the Pod, and the alerts as they are.
+    """
+    made = {each["kind"]: each for each in _rendered(tmp_path, OF_OTHERS)}
+
+    secret = made["Certificate"]["spec"]["secretName"]
+    volumes = made["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "tls", "secret": {"secretName": secret}} in volumes
+    assert "peitho.peitho.svc" in made["Certificate"]["spec"]["dnsNames"]
+    selected = made["PodMonitor"]["spec"]["selector"]["matchLabels"]
+    labels = made["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert selected.items() <= labels.items()
+    assert "prometheus" == made["PodMonitor"]["metadata"]["labels"]["release"]
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    assert alerts == made["PrometheusRule"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    {
+        "settings.sweeper.intervl=3": "intervl",
+        "image.pullPolicy=Sometimes": "pullPolicy",
+        "chaincode.namespaces=": "namespaces",
+        "unknown=1": "unknown",
+        "serviceAccount.create=false": "serviceAccount.name is needed",
+        "settings.docker.registry.password=x": "would be in a ConfigMap",
+    }.items(),
+)
+def test_wrong_values_are_told(wrong: str, words: str) -> None:
+    """
+    Before anything is installed, with their name.
+    """
+    with pytest.raises(LabError, match=words.replace(".", "[.]")):
+        chart.rendered("--set", wrong)
+
+
+def _rendered(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    text = chart.rendered("--values", str(path))
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+class Release:
+    """A release of the chart in namespaces of its own."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster = cluster
+        self.namespace = f"release-{secrets.token_hex(3)}"
+        self.chaincode = f"{self.namespace}-chaincode"
+        self.address = f"10.96.200.{secrets.randbelow(250) + 1}"
+        self._values = folder / "values.yaml"
+        repository, _, tag = images.PEITHO.removeprefix("docker.io/").rpartition(":")
+        self.values: dict[str, Any] = {
+            "fullnameOverride": "peitho",
+            "image": {"registry": "docker.io", "repository": repository, "tag": tag},
+            "chaincode": {"namespaces": [self.chaincode]},
+            "service": {"clusterIP": self.address},
+            "persistence": {"storageClassName": ""},
+        }
+
+    def helm(self, *words: str) -> str:
+        """What Helm says."""
+        place = ("--namespace", self.namespace, "--kubeconfig", self.cluster.kubeconfig)
+        return run([chart.helm(), *words, *place])
+
+    def put(self, verb: str, *words: str, **values: Any) -> str:
+        """Install or upgrade it with values, and wait until it is ready."""
+        self._values.write_text(yaml.safe_dump(self.values | values))
+        with_values = ("--values", str(self._values), "--wait", "--timeout", "120s")
+        return self.helm(verb, "one", str(CHART), *with_values, *words)
+
+    def pods(self) -> list[tuple[str, str]]:
+        """The chaincode's Pods: uid and phase."""
+        path = f"api/v1/namespaces/{self.chaincode}/pods"
+        return [
+            (pod["metadata"]["uid"], pod["status"]["phase"])
+            for pod in self.cluster.find(path, labels="peitho/kind=chaincode")
+        ]
+
+
+@pytest_asyncio.fixture
+async def release(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Release]:
+    """One that is not installed yet; nothing of it is left."""
+    if not cluster.own:
+        pytest.skip("its Service wants an address that another cluster may not have")
+    made = Release(cluster, tmp_path)
+    await asyncio.to_thread(cluster.apply, lab.volume("peitho", made.namespace))
+    try:
+        yield made
+    finally:
+        spaces = ("namespace", made.namespace, made.chaincode, "--ignore-not-found", "--wait=false")
+        await asyncio.to_thread(cluster.run_kubectl, "delete", *spaces)
+        volume = ("persistentvolume", f"{made.namespace}-peitho", "--wait=false")
+        await asyncio.to_thread(cluster.run_kubectl, "delete", *volume)
+
+
+@pytest.mark.timeout(300)
+async def test_chaincode_runs_on_through_the_life_of_a_release(release: Release) -> None:
+    """
+    Install, test, upgrade, rollback, uninstall, and install again: always the same Pod.
+    """
+    do = asyncio.to_thread
+    await do(release.put, "install", "--create-namespace")
+    async with aiohttp.ClientSession(f"http://{release.address}:8080") as session:
+        calls = BareCalls(session)
+        await calls.make_image("lives")
+        assert 204 == (await calls.launch("lives", "lives")).status
+        before = await do(release.pods)
+        assert ["Running"] == [phase for _, phase in before]
+
+        assert "Phase:          Succeeded" in await do(release.helm, "test", "one")
+        await do(release.put, "upgrade", podLabels={"changed": "yes"})
+        assert before == await do(release.pods)
+        await until(lambda: _knows(calls, "lives"))
+
+        await do(release.helm, "rollback", "one", "1", "--wait", "--timeout", "120s")
+        assert before == await do(release.pods)
+        await until(lambda: _knows(calls, "lives"))
+
+    await do(release.helm, "uninstall", "one", "--wait")
+    assert before == await do(release.pods)
+
+    await do(release.put, "install")
+    async with aiohttp.ClientSession(f"http://{release.address}:8080") as session:
+        calls = BareCalls(session)
+        await until(lambda: _knows(calls, "lives"))
+        assert before == await do(release.pods)
+        assert 200 == (await calls.call("GET", "/images/lives/json")).status
+        await calls.remove("lives")
+
+
+async def _knows(calls: BareCalls, name: str) -> bool:
+    try:
+        return (await calls.call("GET", f"/containers/{name}/json")).status == 200
+    except aiohttp.ClientError:
+        return False
