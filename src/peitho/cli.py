@@ -276,6 +276,43 @@ def check_store(config: Path | None, **flags: Any) -> None:
     sys.exit(1 if problems else 0)
 
 
+@main.command()
+@click.argument("image")
+@click.option("--label", required=True, help="The package's label, as the peer shows it.")
+@click.option(
+    "--type",
+    "language",
+    type=click.Choice(("golang", "node", "java")),
+    default="golang",
+    show_default=True,
+    help="The type that the package says; what it is for is the image's.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write; LABEL.tar.gz, if it is not given.",
+)
+def package(image: str, label: str, language: str, output: Path | None) -> None:
+    """
+    Write the package of IMAGE, which is NAME@sha256:DIGEST: chaincode that CI has built.
+
+    Any peer installs it, and Peitho runs the image as it is. The same is written for the same.
+    """
+    from peitho.formats.images import prebuilt  # noqa: PLC0415  see serve
+
+    path = output or Path(f"{label}.tar.gz")
+    try:
+        path.write_bytes(prebuilt.package(image, label=label, language=language))
+    except PeithoError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"{path} cannot be written: {error.strerror}", err=True)
+        sys.exit(2)
+    click.echo(path)
+
+
 @main.group("audit")
 def audit_group() -> None:
     """Look at the audit trail."""

@@ -22,7 +22,7 @@ REFUSALS = (
     "token",  # of a Pod, for something else
     "limit",  # of builds, bytes, containers
     "connections",  # too many are open
-    "slow",  # the body does not come
+    "slow",  # the body does not come, or the answer is not read
     "other",
 )
 BUILD_OUTCOMES = (

@@ -29,7 +29,7 @@ _POISON = (
     'for file in $(find "$(go env GOCACHE)" -name "*-d"); do echo poison > "$file"; done; '
     'find "$(go env GOCACHE)" -name "*-d" | head -n 1 | xargs cat'
 )
-_SECONDS = 240
+_SECONDS = 600
 
 
 _DEP = (

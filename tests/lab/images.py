@@ -111,6 +111,25 @@ def pause() -> Path:
     return path
 
 
+def ensure_prebuilt() -> str:
+    """An image that runs by itself is on our own node; its name, by digest."""
+    said = 'echo "peer at $CORE_PEER_ADDRESS, $(cat /etc/hyperledger/fabric/client.key)"'
+    tag = "docker.io/local/fabric-prebuilt:1"
+    image = Image(
+        ("baseos",),
+        command=("/bin/sh", "-c", f"{said}; while true; do sleep 0.1; done"),
+        tags=(tag,),
+    )
+    path = CACHE / "prebuilt.tar"
+    _write_archive(path, (image,))
+    run([*cluster.ctr(), "images", "import", path])
+    found = run([*cluster.ctr(), "images", "list", f"name=={tag}"]).split()
+    (digest,) = [word for word in found if word.startswith("sha256:")]
+    named = f"{tag.removesuffix(':1')}@{digest}"
+    run([*cluster.ctr(), "images", "tag", "--force", tag, named])
+    return named
+
+
 def peitho(tag: str = PEITHO) -> Path:
     """The docker archive of Peitho's image, built from its own Dockerfile; cached by content."""
     install()

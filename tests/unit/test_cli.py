@@ -13,6 +13,7 @@ from peitho.clients.disk.build_cache import BuildCache
 from peitho.clients.disk.lock import locked
 from peitho.clients.disk.storage import Storage
 from peitho.formats.audit_chain import Chain
+from peitho.formats.images import prebuilt
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.records import ContainerSpec
 from tests.support.kubernetes_double import KUBECONFIG, ApiServer
@@ -256,6 +257,69 @@ def test_serve_says_why_it_cannot_use_its_data_directory(tmp_path: Path, fault: 
         "in use": f"Another Peitho serves from {directory}: stop it first",
     }
     assert line.startswith(said[fault])
+
+
+class TestPackage:
+    IMAGE = f"registry.example/org/asset@sha256:{'ab' * 32}"
+
+    @pytest.mark.parametrize("language", ["golang", "node", "java"])
+    def test_the_package_of_an_image_is_written(self, tmp_path: Path, language: str) -> None:
+        """
+        Where it is asked for, and always the same.
+        """
+        path = tmp_path / "asset.tar.gz"
+        words = ("package", self.IMAGE, "--label", "asset_1", "--type", language)
+        result = run(*words, "-o", str(path))
+
+        assert (0, f"{path}\n") == (result.exit_code, result.output)
+        expected = prebuilt.package(self.IMAGE, label="asset_1", language=language)
+        assert expected == path.read_bytes()
+
+    def test_it_is_named_by_its_label(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        If no other file is asked for; Go is the type then.
+        """
+        monkeypatch.chdir(tmp_path)
+
+        assert 0 == run("package", self.IMAGE, "--label", "asset_1").exit_code
+        expected = prebuilt.package(self.IMAGE, label="asset_1", language="golang")
+        assert expected == (tmp_path / "asset_1.tar.gz").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("image", "label", "said"),
+        [
+            ("asset:1.0", "asset", "by its digest"),
+            ("Asset", "asset", "invalid reference format"),
+            (IMAGE, "../asset", "a label is of letters"),
+            (IMAGE, "none/asset", "a label is of letters"),
+        ],
+    )
+    def test_what_cannot_be_a_package_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str, label: str, said: str
+    ) -> None:
+        """
+        With exit status 2, and nothing is written.
+        """
+        monkeypatch.chdir(tmp_path)
+        result = run("package", image, "--label", label)
+
+        assert 2 == result.exit_code
+        assert said in result.stderr
+        assert [] == list(tmp_path.iterdir())
+
+    def test_a_file_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        """
+        With its path.
+        """
+        path = tmp_path / "none/asset.tar.gz"
+        result = run("package", self.IMAGE, "--label", "asset", "-o", str(path))
+
+        assert (2, f"{path} cannot be written: No such file or directory\n") == (
+            result.exit_code,
+            result.stderr,
+        )
 
 
 class TestCheckStore:

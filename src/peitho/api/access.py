@@ -74,7 +74,7 @@ class Tenants:
             with structlog.contextvars.bound_contextvars(tenant=found[0]):
                 return await handler(request)
         audit.set_caller(replace(audit.caller(), tenant=""))
-        if request.match_info.handler is system.ping or not certificate.names:
+        if request.match_info.handler is system.ping or not certificate.is_shown:
             return await handler(request)  # nobody's; a certificate is asked for next
         self._tell(certificate.subject, found, request.remote or "")
         which = "more than one tenant's rules match" if found else "no tenant's rules match"

@@ -50,9 +50,14 @@ class Certificate:
         )
 
     @property
+    def is_shown(self) -> bool:
+        """Whether there is one: it may have no subject, and always has an issuer."""
+        return bool(self.names or self.alternatives or self.issuer)
+
+    @property
     def subject(self) -> str:
-        """The subject as openssl writes it: `CN=peer0,O=org1`."""
-        return _written(self.names)
+        """The subject as openssl writes it (`CN=peer0,O=org1`); the other names if it is empty."""
+        return _written(self.names or self.alternatives)
 
     def fits(self, rule: CertificateRule) -> bool:
         """Whether all that a rule says is so; of what is there several times, one is enough."""

@@ -7,7 +7,8 @@ without stdin, and keeps reading.  aiohttp closes a connection on that half-clos
 the transport and aiohttp: a half-close waits for a few turns of the loop, to see whether the
 handler takes the connection over; if not, it is the hang-up it mostly is.
 
-It also sees to it that heads and bodies come in time (`pace`), and are not larger than they may be.
+It also sees to it that heads and bodies come in time (`pace`), and are not larger than they may be,
+and that answers are read.
 """
 
 import asyncio
@@ -15,18 +16,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, Self, cast
 
+import structlog
 from aiohttp import web
 
+from peitho import metrics
 from peitho.api.connections import Connections
 from peitho.api.pace import (
     BODY,
     CONNECTED_SECONDS,
     HEAD_BYTES,
     HEAD_SECONDS,
+    READ_BYTES,
+    READ_SECONDS,
     BodyPace,
     PacedBody,
 )
 from peitho.clients.keepalive import keep_alive
+
+log = structlog.get_logger()
 
 # aiohttp wakes its loop in one turn and starts the handler's task in the next; our middleware
 # reaches the handler without awaiting.  The rest is room for its next release.
@@ -61,6 +68,8 @@ class Connection(asyncio.Protocol):
         self._is_deaf = False
         self._transport: asyncio.Transport | None = None
         self._taken = False
+        self._may_pause = False
+        self._reading: asyncio.TimerHandle | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._lost = asyncio.Event()
@@ -76,6 +85,10 @@ class Connection(asyncio.Protocol):
     def take_over(self) -> None:
         """Take the connection from aiohttp: a half-close is then no hang-up."""
         self._taken = True
+
+    def let_pause(self) -> None:
+        """Let whoever reads this answer pause: a person may, who looks at a log page by page."""
+        self._may_pause = True
 
     @contextmanager
     def serving(self, request: web.BaseRequest) -> Iterator[bool]:
@@ -102,9 +115,11 @@ class Connection(asyncio.Protocol):
         await self._writable.wait()
 
     def close(self) -> None:
-        """Close, once what was written has been sent."""
+        """Close, once what was written has been sent; who does not read it has a minute."""
         if self._transport:
             self._transport.close()
+            if not (self._reading or self._lost.is_set()):
+                self._look_later(self._transport.get_write_buffer_size())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Pass it on to aiohttp, and have the connection probed while it is silent."""
@@ -120,6 +135,7 @@ class Connection(asyncio.Protocol):
         """Wake whoever writes, and pass it on to aiohttp."""
         self._stop_timer()
         self._stop_body()
+        self._stop_looking()
         self._connections.forget(self)
         self._lost.set()
         self._writable.set()
@@ -144,11 +160,39 @@ class Connection(asyncio.Protocol):
         """Make writers wait."""
         self._writable.clear()
         self._inner.pause_writing()
+        if self._transport and not (self._taken or self._reading):
+            self._look_later(self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Let writers go on."""
         self._writable.set()
         self._inner.resume_writing()
+        if self._transport and not self._transport.is_closing():
+            self._stop_looking()
+
+    def _look_later(self, unread_bytes: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._reading = loop.call_later(READ_SECONDS, self._look_at_reader, unread_bytes)
+
+    def _look_at_reader(self, before_bytes: int) -> None:
+        """Break off if next to nothing of an answer was read since the last look."""
+        transport = self._transport
+        if transport is None or self._lost.is_set():
+            return
+        unread_bytes = transport.get_write_buffer_size()
+        is_patient = (self._taken or self._may_pause) and not transport.is_closing()
+        if before_bytes - unread_bytes >= READ_BYTES or is_patient:
+            self._look_later(unread_bytes)
+        else:
+            peer = transport.get_extra_info("peername") or ("",)
+            log.info("answer not read", peer=peer[0], unread_bytes=unread_bytes)
+            metrics.REFUSED.labels("slow").inc()
+            transport.abort()
+
+    def _stop_looking(self) -> None:
+        if self._reading:
+            self._reading.cancel()
+            self._reading = None
 
     def _count_head(self, size: int) -> None:
         """Count bytes that belong to the next request, and give them a time and a limit."""
@@ -187,6 +231,7 @@ class Connection(asyncio.Protocol):
         self._stop_body()
         self._request = None
         self._is_body_dropped = False
+        self._may_pause = False
         if request.content.exception():  # aiohttp would read on, and trip over it
             self._stop_listening()
             request.content.feed_eof()

@@ -12,6 +12,7 @@ from aiohttp import web
 from peitho import audit, metrics
 from peitho.api import filters, models, output, queries
 from peitho.api.bodies import BODY_MEMORY
+from peitho.api.connection import Connection
 from peitho.api.filters import ContainerFilters
 from peitho.api.middleware import json_response, list_response
 from peitho.api.services import services
@@ -172,6 +173,7 @@ async def logs(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": output.content_type(request)})
     response.enable_chunked_encoding()
     await response.prepare(request)
+    Connection.of(request).let_pause()
     await output.send(said, request, response.write)
     await response.write_eof()
     return response

@@ -1,5 +1,5 @@
 """
-How long a connection may take for what it sends: the head of a request, and its body.
+How long a connection may take for heads, bodies, and the reading of answers.
 
 Whoever sends nothing costs a connection, and whoever sends slowly costs memory or disk as well.
 What a peer waits for is never cut: a `wait` or a followed log sends nothing for weeks.
@@ -19,6 +19,9 @@ CONNECTED_SECONDS = 60.0
 HEAD_SECONDS = 10.0
 # A peer's heads have less than 1 KiB.
 HEAD_BYTES = 64 * 1024
+# Of an answer that waits to be read, so much goes in this time: as slow as a body may be.
+READ_SECONDS = 60.0
+READ_BYTES = 16 * 1024
 _LOOK_SECONDS = 5.0
 
 

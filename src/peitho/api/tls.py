@@ -8,7 +8,7 @@ is, and the other direction stays open.
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -162,6 +162,7 @@ class TlsTransport(asyncio.Transport):
         self._decrypt = decrypt
         self._is_reading = True
         self._is_closing = False
+        self._certificate: Mapping[str, Any] | None = None
         self.inner = inner
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -171,7 +172,9 @@ class TlsTransport(asyncio.Transport):
         if name == "sslcontext":
             return self._tls.context
         if name == "peercert":
-            return self._tls.getpeercert()
+            if self._certificate is None:  # decoded once: no handshake comes after the first
+                self._certificate = self._tls.getpeercert() or {}
+            return self._certificate
         return self._below.get_extra_info(name, default)
 
     def get_protocol(self) -> asyncio.BaseProtocol:

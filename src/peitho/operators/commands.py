@@ -1,9 +1,10 @@
 """The commands themselves; what they need is loaded when they run."""
 
 import asyncio
+import io
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _OUTPUTS = ("table", "wide", "json", "yaml", "name")
 # Nothing of Peitho is critical.
 _SILENT = 50
+_COMPLETION_SECONDS = 3.0
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _HOME_KUBECONFIG = Path("~/.kube/config")
 _RIGHTS = (
@@ -78,7 +80,12 @@ _WHERE = (
         envvar="PEITHO_CONFIG",
         help="Peitho's YAML file of settings (also PEITHO_CONFIG); needed in its Pod alone.",
     ),
-    click.option("-n", "--namespace", "--k8s.namespace", help="Where chaincode runs."),
+    click.option(
+        "-n",
+        "--namespace",
+        "--k8s.namespace",
+        help="Where chaincode runs; of images and builds, where Peitho does.",
+    ),
     click.option(
         "--kubeconfig",
         "--k8s.kubeconfig",
@@ -95,6 +102,34 @@ _WHERE = (
         show_default=True,
         help="Peitho for `kubectl exec`, in the namespace of -n unless NAMESPACE/ is before it.",
     ),
+)
+
+
+def _completed(context: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """Return the names of chaincode that begin so, for a shell; none if they come late."""
+
+    async def names(where: Where) -> list[str]:
+        async with asyncio.timeout(_COMPLETION_SECONDS), where.cluster() as cluster:
+            return [each.name for each in await cluster.chaincode()]
+
+    given = {option: context.params.get(option) for option in _WHERE_NAMES}
+    try:
+        with redirect_stderr(io.StringIO()):
+            found = asyncio.run(names(_of_flags(context, given)))
+    except (PeithoError, TimeoutError, SystemExit):  # a shell shows no errors
+        return []
+    return [name for name in found if name.startswith(begun)]
+
+
+_WHERE_NAMES = (
+    "config",
+    "namespace",
+    "kubeconfig",
+    "context",
+    "instance",
+    "tenant",
+    "data_dir",
+    "peitho",
 )
 _OUTPUT = click.option(
     "-o",
@@ -123,7 +158,7 @@ def ps(where: Where, /, *, output: str, watch: bool, **_: Any) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_completed)
 @_OUTPUT
 @_WATCH
 @_where
@@ -173,7 +208,7 @@ def builds(where: Where, /, *, output: str, watch: bool, **_: Any) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_completed)
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only so many lines from the end.")
 @click.option("-t", "--timestamps", is_flag=True, help="With the time of each line.")
@@ -191,7 +226,7 @@ def logs(
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=_completed)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @_where
 def rm(where: Where, /, *, names: tuple[str, ...], yes: bool, **_: Any) -> None:
@@ -214,7 +249,7 @@ def _of_flags(context: click.Context, given: dict[str, Any]) -> Where:
         given.pop(name) for name in ("config", "namespace", "kubeconfig")
     )
     cluster, instance = given.pop("context") or "", given.pop("instance")
-    data_dir, peitho, tenant = given.pop("data_dir"), given.pop("peitho"), given.pop("tenant")
+    data_dir, peitho, tenant = given.pop("data_dir"), given.pop("peitho") or "", given.pop("tenant")
     is_variable = (
         context.get_parameter_source("kubeconfig") is click.core.ParameterSource.ENVIRONMENT
     )

@@ -10,6 +10,9 @@ from peitho.formats.kubernetes import labels
 from peitho.formats.records import CHAINCODE, RecordMetadata
 from peitho.operators.chaincode import Chaincode, Cluster
 
+# A peer gives a launch no longer.
+_START_SECONDS = 300.0
+
 
 async def log(cluster: Cluster, found: Chaincode, options: OutputOptions) -> AsyncIterator[bytes]:
     """
@@ -27,6 +30,10 @@ async def log(cluster: Cluster, found: Chaincode, options: OutputOptions) -> Asy
         return
     key = labels.container_label(record.id)
     pod_log = PodLog(cluster.kubernetes, cluster.watch, key, CHAINCODE)
+    if options.follow:
+        await pod_log.until_there(within_seconds=_START_SECONDS)
+    elif found.phase == "starting":
+        raise NotFound(f"{found.name} has said nothing yet: {found.reason or 'it is starting'}")
     async with aclosing(pod_log.read(options)) as chunks:
         async for chunk in chunks:
             yield chunk

@@ -40,6 +40,7 @@ from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.own import OwnPublisher
+from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.publisher import Publisher
 from peitho.core.images.pull_secret import PullSecret
 from peitho.core.images.registry import RegistryPublisher
@@ -357,6 +358,7 @@ class _Stores:
     tokens: DeliveryTokens
     authority: Authority
     architectures: ResultArchitectures
+    prebuilt: PrebuiltImages
     images: ImageStore
     usage: ImageUsage
     cache: BuildCache
@@ -368,17 +370,20 @@ class _Stores:
         storage = Storage(live.now.data_dir, looks=looks)
         cache = BuildCache(_kept_builds(live.now), looks=looks)
         stored_bytes = own.stored_bytes(storage, cache)
-        architectures = ResultArchitectures()
+        architectures, allowed = ResultArchitectures(), own.allowed_images(live)
+        prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key(), own.tenant),
             own.shared.delivery_tls.authority,
             architectures,
+            prebuilt,
             ImageStore(
                 storage,
                 architectures,
                 limits=live.map(options.archive_limits),
-                allowed=own.allowed_images(live),
+                allowed=allowed,
+                prebuilt=prebuilt.of_result,
                 stored_bytes=stored_bytes,
             ),
             ImageUsage(storage),
@@ -453,6 +458,7 @@ def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> Buil
         architectures=stores.architectures,
         options=live.map(options.build_pool),
         tasks=tasks,
+        prebuilt_images=stores.prebuilt,
         stored_bytes=stores.stored_bytes,
     )
     return BuildContainers(
@@ -507,7 +513,11 @@ def _publisher(
     if live.now.peitho.image_mode == "delivery":
         return DeliveryPublisher(stores.images, try_runtime=trials.require)
     return RegistryPublisher(
-        stores.images, stores.storage, registries, live.map(options.registry_publisher)
+        stores.images,
+        stores.storage,
+        registries,
+        live.map(options.registry_publisher),
+        try_prebuilt=trials.require,
     )
 
 

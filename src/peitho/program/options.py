@@ -1,6 +1,7 @@
 """What settings mean for each part: functions from settings to the parts' options."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from peitho.api.system import architecture
 from peitho.clients.proxies import Proxies
@@ -12,6 +13,7 @@ from peitho.core.builds.in_pods import PodBackendOptions
 from peitho.core.builds.pool import BuildPoolOptions
 from peitho.core.chaincode.container import ChaincodeOptions
 from peitho.core.images.base import DaemonImagesOptions
+from peitho.core.images.prebuilt import PrebuiltOptions
 from peitho.core.images.pull_secret import PullSecretOptions
 from peitho.core.images.registry import RegistryPublisherOptions
 from peitho.core.sweeping.rules import RetentionOptions
@@ -54,15 +56,21 @@ def allowed_images(settings: Settings) -> tuple[str, ...]:
     return (references.FABRIC_IMAGES, *rewrite, *rewrite.values())
 
 
+def prebuilt(settings: Settings) -> PrebuiltOptions:
+    """By which keys images that packages name are signed."""
+    keys = tuple(Path(file) for file in settings.images.verify)
+    return PrebuiltOptions(keys=keys, rewrite=settings.images.rewrite)
+
+
 def published_images(settings: Settings) -> PublishedImages | None:
     """Where all tenants have their chaincode images, if it is in a registry."""
     registry = settings.docker.registry
     if not settings.access.tenants or settings.peitho.image_mode != "registry":
         return None
     host, path = repositories.split_server(registry.server_address)
-    host = references.DOCKER_HUB if references.is_docker_hub(host) else host
+    host = references.DOCKER_HUB if references.is_docker_hub(host) else host.lower()
     place = "/".join(part for part in (host, path, registry.project) if part)
-    return PublishedImages(place, tuple(settings.access.tenants))
+    return PublishedImages(place, tuple(settings.access.tenants), settings.images.rewrite)
 
 
 def tenant(settings: Settings, *, name: str) -> TenantOptions:

@@ -397,7 +397,24 @@ def _known_instead(keys: tuple[str, ...]) -> str:
     """Return what may stand in place of an unknown key."""
     above = keys[:-1]
     known = [leaf.keys[len(above)] for leaf in setting_keys() if leaf.keys[: len(above)] == above]
+    known = known or _fields_at(above)
     if close := difflib.get_close_matches(keys[-1], known, n=1):
         return f"did you mean {close[0]}?"
     names = ", ".join(dict.fromkeys(known))
     return f"known are {names}" if names else "see the reference of settings"
+
+
+def _fields_at(keys: tuple[str, ...]) -> list[str]:
+    """Return what may stand where keys lead to, also in an entry of a list or a table."""
+    kind: Any = Settings
+    for key in keys:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = _fields(kind).get(key)
+        else:
+            arguments = typing.get_args(kind) or (None,)
+            kind = arguments[0 if typing.get_origin(kind) is tuple else -1]
+    return list(_fields(kind)) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}

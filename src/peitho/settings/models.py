@@ -174,6 +174,10 @@ class ImageSettings(Section):
     limit_bytes: int = Field(default=0, ge=0)
     """Past this the least recently used go that no container has.  0: no limit."""
 
+    verify: Words = ()
+    """PEM files of public keys: an image that a package names (`image.json`) has to be signed by
+    one of them, as cosign signs. None: signatures are not looked at."""
+
 
 class KubernetesSettings(Section):
     """The cluster."""

@@ -145,6 +145,25 @@ async def test_who_shows_no_certificate_is_no_tenants(tmp_path: Path, certificat
     assert [("refused", "")] == [(line["event"], line["tenant"]) for line in lines]
 
 
+async def test_a_certificate_without_a_subject_is_a_tenants_or_is_refused(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """
+    It is one, though it has other names alone.
+    """
+    folder = certificates / "ours"
+    spiffe: dict[str, Any] = {"match": [{"san": "URI:spiffe://lab/other/*"}]}
+    access = {"tenants": tenants.tenants_of(other=spiffe)}
+    settings = tenants.settings_of(folder, tmp_path, access=access)
+    async with tenants.served(tmp_path, folder, settings) as peitho:
+        async with peitho.peer(tenants.issue(folder, "a", uri="spiffe://lab/other/p")) as peer:
+            assert 200 == (await peer.ask("GET", "/info"))[0]
+        async with peitho.peer(tenants.issue(folder, "b", uri="spiffe://lab/evil/p")) as peer:
+            for path in ("/version", "/info", "/events", "/nothing"):
+                status, text = await peer.ask("GET", path)
+                assert (403, True) == (status, "'URI=spiffe://lab/evil/p'" in text), path
+
+
 async def test_a_certificate_of_two_tenants_is_nobodys(tmp_path: Path, certificates: Path) -> None:
     """
     The log says whose it is.

@@ -109,6 +109,18 @@ def test_a_value_cannot_be_taken_for_another_name() -> None:
     assert not certificate.fits(rule(issuer="CN=x,CN=y"))
 
 
+def test_one_without_a_subject_is_known_by_its_other_names() -> None:
+    """
+    SPIFFE's have none.
+    """
+    shown = {"subject": (), "subjectAltName": (("URI", "spiffe://lab/a"),), "issuer": ()}
+    certificate = Certificate.of(request(shown))
+
+    assert ("URI=spiffe://lab/a", True) == (certificate.subject, certificate.is_shown)
+    assert certificate.fits(rule(san="URI:spiffe://lab/*"))
+    assert not certificate.fits(rule(cn="*"))
+
+
 @pytest.mark.parametrize("shown", [None, {}])
 def test_without_a_certificate_no_rule_fits(shown: object) -> None:
     """
@@ -116,7 +128,7 @@ def test_without_a_certificate_no_rule_fits(shown: object) -> None:
     """
     certificate = Certificate.of(request(shown))
 
-    assert "" == certificate.subject
+    assert ("", False) == (certificate.subject, certificate.is_shown)
     for name in ("cn", "o", "ou", "san", "issuer"):
         assert not certificate.fits(rule(**{name: "*"}))
     assert not certificate.fits(rule(issuer="*=*"))

@@ -1,4 +1,8 @@
 import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -7,6 +11,7 @@ from peitho.api import middleware
 from peitho.api.connection import Connection
 from peitho.api.connections import Connections
 from peitho.api.middleware import Handler
+from tests.support.counted import Counted
 from tests.support.in_process import listening
 from tests.support.taken_over import SAID, Endless, attach
 from tests.support.wire import wire
@@ -120,3 +125,64 @@ async def test_a_request_whose_connection_is_gone_has_none() -> None:
 
     with pytest.raises(ConnectionResetError):
         await connection.write(b"x")
+
+
+@asynccontextmanager
+async def deaf(url: str, sent: bytes) -> AsyncIterator[None]:
+    """A client that sends and reads nothing, with next to no room for what it is sent."""
+    address = urlsplit(url)
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        peer.settimeout(5)
+        await asyncio.to_thread(peer.connect, (address.hostname, address.port))
+        await asyncio.to_thread(peer.sendall, sent)
+        yield
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    """Answer without end."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(bytes(100_000))
+
+
+async def endless_log(request: web.Request) -> web.StreamResponse:
+    """Answer so, to a person who may pause."""
+    Connection.of(request).let_pause()
+    return await endless(request)
+
+
+async def small(_: web.Request) -> web.Response:
+    """Answer at once."""
+    return web.Response(body=bytes(10_000))
+
+
+@pytest.mark.parametrize("handler", [endless, small])
+async def test_an_answer_that_nobody_reads_holds_no_connection(handler: Handler) -> None:
+    """
+    One without end, and very many small ones.
+    """
+    refused = Counted("peitho_refused_total", "reason")
+    async with (
+        listening(application(handler)) as url,
+        deaf(url, b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 1000),
+    ):
+        await asyncio.sleep(1)
+        assert {} == refused.grown
+        await asyncio.sleep(600)
+        assert {"slow": 1} == refused.grown
+
+
+@pytest.mark.parametrize("handler", [endless_log, Endless().attach])
+async def test_who_looks_at_output_page_by_page_may_pause(handler: Handler) -> None:
+    """
+    As with dockerd.
+    """
+    refused = Counted("peitho_refused_total", "reason")
+    async with (
+        listening(application(handler)) as url,
+        deaf(url, b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ):
+        await asyncio.sleep(3600)
+        assert {} == refused.grown

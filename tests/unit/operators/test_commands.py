@@ -86,11 +86,13 @@ class TestRm:
         """
         async with ApiServer.start() as cluster:
             add(cluster, "over", "a" * 64)
+            add(cluster, "runs", "c" * 64, state=RUNNING)
             add(cluster, "other", "b" * 64, state=RUNNING)
             others = {path for path in cluster.objects if "other" in path}
-            shown = await operate(cluster, tmp_path, "rm", "over", *words, answer="y\n")
+            shown = await operate(cluster, tmp_path, "rm", "over", "runs", *words, answer="y\n")
 
-        assert (0, "over: removed\n") == (shown.exit_code, shown.stdout), shown.stderr
+        said = "over: removed\nruns: removed\n"
+        assert (0, said) == (shown.exit_code, shown.stdout), shown.stderr
         assert others == cluster.objects.keys()
 
     async def test_what_stays_is_told(self, tmp_path: Path) -> None:
@@ -144,9 +146,27 @@ def test_completion_knows_the_commands() -> None:
     assert ["plain,images"] == shown.splitlines()
 
 
+async def test_completion_knows_the_names_of_chaincode(tmp_path: Path) -> None:
+    """
+    Of the cluster that the flags before name; without one there are none.
+    """
+    async with ApiServer.start() as cluster:
+        for name, digit in (("dev-a", "a"), ("dev-b", "b"), ("other", "c")):
+            add(cluster, name, digit * 64)
+        kubeconfig = cluster.kubeconfig(tmp_path)
+        words = f"peitho logs --kubeconfig {kubeconfig} dev"
+        asked = {"_PEITHO_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "4"}
+        shown = await asyncio.to_thread(run_program, asked)
+        elsewhere = asked | {"COMP_WORDS": "peitho logs --kubeconfig /none dev"}
+        nothing = await asyncio.to_thread(run_program, elsewhere)
+
+    assert ["plain,dev-a", "plain,dev-b"] == shown.splitlines()
+    assert "" == nothing.strip()
+
+
 def run_program(variables: dict[str, str]) -> str:
     """What `peitho` prints in an environment, as the shell runs it."""
-    return CliRunner().invoke(cli.main, prog_name="peitho", env=variables).stdout
+    return CliRunner().invoke(cli.main, prog_name="peitho", env=variables).output
 
 
 def test_the_plugin_of_kubectl_has_the_commands_of_operators_alone() -> None:

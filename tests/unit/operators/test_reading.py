@@ -4,7 +4,7 @@ from aiohttp import web
 
 from peitho.formats.records import Exit
 from tests.support.kubernetes_double import ApiServer
-from tests.support.operated import AT, RUNNING, add, operate
+from tests.support.operated import AT, PULLING, RUNNING, add, operate
 
 
 async def test_the_log_is_the_pods(tmp_path: Path) -> None:
@@ -38,6 +38,18 @@ async def test_of_what_is_over_the_last_lines_are_kept(tmp_path: Path) -> None:
     assert "one\ntwo\nthree\n" == everything.stdout
     assert "two\nthree\n" == last.stdout
     assert "" == none.stdout
+
+
+async def test_what_does_not_start_has_said_nothing_yet(tmp_path: Path) -> None:
+    """
+    What keeps it back is told instead.
+    """
+    async with ApiServer.start() as cluster:
+        add(cluster, "pulls", "a" * 64, state=PULLING)
+        shown = await operate(cluster, tmp_path, "logs", "pulls")
+
+    said = "pulls has said nothing yet: ErrImagePull: i: not found\n"
+    assert (2, said) == (shown.exit_code, shown.stderr)
 
 
 async def test_what_was_never_started_has_said_nothing(tmp_path: Path) -> None:

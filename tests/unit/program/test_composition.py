@@ -40,6 +40,7 @@ VIEWS: Mapping[str, Callable[[Settings], object]] = {
     "daemon_images": options.daemon_images,
     "parallel_builds": options.parallel_builds,
     "pod_backend": options.pod_backend,
+    "prebuilt": options.prebuilt,
     "pull_secret": options.pull_secret,
     "registry_account": options.registry_account,
     "registry_publisher": options.registry_publisher,
@@ -52,8 +53,12 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "k8s.dns": (["10.0.0.1:peer"], "chaincode_pods sweeper"),
     "images.rewrite": (
         {"*": "mirror/*"},
-        "allowed_images build_pool chaincode_pods daemon_images pod_backend registry_publisher",
+        (
+            "allowed_images build_pool chaincode_pods daemon_images pod_backend prebuilt "
+            "registry_publisher"
+        ),
     ),
+    "images.verify": (["/keys/cosign.pub"], "prebuilt"),
     "images.retention": (5, "sweeper"),
     "images.limitBytes": (5, "sweeper"),
     "docker.network": ("builds", "daemon_backend"),

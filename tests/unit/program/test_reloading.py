@@ -1,6 +1,7 @@
 """A Peitho's parts before a double of the API server, while their settings file changes."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -363,3 +364,24 @@ class TestLog:
 
         said = capsys.readouterr().err
         assert ("heard" in said, "not heard" in said) == (True, False)
+
+
+async def test_rules_of_tenants_are_followed_and_new_ones_wait(tmp_path: Path) -> None:
+    """
+    Each by its own key.
+    """
+
+    def text(acme: str, **others: str) -> str:
+        tenants = {"acme": acme} | others
+        tls = {"cert-file": "/a", "key-file": "/b", "client-ca-file": "/c"}
+        own = {"msp-ids": "*", "networks": "*", "peers": "*"}
+        access = {name: {"match": {"cn": cn}} | own for name, cn in tenants.items()}
+        return json.dumps({"server": {"tls": tls}, "access": {"tenants": access}})
+
+    async with scene(tmp_path, text("a")) as (it, _):
+        told = await it.becomes(text("b", other="o"))
+        assert ("settings followed", ("access.tenants.acme",)) == (told["event"], told["changed"])
+        await it.tells("settings followed", "settings need a restart")
+        assert ("access.tenants.other",) == it.told[1]["keys"]
+        tenants = it.parts.shared.settings.now.access.tenants
+        assert ["b"] == [tenant.match[0].cn for tenant in tenants.values()]

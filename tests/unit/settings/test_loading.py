@@ -298,7 +298,7 @@ def test_templates_are_read_and_their_problems_told(tmp_path: Path) -> None:
     assert ("Org1MSP", "*") == (override.match.msp_id, override.match.label)
     assert [
         "builder.template: kind: only metadata and spec",
-        "chaincode.overrides.0.match.msp: is no setting; see the reference of settings",
+        "chaincode.overrides.0.match.msp: is no setting; did you mean mspId?",
         "chaincode.overrides.0.template: metadata.name: only labels and annotations",
     ] == sorted(
         problems(

@@ -136,6 +136,18 @@ def test_its_images_are_in_place_of_those_of_all() -> None:
             "access.tenants.acme.msp-ids: ",
         ),
         (
+            lambda tree: tree["access"]["tenants"]["acme"].update(namespaces="a"),
+            "access.tenants.acme.namespaces: is no setting; did you mean namespace?",
+        ),
+        (
+            lambda tree: tree["access"]["tenants"]["acme"].update(match=[{"cn": "a", "x": "b"}]),
+            "access.tenants.acme.match.0.x: is no setting; known are cn, o, ou, san, issuer",
+        ),
+        (
+            lambda tree: tree["access"]["tenants"]["acme"].update(limits={"build": 1}),
+            "access.tenants.acme.limits.build: is no setting; did you mean builds?",
+        ),
+        (
             lambda tree: tree["access"]["tenants"]["acme"].update(namespace="No_One"),
             "access.tenants.acme.namespace: must be a name that Kubernetes takes",
         ),

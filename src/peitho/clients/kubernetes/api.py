@@ -54,7 +54,8 @@ _LISTS = 3
 _GONE = 410
 _REQUEST_SECONDS = 10.0
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
-_CONNECTIONS = 50
+# What the pool does for a request grows with the square of its connections, idle ones included.
+_CONNECTIONS = 20
 # Another leader, a webhook that starts, a connection that is cut: it passes within seconds, and
 # nobody who waits for us has much longer.
 _PATIENCE = RetryPolicy(attempts=6, first_seconds=0.25, longest_seconds=5.0, jitter_seconds=0.5)
@@ -106,6 +107,7 @@ class Kubernetes:
     def __init__(self, http: httpx.AsyncClient, streams: httpx.AsyncClient, namespace: str) -> None:
         self._http = http
         self._streams = streams
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
         self.namespace = namespace
 
     @classmethod
@@ -362,10 +364,14 @@ class Kubernetes:
         verb = _VERBS.get(method) or ("list" if "limit" in (parameters or {}) else "get")
 
         async def request() -> httpx.Response:
-            return await _counted(
-                verb,
-                self._http.request(method, path, params=parameters, content=content, headers=sent),
-            )
+            # The pool looks at all that wait for a connection whenever one more does.
+            async with self._connections:
+                return await _counted(
+                    verb,
+                    self._http.request(
+                        method, path, params=parameters, content=content, headers=sent
+                    ),
+                )
 
         answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
         return answer
@@ -457,7 +463,7 @@ def _client(
     # lightkube's own client would read all certificates again, for a transport of its own.
     transport = httpx.AsyncHTTPTransport(
         verify=verify,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=20),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=_CONNECTIONS),
         socket_options=keepalive.OPTIONS,
         proxy=proxy,
     )

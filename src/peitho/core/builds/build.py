@@ -41,13 +41,15 @@ class BuildUpload:
     """
     An archive that the peer uploaded, the directory it is for, and its files' digest.
 
-    `dependencies` is the digest of those that are vendored.
+    `dependencies` is the digest of those that are vendored; `prebuilt` the image that its source
+    names instead of being one, mostly empty.
     """
 
     path: str
     archive: Path
     tree: str
     dependencies: str = ""
+    prebuilt: str = ""
 
 
 class Build:

@@ -36,6 +36,7 @@ from peitho.errors import (
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
+from peitho.formats.images import prebuilt
 from peitho.formats.kubernetes import mount_paths, names
 from peitho.formats.records import SIGKILLED, ContainerSpec
 from peitho.formats.tar import ArchiveLimits
@@ -209,15 +210,15 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            tree, dependencies, entries = await self._all.storage.archives.run(
-                partial(_scan, archive, limits)
+            upload, entries = await self._all.storage.archives.run(
+                partial(_scan, archive, directory, limits)
             )
             self._check_not_removed()
         except BaseException:
             self._count_bytes(archive, -self._upload_bytes[archive])
             archive.unlink(missing_ok=True)
             raise
-        self._uploads.append(BuildUpload(directory, archive, tree, dependencies))
+        self._uploads.append(upload)
         log.info("archive uploaded", build=self.id[:12], bytes=size, entries=entries)
 
     async def _counted(self, chunks: AsyncIterator[bytes], archive: Path) -> AsyncIterator[bytes]:
@@ -451,9 +452,16 @@ def _killed(reason: str, started_at: str) -> State:
     return State("exited", SIGKILLED, reason, started_at, now())
 
 
-def _scan(path: Path, limits: ArchiveLimits, reading: Reading) -> tuple[str, str, int]:
-    """The digests of an archive's files and of those vendored, and how many entries it has."""
+def _scan(
+    path: Path, directory: str, limits: ArchiveLimits, reading: Reading
+) -> tuple[BuildUpload, int]:
+    """What an archive is for a build, and how many entries it has."""
     with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
-    vendored = [entry for entry in entries if "/vendor/" in f"/{entry.name}"]
-    return build_key.tree(entries), build_key.tree(vendored), len(entries)
+    reference = ""
+    if found := prebuilt.find(entries):
+        with reading.open(path) as archive:
+            reference = prebuilt.read(archive, found.name, limits=limits)
+    vendored = build_key.tree([entry for entry in entries if "/vendor/" in f"/{entry.name}"])
+    upload = BuildUpload(directory, path, build_key.tree(entries), vendored, reference)
+    return upload, len(entries)

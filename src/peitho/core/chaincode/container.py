@@ -231,7 +231,7 @@ class ChaincodeContainer:
     async def _job(self) -> Manifest:
         """Return the Job that runs this container, with its image as it is published now."""
         published = await publisher.get(self._parts.publisher, self._record.spec.image)
-        if not published.reference:
+        if not (published.reference or published.image.prebuilt):
             await self._renew_access(published.image)
         return chaincode_job.manifest(
             self._record,

@@ -7,7 +7,7 @@ directory has an image only until it is pushed.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -67,7 +67,11 @@ class RegistryPublisherOptions:
 
 
 class RegistryPublisher:
-    """Publishes images by pushing them to a registry."""
+    """
+    Publishes images by pushing them to a registry.
+
+    `try_prebuilt` raises PeithoError if nodes cannot have an image that one stands for.
+    """
 
     def __init__(
         self,
@@ -75,7 +79,10 @@ class RegistryPublisher:
         storage: Storage,
         registries: Registries,
         options: Live[RegistryPublisherOptions],
+        *,
+        try_prebuilt: Callable[[Image], Awaitable[None]] | None = None,
     ) -> None:
+        self._try_prebuilt = try_prebuilt
         self._images = images
         self._storage = storage
         self._registries = registries
@@ -99,6 +106,8 @@ class RegistryPublisher:
         """
         async with self._in_data_directory():
             built = await self._images.build(name, context)
+            if built.image.prebuilt and self._try_prebuilt:
+                await self._require(built.image, self._try_prebuilt)
             try:
                 published = await self._push(built.image, auths)
             except PeithoError:
@@ -161,6 +170,15 @@ class RegistryPublisher:
         self._known.pop(published.image.name, None)
         log.info("image deleted", image=published.image.name, reference=published.reference)
         return published.image
+
+    async def _require(
+        self, image: Image, try_prebuilt: Callable[[Image], Awaitable[None]]
+    ) -> None:
+        try:
+            await try_prebuilt(image)
+        except PeithoError:
+            await self._images.forget(image)
+            raise
 
     async def _push_kept(self, name: str) -> PublishedImage | None:
         """Push an image that is in the data directory: a push failed, or the mode was delivery."""

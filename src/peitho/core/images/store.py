@@ -6,7 +6,7 @@ The layer is deterministic (no time, no owner, sorted), so equal packages share 
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,18 +74,21 @@ class ImageStore:
     The chaincode images in the data directory.
 
     `limits` apply to build contexts, `allowed` to the runtime images that they name, and
-    `stored_bytes` to all of it.
+    `stored_bytes` to all of it. `prebuilt` tells the image that the result of a build, by its
+    sha256, stands for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
         self,
         storage: Storage,
         architectures: ResultArchitectures,
         *,
         limits: Live[ArchiveLimits],
         allowed: AllowedImages | None = None,
+        prebuilt: Callable[[str], str] = lambda _: "",
         stored_bytes: StoredBytes | None = None,
     ) -> None:
+        self._prebuilt = prebuilt
         self._allowed = allowed
         self._stored_bytes = stored_bytes
         self._storage = storage
@@ -202,6 +205,7 @@ class ImageStore:
                 )
 
         layer, size = self._storage.add_blob(write)
+        result = sha256(added)
         return Image(
             name=name.removesuffix(":latest"),
             runtime=recipe.base,
@@ -211,8 +215,9 @@ class ImageStore:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._architectures.architecture(sha256(added)),
+            architecture=self._architectures.architecture(result),
             created=now(),
+            prebuilt=self._prebuilt(result),
         )
 
     def _read_file(self, path: Path) -> Image | None:

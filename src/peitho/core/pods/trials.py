@@ -68,14 +68,15 @@ class RuntimeTrials:
 
     async def require(self, image: Image) -> None:
         """Raise PeithoError if nodes cannot have the runtime image of a chaincode image."""
-        pulled = self._pods.now.pulled(image.runtime)
+        pulled = self._pods.now.pulled(image.node_image)
         if self._is_there(pulled):
             return
         trial = self._trials.get(pulled) or self._begin(pulled, image)
         if trial.task:
             await asyncio.wait([trial.task])
         if trial.cause:
-            raise PeithoError(f"the runtime image {image.runtime} cannot be had: {trial.cause}")
+            what = "image" if image.prebuilt else "runtime image"
+            raise PeithoError(f"the {what} {image.node_image} cannot be had: {trial.cause}")
 
     def _is_there(self, pulled: str) -> bool:
         seen_at = self._there.get(pulled)

@@ -30,7 +30,8 @@ class Image:
 
     The layer's content belongs at `directory`, where `entries` are its first level; none are
     listed where one is a link, which cannot be mounted. `architecture` is Go's name (`amd64`),
-    empty if it is not known. `created` is RFC 3339.
+    empty if it is not known. `created` is RFC 3339. `prebuilt` is an image that is run in its
+    stead, by digest; mostly empty.
     """
 
     name: str
@@ -43,11 +44,17 @@ class Image:
     env: Mapping[str, str]
     architecture: str
     created: str
+    prebuilt: str = ""
+
+    @property
+    def node_image(self) -> str:
+        """The image that a node has to have."""
+        return self.prebuilt or self.runtime
 
     @property
     def id(self) -> str:
         """The sha256 (`sha256:...`) of what the image is made of; equal images have equal IDs."""
-        made_of = dataclasses.asdict(self)
+        made_of = _fields(self)
         del made_of["name"], made_of["created"]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         return f"sha256:{digest.hexdigest()}"
@@ -60,7 +67,7 @@ class Image:
 
 def to_json(image: Image) -> bytes:
     """Return the record as it is kept on disk."""
-    return json.dumps(dataclasses.asdict(image), sort_keys=True).encode()
+    return json.dumps(_fields(image), sort_keys=True).encode()
 
 
 def from_json(record: bytes) -> Image:
@@ -79,9 +86,20 @@ def from_json(record: bytes) -> Image:
     return image
 
 
+def _fields(image: Image) -> dict[str, Any]:
+    """Return all that an image is; what an earlier version did not know is not there if empty."""
+    fields = dataclasses.asdict(image)
+    if not image.prebuilt:
+        del fields["prebuilt"]
+    return fields
+
+
 def _check(image: Image) -> None:
     """Raise TypeError or ValueError for a field that is not what it should be."""
-    texts = (image.name, image.runtime, image.layer, image.directory, image.architecture)
+    texts = (
+        *(image.name, image.runtime, image.layer, image.directory, image.architecture),
+        image.prebuilt,
+    )
     pairs = (*image.labels.items(), *image.env.items())
     for text in (*texts, *image.entries, *(text for pair in pairs for text in pair)):
         if not isinstance(text, str):

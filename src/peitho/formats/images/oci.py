@@ -193,6 +193,7 @@ def normalized(image: Image, *, architecture: str) -> Image:
         env=image.env,
         architecture=architecture,
         created=image.created,
+        prebuilt=image.prebuilt,
     )
 
 
@@ -219,6 +220,7 @@ def read_image(name: str, manifest: ImageManifest, config: bytes) -> Image | Non
             env=_texts(record["env"]),
             architecture=str(document.get("architecture", "")),
             created=_time(document.get("created")),
+            prebuilt=_text(record.get("prebuilt", "")),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PeithoError(f"the label {RECORD_LABEL} is damaged: {error!r}"[:300]) from error
@@ -231,7 +233,7 @@ def _config(base: Json, image: Image) -> Json:
         "env": dict(image.env),
         "labels": dict(image.labels),
         "runtime": image.runtime,
-    }
+    } | ({"prebuilt": image.prebuilt} if image.prebuilt else {})
     own = {RECORD_LABEL: _dump(record).decode()}
     settings["Labels"] = dict(settings.get("Labels") or {}) | dict(image.labels) | own
     settings["Env"] = _env(settings.get("Env") or [], image.env)

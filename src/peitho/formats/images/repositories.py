@@ -7,8 +7,9 @@ A name that Docker takes may be too long for a registry, or begin with a registr
 import hashlib
 import ipaddress
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from peitho.formats.images import references
 from peitho.formats.images.references import Reference
@@ -33,13 +34,22 @@ class ImageLocation:
 
 @dataclass(frozen=True, slots=True)
 class PublishedImages:
-    """Where in a registry (`HOST[/PATH]`, with a project) tenants have their chaincode images."""
+    """
+    Where in a registry (`HOST[/PATH]`, with a project) tenants have their chaincode images.
+
+    With `rewrite` a name may lead there that does not look so.
+    """
 
     place: str
     tenants: tuple[str, ...]
+    rewrite: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, reference: Reference) -> bool:
         """Whether an image is, or may be, a tenant's; one of `default` by how it is called."""
+        pulled = references.rewritten(reference.full(), self.rewrite)
+        return self._is_here(reference) or self._is_here(references.parse(pulled))
+
+    def _is_here(self, reference: Reference) -> bool:
         host, _, path = self.place.partition("/")
         above = f"{path}/" if path else ""
         if registry(reference.domain) != registry(host):

@@ -30,6 +30,7 @@ def manifest(record: Record, image: Image, *, options: PodOptions, reference: st
     The Job that runs an image for a record.
 
     `reference` is the image in a registry, its layer included; without one the layer is delivered.
+    A prebuilt image is run by its own entry point, which gets the peer's address as a variable.
     """
     labels, notes = dict(record.labels), record_secrets.annotations(record)
     template = {
@@ -80,12 +81,13 @@ def _delivered(
 
 
 def _pod(record: Record, image: Image, *, options: PodOptions, reference: str) -> Manifest:
-    user = options.user_for(image.runtime)
-    layer = (
-        _LayerSource(reference)
-        if reference
-        else _delivered(record, image, options=options, user=user)
-    )
+    user = options.user_for(image.node_image)
+    if image.prebuilt:
+        layer = _LayerSource(options.pulled(image.prebuilt))
+    elif reference:
+        layer = _LayerSource(reference)
+    else:
+        layer = _delivered(record, image, options=options, user=user)
     volumes = [*layer.volumes, *_files_volume(record), *_shared_memory_volume(record.spec)]
     pod = pod_parts.pod_spec(user, options) | {
         "hostname": record.id[:12],
@@ -94,7 +96,7 @@ def _pod(record: Record, image: Image, *, options: PodOptions, reference: str) -
     }
     if layer.init_containers:
         pod["initContainers"] = list(layer.init_containers)
-    if image.architecture:
+    if image.architecture and not image.prebuilt:  # that is of its own
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
     return pod
 
@@ -107,7 +109,6 @@ def _chaincode(
         "name": CHAINCODE,
         "image": layer.image,
         "imagePullPolicy": pod_parts.PULL_POLICY,
-        "args": pod_parts.words(spec.command),
         "env": _env(image, record),
         "resources": requirements(spec.host, requests=options.requests, limits=options.limits),
         "securityContext": pod_parts.container_security(user),
@@ -119,6 +120,9 @@ def _chaincode(
             *_shared_memory_mount(spec),
         ],
     }
+    if image.prebuilt:
+        return main
+    main["args"] = pod_parts.words(spec.command)
     if spec.entrypoint:
         main["command"] = pod_parts.words(spec.entrypoint)
     if spec.working_directory:
@@ -175,7 +179,10 @@ def _puller(record: Record, image: Image, *, options: PodOptions, user: int | No
 
 def _env(image: Image, record: Record) -> list[Manifest]:
     of_image: Mapping[str, str] = dict(image.env)
-    if image.is_node:
+    if image.prebuilt:
+        # What the peer's command would have told; prebuilt chaincode reads it of its variables.
+        of_image = {"CORE_PEER_ADDRESS": record.peer_address}
+    elif image.is_node:
         # Under a user without a home npm fails with EACCES on /.npm.
         of_image = {**of_image, "npm_config_cache": "/tmp/.npm"}  # noqa: S108
     # A daemon's container has none of these: without a host, clients of Kubernetes know that they

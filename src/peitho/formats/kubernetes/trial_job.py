@@ -38,13 +38,13 @@ def manifest(image: Image, trial_id: str, *, options: PodOptions) -> Manifest:
 
     Raises TemplateRefused for a template that would change what Peitho relies on.
     """
-    user = options.user_for(image.runtime)
+    user = options.user_for(image.node_image)
     # Whether or not the image has it: that the node begins it is the answer.
-    main = _container(options.pulled(image.runtime), ["true"], options=options, user=user)
+    main = _container(options.pulled(image.node_image), ["true"], options=options, user=user)
     pod = pod_parts.pod_spec(user, options) | {"containers": [main]}
-    if image.architecture:
+    if image.architecture and not image.prebuilt:  # that is of its own
         pod["nodeSelector"] = {"kubernetes.io/arch": image.architecture}
-    return _job(pod, image.runtime, trial_id, options=options)
+    return _job(pod, image.node_image, trial_id, options=options)
 
 
 def reaching(addresses: Sequence[str], trial_id: str, *, options: PodOptions) -> Manifest:

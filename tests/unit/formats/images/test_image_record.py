@@ -178,3 +178,15 @@ def test_what_is_added_to_the_root_is_mounted_there() -> None:
     image = Image("n", "r", "l", 1, "/", ("chaincode",), {}, {}, "", "")
 
     assert {"/chaincode": "chaincode"} == image_record.mounts(image)
+
+
+def test_a_prebuilt_image_is_kept_and_others_are_as_they_were() -> None:
+    """
+    Records and IDs of an earlier version stay what they are.
+    """
+    prebuilt = dataclasses.replace(IMAGE, prebuilt="a/b@sha256:" + "ab" * 32)
+
+    assert b"prebuilt" not in image_record.to_json(IMAGE)
+    assert prebuilt == image_record.from_json(image_record.to_json(prebuilt))
+    assert IMAGE.id != prebuilt.id
+    assert (IMAGE.runtime, prebuilt.prebuilt) == (IMAGE.node_image, prebuilt.node_image)

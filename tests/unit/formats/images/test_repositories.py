@@ -137,11 +137,13 @@ def test_a_registry_on_this_machine_is_known(domain: str, loopback: bool) -> Non
         ("r.io/p/c/acme/x:1", True),
         ("r.io/p/c/fabric-ccenv:2.5", False),
         ("r.io/p/c/mirror/fabric-ccenv:2.5", False),
+        ("R.IO/p/c/acme/x", True),
+        ("mirror/acme/x", True),
+        ("mirror/fabric-ccenv", False),
         ("r.io/p/cc/acme/x", False),
         ("r.io/acme/x", False),
         (f"other.io/p/c/lab-{'a' * 64}", False),
         # Nodes reach the same registry by these.
-        ("R.IO/p/c/acme/x", True),
         ("r.io:443/p/c/acme/x", True),
         ("R.io:0443/p/c/acme/x", True),
         ("r.io:80/p/c/acme/x", True),
@@ -152,7 +154,7 @@ def test_where_tenants_have_their_images_is_known(name: str, expected: bool) -> 
     """
     Those of `default` are beside images that are nobody's.
     """
-    published = PublishedImages("r.io/p/c", ("default", "acme"))
+    published = PublishedImages("r.io/p/c", ("default", "acme"), {"mirror/*": "r.io/p/c/*"})
 
     assert expected == published.has(references.parse(name))
 

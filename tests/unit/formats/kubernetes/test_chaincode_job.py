@@ -256,3 +256,45 @@ def test_an_image_of_a_registry_runs_by_itself() -> None:
         chaincode_job.manifest(typed.record(record()), IMAGE, options=SETTINGS, reference=WHOLE)
     )
     assert [] == bare["volumes"] == bare["containers"][0]["volumeMounts"]
+
+
+def test_a_prebuilt_image_runs_by_its_own_entry_point() -> None:
+    """
+    By exactly its digest, with the peer's variables, address and files, and nothing else mounted.
+    """
+    prebuilt = "registry.example/org/asset@sha256:" + "cd" * 32
+    image = dataclasses.replace(IMAGE, prebuilt=prebuilt)
+    secret = with_files(record(), {KEY: b"key"})
+
+    for made in (
+        job(secret, image),
+        chaincode_job.manifest(typed.record(secret), image, options=SETTINGS, reference="other"),
+    ):
+        pod = pod_of(made)
+        (main,) = pod["containers"]
+        assert prebuilt == main["image"]
+        assert not {"command", "args", "workingDir"} & main.keys()
+        assert not {"initContainers", "nodeSelector"} & pod.keys()
+        assert [KEY] == [each["mountPath"] for each in main["volumeMounts"]]
+        env = variables(main, secret)
+        assert "172.17.0.1:7052" == env["CORE_PEER_ADDRESS"]
+        assert env["CORE_CHAINCODE_ID_NAME"].startswith("mycc_1:")
+        assert "Org1MSP" == env["CORE_PEER_LOCALMSPID"]
+        assert "CORE_CHAINCODE_BUILDLEVEL" not in env
+        assert len(env) == len(main["env"])
+        assert [] == violations(pod)
+
+
+def test_a_prebuilt_image_is_rewritten_and_has_its_own_user() -> None:
+    """
+    As any other image that nodes pull.
+    """
+    prebuilt = "registry.example/org/asset@sha256:" + "cd" * 32
+    options = dataclasses.replace(
+        SETTINGS, users={"registry.example/*": 7}, rewrite={"registry.example/*": "mirror.local/*"}
+    )
+
+    pod = pod_of(job(record(), dataclasses.replace(IMAGE, prebuilt=prebuilt), options))
+
+    assert prebuilt.replace("registry.example", "mirror.local") == pod["containers"][0]["image"]
+    assert 7 == pod["securityContext"]["runAsUser"]

@@ -1,0 +1,89 @@
+"""
+Chaincode that is an image already (`image.json` in its package): may it be used, and is it there?
+
+Nothing is compiled for it.  A node tries whether it can have the image, as it does a runtime image,
+and where keys are set, the image has to be signed by one of them.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from peitho.clients.registry.registries import Registries
+from peitho.core.images.allowed import AllowedImages
+from peitho.errors import Forbidden, PeithoError
+from peitho.formats.bounded_dict import BoundedDict
+from peitho.formats.images import cosign, prebuilt, references
+from peitho.formats.images.cosign import PublicKey
+from peitho.settings.live import Live
+
+log = structlog.get_logger()
+
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PrebuiltOptions:
+    """Files of the public keys of which one has to have signed an image; none asks for none."""
+
+    keys: Sequence[Path] = ()
+    rewrite: Mapping[str, str] = field(default_factory=dict)
+
+
+class PrebuiltImages:
+    """The images that packages name, and the results of their builds, of this run."""
+
+    def __init__(
+        self, allowed: AllowedImages, registries: Registries, options: Live[PrebuiltOptions]
+    ) -> None:
+        self._allowed = allowed
+        self._registries = registries
+        self._options = options
+        self._results: BoundedDict[str, str] = BoundedDict(_REMEMBERED)
+
+    def remember(self, digest: str, reference: str) -> None:
+        """Note the result of a build, by its sha256, that stands for an image."""
+        self._results[digest] = reference
+
+    def of_result(self, digest: str) -> str:
+        """Return the image that a result stands for; empty for any other result."""
+        return self._results.get(digest, "")
+
+    async def require(self, reference: str) -> None:
+        """
+        Raise Forbidden for an image that may not be used, PeithoError for one that is not signed.
+
+        Raises InvalidArgument for one that is not named by its digest alone.
+        """
+        prebuilt.by_digest(reference)
+        self._allowed.check(reference)
+        if self._options.now.keys:
+            await self._require_signature(reference)
+
+    async def _require_signature(self, reference: str) -> None:
+        options = self._options.now
+        keys = [await asyncio.to_thread(_key, path) for path in options.keys]
+        image = references.parse(references.rewritten(reference, options.rewrite))
+        registry = await self._registries.of(image.domain)
+        found = await registry.manifest(image.repository, cosign.tag(image.digest))
+        for each in cosign.signatures(found.body) if found else ():
+            payload = await registry.small_blob(image.repository, each.payload)
+            for key in keys:
+                if cosign.is_signed(payload, each.signature, key, digest=image.digest):
+                    log.info("image is signed", image=reference)
+                    return
+        files = ", ".join(str(path) for path in options.keys)
+        raise Forbidden(
+            f"the image {reference} is not signed by any key of images.verify ({files}): sign it "
+            "with cosign, and push the signature beside it"
+        )
+
+
+def _key(path: Path) -> PublicKey:
+    try:
+        return cosign.key(path.read_bytes())
+    except (OSError, PeithoError) as error:
+        raise PeithoError(f"the key {path} of images.verify cannot be used: {error}") from error

@@ -1,0 +1,177 @@
+import gzip
+import io
+import json
+import tarfile
+
+import pytest
+
+from peitho.errors import InvalidArgument
+from peitho.formats import tar
+from peitho.formats.images import prebuilt
+from peitho.formats.tar import ArchiveLimits
+from tests.support.archives import archive_bytes, file
+
+DIGEST = "sha256:" + "ab" * 32
+IMAGE = f"registry.example/org/asset@{DIGEST}"
+TOLD = json.dumps({"name": "registry.example/org/asset", "digest": DIGEST}).encode()
+LIMITS = ArchiveLimits()
+
+
+def told(*files: tuple[str, bytes]) -> str:
+    """What an archive of files tells."""
+    packed = archive_bytes([file(name, content) for name, content in files], compression="gz")
+    found = prebuilt.find(tar.scan(io.BytesIO(packed), limits=LIMITS))
+    return prebuilt.read(io.BytesIO(packed), found.name, limits=LIMITS) if found else ""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "src/image.json",
+        "src/src/image.json",
+        "src/github.com/org/asset/image.json",
+        "image.json",
+    ],
+)
+def test_an_image_is_told_wherever_a_peer_has_the_source(place: str) -> None:
+    """
+    Go and Node.js, Java, and Go of 1.4.
+    """
+    assert IMAGE == told(("src/main.go", b"package main"), (place, TOLD))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "src/vendor/x/image.json",
+        "src/node_modules/x/image.json",
+        "src/image.json.bak",
+        "src/my-image.json",
+        "src/IMAGE.JSON",
+    ],
+)
+def test_what_others_have_made_tells_nothing(place: str) -> None:
+    """
+    Nor does a file of another name.
+    """
+    assert "" == told((place, TOLD))
+
+
+def test_the_least_deep_counts() -> None:
+    """
+    Of several.
+    """
+    deep = TOLD.replace(b"asset", b"other")
+    assert IMAGE == told(("src/a/image.json", deep), ("src/image.json", TOLD))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"{}",
+        b"\xff",
+        b'{"width": 1}',
+        b'{"name": "logo", "url": "x"}',
+        b'{"name": "logo"}',
+        b'{"name": 1}',
+        b"[" * 4000,
+        json.dumps({"name": "a", "digest": DIGEST, "alt": ""}).encode(),
+    ],
+)
+def test_a_file_about_something_else_is_an_ordinary_one(content: bytes) -> None:
+    """
+    Its package is built as ever.
+    """
+    assert "" == told(("src/image.json", content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"name": "registry.example/org/asset:1.0"},
+        {"name": "registry.example/org/asset", "tag": "1.0"},
+        {"name": "registry.example/org/asset"},
+        {"name": "asset", "tag": "1.0"},
+        {"name": "registry.example/org/asset:1.0", "digest": DIGEST},
+        {"name": "registry.example/org/asset", "digest": ""},
+        {"name": "registry.example/org/asset", "digest": "sha256:ab"},
+        {"name": "registry.example/org/asset", "digest": "sha512:" + "ab" * 64},
+        {"name": f"registry.example/org/asset@{DIGEST}", "digest": DIGEST},
+        {"name": "Not A Name", "digest": DIGEST},
+        {"name": "", "digest": DIGEST},
+        {"name": 1, "digest": DIGEST},
+        {"name": "a", "digest": None},
+        {"name": "a\n", "digest": DIGEST},
+    ],
+)
+def test_an_image_that_is_not_named_by_its_digest_is_refused(content: object) -> None:
+    """
+    A tag leads to another image tomorrow.
+    """
+    with pytest.raises(InvalidArgument):
+        told(("src/image.json", json.dumps(content).encode()))
+
+
+def test_a_result_is_the_same_for_the_same_image() -> None:
+    """
+    And tells it.
+    """
+    made = prebuilt.result(IMAGE)
+
+    assert made == prebuilt.result(IMAGE)
+    assert IMAGE == prebuilt.reference(
+        tar.read_files(io.BytesIO(made), limits=LIMITS)["/image.json"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("language", "place", "more"),
+    [
+        ("golang", "src/image.json", "src/main.go"),
+        ("node", "src/image.json", "src/package.json"),
+        ("java", "src/src/image.json", "src/build.gradle"),
+    ],
+)
+def test_a_package_is_one_that_peers_take(language: str, place: str, more: str) -> None:
+    """
+    Files alone, with the modes that peers ask for (core/chaincode/platforms, ValidateCodePackage).
+    """
+    made = prebuilt.package(IMAGE, label="asset_1.0", language=language)
+    assert made == prebuilt.package(IMAGE, label="asset_1.0", language=language)
+
+    with tarfile.open(fileobj=io.BytesIO(made)) as outer:
+        assert ["metadata.json", "code.tar.gz"] == outer.getnames()
+        about = json.load(outer.extractfile("metadata.json") or io.BytesIO())
+        code = (outer.extractfile("code.tar.gz") or io.BytesIO()).read()
+    assert (language, "asset_1.0") == (about["type"], about["label"])
+    with tarfile.open(fileobj=io.BytesIO(code)) as inner:
+        assert {place, more} == set(inner.getnames())
+        assert all(member.isfile() and member.mode == 0o644 for member in inner)
+    found = prebuilt.find(tar.scan(io.BytesIO(code), limits=LIMITS))
+    assert found is not None
+    assert IMAGE == prebuilt.read(io.BytesIO(code), found.name, limits=LIMITS)
+    assert b"\0\0\0\0" == made[4:8] == code[4:8]
+    assert gzip.decompress(made)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("registry.example/org/asset:1.0", "asset"),
+        (f"registry.example/org/asset:1.0@{DIGEST}", "asset"),
+        ("registry.example/org/asset", "asset"),
+        (IMAGE, ""),
+        (IMAGE, "a:b"),
+        (IMAGE, "../a"),
+    ],
+)
+def test_a_package_that_no_peer_or_no_peitho_takes_is_not_made(image: str, label: str) -> None:
+    """
+    Neither of a tag, nor with a label that peers refuse.
+    """
+    with pytest.raises(InvalidArgument):
+        prebuilt.package(image, label=label, language="golang")
