@@ -1,5 +1,6 @@
-"""What the tests share: one cluster for all, one Peitho for each file of stories."""
+"""What the tests share: one cluster for all, one Peitho for each file, certificates made once."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.lab import cluster as lab
-from tests.lab import images, peer
+from tests.lab import images, peer, pki
 from tests.lab.cluster import Cluster
 from tests.lab.peitho import Peitho, namespace
 
@@ -53,3 +54,17 @@ def peitho_log(peitho: Peitho) -> Iterator[None]:
     with peitho.log.open() as log:
         log.seek(begin)
         print(log.read())
+
+
+@pytest.fixture(scope="session")
+def _authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pki")
+    for name in ("ours", "others"):
+        pki.certificates(folder / name, host="127.0.0.1", node="node")
+    return folder
+
+
+@pytest.fixture
+def certificates(_authorities: Path, tmp_path: Path) -> Path:
+    """The test's own certificates of two authorities, below `ours` and `others`."""
+    return shutil.copytree(_authorities, tmp_path / "pki")

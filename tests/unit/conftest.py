@@ -1,20 +1,16 @@
 """
-Properties are tried with few examples, pauses take no time, and certificates are made once.
+Properties are tried with few examples, and pauses take no time.
 
 No property has a deadline that a busy machine could break.
 """
 
 import gc
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
 import hypothesis
-import pytest
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-from tests.lab import pki
 from tests.support.quick_time import QuickLoop
 
 hypothesis.settings.register_profile(
@@ -45,17 +41,3 @@ def pytest_collection_finish() -> None:
 def pytest_asyncio_loop_factories() -> Mapping[str, type[QuickLoop]]:
     """The event loop of all tests below this folder, by a hook of pytest-asyncio."""
     return {"quick": QuickLoop}
-
-
-@pytest.fixture(scope="session")
-def _authorities(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pki")
-    for name in ("ours", "others"):
-        pki.certificates(folder / name, host="127.0.0.1", node="node")
-    return folder
-
-
-@pytest.fixture
-def certificates(_authorities: Path, tmp_path: Path) -> Path:
-    """The test's own certificates of two authorities, below `ours` and `others`."""
-    return shutil.copytree(_authorities, tmp_path / "pki")
