@@ -177,6 +177,7 @@ HOSTILE = (
     _pod("no AppArmor", CONFINED, secured(appArmorProfile={"type": "Unconfined"})),
     _pod("an SELinux type", CONFINED, secured(seLinuxOptions={"type": "spc_t"})),
     _pod("a foreign image", IMAGES, image("docker.io/evil/miner:1")),
+    _pod("an image below Fabric's name", IMAGES, image("evil.io/fabric-like/miner:1")),
     _pod("an image by its tag", IMAGES, image("docker.io/evil/miner:fabric-ccenv")),
     _pod("an image by its digest", IMAGES, image(f"evil/miner@sha256:{'0' * 64}")),
     _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:dev")),
