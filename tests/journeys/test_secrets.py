@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pytest_asyncio
 from tests.journeys.peers import does_not_compile, label, lives_and_comes_back
 from tests.lab import pairs, pki
 from tests.lab import registry as lab
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.daemon import Daemon
 from tests.lab.pairs import PAIRS, REGISTRY, Pair
@@ -82,17 +83,12 @@ async def registry(
         yield running
 
 
-@pytest_asyncio.fixture(params=PAIRS, ids=str, loop_scope="session")
-async def story(
-    request: pytest.FixtureRequest,
-    cluster: Cluster,
-    daemon: Daemon,
-    registry: Running,
-    tmp_path: Path,
+@asynccontextmanager
+async def beginning(
+    pair: Pair, cluster: Cluster, daemon: Daemon, registry: Running, tmp_path: Path
 ) -> AsyncIterator[Story]:
     """A Peitho of a pair that says all it can, and has every secret that it may have."""
-    pair: Pair = request.param
-    pki.certificates(tmp_path / "pki", host="127.0.0.1", node="node")
+    await asyncio.to_thread(pki.certificates, tmp_path / "pki", host="127.0.0.1", node="node")
     audit = tmp_path / "audit.jsonl"
     settings = pair.settings(registry, endpoint=daemon.endpoint) | {
         "server": {
@@ -119,24 +115,29 @@ async def story(
         yield Story(running, tmp_path / "pki", audit)
 
 
-@pytest.mark.timeout(240)
-async def test_no_secret_is_anywhere_else(story: Story, request: pytest.FixtureRequest) -> None:
+@beside
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+async def test_no_secret_is_anywhere_else(
+    cluster: Cluster, daemon: Daemon, registry: Running, tmp_path: Path, pair: Pair
+) -> None:
     """
     Log, errors, Events, ConfigMaps, Jobs, Pods, inspect, config, metrics, audit and processes.
     """
-    mode = request.node.callspec.params["story"].mode
-    async with looking(story.peitho) as seen:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_of_a_peer(story, seen), name="peer")
-            tasks.create_task(_by_hand(story, seen, mode=mode), name="by hand")
-        await asyncio.to_thread(_read, story, seen)
+    async with beginning(pair, cluster, daemon, registry, tmp_path) as story:
+        async with looking(story.peitho) as seen:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_of_a_peer(story, seen), name="peer")
+                tasks.create_task(_by_hand(story, seen, mode=pair.mode), name="by hand")
+            await asyncio.to_thread(_read, story, seen)
+        planted = story.planted()
 
     # What is no secret is found: it was looked for where it would be.
     shown = {place for name, place in seen.leaks({"instance": "peitho"}) if name == "instance"}
     assert {"events", "jobs", "pods", "log", "inspect", "metrics", "config", "processes"} <= shown
     assert {"audit", "errors", "peer"} <= set(seen.texts)
     assert any("PRIVATE KEY" in text for texts in seen.secrets.values() for text in texts)
-    assert [] == seen.leaks(story.planted())
+    assert [] == seen.leaks(planted)
 
 
 async def _of_a_peer(story: Story, seen: Seen) -> None:

@@ -347,7 +347,8 @@ class _OwnThings:
     def allowed_images(self, live: Live[Settings]) -> AllowedImages:
         """Return which builder and runtime images it may name."""
         published = self.shared.settings.map(options.published_images)
-        return AllowedImages(live.map(options.allowed_images), published)
+        hides = self.options is not None
+        return AllowedImages(live.map(options.allowed_images), published, hides)
 
 
 @dataclass(frozen=True, slots=True)

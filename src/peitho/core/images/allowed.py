@@ -18,10 +18,12 @@ class AllowedImages:
 
     `published` says where tenants have their chaincode images, which are nobody's builder: nodes
     would pull another's for a build, with Peitho's own account. None where there are no tenants.
+    Where there are, what one may not name `hides`: a daemon may have it for another.
     """
 
     patterns: Live[tuple[str, ...]]
     published: Live[PublishedImages | None] | None = None
+    hides: bool = False
 
     def allows(self, reference: Reference) -> bool:
         """Whether a caller may name an image."""
@@ -53,12 +55,10 @@ class AllowedBaseImages:
         return await self._images.pull(name, auths)
 
     async def find(self, name: str) -> BaseImage | None:
-        """
-        Return the image of that name, or None; one that may not be named is not there.
-
-        A daemon has others, and those that somebody else's account pulled.
-        """
-        return await self._images.find(name) if self._is_allowed(name) else None
+        """Return the image of that name or ID, or None."""
+        if self._allowed.hides and not self._is_allowed(name):
+            return None
+        return await self._images.find(name)
 
     async def require(self, name: str) -> None:
         """Raise Forbidden for an image that may not be used, NotFound for one to be pulled."""

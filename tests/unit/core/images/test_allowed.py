@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from peitho.core.images.allowed import AllowedImages
+from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
+from peitho.core.images.base import BaseImage, NodeImages
 from peitho.errors import Forbidden, InvalidArgument
 from peitho.formats.images import references
 from peitho.program import options
@@ -161,18 +162,22 @@ async def test_a_daemon_is_not_even_asked_for_another(tmp_path: Path) -> None:
         assert [] == daemon.asked("POST", "/images/create")
 
 
-async def test_what_may_not_be_named_is_not_shown_either(tmp_path: Path) -> None:
+class Anything(NodeImages):
+    """A place that has every image."""
+
+    async def find(self, name: str) -> BaseImage | None:
+        """It is there."""
+        return BaseImage(name)
+
+
+@pytest.mark.parametrize(("hides", "there"), [(False, True), (True, False)])
+async def test_what_a_tenant_may_not_name_is_not_there(hides: bool, there: bool) -> None:  # noqa: FBT001
     """
-    Neither by its name nor by its ID, though the daemon has it.
+    A daemon may have it for another. Where there are no tenants, it is told as it is.
     """
-    async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
-        for name in ("ubuntu", "hyperledger/fabric-ccenv", "ab" * 6, f"sha256:{'ab' * 32}"):
-            daemon.images[name] = {"Id": "sha256:" + "ab" * 32, "Config": {}}
-        async with running(tmp_path, daemon=docker, access={"images": None}) as peitho:
-            for name, expected in (
-                ("hyperledger/fabric-ccenv", 200),
-                ("ubuntu", 404),
-                ("ab" * 6, 404),
-                (f"sha256:{'ab' * 32}", 404),
-            ):
-                assert expected == (await peitho.ask("GET", f"/images/{name}/json"))[0], name
+    patterns = Live(("*/fabric-*",))
+    images = AllowedBaseImages(Anything(), AllowedImages(patterns, hides=hides))
+
+    assert there == (await images.find("mirror.other/builder:1") is not None)
+    assert there == (await images.find("sha256:" + "a" * 64) is not None)
+    assert await images.find("mirror/fabric-ccenv:2.5") is not None
