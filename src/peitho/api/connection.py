@@ -140,6 +140,7 @@ class Connection(asyncio.Protocol):
         self._lost.set()
         self._writable.set()
         self._inner.connection_lost(exc)
+        self._transport = None  # they refer to each other, and what TLS holds is large
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on to aiohttp, until the connection is taken over."""

@@ -62,6 +62,7 @@ class TlsProtocol(asyncio.Protocol):
         self._end_handshake()
         if self._transport:
             self._inner.connection_lost(exc)
+            self._transport = None  # it refers to this, and would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
         """Shake hands, or decrypt."""

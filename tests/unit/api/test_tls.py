@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import resource
 import ssl
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from peitho.api import middleware
 from peitho.api.middleware import Handler
 from peitho.clients.tls import CertificateFiles
 from tests.support.in_process import listening
+from tests.support.observe import until
 from tests.support.taken_over import SAID, Endless, attach
 from tests.support.tls_wire import TlsStream, client, first_words, tls_wire
 from tests.support.wire import wire
@@ -246,3 +249,26 @@ async def test_new_connections_have_the_renewed_certificate_and_old_ones_go_on(
                 peer.send("GET", "/x")
                 assert "200 OK" in await peer.head()
                 assert b"0 https" == await peer.some(7)
+
+
+async def test_a_connection_that_is_over_holds_no_memory(certificates: Path) -> None:
+    """
+    What TLS took for it, tens of KiB, goes at once and waits for no garbage collector.
+    """
+    folder = certificates / "ours"
+    seen: list[weakref.ref[object]] = []
+
+    async def seen_by(request: web.Request) -> web.StreamResponse:
+        seen.append(weakref.ref(request.get_extra_info("ssl_object")))
+        return await ok(request)
+
+    gc.disable()
+    try:
+        async with served(seen_by, files(folder)) as url:
+            async with tls_wire(url, client(folder)) as peer:
+                peer.send("GET", "/x")
+                assert (await peer.head()).startswith("HTTP/1.1 200")
+            await until(lambda: all(each() is None for each in seen))
+    finally:
+        gc.enable()
+    assert 1 == len(seen)
