@@ -5,8 +5,8 @@ export PYTHONPATH = src
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 # Unit tests write a file or more each: into memory where Linux has a place for it.
-# They wait a little, too: one process more than there are cores.
-PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# They wait, too: two processes more than there are cores.
+PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 MEMORY = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: demo unit test check lint format bench fuzz release image docs lock cluster-down help
