@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.lab import images, pki
+from tests.lab import images, pairs, pki
+from tests.lab import registry as lab
+from tests.lab.cluster import Cluster
 from tests.lab.daemon import Daemon, running
 from tests.lab.peitho import Peitho
+from tests.lab.registry import Running
 from tests.support.docker_calls import Calls
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
@@ -29,3 +32,14 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         found.clear()
         images.ensure_in(found)
         yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def registry(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Running]:
+    """A registry that wants a password, on the node's loopback, where containerd speaks HTTP."""
+    del cluster  # its images, which are mirrored, are made by then
+    with lab.registry(tmp_path_factory.mktemp("registry"), password=True) as running:
+        await pairs.mirror(running)
+        yield running

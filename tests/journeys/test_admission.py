@@ -16,8 +16,7 @@ from lightkube.config.kubeconfig import KubeConfig
 
 from tests.journeys import hostile_writes, whole_life
 from tests.journeys.hostile_writes import FOREIGN, HONEST, HOSTILE, Write
-from tests.lab import admission, pairs
-from tests.lab import registry as lab
+from tests.lab import admission
 from tests.lab.asked import granted, right_of
 from tests.lab.cluster import Cluster
 from tests.lab.pairs import DELIVERY, PODS, REGISTRY, Pair
@@ -236,17 +235,6 @@ async def test_the_operators_lists_allow_more(cluster: Cluster, tmp_path: Path) 
     assert dict.fromkeys(admitted, 201) | {f"not {what}": 422 for what in refused} == {
         what: code for what, (code, _) in answers.items()
     }, answers
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def registry(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    """A registry that wants a password, so that nodes need a pull Secret."""
-    del cluster  # its images, which are mirrored, are made by then
-    with lab.registry(tmp_path_factory.mktemp("registry"), password=True) as running:
-        await pairs.mirror(running)
-        yield running
 
 
 @pytest.mark.timeout(120)

@@ -16,8 +16,6 @@ import pytest_asyncio
 
 from peitho.formats.docker.streams import FrameReader
 from tests.journeys.peers import does_not_compile, lives_and_comes_back
-from tests.lab import pairs
-from tests.lab import registry as lab
 from tests.lab.cluster import Cluster
 from tests.lab.daemon import Daemon
 from tests.lab.pairs import DAEMON, DELIVERY, PAIRS, PODS, REGISTRY, Pair
@@ -51,17 +49,6 @@ def pair(request: pytest.FixtureRequest) -> Pair:
     """One of the four."""
     found: Pair = request.param
     return found
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def registry(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    """A registry that wants a password, on the node's loopback, where containerd speaks HTTP."""
-    del cluster  # its images, which are mirrored, are made by then
-    with lab.registry(tmp_path_factory.mktemp("registry"), password=True) as running:
-        await pairs.mirror(running)
-        yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -1,14 +1,10 @@
 """The Role in deploy/: all that Peitho does is allowed by it, and it allows nothing else."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.journeys import whole_life
-from tests.lab import pairs
-from tests.lab import registry as lab
 from tests.lab.asked import AskedApi, Right, granted
 from tests.lab.cluster import Cluster
 from tests.lab.pairs import DELIVERY, PODS, REGISTRY, Pair
@@ -22,17 +18,6 @@ MODES = (DELIVERY, REGISTRY)
 def used() -> set[Right]:
     """The rights that all stories have used."""
     return set()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def registry(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    """A registry that wants a password, so that nodes need a pull Secret."""
-    del cluster  # its images, which are mirrored, are made by then
-    with lab.registry(tmp_path_factory.mktemp("registry"), password=True) as running:
-        await pairs.mirror(running)
-        yield running
 
 
 @pytest.mark.timeout(120)

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from tests.journeys.peers import does_not_compile, label, lives_and_comes_back
-from tests.lab import pairs, pki
-from tests.lab import registry as lab
+from tests.lab import pki
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.daemon import Daemon
@@ -70,17 +68,6 @@ class Story:
             "key of delivery": key.hex(),
             "key of delivery, in base64": base64.b64encode(key).decode(),
         }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def registry(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    """A registry that wants a password."""
-    del cluster  # its images, which are mirrored, are made by then
-    with lab.registry(tmp_path_factory.mktemp("registry"), password=True) as running:
-        await pairs.mirror(running)
-        yield running
 
 
 @asynccontextmanager
