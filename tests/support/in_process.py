@@ -93,7 +93,7 @@ async def composed(  # noqa: PLR0913  what one story or another wants
         if follows:
             tasks.run(parts.services.watch.run(), name="pod watch")
             tasks.run(parts.record_watch.run(), name="record watch")
-        tasks.run(parts.registries.run(), name="registries")
+        tasks.run(parts.shared.registries.run(), name="registries")
         if settings.peitho.image_mode == "registry":  # else it looks again and again for nothing
             tasks.spawn(parts.pull_secret.run(), name="pull secret")
         tasks.run(parts.services.builds.run(), name="builds left behind")
@@ -117,7 +117,7 @@ async def running(
         composed(directory, settings, refused=refused, docker=daemon) as (parts, cluster),
         AsyncExitStack() as stack,
     ):
-        services, tls = parts.services, parts.delivery_tls
+        services, tls = parts.services, parts.shared.delivery_tls
         trusting = ssl.create_default_context(cadata=tls.authority.pem)
         connector = aiohttp.TCPConnector(ssl=trusting)
         given = delivery.application({"default": services})

@@ -191,7 +191,7 @@ def _start(
     """Start all background tasks: with `run` those that Peitho needs, with `spawn` the others."""
     default = tenants[DEFAULT_TENANT]
     tasks.run(reloading.run(default.shared), name="settings")
-    tasks.run(default.registries.run(), name="registries")
+    tasks.run(default.shared.registries.run(), name="registries")
     tasks.run(default.services.surroundings.run(), name="surroundings")
     for name, parts in tenants.items():
         with _working_for(name if default.shared.settings.now.access.tenants else ""):
@@ -268,7 +268,7 @@ def _lines(
     tls: CertificateFiles | None,
 ) -> list[Lines]:
     """What `/readyz?verbose` tells of the parts, beside what is outside."""
-    delivery_tls = tenants[DEFAULT_TENANT].delivery_tls
+    delivery_tls = tenants[DEFAULT_TENANT].shared.delivery_tls
     lines: list[Lines] = [
         partial(readiness.listeners, opened),
         partial(readiness.certificates, delivery_tls),

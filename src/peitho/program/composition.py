@@ -225,11 +225,8 @@ class Composition:
     settings: Live[Settings]
     kubernetes: Kubernetes
     services: Services
-    delivery_tls: DeliveryCertificate
     chaincodes: ChaincodeContainers
     record_watch: RecordWatch
-    account: RegistryAccount
-    registries: Registries
     pull_secret: PullSecret
     exits: ExitRecorder
     started: StartedWatch
@@ -282,11 +279,8 @@ def compose(
             surroundings=Surroundings(watch, _probes(settings, docker, registries)),
             docker=docker,
         ),
-        delivery_tls=shared.delivery_tls,
         chaincodes=launched,
         record_watch=record_watch,
-        account=account,
-        registries=registries,
         pull_secret=PullSecret(kubernetes, account, live.map(options.pull_secret)),
         exits=launched.parts.exits,
         started=StartedWatch(kubernetes, watch, container=CHAINCODE),

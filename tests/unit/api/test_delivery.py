@@ -447,7 +447,7 @@ async def test_older_tls_is_not_spoken(
     1.2 and 1.3 are.
     """
     async with running(tmp_path) as peitho:
-        client = ssl.create_default_context(cadata=peitho.parts.delivery_tls.authority.pem)
+        client = ssl.create_default_context(cadata=peitho.parts.shared.delivery_tls.authority.pem)
         client.set_ciphers("ALL:@SECLEVEL=0")
         client.minimum_version = client.maximum_version = version
         with nullcontext() if is_spoken else pytest.raises(aiohttp.ClientConnectorError):
@@ -492,7 +492,7 @@ async def test_a_layer_of_many_records_is_given_whole(tmp_path: Path) -> None:
         layer = peitho.services.images.get("mycc").layer
         token = await pullers(peitho, layer)
         made = await build(peitho)
-        ca = peitho.parts.delivery_tls.authority.pem
+        ca = peitho.parts.shared.delivery_tls.authority.pem
 
         def fetch() -> str:
             puller = PeithoClient(peitho.delivery, token, ca)

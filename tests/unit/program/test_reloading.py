@@ -277,7 +277,7 @@ async def test_a_file_that_a_variable_names_is_looked_at(tmp_path: Path) -> None
         told = await it.told_of(lambda: password.write_text("two"))
 
         assert ("docker.registry.password",) == told["changed"]
-        found = it.parts.account.read()
+        found = it.parts.shared.account.read()
         assert found is not None
         assert "two" == found.password
 
@@ -294,10 +294,16 @@ async def test_an_account_in_a_file_that_is_not_there_is_refused(tmp_path: Path)
 
         cause = f"{tmp_path / 'typo'} cannot be read: FileNotFoundError"
         assert [f"docker.registry.password-file: {cause}"] == told["problems"]
-        assert (it.parts.account.read(), refused()) == (RegistryCredentials("u", "of first"), 1)
+        assert (it.parts.shared.account.read(), refused()) == (
+            RegistryCredentials("u", "of first"),
+            1,
+        )
 
         assert "settings followed" == (await it.becomes(registry % (tmp_path / "second")))["event"]
-        assert (it.parts.account.read(), refused()) == (RegistryCredentials("u", "of second"), 0)
+        assert (it.parts.shared.account.read(), refused()) == (
+            RegistryCredentials("u", "of second"),
+            0,
+        )
 
 
 class Broken(SettingsSource):

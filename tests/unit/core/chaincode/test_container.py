@@ -60,7 +60,10 @@ class TestStart:
             layer = it.parts.services.images.get("mycc").layer
             token = base64.b64decode(data["token"]).decode()
             assert holder == it.parts.services.tokens.holder(token, blob_scope(layer))
-            assert it.parts.delivery_tls.authority.pem == base64.b64decode(data["ca.crt"]).decode()
+            assert (
+                it.parts.shared.delivery_tls.authority.pem
+                == base64.b64decode(data["ca.crt"]).decode()
+            )
 
             del data["ca.crt"]  # as an earlier version made it
             data["token"] = base64.b64encode(b"ab" * 32).decode()
