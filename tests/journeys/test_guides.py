@@ -6,11 +6,13 @@ these flags, is in test_chart.py.
 """
 
 import asyncio
+import json
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -29,7 +31,13 @@ NAMES = {"peitho": "peitho", "chaincode": "peitho-chaincode"}
 CHAINCODE = "dev-peer0-mycc-1.0"
 # Namespaces that guides make beside those.
 MORE = ("more-chaincode", "org1-chaincode", "org2-chaincode")
-BLOCKS = [block for block in guides.all_blocks("sh") if block.wants_cluster]
+# A page with a test of its own.
+NETWORKS = "docs/guides/fabric-networks.md"
+BLOCKS = [
+    block
+    for block in guides.all_blocks("sh")
+    if block.wants_cluster and not block.place.startswith(NETWORKS)
+]
 INSTALLS = "kubectl apply -f deploy/peitho.yaml"
 REMOVES = "-f deploy/peitho.yaml"
 INLINE = {
@@ -58,6 +66,7 @@ class Reader:
         shutil.copytree(ROOT / "deploy", self.folder / "deploy")
         (self.folder / "deploy/peitho.yaml").write_text(yaml.safe_dump_all(self._peitho()))
         guides.write_trail(self.folder)
+        (self.folder / "values.yaml").write_text("{}")
         own = " ".join(map(str, self.cluster.kubectl))
         plugin = 'if [ "$1" = peitho ]; then shift; exec peitho "$@"; fi'
         guides.script(self.folder / "bin/kubectl", plugin, f'exec {own} "$@"')
@@ -93,14 +102,14 @@ class Reader:
 
     def follow(self, text: str, **more: str) -> str:
         """What commands print, all of which succeed."""
-        ours = more | {
+        ours = {
             "tcp://peitho.peitho:8080": f"tcp://{self.address}:8080",
             "service/peitho 8080 &": f"service/peitho {PORT}:8080 & {WAIT}",
             "127.0.0.1:8080": f"127.0.0.1:{PORT}",
             " --watch": "",
             "s/peitho-chaincode/NAME/": "s/peitho-chaincode/more-chaincode/",
             "NAME": CHAINCODE,
-        }
+        } | more
         for theirs, place in ours.items():
             text = text.replace(theirs, place)
         environment = {"KUBECONFIG": str(self.cluster.kubeconfig), "KUBE_EDITOR": "true"}
@@ -164,6 +173,103 @@ def test_a_command_of_a_sentence_succeeds(reader: Reader, command: str) -> None:
     What a page says to look at can be looked at; whether `grep` finds something is another matter.
     """
     reader.follow(command.partition(" | grep ")[0])
+
+
+PEITHO = "tcp://peitho.peitho:8080"
+
+
+def test_peers_of_other_networks_hear_of_peitho(networks: Reader) -> None:
+    """
+    The commands change what a peer reads in each of them, and nothing else.
+    """
+    for block in guides.all_blocks("sh"):
+        if block.place.startswith(NETWORKS):
+            networks.follow(block.text, **{PEITHO: PEITHO})
+
+    for peer in PEERS:
+        deployment = _object(networks, f"test-network/deployment/{peer}")
+        main, couchdb = deployment["spec"]["template"]["spec"]["containers"]
+        assert _variables(f"{peer}.test-network:7052") == main["env"]
+        assert {"image", "envFrom"} <= main.keys()
+        assert "env" not in couchdb
+    fabric_peer = _object(networks, "fabric/fabricpeer/org1-peer0")
+    assert _variables("org1-peer0.fabric:7052") == fabric_peer["spec"]["env"]
+    assert "" == fabric_peer["spec"]["dockerSocketPath"]
+    assert {
+        "vm": {"endpoint": PEITHO},
+        "peer": {
+            "chaincodeAddress": "org1-peer1-chaincode.fabric:7052",
+            "keepalive": {"minInterval": "61s"},
+        },
+    } == _object(networks, "fabric/ibppeer/org1-peer1")["spec"]["configoverride"]
+
+
+def _variables(address: str) -> list[dict[str, str]]:
+    """What a peer hears of Peitho, and of itself."""
+    both = {"CORE_VM_ENDPOINT": PEITHO, "CORE_PEER_CHAINCODEADDRESS": address}
+    return [{"name": name, "value": value} for name, value in both.items()]
+
+
+def _object(reader: Reader, place: str) -> dict[str, Any]:
+    namespace, kind, name = place.split("/")
+    found = reader.cluster.run_kubectl("-n", namespace, "get", kind, name, "-o", "json")
+    made: dict[str, Any] = json.loads(found)
+    return made
+
+
+@pytest.fixture
+def networks(reader: Reader) -> Iterator[Reader]:
+    """A reader whose cluster has peers of other projects, which do not run."""
+    kubectl = reader.cluster.run_kubectl
+    place = {"namespace": "fabric"}
+    gone = ("--ignore-not-found", "--timeout=60s")
+    made = list(yaml.safe_load_all((ROOT / "tests/support/fabric_networks.yaml").read_text()))
+    (peer,) = (each for each in made if each["kind"] == "Deployment")
+    likes = [peer | {"metadata": peer["metadata"] | {"name": name}} for name in PEERS]
+    try:
+        kubectl("delete", "namespace", "test-network", "fabric", *gone)
+        reader.cluster.apply(*made, *likes)
+        kubectl("wait", "--for=condition=Established", "crd", *CRDS, "--timeout=30s")
+        reader.cluster.apply(
+            {
+                "apiVersion": "hlf.kungfusoftware.es/v1alpha1",
+                "kind": "FabricPeer",
+                "metadata": {"name": "org1-peer0"} | place,
+                "spec": {},
+            },
+            {
+                "apiVersion": "ibp.com/v1beta1",
+                "kind": "IBPPeer",
+                "metadata": {"name": "org1-peer1"} | place,
+                "spec": {"configoverride": {"peer": {"keepalive": {"minInterval": "61s"}}}},
+            },
+        )
+        yield reader
+    finally:
+        kubectl("delete", "crd", *CRDS, *gone)
+        kubectl(
+            "delete", "namespace", "test-network", "fabric", "--ignore-not-found", "--wait=false"
+        )
+
+
+PEERS = ("org1-peer1", "org1-peer2", "org2-peer1", "org2-peer2")
+CRDS = ("fabricpeers.hlf.kungfusoftware.es", "ibppeers.ibp.com")
+
+
+@pytest.mark.parametrize("block", guides.all_blocks("yaml"), ids=lambda block: block.place)
+def test_the_api_server_takes_objects_and_the_chart_values(reader: Reader, block: Block) -> None:
+    """
+    As a dry run with strict fields; settings are looked at without a cluster.
+    """
+    file = reader.folder / "quoted.yaml"
+    file.write_text(block.text)
+    for document in yaml.safe_load_all(block.text):
+        if guides.is_object(document):
+            document["metadata"].pop("namespace", None)
+            strict = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+            reader.cluster.run_kubectl(*strict, stdin=json.dumps(document))
+        elif guides.is_values(document) and not guides.is_settings(document):
+            chart.rendered("--values", str(file))
 
 
 @pytest.mark.timeout(120)

@@ -45,9 +45,6 @@ NOT_RUN = {
     "docker -H ENDPOINT version": "the endpoint is the reader's",
     "docker -H tcp://peitho.peitho:8080 rmi NAME": "tests/journeys/test_chaincode.py removes one",
     "docker network create builds": "it would leave a network in a daemon",
-    "k3d image import peitho.tar": "k3d is not in the lab",
-    "k3s ctr images import peitho.tar": "k3s is not in the lab",
-    "kind load image-archive peitho.tar": "kind is not in the lab; tests/lab/cluster.py runs it",
     "kubectl -n NAMESPACE delete deployments,configmaps -l peitho/adopted=true": (
         "tests/journeys/test_adopt.py looks at the label"
     ),
@@ -57,8 +54,8 @@ NOT_RUN = {
     "kubectl -n peitho rollout restart deployment/peitho": "others ask Peitho meanwhile",
     "kubectl -n peitho-chaincode logs -l peitho/container=ID": "a block has it",
     "kubectl apply -n peitho -f": "of the operator of Prometheus, which is not in the lab",
+    "kubectl hlf peer create": "bevel-operator-fabric's plugin is not in the lab",
     "kubectl patch --type=strategic": "it says how something is merged",
-    "peer lifecycle chaincode install mycc.tar.gz": "a peer is needed; tests/journeys has doubles",
     "promtool test rules alerts_test.yaml": "tests/lab/test_promtool.py runs it",
 }
 
