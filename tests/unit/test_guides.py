@@ -74,6 +74,8 @@ def test_reasons_are_sentences_and_name_tests_that_are_there() -> None:
         assert 4 <= len(reason.split()), reason
         for path in TEST.findall(reason):
             assert (ROOT / path).exists(), reason
+    for reason in guides.NOT_RUN.values():
+        assert all((ROOT / path).exists() for path in TEST.findall(reason)), reason
 
 
 @of("yaml")
