@@ -10,7 +10,11 @@ from tests.unit import settings_reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+# What is not below a folder that is made, such as `build`.
+FOLDERS = ("charts", "deploy", "docs", "tests")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))]
+)
 
 # Pages and images elsewhere are not looked at: tests need no network.
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)\s]*)\)")
