@@ -19,6 +19,7 @@ IMAGES = "no pattern of the policy's images is for one of"
 LABELS = "what has its own labels alone"
 KINDS = "Secrets, Pods, Jobs and Events alone"
 NAMESPACES = "in namespaces that have the label"
+SPEC = "changes labels of Pods"
 FINALIZERS = "sets no finalizers"
 TYPES = "Secrets of its own types"
 COMPONENT = "as the component peitho"
@@ -216,6 +217,13 @@ HOSTILE = (
         "secrets/own",
         {"metadata": {"labels": {"peitho/instance": None}}},
     ),
+    Write(
+        "its own Pod's image changed",
+        SPEC,
+        "PATCH",
+        "pods/own",
+        {"spec": {"containers": [{"name": "x", "image": "docker.io/evil/miner:1"}]}},
+    ),
     Write("a foreign Secret removed", LABELS, "DELETE", f"secrets/{FOREIGN}", None),
     Write("a foreign Pod removed", LABELS, "DELETE", f"pods/{FOREIGN}", None),
     Write("all Secrets removed", LABELS, "DELETE", "secrets", None),
@@ -272,4 +280,11 @@ HONEST = (
     _pod("another registry's image", "", image("mirror.example:5000/x/fabric-ccenv:2.5")),
     _pod("a digest", "", image(f"hyperledger/fabric-ccenv@sha256:{'0' * 64}")),
     Write("its own Secret changed", "", "PATCH", "secrets/own", {"data": {"a": "Yg=="}}),
+    Write(
+        "its own Pod's labels changed",
+        "",
+        "PATCH",
+        "pods/own",
+        {"metadata": {"labels": {"app.kubernetes.io/instance": None}}},
+    ),
 )

@@ -105,6 +105,7 @@ def _furnish(cluster: Cluster, own: str, other: str) -> None:
         _object("Secret", "own", own, labels=labels, type="peitho/build"),
         _object("ServiceAccount", FOREIGN, own),
         _object("Pod", FOREIGN, own, spec=nowhere),
+        _object("Pod", "own", own, labels=labels, spec=nowhere),
     )
 
 
