@@ -178,7 +178,7 @@ _README_HEAD = """\
 # The chart
 
     helm install peitho charts/peitho --namespace peitho --create-namespace \\
-      --set image.registry=registry.example --set image.tag=TAG
+      --set image.registry=registry.example
     helm test peitho --namespace peitho
 
 installs Peitho, and makes the namespace `peitho-chaincode`, in which builds and chaincode run. What
