@@ -179,7 +179,7 @@ _README_HEAD = """\
 
 ```sh
 helm install peitho charts/peitho --namespace peitho --create-namespace \\
-  --set image.registry=registry.example --set image.tag=TAG
+  --set image.registry=registry.example
 helm test peitho --namespace peitho
 ```
 
