@@ -88,6 +88,8 @@ class ChaincodeProcess:
         sighting = self.sighting
         if sighting.pod is None or waiting.exit_of(sighting, CHAINCODE):
             return self.exit is None
+        if sighting.pod.grace_seconds is not None:
+            return False  # a puller that goes on would hold up the end of its Pod
         began = sighting.pod.started_at(CHAINCODE)
         return not began or time.time() - unix_seconds(began) < _LAYER_SECONDS
 
