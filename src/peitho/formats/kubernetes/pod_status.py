@@ -400,14 +400,16 @@ def _containers(pod: Manifest) -> Iterator[ContainerStatus]:
     for each in beside:
         if each is puller:
             yield replace(each, is_init=True)
-        elif puller and each.name == CHAINCODE and not _has_brought(puller):
+        elif puller and each.name == CHAINCODE and not _may_have_brought(puller):
             yield _not_begun(each)
         else:
             yield each
 
 
-def _has_brought(puller: ContainerStatus) -> bool:
-    return puller.termination is not None and puller.termination.code == 0
+def _may_have_brought(puller: ContainerStatus) -> bool:
+    """Whether chaincode has its layer, if it has begun: that may show before the puller's end."""
+    end = puller.termination
+    return puller.is_running or (end is not None and end.code == 0)
 
 
 def _not_begun(chaincode: ContainerStatus) -> ContainerStatus:

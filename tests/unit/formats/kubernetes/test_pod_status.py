@@ -373,14 +373,12 @@ class TestThePullerBeside:
         assert not found.has_ended
         assert found.has_begun_alone
 
-    def test_while_the_puller_is_at_work_nothing_has_begun(self) -> None:
+    def test_the_pullers_end_may_show_later(self) -> None:
         """
-        The status of the one may come before that of the other.
+        The kubelet makes no chaincode before its word.
         """
-        found = self.pod(RUNNING, RUNNING)
-
-        assert not found.is_running("chaincode")
-        assert not found.has_begun_alone
+        assert self.pod(RUNNING, RUNNING).is_shown_running("chaincode")
+        assert self.pod(RUNNING, terminated(3)).has_ended
 
     def test_a_puller_that_failed_is_told_and_ends_the_container(self) -> None:
         """
