@@ -14,11 +14,10 @@ from contextlib import asynccontextmanager, contextmanager
 
 from tests.lab import cluster as lab
 from tests.lab import images, peer
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import Cluster, answers
 from tests.lab.deployed import deploy, discard
 from tests.lab.machine import LabError
 from tests.lab.peer import Event, Package, Peer, PeerError
-from tests.lab.peitho import answers
 from tests.support.observe import until
 
 NAMESPACE = "peitho-demo"

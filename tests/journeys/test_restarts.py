@@ -30,8 +30,8 @@ from tests.journeys.broken_off import (
 )
 from tests.journeys.wire import Wire, wired
 from tests.lab.beside import beside
-from tests.lab.cluster import Cluster
-from tests.lab.peitho import Peitho, answers
+from tests.lab.cluster import Cluster, answers
+from tests.lab.peitho import Peitho
 from tests.support.docker_calls import Calls, archive
 from tests.support.observe import alive, builds, pods, until
 
