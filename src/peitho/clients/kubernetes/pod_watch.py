@@ -6,7 +6,8 @@ A Pod that the watch has not told of yet is never taken for gone.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -47,6 +48,7 @@ class PodWatch:
         self._gone: BoundedDict[str, PodStatus] = BoundedDict(_REMEMBERED_GONE)
         self._lost: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
         self._disowned: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
+        self._awaited: set[str] = set()
         self._losing: dict[str, asyncio.TimerHandle] = {}
         self._began: BoundedDict[tuple[str, str], str] = BoundedDict(_REMEMBERED_GONE)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -90,12 +92,22 @@ class PodWatch:
         """Call a function after each list; Pods that vanished before it are not told of."""
         self._list_listeners.append(listener)
 
-    def disown(self, key: str) -> None:
-        """Take a container's Pod for one that never was: the container is given another."""
+    @contextmanager
+    def awaiting_another(self, key: str) -> Iterator[None]:
+        """Take a container's Pod for one that never was, while the container is given another."""
+        self._awaited.add(key)
         if pod := self._pods.pop(key, None):
             self._disowned[pod.uid] = None
             self._stop_timing(key)
             self._wake(key)
+        try:
+            yield
+        finally:
+            self._awaited.discard(key)
+
+    def awaits_another(self, key: str) -> bool:
+        """Whether a container has no Pod just because it is given another."""
+        return key in self._awaited
 
     def begin(self, pod_name: str, container: str, *, at: str) -> None:
         """Take it from its node that a container's process began; its Pod's status tells later."""

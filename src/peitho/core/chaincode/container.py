@@ -33,7 +33,7 @@ from peitho.core.images.publisher import PublishedImage, Publisher
 from peitho.core.pods import waiting
 from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope
 from peitho.core.readers import Readers
-from peitho.core.tasks import BackgroundTasks
+from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats import tar
 from peitho.formats.docker.streams import STDOUT
@@ -51,6 +51,8 @@ _FILES_BYTES = 512 * 1024
 _FILES_LIMITS = ArchiveLimits(entries=1000, total_bytes=_FILES_BYTES, names_bytes=_FILES_BYTES)
 # The last lines of a log come within this after the end (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
+# What a second try of a launch has at least.
+_LEAST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +171,16 @@ class ChaincodeContainer:
         """
         began, pods = time.monotonic(), self._parts.pods.now
         published = await self._published()
+        first = self._made(published, pods, began)
         try:
-            first = self._made(published, pods, began)
             return await first.carry_out(timeout_seconds=timeout_seconds)
         except waiting.BegunAlone as error:
             log.warning("chaincode is launched again", name=self._record.name, cause=str(error))
-        left_seconds = max(began + timeout_seconds - time.monotonic(), 1.0)
-        second = self._made(published, replace(pods, puller_beside=False), began)
-        return await second.carry_out(timeout_seconds=left_seconds)
+        with self._parts.watch.awaiting_another(self._process.key):
+            await to_its_end(first.withdraw())
+            left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
+            second = self._made(published, replace(pods, puller_beside=False), began)
+            return await second.carry_out(timeout_seconds=left_seconds)
 
     def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
         job = chaincode_job.manifest(

@@ -46,7 +46,7 @@ class Launch:
         Create the Job, and return once its process runs: the seconds that the launch took.
 
         A failed launch leaves no Job. Raises StartFailed with the cluster's words, KubernetesError
-        if the Job cannot be created; BegunAlone if another Job may do better.
+        if the Job cannot be created. BegunAlone leaves it: another Job may do better.
         """
         is_created = False
         phases = LaunchPhases(self.began)
@@ -61,11 +61,8 @@ class Launch:
             await to_its_end(create())
             phases.end("created")
             await self._until_running(timeout_seconds, phases)
-        except waiting.BegunAlone:
-            await to_its_end(self._let_go())
-            raise
-        except BaseException:
-            if not is_created:
+        except BaseException as error:
+            if not is_created or isinstance(error, waiting.BegunAlone):
                 raise
             # Even a cancelled start, or the end of Peitho, waits until the Job is deleted.
             withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
@@ -85,9 +82,8 @@ class Launch:
         )
         await waiting.first(started, phases.follow(self.watch, self.key))
 
-    async def _let_go(self) -> None:
-        """Make room for another Job: this one's Pod was none, and goes with it."""
-        self.watch.disown(self.key)
+    async def withdraw(self) -> None:
+        """Delete the Job, and return once its Pod is gone."""
         await self._withdraw()
         with suppress(TimeoutError):
             async with asyncio.timeout(_GONE_SECONDS):

@@ -110,6 +110,11 @@ class ChaincodeProcess:
         job = await self.job()
         return await unseen_exit(self.kubernetes, job, self.record) if job else None
 
+    async def _unseen_exit_of(self, job: JobStatus | None) -> Exit | None:
+        if self.watch.awaits_another(self.key):
+            return None
+        return await unseen_exit(self.kubernetes, job, self.record)
+
     async def stop(self) -> Exit | None:
         """Stop the process, and return its exit once that is on the record; None if none ran."""
         if self.exit:
@@ -207,7 +212,7 @@ class ChaincodeProcess:
                 job = await self.job()
                 is_started = is_started or job is not None
                 is_known = is_started or not await self._is_there()
-                end = await unseen_exit(self.kubernetes, job, self.record) if is_known else None
+                end = await self._unseen_exit_of(job) if is_known else None
                 if self.sighting.pod:
                     await asyncio.Event().wait()  # its own end will be told
                 if end:
