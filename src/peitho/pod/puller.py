@@ -8,21 +8,18 @@ the FIFO at which somebody waits for that, if anybody does.
 """
 
 import errno
-import hashlib
 import http.client
 import os
 import select
-import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
 from peitho.errors import PeithoError
-from peitho.formats import tar
+from peitho.pod import layer
 from peitho.pod.calls import CallError, PeithoClient, tell
 
-_COPY_BYTES = 1024 * 1024
 # A kubelet asks for the word in the moment in which the puller begins.
 _HEARD_SECONDS = 60.0
 _POLL_SECONDS = 0.01
@@ -30,26 +27,21 @@ _POLL_SECONDS = 0.01
 
 def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
     """
-    Fetch a blob, check its digest, and unpack it into a directory.
+    Fetch a blob, and unpack it into an empty directory, which stays empty if its digest is another.
 
-    Raises PeithoError if the digest is another.
+    Raises PeithoError then.
     """
-    blob = target / ".blob"
 
-    def save(response: http.client.HTTPResponse) -> None:
-        with blob.open("wb") as file:
-            shutil.copyfileobj(response, file, _COPY_BYTES)
+    def unpack(response: http.client.HTTPResponse) -> None:
+        def read_into(buffer: memoryview) -> int:
+            count = response.readinto(buffer)
+            if not count and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return count
 
-    try:
-        peitho.get(f"/blobs/{digest}", save)
-        with blob.open("rb") as file:
-            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            if actual != digest:
-                raise PeithoError(f"the layer is damaged: it is {actual}, and should be {digest}")
-            file.seek(0)
-            tar.unpack(file, target, limits=tar.CHECKED)
-    finally:
-        blob.unlink(missing_ok=True)
+        layer.unpack(read_into, digest, str(target))
+
+    peitho.get(f"/blobs/{digest}", unpack)
 
 
 def pull_whole(peitho: PeithoClient, digest: str, target: Path) -> None:

@@ -400,23 +400,18 @@ def _containers(pod: Manifest) -> Iterator[ContainerStatus]:
     for each in beside:
         if each is puller:
             yield replace(each, is_init=True)
-        elif puller and each.name == CHAINCODE and not _may_have_brought(puller):
+        elif puller and each.name == CHAINCODE and not puller.started_at:
             yield _not_begun(each)
         else:
             yield each
 
 
-def _may_have_brought(puller: ContainerStatus) -> bool:
-    """Whether chaincode has its layer, if it has begun: that may show before the puller's end."""
-    end = puller.termination
-    return puller.is_running or (end is not None and end.code == 0)
-
-
 def _not_begun(chaincode: ContainerStatus) -> ContainerStatus:
     """
-    Chaincode as it is before its layer is there: whatever ran without, it was not chaincode.
+    Chaincode as it is before its puller has begun: whatever ran then, it was not chaincode.
 
-    A kubelet goes on to it where the puller beside it cannot be made, or fails.
+    A kubelet goes on to it where the puller beside it cannot be made. Once the puller has begun,
+    there is either the layer, or what keeps chaincode from being made.
     """
     return replace(
         chaincode,
