@@ -6,6 +6,7 @@ from typing import Any
 
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.kubernetes.objects import Manifest
+from tests.lab import images as lab_images
 from tests.support import manifests
 
 OWNED = "owned by Secrets alone"
@@ -52,7 +53,7 @@ def job() -> Manifest:
     made = manifests.job(manifests.record())
     for container in _containers(made["spec"]["template"]):
         if container["image"] == manifests.SETTINGS.peitho_image:
-            container["image"] = "docker.io/peitho/peitho:dev"
+            container["image"] = lab_images.PEITHO
     return made
 
 
@@ -181,7 +182,7 @@ HOSTILE = (
     _pod("an image below Fabric's name", IMAGES, image("evil.io/fabric-like/miner:1")),
     _pod("an image by its tag", IMAGES, image("docker.io/evil/miner:fabric-ccenv")),
     _pod("an image by its digest", IMAGES, image(f"evil/miner@sha256:{'0' * 64}")),
-    _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:dev")),
+    _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:1")),
     _pod("a Pod of nobody", LABELS, labelled(pod())),
     _pod("a Pod of another", LABELS, labelled(pod(), instance="b")),
     _pod("a foreign owner", OWNED, _owner("apps/v1", "Deployment")),
