@@ -147,6 +147,8 @@ def _pod(what: str, words: str, body: Manifest) -> Write:
 
 
 _ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+# Of a Pod that is there its image alone may be changed: the rest is as it was by default.
+_CHANGED = {"name": "x", "image": "docker.io/evil/miner:1", "imagePullPolicy": "Always"}
 _NODE_PORT = {"containerPort": 1, "hostPort": 1}
 _EPHEMERAL = {"name": "y", "image": "x", "terminationMessagePolicy": "File"}
 _TOKEN_SOURCE = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
@@ -223,7 +225,7 @@ HOSTILE = (
         SPEC,
         "PATCH",
         "pods/own",
-        {"spec": {"containers": [{"name": "x", "image": "docker.io/evil/miner:1"}]}},
+        {"spec": {"containers": [_CHANGED]}},
     ),
     Write("a foreign Secret removed", LABELS, "DELETE", f"secrets/{FOREIGN}", None),
     Write("a foreign Pod removed", LABELS, "DELETE", f"pods/{FOREIGN}", None),
