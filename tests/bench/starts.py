@@ -22,9 +22,9 @@ HOW = (
     "compiled one has; then a bare Pod of the same runtime image, security context and resources, "
     "created at the API server; then the same with an empty volume, since a kubelet that has a "
     "volume to mount looks again after 0.3 s.  The process begins at its first line of output, by "
-    "the container runtime's own stamp (`kubectl logs --timestamps`), on both sides.  `start answered` and "
-    "`running told` are when the peer, or a watch at the API server, hears of it: the kubelet "
-    "looks once a second, so each create comes at a random moment of it.  The two take turns; "
+    "the container runtime's own stamp (`kubectl logs --timestamps`), on both sides.  `start "
+    "answered` and `running told` are when the peer, or a watch at the API server, hears of it: "
+    "the kubelet looks once a second, so each create comes at a random moment of it.  The two take turns; "
     f"differences are of neighbors.  {RUNS_FACTOR} times the runs of other parts."
 )
 
@@ -100,9 +100,9 @@ async def make_image(calls: Calls, name: str) -> None:
 
 
 async def launch(
-    calls: Calls, kubernetes: Kubernetes, image: str
+    calls: Calls, kubernetes: Kubernetes, image: str, *, keep: bool = False
 ) -> tuple[tuple[float, float], Pod]:
-    """Seconds to its process and to the answer of start; and its Pod."""
+    """Seconds to its process and to the answer of start; and its Pod, which is removed again."""
     name = f"bench-{secrets.token_hex(4)}"
     folder = "/etc/hyperledger/fabric"
     files = archive({f"{folder}/{each}": (0o644, secrets.token_bytes(1000)) for each in _TLS_FILES})
@@ -116,7 +116,8 @@ async def launch(
     wanted = {labels.CONTAINER: labels.container_label(created.body["Id"])}
     (pod,) = await kubernetes.find("Pod", labels=wanted)
     at = await first_line(calls.peitho, pod)
-    await calls.remove(name)
+    if not keep:
+        await calls.remove(name)
     return ((at - began).total_seconds(), answered), pod
 
 
