@@ -24,8 +24,8 @@ HOW = (
     "volume to mount looks again after 0.3 s.  The process begins at its first line of output, by "
     "the container runtime's own stamp (`kubectl logs --timestamps`), on both sides.  `start "
     "answered` and `running told` are when the peer, or a watch at the API server, hears of it: "
-    "the kubelet looks once a second, so each create comes at a random moment of it.  The two take turns; "
-    f"differences are of neighbors.  {RUNS_FACTOR} times the runs of other parts."
+    "the kubelet looks once a second, so each create comes at a random moment of it.  They take "
+    f"turns; differences are of neighbors.  {RUNS_FACTOR} times the runs of other parts."
 )
 
 _IMAGE = "bench-start"

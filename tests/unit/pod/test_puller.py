@@ -3,6 +3,7 @@ import io
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,12 +145,13 @@ class TestTheProgram:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
-        To the shell that the kubelet waits for, whichever of the two is first, and ends after it.
+        To the process that the kubelet waits for, whichever is first, and ends after it.
         """
         word = tmp_path / "word"
         monkeypatch.setenv("PEITHO_WORD", str(word))
-        wait = chaincode_job.WAIT.replace(chaincode_job.WORD, str(word))
-        found = f"{wait} && [ -d {tmp_path}/layer/usr ] && echo $word"
+        wait = [sys.executable, *chaincode_job.WAIT[1:]]
+        code = chaincode_job.WAITING.replace(chaincode_job.WORD, str(word))
+        found = f'"$@" && [ -d {tmp_path}/layer/usr ] && echo whole'
         for is_late in (False, True):
             shutil.rmtree(tmp_path / "layer", ignore_errors=True)
             word.unlink(missing_ok=True)
@@ -157,7 +159,7 @@ class TestTheProgram:
                 monkeypatch.setenv("PEITHO_URL", server.url)
                 shell = f"sleep 0.1; {found}" if is_late else found
                 with subprocess.Popen(
-                    ["/bin/sh", "-c", shell], stdout=subprocess.PIPE, text=True
+                    ["/bin/sh", "-c", shell, "sh", *wait, code], stdout=subprocess.PIPE, text=True
                 ) as waiting:
                     assert 0 == puller.main()
                     assert "whole\n" == waiting.communicate(timeout=10)[0]

@@ -25,13 +25,20 @@ _VOLUME_PATH = "/layer"
 # Where in the volume the layer is once it is whole, and until then a file: what lies below a file
 # cannot be mounted, so nothing runs without its layer.
 _WHOLE = "whole"
-# A FIFO, into which the puller says its word once the layer is whole. The shell has it open to its
+# A FIFO, into which the puller says its word once the layer is whole. Who waits has it open to its
 # own end, by which the puller knows that it was heard.
 WORD = f"{_VOLUME_PATH}/.word"
-WAIT = (
-    f"until [ -p {WORD} ] || mkfifo {WORD} 2>/dev/null; do sleep 0.1; done; "
-    f"exec < {WORD} && read -r word"
-)
+# Peitho's image has no shell; without `site`, Python begins in a tenth of the time.
+WAIT = ("python", "-I", "-S", "-c")
+WAITING = f"""\
+import os
+try:
+    os.mkfifo("{WORD}")
+except FileExistsError:
+    pass
+heard = os.read(os.open("{WORD}", os.O_RDONLY), 1)
+raise SystemExit(not heard)
+"""
 # What a file of a volume can have of a mode, and has where none was noted.
 _PERMISSIONS = 0o777
 _MODE = 0o444
@@ -80,7 +87,8 @@ def _in_order(template: Manifest, options: PodOptions) -> Manifest:
     before = spec.get("initContainers") or []
     if not (options.puller_beside and before and before[-1]["name"] == PULLER):
         return template
-    puller = before[-1] | {"lifecycle": {"postStart": {"exec": {"command": ["sh", "-c", WAIT]}}}}
+    wait = {"exec": {"command": [*WAIT, WAITING]}}
+    puller = before[-1] | {"lifecycle": {"postStart": wait}}
     puller["env"] = [*puller["env"], {"name": "PEITHO_WORD", "value": WORD}]
     place = [each["name"] for each in spec["containers"]].index(CHAINCODE)
     beside = [*spec["containers"][:place], puller, *spec["containers"][place:]]
