@@ -87,7 +87,7 @@ def secured(**security: Any) -> Manifest:
 def labelled(made: Manifest, **labels: str) -> Manifest:
     """An object with other labels than Peitho's own."""
     changed = deepcopy(made)
-    changed["metadata"]["labels"] = {f"app.kubernetes.io/{key}": labels[key] for key in labels}
+    changed["metadata"]["labels"] = {f"peitho/{key}": labels[key] for key in labels}
     return changed
 
 
@@ -183,7 +183,7 @@ HOSTILE = (
     _pod("an image by its digest", IMAGES, image(f"evil/miner@sha256:{'0' * 64}")),
     _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:1")),
     _pod("a Pod of nobody", LABELS, labelled(pod())),
-    _pod("a Pod of another", LABELS, labelled(pod(), **{"managed-by": "peitho", "instance": "b"})),
+    _pod("a Pod of another", LABELS, labelled(pod(), instance="b")),
     _pod("a foreign owner", OWNED, _owner("apps/v1", "Deployment")),
     _pod("a finalizer", FINALIZERS, metadata(pod(), finalizers=["example.com/never"])),
     _post("a Job of a Pod of the node", SHARED, "jobs", of_job(pod(hostPID=True))),
@@ -215,7 +215,7 @@ HOSTILE = (
         LABELS,
         "PATCH",
         "secrets/own",
-        {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}},
+        {"metadata": {"labels": {"peitho/instance": None}}},
     ),
     Write("a foreign Secret removed", LABELS, "DELETE", f"secrets/{FOREIGN}", None),
     Write("a foreign Pod removed", LABELS, "DELETE", f"pods/{FOREIGN}", None),

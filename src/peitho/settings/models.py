@@ -372,6 +372,10 @@ class ChaincodeSettings(Section):
     """A chaincode that ends within this, and in the second in which it began, fails its start, so
     that its last lines reach the peer.  One that ran longer may have registered: it was started."""
 
+    puller: Literal["beside", "before"] = "beside"
+    """Where the container is that fetches a chaincode's layer: `beside` it, which is half a second
+    sooner, or `before`, as an init container, for nodes that do not start containers in order."""
+
     resources: Resources = Resources()
     """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""
 
