@@ -38,7 +38,9 @@ class PodChecks:
     runtimes: tuple[str, ...] = ("hyperledger/fabric-baseos:2.5",)
 
 
-async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator[Finding]:
+async def findings(
+    settings: Settings, asked: PodChecks | None, *, with_peers: bool = True
+) -> AsyncIterator[Finding]:
     """Yield a line for each thing that was looked at; without `asked` no Pod is made."""
     for told in (
         access.access(settings),
@@ -57,7 +59,7 @@ async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator
                 yield finding
             kubernetes = None
         if kubernetes:
-            async for finding in _of_cluster(settings, kubernetes, asked):
+            async for finding in _of_cluster(settings, kubernetes, asked, with_peers=with_peers):
                 yield finding
         if settings.peitho.image_mode == "registry":
             async for finding in _told("registry", lambda: outside.registry(settings)):
@@ -67,7 +69,7 @@ async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator
 
 
 async def _of_cluster(
-    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
+    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None, *, with_peers: bool
 ) -> _Findings:
     is_there = True
     async for finding in _told("Kubernetes", lambda: cluster.answers(kubernetes)):
@@ -75,25 +77,27 @@ async def _of_cluster(
         yield finding
     if not is_there:
         return
-    async for finding in _of_namespace(settings, kubernetes, asked):
+    async for finding in _of_namespace(settings, kubernetes, asked, with_peers=with_peers):
         yield finding
     for name, own in tenants.each(settings):
         theirs = kubernetes.in_namespace(own.kubernetes.namespace)
         if theirs.namespace != kubernetes.namespace:
-            async for finding in _of_namespace(own, theirs, asked):
+            async for finding in _of_namespace(own, theirs, asked, with_peers=with_peers):
                 yield replace(finding, name=f"tenant {name}: {finding.name}")
 
 
 async def _of_namespace(
-    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
+    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None, *, with_peers: bool
 ) -> _Findings:
     """Look at a namespace of chaincode: each has rights, policies and peers of its own."""
     is_there = True
-    for name, check in (
+    made: list[tuple[str, Callable[[], _Findings]]] = [
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),
         ("admission", lambda: cluster.takes_its_pods(settings, kubernetes)),
-        ("peers", lambda: outside.peers(settings, kubernetes)),
-    ):
+    ]
+    if with_peers:
+        made.append(("peers", lambda: outside.peers(settings, kubernetes)))
+    for name, check in made:
         async for finding in _told(name, check):
             is_there = is_there and (finding.status != "wrong" or name == "peers")
             yield finding
