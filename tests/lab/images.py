@@ -171,7 +171,12 @@ def _bring(what: str, key: str, make: Callable[[], Path]) -> None:
 def _source_key() -> str:
     digest = hashlib.sha256()
     files = [_PROJECT / "Dockerfile", _PROJECT / "requirements.lock", _PROJECT / "pyproject.toml"]
-    for path in sorted([*files, *(_PROJECT / "src").rglob("*.py")]):
+    source = [
+        path
+        for path in (_PROJECT / "src").rglob("*")
+        if path.suffix in (".py", ".css", ".js", ".svg")
+    ]
+    for path in sorted([*files, *source]):
         digest.update(str(path.relative_to(_PROJECT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -23,11 +23,16 @@ _CLUSTER = "cluster"
 
 
 class Surroundings:
-    """All that Peitho needs outside of itself, by name; `probes` are of all but the cluster."""
+    """
+    All that Peitho needs outside of itself, by name; `probes` are of all but the cluster.
+
+    `last` is what the last look told, which is made at intervals.
+    """
 
     def __init__(self, watch: PodWatch, probes: Mapping[str, Probe]) -> None:
         self._watch = watch
         self._probes = dict(probes)
+        self.last: dict[str, str] = {}
 
     async def run(self) -> None:
         """Look for ever, for the metrics."""
@@ -46,6 +51,7 @@ class Surroundings:
         causes |= {name: task.result() for name, task in asked.items()}
         for name, cause in causes.items():
             metrics.REACHABLE.labels(name).set(0 if cause else 1)
+        self.last = causes
         return causes
 
     def _cluster_cause(self) -> str:
