@@ -223,7 +223,8 @@ def _source_key() -> str:
     names = ("Dockerfile", ".dockerignore", "pyproject.toml", *_LOCKS)
     files = [PROJECT / name for name in names]
     folders = (PROJECT / "src", PROJECT / "release")
-    files += [path for folder in folders for path in folder.rglob("*.py")]
+    suffixes = (".py", ".css", ".js", ".svg")
+    files += [path for each in folders for path in each.rglob("*") if path.suffix in suffixes]
     for path in sorted(files):
         digest.update(str(path.relative_to(PROJECT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -18,7 +18,8 @@ from peitho.settings.loading import SettingsError, SettingsSource
 from peitho.settings.models import DEFAULT_TENANT, Settings
 
 if TYPE_CHECKING:
-    from peitho.operators.chaincode import Chaincode, Cluster
+    from peitho.core.chaincode.seen import Chaincode
+    from peitho.operators.chaincode import Cluster
     from peitho.operators.outside import PeithoPod
     from peitho.operators.showing import Column, Row
 
@@ -414,7 +415,7 @@ async def _remove(where: Where, names: Sequence[str], *, is_sure: bool) -> int:
 
 
 def _confirmed(chosen: "Sequence[Chaincode]", namespace: str) -> bool:
-    from peitho.operators.showing import plain  # noqa: PLC0415  see the top
+    from peitho.formats.readable import plain  # noqa: PLC0415  see the top
 
     for each in chosen:
         click.echo(f"{plain(each.name)} ({each.phase})", err=True)

@@ -16,6 +16,7 @@ from peitho import __version__, audit, metrics
 from peitho.api import delivery, health, readiness, routes
 from peitho.api.access import Tenants
 from peitho.api.calls import OpenCalls
+from peitho.api.health import PageParts
 from peitho.api.listeners import CannotListen, Listener, listening
 from peitho.api.readiness import Lines
 from peitho.api.services import Services
@@ -31,7 +32,8 @@ from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
-from peitho.program import composition
+from peitho.program import composition, options
+from peitho.program.checks.kept import KeptChecks
 from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
@@ -165,7 +167,9 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         clear = partial(composition.clear_data_directory, settings)
         opened: dict[str, asyncio.Server] = {}
         lines = _lines(tenants, opened, tls)
-        listeners = _listeners(tenants, shared, tls, lines)
+        checks = KeptChecks(shared.settings, kubernetes, tasks)
+        page = PageParts(shared.settings.map(options.page_access), checks.look)
+        listeners = _listeners(tenants, shared, tls, lines, page)
         async with listening(*listeners, bound=clear, opened=opened):
             _start(tenants, reloading, tasks)
             storages = [parts.services.storage for parts in tenants.values()]
@@ -250,6 +254,7 @@ def _listeners(
     shared: Shared,
     tls: CertificateFiles | None,
     lines: Sequence[Lines],
+    page: PageParts,
 ) -> list[Listener]:
     server = shared.settings.now.server
     calls = OpenCalls(routes.LONG)
@@ -268,7 +273,9 @@ def _listeners(
             name="delivery",
         ),
         Listener(
-            health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts),
+            health.application(
+                parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts, page=page
+            ),
             server.operations,
             name="operations",
         ),

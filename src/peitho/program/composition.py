@@ -279,6 +279,8 @@ def compose(
             base_images=base_images,
             write_probe=WriteProbe(stores.storage),
             surroundings=Surroundings(watch, _probes(settings, docker, registries)),
+            record_watch=record_watch,
+            exits=launched.parts.exits,
             docker=docker,
         ),
         chaincodes=launched,

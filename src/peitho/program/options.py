@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from peitho.api.page.guard import PageAccess
 from peitho.api.system import architecture
 from peitho.clients.proxies import Proxies
 from peitho.clients.registry.registries import RegistryAccountOptions
@@ -54,6 +55,15 @@ def allowed_images(settings: Settings) -> tuple[str, ...]:
         return settings.access.images
     rewrite = settings.images.rewrite
     return (references.FABRIC_IMAGES, *rewrite, *rewrite.values())
+
+
+def page_access(settings: Settings) -> PageAccess:
+    """Who may read the status page: it is as open as the Docker API, unless it has a token."""
+    server = settings.server
+    return PageAccess(
+        token_file=server.operations_token_file,
+        is_open=server.operations_token_file is None and server.tls.client_ca_file is None,
+    )
 
 
 def prebuilt(settings: Settings) -> PrebuiltOptions:

@@ -118,7 +118,12 @@ class ServerSettings(Section):
     """Downloads and uploads of Pods, in TLS, each with a token for exactly one thing."""
 
     operations: Address = ":9090"
-    """`/metrics`, `/livez` and `/readyz`."""
+    """`/metrics`, `/livez` and `/readyz`, and at `/` the status page."""
+
+    operations_token_file: Path | None = None
+    """A file with the token that the status page asks for, read again at each use; a browser sends
+    it as the password, with any name. Null: the page is open, or closed where
+    `server.tls.client-ca-file` is set. Metrics and health ask for none."""
 
     tls: TlsSettings = TlsSettings()
 

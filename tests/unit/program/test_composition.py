@@ -38,6 +38,7 @@ VIEWS: Mapping[str, Callable[[Settings], object]] = {
     "chaincode_pods": options.chaincode_pods,
     "daemon_backend": partial(options.daemon_backend, namespace="ns"),
     "daemon_images": options.daemon_images,
+    "page_access": options.page_access,
     "parallel_builds": options.parallel_builds,
     "pod_backend": options.pod_backend,
     "prebuilt": options.prebuilt,
@@ -48,6 +49,7 @@ VIEWS: Mapping[str, Callable[[Settings], object]] = {
 }
 # Every setting that is followed, another value than in BASE, and the views that it is for.
 FOLLOWED: Mapping[str, tuple[object, str]] = {
+    "server.operationsTokenFile": ("/other", "page_access"),
     "peitho.pullerAccessAddress": ("other:1", "chaincode_pods pod_backend"),
     "peitho.pullerImage": ("other:1", "chaincode_pods pod_backend"),
     "k8s.dns": (["10.0.0.1:peer"], "chaincode_pods sweeper"),

@@ -8,6 +8,7 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue, TenantQueue
+from peitho.core.builds.tail import Tail
+from peitho.core.container import State
 from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.store import ResultArchitectures
 from peitho.core.images.stored_bytes import StoredBytes
@@ -38,6 +41,8 @@ log = structlog.get_logger()
 # What is compiled ahead is untrusted source: it may be made to take long.
 _AHEAD_SECONDS = 600.0
 _AHEAD_BYTES = 1024**3
+# Builds that are over are told of, to whoever looks in.
+_REMEMBERED = 20
 # The API server's word where a quota has no room for one more Pod.
 _QUOTA = "exceeded quota"
 
@@ -56,6 +61,18 @@ class BuildPoolOptions:
     result_bytes: int
     determinants: object = None
     compiles_ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndedBuild:
+    """A build that is over, as it is remembered for a while: its state, and what it said last."""
+
+    build: str
+    image: str
+    peer: str
+    seconds: float
+    state: State
+    tail: Tail
 
 
 class BuildBackend(Protocol):
@@ -102,6 +119,7 @@ class BuildPool:
         self._by_id: dict[str, Build] = {}
         self._by_key: dict[str, Build] = {}
         self._open: set[Build] = set()
+        self._ended: deque[EndedBuild] = deque(maxlen=_REMEMBERED)
 
     async def join(
         self, container_id: str, spec: ContainerSpec, uploads: list[BuildUpload], *, peer: str
@@ -145,6 +163,10 @@ class BuildPool:
     def under_way(self) -> Sequence[Build]:
         """Return the builds that wait or are carried out, the oldest first."""
         return list(self._by_id.values())
+
+    def ended(self) -> Sequence[EndedBuild]:
+        """Return the builds that were carried out lately, the latest first."""
+        return list(reversed(self._ended))
 
     async def save_result(
         self, build: Build, chunks: AsyncIterator[bytes], architecture: str
@@ -355,12 +377,23 @@ class BuildPool:
     def _forget(self, build: Build) -> None:
         """Clean up after a build that is over, or was cancelled, perhaps before its first step."""
         build.end(Exit(SIGKILLED, "stopped"))
+        self._remember(build)
         self._working.pop(build.id, None)
         self._by_id.pop(build.id, None)
         self._end_joining(build)
         discarding = f"discard {build.id[:12]}"
         if build.is_used or not self._tasks.tidy(self._discard(build), name=discarding):
             build.over.set()
+
+    def _remember(self, build: Build) -> None:
+        """Keep for a while how a build ended; what is compiled ahead is nobody's."""
+        if build.state and not build.compiles_ahead:
+            seconds = time.monotonic() - build.began
+            self._ended.append(
+                EndedBuild(
+                    build.id, build.spec.image, build.peer, seconds, build.state, build.output.tail
+                )
+            )
 
     def _end_joining(self, build: Build) -> None:
         """Make sure that no container joins the build any more."""

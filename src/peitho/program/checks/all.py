@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
@@ -42,15 +43,8 @@ async def findings(
     settings: Settings, asked: PodChecks | None, *, with_peers: bool = True
 ) -> AsyncIterator[Finding]:
     """Yield a line for each thing that was looked at; without `asked` no Pod is made."""
-    for told in (
-        access.access(settings),
-        certificates.certificates(settings),
-        storage.storage(settings),
-        timeouts.timeouts(settings),
-        versions.versions(),
-    ):
-        for finding in told:
-            yield finding
+    async for finding in _of_settings(settings):
+        yield finding
     async with AsyncExitStack() as stack:
         try:
             kubernetes = await stack.enter_async_context(composition.connected(settings))
@@ -66,6 +60,40 @@ async def findings(
                 yield finding
         async for finding in _of_daemon(settings, stack):
             yield finding
+
+
+async def with_little(settings: Settings, kubernetes: Kubernetes) -> _Findings:
+    """Yield a line for what is looked at without a Pod, a push, or a call at a peer."""
+    async for finding in _of_settings(settings):
+        yield finding
+    async for finding in _told("Kubernetes", lambda: cluster.answers(kubernetes)):
+        yield finding
+    for name, own in tenants.each(settings):
+        theirs = kubernetes.in_namespace(own.kubernetes.namespace)
+        whose = f"tenant {name}: " if settings.access.tenants else ""
+        for what, check in (
+            ("rights", partial(cluster.may_do_its_work, theirs)),
+            ("admission", partial(cluster.takes_its_pods, own, theirs)),
+        ):
+            async for finding in _told(what, check):
+                yield replace(finding, name=f"{whose}{finding.name}")
+
+
+async def _of_settings(settings: Settings) -> _Findings:
+    """Look at what is on this machine, in threads: the disk may take its time."""
+    for look in (
+        partial(access.access, settings),
+        partial(certificates.certificates, settings),
+        partial(storage.storage, settings),
+        partial(timeouts.timeouts, settings),
+        versions.versions,
+    ):
+        for finding in await asyncio.to_thread(_all, look):
+            yield finding
+
+
+def _all(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    return list(look())
 
 
 async def _of_cluster(
