@@ -26,6 +26,7 @@ from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.launch import Launch
 from peitho.core.chaincode.logs import PodLog
 from peitho.core.chaincode.process import ChaincodeProcess, StopDeadlines, summary
+from peitho.core.chaincode.runtime import note_runtime
 from peitho.core.chaincode.settling import Settling
 from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
@@ -167,6 +168,8 @@ class ChaincodeContainer:
                 raise self._over() from error
             return False
         log.info("chaincode started", name=self._record.name, duration_seconds=round(seconds, 3))
+        noting = note_runtime(made, told=chaincode_job.runtime_id(made.job))
+        self._parts.tasks.spawn(noting, name=f"runtime of {self.id[:12]}")
         await self._parts.settling.watch(self._process, seconds=options.settle_seconds)
         return True
 

@@ -114,7 +114,7 @@ class PodStatus:
     `record_name` are those of the container's record, empty where the Pod does not say them.
     `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
     None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS;
-    `node` is empty until the Pod has one.
+    `node` is empty until the Pod has one; `said` is what a chaincode's says of what it runs.
     """
 
     name: str
@@ -134,6 +134,15 @@ class PodStatus:
     containers: tuple[ContainerStatus, ...]
     hosts: tuple[tuple[str, str], ...] = ()
     node: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def proof(self) -> dict[str, str]:
+        """What its chaincode runs (`labels.PROOF`); what the node says of the image counts."""
+        told = dict(self.said)
+        if (image_id := self.image_id(CHAINCODE)) and _runs_runtime_image(self):
+            told[labels.RUNTIME_ID] = image_id
+        return told
 
     @property
     def has_ended(self) -> bool:
@@ -272,7 +281,13 @@ def _read(pod: Manifest) -> PodStatus:
         containers=tuple(_containers(pod)),
         hosts=_hosts(pod.get("spec") or {}),
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        said={key: str(notes[key]) for key in labels.PROOF if key in notes},
     )
+
+
+def _runs_runtime_image(pod: PodStatus) -> bool:
+    """Whether its container has the runtime image itself: the layer is delivered to it."""
+    return any(status.is_init and status.name == names.PULLER for status in pod.containers)
 
 
 def _job(metadata: Mapping[str, Any]) -> ObjectReference | None:

@@ -38,6 +38,7 @@ RIGHTS = (
     Right("batch", "jobs", "create", "chaincode that is started"),
     Right("batch", "jobs", "get", "whether it is started, and over"),
     Right("batch", "jobs", "list", "all of them, at start and in a sweep"),
+    Right("batch", "jobs", "patch", "which runtime image a chaincode runs", needed=False),
     Right("batch", "jobs", "delete", "chaincode that is stopped"),
 )
 
