@@ -14,11 +14,10 @@ from contextlib import asynccontextmanager, contextmanager
 
 from tests.lab import cluster as lab
 from tests.lab import images, peer
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import Cluster, answers
 from tests.lab.deployed import deploy, discard
 from tests.lab.machine import LabError
 from tests.lab.peer import Event, Package, Peer, PeerError
-from tests.lab.peitho import answers
 from tests.support.observe import until
 
 NAMESPACE = "peitho-demo"
@@ -77,7 +76,7 @@ def _kubectl(cluster: Cluster, namespace: str, *words: str) -> str:
 
 def show(cluster: Cluster, *kinds: str) -> None:
     """What `kubectl get` prints."""
-    command = ["get", ",".join(kinds), "-l", "app.kubernetes.io/managed-by=peitho"]
+    command = ["get", ",".join(kinds), "-l", "peitho/instance"]
     print(f"  $ kubectl -n {CHAINCODE_NAMESPACE} {' '.join(command)}")
     for line in _kubectl(cluster, CHAINCODE_NAMESPACE, *command).splitlines():
         print(f"    {line}")
@@ -164,7 +163,7 @@ async def _crash(it: Peer, package: Package) -> None:
 
 
 def _left(cluster: Cluster) -> str:
-    labels = "app.kubernetes.io/managed-by=peitho"
+    labels = "peitho/instance"
     words = ("get", "secrets,jobs", "-l", labels, "-o", "name")
     return _kubectl(cluster, CHAINCODE_NAMESPACE, *words)
 

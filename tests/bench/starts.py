@@ -112,7 +112,7 @@ async def launch(
 
 def bare_pod(pod: Pod) -> Pod:
     """A Pod of the same image under the same restrictions, with nothing else of Peitho's."""
-    (chaincode,) = pod["spec"]["containers"]
+    chaincode = pod["spec"]["containers"][-1]
     kept = {key: pod["spec"][key] for key in _KEPT}
     name = f"bare-{secrets.token_hex(4)}"
     return {

@@ -6,6 +6,7 @@ from typing import Any
 
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.kubernetes.objects import Manifest
+from tests.lab import images as lab_images
 from tests.support import manifests
 
 OWNED = "owned by Secrets alone"
@@ -51,7 +52,7 @@ def job() -> Manifest:
     made = manifests.job(manifests.record())
     for container in _containers(made["spec"]["template"]):
         if container["image"] == manifests.SETTINGS.peitho_image:
-            container["image"] = "docker.io/peitho/peitho:dev"
+            container["image"] = lab_images.PEITHO
     return made
 
 
@@ -86,7 +87,7 @@ def secured(**security: Any) -> Manifest:
 def labelled(made: Manifest, **labels: str) -> Manifest:
     """An object with other labels than Peitho's own."""
     changed = deepcopy(made)
-    changed["metadata"]["labels"] = {f"app.kubernetes.io/{key}": labels[key] for key in labels}
+    changed["metadata"]["labels"] = {f"peitho/{key}": labels[key] for key in labels}
     return changed
 
 
@@ -180,9 +181,9 @@ HOSTILE = (
     _pod("an image below Fabric's name", IMAGES, image("evil.io/fabric-like/miner:1")),
     _pod("an image by its tag", IMAGES, image("docker.io/evil/miner:fabric-ccenv")),
     _pod("an image by its digest", IMAGES, image(f"evil/miner@sha256:{'0' * 64}")),
-    _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:dev")),
+    _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:1")),
     _pod("a Pod of nobody", LABELS, labelled(pod())),
-    _pod("a Pod of another", LABELS, labelled(pod(), **{"managed-by": "peitho", "instance": "b"})),
+    _pod("a Pod of another", LABELS, labelled(pod(), instance="b")),
     _pod("a foreign owner", OWNED, _owner("apps/v1", "Deployment")),
     _pod("a finalizer", FINALIZERS, metadata(pod(), finalizers=["example.com/never"])),
     _post("a Job of a Pod of the node", SHARED, "jobs", of_job(pod(hostPID=True))),
@@ -214,7 +215,7 @@ HOSTILE = (
         LABELS,
         "PATCH",
         "secrets/own",
-        {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}},
+        {"metadata": {"labels": {"peitho/instance": None}}},
     ),
     Write("a foreign Secret removed", LABELS, "DELETE", f"secrets/{FOREIGN}", None),
     Write("a foreign Pod removed", LABELS, "DELETE", f"pods/{FOREIGN}", None),

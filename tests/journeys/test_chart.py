@@ -18,6 +18,7 @@ from tests.lab import chart, images
 from tests.lab import cluster as lab
 from tests.lab.chart import CHART, DEPLOY
 from tests.lab.cluster import Cluster
+from tests.lab.deployed import await_answer
 from tests.lab.machine import LabError, run
 from tests.support.docker_calls import BareCalls
 from tests.support.observe import until
@@ -224,10 +225,12 @@ class Release:
         return run([chart.helm(), *words, *place])
 
     def put(self, verb: str, *words: str, **values: Any) -> str:
-        """Install or upgrade it with values, and wait until it is ready."""
+        """Install or upgrade it with values, and wait until it answers."""
         self._values.write_text(yaml.safe_dump(self.values | values))
         with_values = ("--values", str(self._values), "--wait", "--timeout", "120s")
-        return self.helm(verb, "one", str(CHART), *with_values, *words)
+        said = self.helm(verb, "one", str(CHART), *with_values, *words)
+        await_answer(self.address)
+        return said
 
     def pods(self) -> list[tuple[str, str]]:
         """The chaincode's Pods: uid and phase."""
@@ -274,6 +277,7 @@ async def test_chaincode_runs_on_through_the_life_of_a_release(release: Release)
         await until(lambda: _knows(calls, "lives"))
 
         await do(release.helm, "rollback", "one", "1", "--wait", "--timeout", "120s")
+        await do(await_answer, release.address)
         assert before == await do(release.pods)
         await until(lambda: _knows(calls, "lives"))
 

@@ -92,6 +92,7 @@ def namespaces(cluster: Cluster) -> Iterator[Place]:
         make_namespace(cluster, name)
     try:
         address = deployed.deploy(cluster, images.PEITHO, peitho=own, chaincode=chaincode)
+        deployed.await_answer(address)
         yield Place(cluster, address, own, chaincode, *others)
     finally:
         cluster.run_kubectl("delete", "namespace", *others, "--wait=false")
@@ -112,16 +113,7 @@ async def session(place: Place) -> AsyncIterator[aiohttp.ClientSession]:
     """The Docker API from the node, which reaches each of its Pods."""
     url = f"http://{place.address}:{API}"
     async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=60)) as made:
-        await until(lambda: _answers(made))
         yield made
-
-
-async def _answers(session: aiohttp.ClientSession) -> bool:
-    try:
-        async with session.get("/_ping") as answer:
-            return answer.status == 200
-    except aiohttp.ClientError:
-        return False
 
 
 @pytest.mark.timeout(240)

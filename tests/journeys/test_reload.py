@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from tests.lab.beside import beside
-from tests.lab.cluster import Cluster
-from tests.lab.peitho import Peitho, answers, namespace
+from tests.lab.cluster import Cluster, answers
+from tests.lab.peitho import Peitho, namespace
 from tests.support.docker_calls import Calls
 from tests.support.observe import pods, until
 

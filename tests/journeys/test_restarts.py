@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from peitho.formats import records
 from tests.journeys.broken_off import (
     CHAINCODE,
     COMPILE,
@@ -29,8 +30,8 @@ from tests.journeys.broken_off import (
 )
 from tests.journeys.wire import Wire, wired
 from tests.lab.beside import beside
-from tests.lab.cluster import Cluster
-from tests.lab.peitho import Peitho, answers
+from tests.lab.cluster import Cluster, answers
+from tests.lab.peitho import Peitho
 from tests.support.docker_calls import Calls, archive
 from tests.support.observe import alive, builds, pods, until
 
@@ -144,6 +145,7 @@ def _processes(peitho: Peitho, name: str) -> list[tuple[str, int, bool]]:
         (pod["metadata"]["uid"], each["restartCount"], "running" in each["state"])
         for pod in pods(peitho, name)
         for each in pod["status"]["containerStatuses"]
+        if each["name"] == records.CHAINCODE
     ]
 
 

@@ -15,7 +15,7 @@ DEPLOY = PROJECT / "deploy"
 
 _SOURCE = Path(__file__).parent / "helm"
 # A Helm that is built without its release's flags knows of no Kubernetes.
-_KUBERNETES = "1.35.0"
+KUBERNETES = "1.35.0"
 _HEADS = {
     "peitho": """\
 # Peitho in a namespace of its own; builds and chaincode run in another one, of chaincode.yaml:
@@ -68,7 +68,7 @@ def helm() -> str:
 
 def rendered(*words: str, release: str = "peitho", namespace: str = "peitho") -> str:
     """What `helm template` makes of the chart."""
-    place = ("--namespace", namespace, "--kube-version", _KUBERNETES)
+    place = ("--namespace", namespace, "--kube-version", KUBERNETES)
     return run([helm(), "template", release, CHART, *place, *words])
 
 

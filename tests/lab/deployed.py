@@ -43,6 +43,15 @@ def deploy(
     return address
 
 
+def await_answer(address: str) -> None:
+    """
+    Return once Peitho answers at the address of its Service, asked from the node.
+
+    A ready Pod is not enough: kube-proxy learns of it later, and refuses connections until then.
+    """
+    lab.until(f"Peitho at {address}", lambda: lab.answers(f"http://{address}:8080/_ping"))
+
+
 def discard(cluster: Cluster, *, peitho: str, chaincode: str) -> None:
     """Drop both namespaces, and what the volume holds."""
     gone = ("--ignore-not-found", "--timeout=60s")

@@ -12,7 +12,6 @@ import secrets
 import signal
 import socket
 import sys
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -22,7 +21,7 @@ from typing import Any, Self
 import yaml
 
 from tests.lab import images
-from tests.lab.cluster import Cluster
+from tests.lab.cluster import Cluster, answers
 from tests.lab.machine import CACHE, LabError
 
 PROJECT = Path(__file__).parents[2]
@@ -272,15 +271,6 @@ def _free_port(host: str) -> int:
             if port not in _given_ports:
                 _given_ports.add(port)
                 return port
-
-
-def answers(url: str) -> bool:
-    """Whether a GET is answered with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 async def main() -> None:

@@ -19,7 +19,7 @@ class Counted:
     def _now(self) -> dict[str, float]:
         return {
             sample.labels[self._label]: sample.value
-            for metric in REGISTRY.collect()
+            for metric in REGISTRY.restricted_registry([self._name]).collect()
             for sample in metric.samples
             if sample.name == self._name and self._others.items() <= sample.labels.items()
         }

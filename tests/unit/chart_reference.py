@@ -177,9 +177,11 @@ VALUES = (
 _README_HEAD = """\
 # The chart
 
-    helm install peitho charts/peitho --namespace peitho --create-namespace \\
-      --set image.registry=registry.example --set image.tag=TAG
-    helm test peitho --namespace peitho
+```sh
+helm install peitho charts/peitho --namespace peitho --create-namespace \\
+  --set image.registry=registry.example
+helm test peitho --namespace peitho
+```
 
 installs Peitho, and makes the namespace `peitho-chaincode`, in which builds and chaincode run. What
 to do with peers, and why there are two namespaces, is in [the guide](../../docs/guides/install.md).

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +189,24 @@ async def scene(tmp_path: Path, folder: Path, *, apart: bool) -> AsyncIterator[S
         )
 
 
+def _ways(
+    method: str, path: str, queries: Sequence[str], things: Sequence[Thing]
+) -> Iterator[tuple[str, str, Thing]]:
+    """
+    Each thing in one way, and one of them in all ways: queries, HEAD, an API version.
+
+    How it is named and how it is asked for are read by different code.
+    """
+    first, *others = things
+    for query in queries:
+        yield method, f"{path}?{query}", first
+        for version in VERSIONS if method == "GET" else ():
+            yield "HEAD", f"{version}{path}?{query}", first
+    yield method, f"{VERSIONS[-1]}{path}?{queries[0]}", first
+    for thing in others:
+        yield method, f"{path}?{queries[0]}", thing
+
+
 @pytest.mark.parametrize("apart", [True, False], ids=["apart", "one namespace"])
 async def test_nothing_of_another_tenant_exists(
     tmp_path: Path,
@@ -208,13 +226,9 @@ async def test_nothing_of_another_tenant_exists(
             things = it.images if "{name:.+}" in path else it.containers
             assert "{" in path, f"{path} is new: say in FIXED and below how it is asked"
             concrete = path.replace("{name:.+}", "THING").replace("{id}", "THING")
-            for query in QUERIES.get(handler, ("",)):
-                for verb in (method, *(["HEAD"] if method == "GET" else [])):
-                    for number, thing in enumerate(things):
-                        for version in VERSIONS[: 1 if number else None]:
-                            where = f"{version}{concrete}?{query}"
-                            body = {"data": context()} if method == "PUT" else {}
-                            await it.alike(verb, where, thing, **body)
+            for verb, where, thing in _ways(method, concrete, QUERIES.get(handler, ("",)), things):
+                body = {"data": context()} if method == "PUT" else {}
+                await it.alike(verb, where, thing, **body)
 
         asked = it.peitho.cluster.requests[seen:]
         if apart:

@@ -3,8 +3,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/peitho"
 ALL_TESTS = ROOT / "tests"
@@ -46,15 +44,16 @@ def imported(path: Path) -> Iterator[str]:
         yield from (name for name in found if name.startswith("tests."))
 
 
-@pytest.mark.parametrize("module", [each for each in MODULES if each not in TESTED_ELSEWHERE])
-def test_each_module_has_its_tests(module: str) -> None:
+def test_each_module_has_its_tests() -> None:
     """
     In the file of its name, in the folder of its name.
     """
-    path = TESTS / Path(module).parent / f"test_{Path(module).name}"
-
-    assert path.is_file()
-    assert "def test_" in path.read_text()
+    for module in MODULES:
+        if module in TESTED_ELSEWHERE:
+            continue
+        path = TESTS / Path(module).parent / f"test_{Path(module).name}"
+        assert path.is_file(), path
+        assert "def test_" in path.read_text(), path
 
 
 def test_what_is_tested_elsewhere_is_there() -> None:
@@ -66,18 +65,20 @@ def test_what_is_tested_elsewhere_is_there() -> None:
         assert not (TESTS / Path(module).parent / f"test_{Path(module).name}").exists()
 
 
-@pytest.mark.parametrize(
-    "path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS))
-)
-def test_each_test_says_in_a_sentence_what_it_is_about(path: Path) -> None:
+def test_each_test_says_in_a_sentence_what_it_is_about() -> None:
     """
     On a line of its own, with a full stop behind it.
     """
-    for node in statements(path):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
-            said = ast.get_docstring(node, clean=False) or ""
-            assert said.startswith("\n"), node.name
-            assert said.rstrip().endswith("."), node.name
+    for path in TESTS.rglob("test_*.py"):
+        for node in statements(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_test(node):
+                said = ast.get_docstring(node, clean=False) or ""
+                assert said.startswith("\n"), (path, node.name)
+                assert said.rstrip().endswith("."), (path, node.name)
+
+
+def _is_test(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return node.name.startswith("test_")
 
 
 def test_what_tests_share_is_in_support_or_lab() -> None:

@@ -52,10 +52,12 @@ class Where:
     @asynccontextmanager
     async def cluster(self) -> "AsyncIterator[Cluster]":
         """Its chaincode, in the cluster."""
-        from peitho.operators.chaincode import Cluster  # noqa: PLC0415  see the top
+        from peitho.core import relabelling  # noqa: PLC0415  see the top
+        from peitho.operators.chaincode import Cluster  # noqa: PLC0415
         from peitho.program import composition  # noqa: PLC0415
 
         async with composition.connected(self.own, context=self.context) as kubernetes:
+            await relabelling.look(kubernetes, self.own.peitho.instance)
             yield Cluster.of(kubernetes, self.own.peitho.instance)
 
 

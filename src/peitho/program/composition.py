@@ -53,6 +53,7 @@ from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.pods.trials import RuntimeTrials
+from peitho.core.relabelling import Relabelling
 from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
@@ -232,6 +233,7 @@ class Composition:
     exits: ExitRecorder
     started: StartedWatch
     lost_pods: LostPods
+    relabelling: Relabelling
     former_builds: PodBackend | None
 
 
@@ -286,6 +288,7 @@ def compose(
         exits=launched.parts.exits,
         started=StartedWatch(kubernetes, watch, container=CHAINCODE),
         lost_pods=LostPods(kubernetes, watch, tasks),
+        relabelling=Relabelling(kubernetes, settings.peitho.instance),
         former_builds=place.pods(settings) if docker else None,
     )
 

@@ -173,6 +173,7 @@ def chaincode_pods(settings: Settings) -> PodOptions:
     return replace(
         _pods(settings, settings.chaincode),
         host_aliases=settings.kubernetes.dns,
+        puller_beside=settings.chaincode.puller == "beside",
         overrides=tuple(
             TemplateOverride(override.match.msp_id, override.match.label, override.template)
             for override in settings.chaincode.overrides

@@ -76,7 +76,9 @@ class DaemonBackend:
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Remove containers that an earlier Peitho left, or that could not be removed."""
-        for container in await self._docker.find(self._options.owner.labels()):
+        owner = self._options.owner
+        left = await self._docker.find(owner.labels())
+        for container in left + await self._docker.find(owner.former_labels()):
             if (container.get("Labels") or {}).get(labels.ID) not in known:
                 await self._docker.remove(str(container["Id"]))
                 log.info("leftover build removed", container=str(container["Id"])[:12])

@@ -197,7 +197,8 @@ class ExitRecorder:
 
         What goes wrong with one is logged, and keeps no other from its end.
         """
-        if self._watch.see(labels.container_label(record.id)).pod:
+        key = labels.container_label(record.id)
+        if self._watch.see(key).pod or self._watch.awaits_another(key):
             return True
         try:
             current = await statuses.get_job(self._kubernetes, job.name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -14,10 +15,14 @@ from peitho.core.pods import waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
+from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE
 
 log = structlog.get_logger()
+
+# A Pod that is still there may take the room of the next, where there is a quota.
+_GONE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Launch:
         Create the Job, and return once its process runs: the seconds that the launch took.
 
         A failed launch leaves no Job. Raises StartFailed with the cluster's words, KubernetesError
-        if the Job cannot be created.
+        if the Job cannot be created. BegunAlone leaves it: another Job may do better.
         """
         is_created = False
         phases = LaunchPhases(self.began)
@@ -56,8 +61,8 @@ class Launch:
             await to_its_end(create())
             phases.end("created")
             await self._until_running(timeout_seconds, phases)
-        except BaseException:
-            if not is_created:
+        except BaseException as error:
+            if not is_created or isinstance(error, waiting.BegunAlone):
                 raise
             # Even a cancelled start, or the end of Peitho, waits until the Job is deleted.
             withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
@@ -76,6 +81,13 @@ class Launch:
             self.watch, self.key, CHAINCODE, seconds=timeout_seconds, asked=asked
         )
         await waiting.first(started, phases.follow(self.watch, self.key))
+
+    async def withdraw(self) -> None:
+        """Delete the Job, and return once its Pod is gone."""
+        await self._withdraw()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GONE_SECONDS):
+                await waiting.until_none(self.kubernetes, {labels.CONTAINER: self.key})
 
     async def _withdraw(self) -> None:
         name = self.job["metadata"]["name"]

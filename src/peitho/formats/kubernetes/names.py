@@ -12,8 +12,6 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 _HASH_CHARACTERS = 10
 # Where others share the namespace: somebody finds a name whose hash has the same 10 within minutes.
 _OWNED_HASH_CHARACTERS = 20
-# The init container that fetches a chaincode's layer.
-PULLER = "puller"
 # A Job appends `-` and 8 digits of the container's ID to it, its Pod `-` and 5 more: 63 in all.
 LONGEST_CHARACTERS = 48
 

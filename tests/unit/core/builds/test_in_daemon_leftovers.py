@@ -16,6 +16,7 @@ from peitho.settings.live import Live
 from tests.support.accounts import account
 from tests.support.build_daemon import LABELS, SPEC, scene
 from tests.support.docker_double import Container, Dockerd, breaks
+from tests.support.former import former
 
 
 async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
@@ -31,7 +32,8 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
         for name, labels in {
             "old": LABELS | {"peitho/id": "0" * 64},
             "odd": LABELS,
-            "other": LABELS | {"app.kubernetes.io/instance": "b", "peitho/id": "0" * 64},
+            "earlier": former(LABELS) | {"peitho/id": "0" * 64},
+            "other": LABELS | {"peitho/instance": "b", "peitho/id": "0" * 64},
             "elsewhere": LABELS | {"peitho/namespace": "b", "peitho/id": "0" * 64},
             "foreign": {"peitho/id": "0" * 64},
         }.items():

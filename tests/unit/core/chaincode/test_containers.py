@@ -106,7 +106,7 @@ async def test_a_container_of_another_peitho_is_not_found(tmp_path: Path, damage
     async with scene(tmp_path) as it:
         container = await it.create()
         (secret,) = (body for path, body in it.cluster.objects.items() if "peer0" in path)
-        secret["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
+        secret["metadata"]["labels"]["peitho/instance"] = "other"
         secret["metadata"]["annotations"][labels.EXIT] = damage
         await asyncio.sleep(LATER_SECONDS)
 

@@ -1,0 +1,140 @@
+"""The page of errors: what it quotes is said, and what is said to operators is on it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "peitho"
+PAGE = ROOT / "docs" / "guides" / "troubleshooting.md"
+# Has the errors of its subject, as PAGE says.
+REGISTRY = ROOT / "docs" / "guides" / "registry.md"
+
+ROW = re.compile(r"^\| (.*?`.*?) \| ", re.MULTILINE)
+CODE = re.compile(r"`([^`]+)`")
+# What differs each time: numbers, dots, what is in quotes, and words that stand for others.
+VARIES = re.compile(r"\d+|\.\.\.|\"[^\"]*\"|'[^']*'|\b(?:N|HOST|IMAGE|NAME|LINE)\b")
+# Kinds that an operator mends; the others are about a request that no peer makes.
+MENDED = (
+    *("Forbidden", "LimitReached", "StartFailed", "StorageFull", "StorageUnusable"),
+    *("TemplateRefused", "Unavailable"),
+)
+# What these say is read by whoever has typed the command.
+ON_A_TERMINAL = ("operators", "rehearsal", "program/checks")
+GAP = "…"
+
+
+def quotes() -> list[str]:
+    """What the first columns of the tables quote."""
+    registry = REGISTRY.read_text().partition("## When it does not work")[2]
+    rows = [row for text in (errors(), registry) for row in ROW.findall(text)]
+    return [code for row in rows for code in CODE.findall(row)]
+
+
+def errors() -> str:
+    """The tables of errors; those of the log's events come later."""
+    return PAGE.read_text().partition("## How to look")[0]
+
+
+def parts(text: str) -> list[str]:
+    """What of a quote is the same each time."""
+    return [part for each in VARIES.split(text) if len(part := each.strip(" :;,()-")) > 3]
+
+
+def literals() -> Iterator[str]:
+    """All texts in the source, with gaps where values go."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant | ast.JoinedStr) and (text := _text(node)):
+                yield text
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """Where an error of these kinds is made, and what it says; only what has words of its own."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        place = str(path.relative_to(SOURCE))
+        if place.startswith(ON_A_TERMINAL):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in MENDED
+                and node.args
+                and len((text := _text(node.args[0])).replace(GAP, "").strip()) > 10
+            ):
+                yield f"{place}:{node.lineno}", text
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(value) for value in node.values)
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    return GAP
+
+
+LITERALS = "\n".join(literals())
+
+
+@pytest.mark.parametrize("quote", quotes())
+def test_what_is_quoted_is_said(quote: str) -> None:
+    """
+    By Peitho in these words, or by somebody who is named here.
+    """
+    assert quote in OF_OTHERS or all(part in LITERALS for part in parts(quote)), quote
+
+
+def test_each_event_of_the_log_is_logged() -> None:
+    """
+    In these words, by which people look for it.
+    """
+    _, _, looks = PAGE.read_text().partition("### In Peitho's log")
+    events = [code for row in ROW.findall(looks) for code in CODE.findall(row)]
+
+    assert 30 < len(events)
+    assert [] == [event for event in events if f"\n{event}\n" not in LITERALS]
+
+
+def test_nobody_is_named_for_what_is_gone() -> None:
+    """
+    For a quote that is on the page.
+    """
+    assert set(OF_OTHERS) <= set(quotes())
+
+
+@pytest.mark.parametrize(("place", "message"), [*messages()])
+def test_what_an_operator_has_to_mend_is_on_the_page(place: str, message: str) -> None:
+    """
+    By a part of it that says what it is about.
+    """
+    known = [parts(quote) for quote in quotes()]
+
+    assert any(found and all(part in message for part in found) for found in known), place
+
+
+# Words that Peitho passes on, by whose they are; and Peitho's own that are put together of two.
+OF_OTHERS = {
+    'Error returned from build: 1 "..."': "the peer, core/chaincode/platforms/util/utils.go",
+    "FailedMount": "an Event of the kubelet",
+    'is forbidden: User "system:serviceaccount': "the API server",
+    "must specify limits": "the API server, by a ResourceQuota: 'must specify limits.cpu'",
+    "connection refused": "the peer's Go: 'dial tcp ...: connect: connection refused'",
+    "failed to connect": "the peer's Go",
+    "timeout expired while starting": "the peer, core/chaincode/runtime_launcher.go",
+    "chaincode stream terminated": "the peer, core/chaincode/handler.go",
+    "Client sent an HTTP request to an HTTPS server": "Peitho's api/tls.py, as bytes",
+    "wrong version number": "OpenSSL",
+    "certificate is not valid for": "OpenSSL, by way of Python's ssl",
+    "unable to get local issuer certificate": "OpenSSL",
+    "certificate is not yet valid": "OpenSSL",
+    "has expired": "OpenSSL: 'certificate has expired'",
+    "puller failed": "core/chaincode: '{container} failed'",
+    "Suspended: the Job ...": "core/pods/explaining.py: a reason, and a message",
+    "cannot put a layer on IMAGE: it is for arm64": "core/images/registry.py, in two parts",
+}
