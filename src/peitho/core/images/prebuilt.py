@@ -97,11 +97,13 @@ async def _has_bundle(registry: Registry, image: Reference, keys: Sequence[Publi
     """Whether a key has signed an image, in the format of cosign 3: bundles beside the image."""
     listed = await registry.referrers(image.repository, image.digest)
     found = referrers.read(listed.body) if listed else []
-    bundles = [each for each in found if each.artifact_type.startswith(dsse.BUNDLES)]
+    # Where the registry lists none itself, cosign lists them as what their configuration is.
+    kinds = (dsse.BUNDLES, referrers.EMPTY_TYPE)
+    bundles = [each for each in found if each.artifact_type.startswith(kinds)]
     for each in bundles[:_MOST_BUNDLES]:
         manifest = await registry.manifest(image.repository, each.descriptor.digest)
         for blob in referrers.layers(manifest.body)[:1] if manifest else ():
-            if blob.size > _BUNDLE_BYTES:
+            if blob.size > _BUNDLE_BYTES or not blob.media_type.startswith(dsse.BUNDLES):
                 continue
             bundle = await registry.small_blob(image.repository, blob)
             if any(dsse.is_signed(bundle, key, digest=image.digest) for key in keys):
