@@ -37,13 +37,18 @@ def ended(code: int, **more: str) -> Manifest:
 
 @dataclass
 class Scene:
-    """A Peitho, the cluster before it, and news of Pods that are told to its watch."""
+    """
+    A Peitho, the cluster before it, and news of Pods that are told to its watch.
+
+    With an `image_id`, Pods have a puller, and their node says which runtime image runs.
+    """
 
     parts: Composition
     cluster: ApiServer
     news: "asyncio.Queue[Manifest]" = field(default_factory=asyncio.Queue)
     version: int = 100
     pod_uid: str = "uid-pod"
+    image_id: str = ""
 
     async def create(self, name: str = NAME) -> ChaincodeContainer:
         """A created container, whose image was built for it."""
@@ -158,7 +163,15 @@ class Scene:
                 "resourceVersion": str(self.version),
                 "ownerReferences": [self._owner(container)],
             },
-            "status": {"containerStatuses": [{"name": CHAINCODE, "image": "i", "state": state}]},
+            "status": {
+                "containerStatuses": [
+                    {"name": CHAINCODE, "image": "i", "imageID": self.image_id, "state": state}
+                ],
+                "initContainerStatuses": [
+                    {"name": PULLER, "image": "i", "state": ended(0)}
+                    for _ in range(bool(self.image_id))
+                ],
+            },
         }
 
 

@@ -211,6 +211,24 @@ def builds(where: Where, /, *, output: str, watch: bool, **_: Any) -> None:
 
 
 @click.command()
+@click.argument("image")
+@_where
+def provenance(where: Where, /, *, image: str, **_: Any) -> None:
+    """
+    Print where IMAGE comes from, as an in-toto statement (SLSA 1.0).
+
+    IMAGE is a chaincode image's name or ID, as `images` and `ps -o wide` have them. With a registry
+    it is read beside the image there.
+    """
+    from peitho.operators import inside, proving  # noqa: PLC0415  see the top
+
+    if inside.is_here(where.settings) or where.settings.peitho.image_mode == "registry":
+        _run(_print(proving.provenance(where.settings, image, where.tenant)))
+    else:
+        _run(_print(where.pod.output("provenance", *where.words, "--", image)))
+
+
+@click.command()
 @click.argument("name", shell_complete=_completed)
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only so many lines from the end.")
@@ -241,7 +259,7 @@ def rm(where: Where, /, *, names: tuple[str, ...], yes: bool, **_: Any) -> None:
     _run(_remove(where, names, is_sure=yes))
 
 
-COMMANDS: tuple[click.Command, ...] = (ps, logs, images, builds, events, rm)
+COMMANDS: tuple[click.Command, ...] = (ps, logs, images, builds, events, provenance, rm)
 
 
 def _of_flags(context: click.Context, given: dict[str, Any]) -> Where:

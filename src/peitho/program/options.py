@@ -13,6 +13,7 @@ from peitho.core.builds.in_daemon import DaemonBackendOptions
 from peitho.core.builds.in_pods import PodBackendOptions
 from peitho.core.builds.pool import BuildPoolOptions
 from peitho.core.chaincode.container import ChaincodeOptions
+from peitho.core.images.attestations import AttestationOptions
 from peitho.core.images.base import DaemonImagesOptions
 from peitho.core.images.prebuilt import PrebuiltOptions
 from peitho.core.images.pull_secret import PullSecretOptions
@@ -70,6 +71,15 @@ def prebuilt(settings: Settings) -> PrebuiltOptions:
     """By which keys images that packages name are signed."""
     keys = tuple(Path(file) for file in settings.images.verify)
     return PrebuiltOptions(keys=keys, rewrite=settings.images.rewrite)
+
+
+def attestations(settings: Settings) -> AttestationOptions:
+    """Who says where images come from, and by which key."""
+    namespace, instance = settings.kubernetes.namespace, settings.peitho.instance
+    return AttestationOptions(
+        builder_id=":".join(part for part in ("urn:peitho", namespace, instance) if part),
+        key=settings.images.sign,
+    )
 
 
 def published_images(settings: Settings) -> PublishedImages | None:

@@ -184,6 +184,10 @@ class ImageSettings(Section):
     """PEM files of public keys: an image that a package names (`image.json`) has to be signed by
     one of them, as cosign signs. None: signatures are not looked at."""
 
+    sign: Path | None = None
+    """PEM file of a private key without a password (ECDSA, Ed25519 or RSA), by which the provenance
+    of chaincode images in a registry is signed.  Absent: it is not signed."""
+
 
 class KubernetesSettings(Section):
     """The cluster."""

@@ -32,6 +32,7 @@ TEMPLATE = {"metadata": {"labels": {"a": "b"}}}
 VIEWS: Mapping[str, Callable[[Settings], object]] = {
     "allowed_images": options.allowed_images,
     "archive_limits": options.archive_limits,
+    "attestations": options.attestations,
     "build_containers": options.build_containers,
     "build_pool": options.build_pool,
     "chaincode": options.chaincode,
@@ -61,6 +62,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
         ),
     ),
     "images.verify": (["/keys/cosign.pub"], "prebuilt"),
+    "images.sign": ("/keys/peitho.key", "attestations"),
     "images.retention": (5, "sweeper"),
     "images.limitBytes": (5, "sweeper"),
     "docker.network": ("builds", "daemon_backend"),

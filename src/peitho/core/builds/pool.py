@@ -26,13 +26,14 @@ from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.core.builds.tail import Tail
 from peitho.core.container import State
 from peitho.core.images.prebuilt import PrebuiltImages
-from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.store import BuildResults
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError, StartFailed
 from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
+from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
@@ -97,7 +98,7 @@ class BuildPool:
         cache: BuildCache | None,
         queue: FairQueue | TenantQueue,
         storage: Storage,
-        architectures: ResultArchitectures,
+        results: BuildResults,
         options: Live[BuildPoolOptions],
         tasks: BackgroundTasks,
         prebuilt_images: PrebuiltImages | None = None,
@@ -111,7 +112,7 @@ class BuildPool:
         self._turns_ahead = asyncio.Semaphore(1)
         self._queue = queue
         self._storage = storage
-        self._architectures = architectures
+        self._results = results
         self._prebuilt = prebuilt_images
         self._options = options
         self._tasks = tasks
@@ -174,7 +175,7 @@ class BuildPool:
         """Save the tar of a build's output directory."""
         await build.save_result(chunks, architecture)
         if build.result:
-            self._architectures.remember(build.result.digest, build.result.architecture)
+            self._remember(build.result)
 
     async def compiled(self, build: Build) -> Path | None:
         """
@@ -232,7 +233,7 @@ class BuildPool:
                 await remove_directory(directory)
         if kept is None:
             return None
-        self._architectures.remember(kept.digest, kept.architecture)
+        self._remember(kept)
         build = Build(build_id, spec, directory=directory, output=BuildOutput.kept(directory / LOG))
         build.finish_from_cache(kept)
         self._open.add(build)
@@ -297,6 +298,8 @@ class BuildPool:
                 build.take_turn()
                 with metrics.BUILDS_RUNNING.track_inprogress():
                     await self._run(build, backend)
+            if build.result:  # once more: by now it is known in which image it ran
+                self._remember(build.result)
             await self._keep(build, key)
             self._compile_ahead(build, backend)
         except PeithoError as error:
@@ -405,6 +408,13 @@ class BuildPool:
             await build.discard()
         finally:
             build.over.set()
+
+    def _remember(self, result: KeptBuild) -> None:
+        try:
+            origin = Origin.from_json(result.origin) if result.origin else NOWHERE
+        except (TypeError, ValueError, KeyError):  # of another version of Peitho
+            origin = NOWHERE
+        self._results.remember(result.digest, result.architecture, origin)
 
     def _waits(self) -> str:
         """Return the line for the log of a build that has to wait, or an empty one."""

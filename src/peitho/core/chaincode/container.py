@@ -26,6 +26,7 @@ from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.launch import Launch
 from peitho.core.chaincode.logs import PodLog
 from peitho.core.chaincode.process import ChaincodeProcess, StopDeadlines, summary
+from peitho.core.chaincode.runtime import note_runtime
 from peitho.core.chaincode.settling import Settling
 from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
@@ -173,14 +174,21 @@ class ChaincodeContainer:
         published = await self._published()
         first = self._made(published, pods, began)
         try:
-            return await first.carry_out(timeout_seconds=timeout_seconds)
+            return await self._until_running(first, timeout_seconds)
         except waiting.BegunAlone as error:
             log.warning("chaincode is launched again", name=self._record.name, cause=str(error))
         with self._parts.watch.awaiting_another(self._process.key):
             await to_its_end(first.withdraw())
             left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
             second = self._made(published, replace(pods, puller_beside=False), began)
-            return await second.carry_out(timeout_seconds=left_seconds)
+            return await self._until_running(second, left_seconds)
+
+    async def _until_running(self, made: Launch, timeout_seconds: float) -> float:
+        """Carry a launch out; which runtime image runs is noted when its node tells."""
+        seconds = await made.carry_out(timeout_seconds=timeout_seconds)
+        noting = note_runtime(made, told=chaincode_job.runtime_id(made.job))
+        self._parts.tasks.spawn(noting, name=f"runtime of {self.id[:12]}")
+        return seconds
 
     def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
         job = chaincode_job.manifest(

@@ -243,7 +243,7 @@ def summary(record: RecordMetadata, watch: PodWatch) -> Summary:
         created=record.created,
         state=_state(record.exit, sighting),
         kubernetes_name=record.kubernetes_name,
-        labels=record.shown_labels,
+        labels=record.shown_labels | (sighting.pod.proof if sighting.pod else {}),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes import labels as own
 from peitho.formats.kubernetes import names, pod_parts, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
@@ -52,7 +53,8 @@ def manifest(record: Record, image: Image, *, options: PodOptions, reference: st
     A prebuilt image is run by its own entry point, which gets the peer's address as a variable.
     Raises TemplateRefused for a template that would change what Peitho relies on.
     """
-    labels, notes = dict(record.labels), record_secrets.annotations(record)
+    labels = dict(record.labels)
+    notes = record_secrets.annotations(record) | proof(record, image)
     template = {
         "metadata": {
             "labels": labels,
@@ -74,6 +76,33 @@ def manifest(record: Record, image: Image, *, options: PodOptions, reference: st
             "template": _in_order(options.with_templates(template, record.spec.env), options),
         },
     }
+
+
+def proof(record: Record, image: Image) -> dict[str, str]:
+    """
+    What Job and Pod say of what runs, as far as it is known before it does.
+
+    The runtime image is the one that was tried: which one runs, its node tells.
+    """
+    said = {
+        own.EXACT_PACKAGE_ID: own.package_id(record.spec),
+        own.LAYER: image.layer,
+        own.BUILDER: image.origin.builder,
+        own.BUILDER_ID: image.origin.builder_id,
+        own.RUNTIME: image.node_image,
+        own.RUNTIME_ID: image.prebuilt or image.runtime_id,
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def runtime_id(job: Manifest) -> str:
+    """Return which runtime image a Job says that it runs; empty if it does not."""
+    return str(job["metadata"]["annotations"].get(own.RUNTIME_ID, ""))
+
+
+def runtime_patch(runtime_id: str) -> Manifest:
+    """The change to a Job that says which runtime image runs."""
+    return {"metadata": {"annotations": {own.RUNTIME_ID: runtime_id}}}
 
 
 def _in_order(template: Manifest, options: PodOptions) -> Manifest:

@@ -21,6 +21,15 @@ PACKAGE_ID = "peitho/chaincode"
 MSP_ID = "peitho/msp-id"
 CONTAINER_NAME = "peitho/container-name"
 
+# What a chaincode's Job and Pod say of what runs; IDs are as the node says them, with a digest.
+EXACT_PACKAGE_ID = "peitho/package-id"
+LAYER = "peitho/layer"
+BUILDER = "peitho/builder"
+BUILDER_ID = "peitho/builder-id"
+RUNTIME = "peitho/runtime"
+RUNTIME_ID = "peitho/runtime-id"
+PROOF = (EXACT_PACKAGE_ID, LAYER, BUILDER, BUILDER_ID, RUNTIME, RUNTIME_ID)
+
 # A label's value holds 63 characters, a container's ID has 64.
 _LABEL_CHARACTERS = 32
 
@@ -84,8 +93,14 @@ def chaincode_labels(spec: ContainerSpec, name: str) -> dict[str, str]:
     """The labels by which an operator finds a chaincode: package ID, MSP ID and Docker name."""
     env = dict(variable.partition("=")[::2] for variable in spec.env)
     values = {
-        PACKAGE_ID: env.get("CORE_CHAINCODE_ID_NAME", ""),
+        PACKAGE_ID: package_id(spec),
         MSP_ID: env.get("CORE_PEER_LOCALMSPID", ""),
         CONTAINER_NAME: name,
     }
     return {key: names.label_value(value) for key, value in values.items() if value}
+
+
+def package_id(spec: ContainerSpec) -> str:
+    """Return the ID of the package that a container runs; empty if its peer does not say it."""
+    env = dict(variable.partition("=")[::2] for variable in spec.env)
+    return env.get("CORE_CHAINCODE_ID_NAME", "")

@@ -122,7 +122,7 @@ class PodStatus:
     `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
     None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS;
     `node` is empty until the Pod has one. It `has_begun_alone` if its chaincode will never have its
-    layer: it was begun while the puller could not be.
+    layer: it was begun while the puller could not be. `said` is what it says of what it runs.
     """
 
     name: str
@@ -143,6 +143,15 @@ class PodStatus:
     hosts: tuple[tuple[str, str], ...] = ()
     node: str = ""
     has_begun_alone: bool = False
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def proof(self) -> dict[str, str]:
+        """What its chaincode runs (`labels.PROOF`); what the node says of the image counts."""
+        told = dict(self.said)
+        if (image_id := self.image_id(CHAINCODE)) and _runs_runtime_image(self):
+            told[labels.RUNTIME_ID] = image_id
+        return told
 
     @property
     def has_ended(self) -> bool:
@@ -284,8 +293,14 @@ def _read(pod: Manifest) -> PodStatus:
         containers=tuple(_containers(pod)),
         hosts=_hosts(pod.get("spec") or {}),
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        said={key: str(notes[key]) for key in labels.PROOF if key in notes},
         has_begun_alone=_has_begun_alone(pod),
     )
+
+
+def _runs_runtime_image(pod: PodStatus) -> bool:
+    """Whether its container has the runtime image itself: the layer is delivered to it."""
+    return any(status.name == PULLER for status in pod.containers)
 
 
 def _job(metadata: Mapping[str, Any]) -> ObjectReference | None:

@@ -39,7 +39,7 @@ RIGHTS = (
     Right("batch", "jobs", "create", "chaincode that is started"),
     Right("batch", "jobs", "get", "whether it is started, and over"),
     Right("batch", "jobs", "list", "all of them, at start and in a sweep"),
-    Right("batch", "jobs", "patch", "labels of what an earlier Peitho made", needed=False),
+    Right("batch", "jobs", "patch", "which runtime image runs, labels of before", needed=False),
     Right("batch", "jobs", "delete", "chaincode that is stopped"),
 )
 

@@ -9,7 +9,7 @@ from peitho.core.builds.build import Build
 from peitho.core.builds.in_daemon import DaemonBackend, DaemonBackendOptions
 from peitho.core.builds.output import BuildOutput
 from peitho.core.images.base import DaemonImages, DaemonImagesOptions
-from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.store import BuildResults
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
 from peitho.formats.kubernetes import record_secrets
 from peitho.settings.live import Live
@@ -89,7 +89,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
         await asyncio.Event().wait()
         raise AssertionError
 
-    provenance = ResultArchitectures()
+    provenance = BuildResults()
     options = DaemonBackendOptions(
         owner=DaemonBuildOwner("peitho", "ns", DaemonBuildLimits("bridge")),
         start_timeout_seconds=5,
@@ -99,7 +99,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
         daemon.script("DELETE", "", silent)
         images = DaemonImages(docker, account(), Live(DaemonImagesOptions(server="", rewrite={})))
-        backend = DaemonBackend(docker, images, architectures=provenance, options=options)
+        backend = DaemonBackend(docker, images, results=provenance, options=options)
         output = BuildOutput.create(tmp_path / "log", limit_bytes=10_000)
         run = Build("f" * 64, SPEC, directory=tmp_path, output=output, result_bytes=10_000)
 
