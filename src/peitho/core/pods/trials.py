@@ -15,6 +15,7 @@ import structlog
 
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.pods import user_namespaces
 from peitho.core.pods.patience import Patience
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -108,7 +109,7 @@ class RuntimeTrials:
         """Return once a node has the image. Raises StartFailed, TimeoutError, PeithoError."""
         name = job["metadata"]["name"]
         try:
-            await self._kubernetes.create(job)
+            await self._kubernetes.create(await user_namespaces.suited(self._kubernetes, job))
             await self._until_pulled(key)
         finally:
             await to_its_end(self._drop(name))
