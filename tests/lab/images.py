@@ -70,7 +70,7 @@ _IMAGES = (
         directory="/usr/local/src",
     ),
     Image(
-        ("baseos", "javaenv"), tags=_tags("javaenv", "2.5", "3.1"), directory="/root/chaincode-java"
+        ("debian", "javaenv"), tags=_tags("javaenv", "2.5", "3.1"), directory="/root/chaincode-java"
     ),
 )
 

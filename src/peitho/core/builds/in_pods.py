@@ -19,12 +19,12 @@ from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now, unix_seconds
-from peitho.core.pods import waiting
+from peitho.core.pods import user_namespaces, waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.pods.tokens import DeliveryTokens, Holder, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
-from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
+from peitho.formats.kubernetes import build_pod, labels, names, record_secrets, user_namespace
 from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
@@ -158,11 +158,13 @@ class PodBackend:
         )
         try:
             record = await self._records.create_build(secret)
-            await self._kubernetes.create(self._pod(build, record))
+            pod = await user_namespaces.suited(self._kubernetes, self._pod(build, record))
+            await self._kubernetes.create(pod)
         except Unavailable:
             raise
         except PeithoError as error:
-            raise StartFailed(f"the build's Pod was refused: {error}") from error
+            cause = user_namespace.explained(str(error))
+            raise StartFailed(f"the build's Pod was refused: {cause}") from error
 
     def _pod(self, build: Build, record: RecordMetadata) -> Manifest:
         return build_pod.manifest(

@@ -11,7 +11,7 @@ from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode.phases import LaunchPhases
-from peitho.core.pods import waiting
+from peitho.core.pods import user_namespaces, waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -49,18 +49,19 @@ class Launch:
         if the Job cannot be created. BegunAlone leaves it: another Job may do better.
         """
         is_created = False
+        job = await user_namespaces.suited(self.kubernetes, self.job)
         phases = LaunchPhases(self.began)
 
         async def create() -> None:
             nonlocal is_created
-            await self.kubernetes.create(self.job)
+            await self.kubernetes.create(job)
             is_created = True
 
         try:
             # If the peer hung up meanwhile, nobody would know whether there is a Job.
             await to_its_end(create())
             phases.end("created")
-            await self._until_running(timeout_seconds, phases)
+            await self._until_running(job, timeout_seconds, phases)
         except BaseException as error:
             if not is_created or isinstance(error, waiting.BegunAlone):
                 raise
@@ -74,9 +75,11 @@ class Launch:
         metrics.START_SECONDS.labels("started").observe(seconds)
         return seconds
 
-    async def _until_running(self, timeout_seconds: float, phases: LaunchPhases) -> None:
+    async def _until_running(
+        self, job: Manifest, timeout_seconds: float, phases: LaunchPhases
+    ) -> None:
         """Wait for the Pod's status to show the process, or for what keeps the Pod away."""
-        asked = Asked(self.kubernetes, self.watch, self.key, self.job)
+        asked = Asked(self.kubernetes, self.watch, self.key, job)
         started = waiting.until_started(
             self.watch, self.key, CHAINCODE, seconds=timeout_seconds, asked=asked
         )

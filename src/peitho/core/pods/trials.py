@@ -15,6 +15,7 @@ import structlog
 
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.pods import user_namespaces
 from peitho.core.pods.patience import Patience
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -123,7 +124,7 @@ class RuntimeTrials:
         """Return its ID once a node has it. Raises StartFailed, TimeoutError, PeithoError."""
         name = job["metadata"]["name"]
         try:
-            await self._kubernetes.create(job)
+            await self._kubernetes.create(await user_namespaces.suited(self._kubernetes, job))
             return await self._until_pulled(key)
         finally:
             await to_its_end(self._drop(name))
