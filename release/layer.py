@@ -1,5 +1,5 @@
 """
-The image's layer: what the Dockerfile lays over its base, as one tar, of wheels.
+The image's layer: what the Dockerfile lays beside the Python of its base, as one tar, of wheels.
 
 Files are in the order of their names, of root, at one time, and modules are compiled, so that a Pod
 starts without doing it; all of it is the same from the same wheels and the same Python.
@@ -16,12 +16,13 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Where `python:3.11-slim` has its own.
+# Where the base of the Dockerfile has its own.
 PYTHON = f"/usr/local/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 
 _ROOT = "opt/peitho"
 _PACKAGES = f"{_ROOT}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-_LAUNCHER = f'#!/bin/sh\nexec /{_ROOT}/bin/python -m peitho "$@"\n'
+# There is no shell that would start it.
+_LAUNCHER = f"#!/{_ROOT}/bin/python\nfrom peitho.cli import main\n\nmain()\n"
 _DATA, _USER = "var/lib/peitho", 10001
 _EXECUTABLE, _PLAIN = 0o755, 0o644
 
@@ -37,7 +38,7 @@ def write(wheels: Sequence[Path], target: Path, *, epoch: int, python: str = PYT
                 archive.extractall(packages)  # noqa: S202
         for scripts in packages.glob("*.data"):  # of a Python that is not there
             shutil.rmtree(scripts)
-        _compile(root, packages)
+        compile_modules(root, packages)
         with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
             for path in sorted(root.rglob("*")):
                 name = str(path.relative_to(root))
@@ -45,17 +46,18 @@ def write(wheels: Sequence[Path], target: Path, *, epoch: int, python: str = PYT
             _add_environment(tar, epoch, python)
 
 
-def _compile(root: Path, packages: Path) -> None:
+def compile_modules(root: Path, folder: Path) -> None:
     """
-    Compile all modules, in one process and with one seed.
+    Compile all modules of a folder, which is to be below `/` what it is below the root.
 
-    Both decide about what a compiled module says of equal constants (bpo-34093).
+    It is done in one process and with one seed: both decide about what a compiled module says of
+    equal constants (bpo-34093).
     """
     subprocess.run(
         [
             *(sys.executable, "-m", "compileall", "-q", "-j", "1"),
             *("--invalidation-mode", "unchecked-hash"),
-            *("-s", str(root), "-p", "/", str(packages)),
+            *("-s", str(root), "-p", "/", str(folder)),
         ],
         env=os.environ | {"PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": ""},  # noqa: TID251
         check=True,

@@ -217,7 +217,18 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
 
 @main.command()
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--without-pods", is_flag=True, help="Make no Pods; those take longest.")
+@click.option(
+    "--without-pods",
+    "extent",
+    flag_value="without Pods",
+    help="Make no Pods; those take longest.",
+)
+@click.option(
+    "--before-start",
+    "extent",
+    flag_value="before a start",
+    help="As an init container: no Pods, and no peers, which may wait for Peitho.",
+)
 @click.option("--builder-image", multiple=True, help="Tried in a Pod; Fabric's ccenv without it.")
 @click.option("--runtime-image", multiple=True, help="The same; Fabric's baseos without it.")
 @_flags
@@ -225,7 +236,7 @@ def check(
     config: Path | None,
     *,
     output: str,
-    without_pods: bool,
+    extent: str | None,
     builder_image: tuple[str, ...],
     runtime_image: tuple[str, ...],
     **flags: Any,
@@ -246,7 +257,11 @@ def check(
     usual = PodChecks()
     asked = PodChecks(builder_image or usual.builders, runtime_image or usual.runtimes)
     told = report.told(
-        effective, output=output, tell=click.echo, asked=None if without_pods else asked
+        effective,
+        output=output,
+        tell=click.echo,
+        asked=None if extent else asked,
+        with_peers=extent != "before a start",
     )
     sys.exit(asyncio.run(told))
 

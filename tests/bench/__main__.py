@@ -15,6 +15,7 @@ from tests.bench import (
     again,
     compiled,
     install,
+    launches,
     machine,
     memory,
     modes,
@@ -50,6 +51,7 @@ PARTS = {
     "h": Part(scale.HOW, scale.measure),
     "i": Part(named.HOW, named.measure),
     "j": Part(compiled.HOW, compiled.measure),
+    "k": Part(launches.HOW, launches.measure),
 }
 
 

@@ -7,11 +7,13 @@ import tarfile
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
+from peitho.clients.kubernetes.api import Kubernetes
+from tests.bench import starts
 from tests.bench.place import BenchError, Place, Stopwatch, folder, running, say
 from tests.bench.report import Row
 from tests.lab.peitho import Peitho
 from tests.support.docker_calls import Calls
-from tests.support.observe import open_waits, until
+from tests.support.observe import open_waits, pods, until
 
 UPLOAD_BYTES = 300_000_000
 CHAINCODES = 100
@@ -21,7 +23,9 @@ HOW = (
     "each run, idle 3 s after it is ready; then a gzip'd tar of 300 MB that does not compress is "
     "PUT to a build container in chunks of 64 KiB, as peers send it; the kernel's own high-water "
     "mark, set back before, is the peak.  Waiting: chaincodes of a shell script are started 8 at a "
-    "time and waited for, each over a connection of its own."
+    "time and waited for, each over a connection of its own, with `chaincode.settleSeconds: 0`, as "
+    "a start waits for that as well.  As many bare Pods of the same image "
+    "are then made, 8 at a time, each at once when one of its 8 runs."
 )
 
 _IMAGE = "bench-memory"
@@ -38,7 +42,7 @@ _MEGABYTE = 1_000_000
 
 async def measure(place: Place) -> list[Row]:
     """Rows for the three states."""
-    settings = {"chaincode": {"startTimeoutSeconds": _START_SECONDS}}
+    settings = {"chaincode": {"startTimeoutSeconds": _START_SECONDS, "settleSeconds": 0}}
     async with running(place.cluster, **settings) as peitho:
         with folder() as work:
             path = work / "upload.tar.gz"
@@ -52,8 +56,13 @@ async def measure(place: Place) -> list[Row]:
                 say(f"(d) run {number}: idle {idle:.1f} MB, at most {peak:.1f} MB in the upload")
         await peitho.end()
         await peitho.begin()
-        async with Calls.to(peitho) as calls:
-            waiting = await _waiting(calls)
+        async with (
+            Calls.to(peitho) as calls,
+            Kubernetes.connect(
+                kubeconfig=place.cluster.kubeconfig, namespace=peitho.namespace
+            ) as kubernetes,
+        ):
+            waiting = await _waiting(calls, kubernetes)
     return [*_upload_rows(found), *waiting]
 
 
@@ -109,10 +118,11 @@ def _write_incompressible(path: Path) -> None:
     member.unlink()
 
 
-async def _waiting(calls: Calls) -> list[Row]:
+async def _waiting(calls: Calls, kubernetes: Kubernetes) -> list[Row]:
     """Memory with many chaincodes started and waited for, and how long their starts took."""
     await calls.make_image(_IMAGE, body="exec sleep 3600")
     started = await _start_many(calls)
+    pod = pods(calls.peitho, next(iter(started)))[0]
     taken = max(started.values())
     say(f"(d) {len(started)} chaincodes started in {taken:.0f} s")
     async with asyncio.TaskGroup() as tasks:
@@ -123,10 +133,20 @@ async def _waiting(calls: Calls) -> list[Row]:
         resident = await _sampled(calls.peitho)
         say(f"(d) {resident:.1f} MB with {len(started)} chaincodes waiting")
         await _remove(calls, started)
+    bare = await _bare(kubernetes, pod, len(started))
+    say(f"(d) {len(started)} bare Pods started in {bare:.0f} s")
     short = "" if len(started) == CHAINCODES else f" (not {CHAINCODES}: the node is full)"
     return [
         Row("d", f"resident, {len(started)} chaincodes waiting{short}", "MB", (resident,)),
         Row("d", f"start of {len(started)} chaincodes, {_AT_ONCE} at a time", "s", (taken,)),
+        Row("d", f"start of {len(started)} bare Pods, {_AT_ONCE} at a time", "s", (bare,)),
+        Row(
+            "d",
+            f"start of {len(started)} chaincodes, times bare Pods",
+            "",
+            (taken / bare,),
+            at_most=1.3,
+        ),
     ]
 
 
@@ -156,6 +176,26 @@ async def _start_many(calls: Calls) -> dict[str, float]:
     if not started:
         raise BenchError(f"no chaincode started: {refused[0]}")
     return started
+
+
+async def _bare(kubernetes: Kubernetes, pod: starts.Pod, count: int) -> float:
+    """Seconds until so many bare Pods run, as many at a time."""
+    left, watch = iter(range(count)), Stopwatch()
+    made: list[str] = []
+
+    async def work() -> None:
+        for _ in left:
+            manifest = starts.bare_pod(pod)
+            made.append(manifest["metadata"]["name"])
+            await starts.until_running(kubernetes, await kubernetes.create(manifest))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(_AT_ONCE):
+            tasks.create_task(work(), name="bare Pods")
+    seconds = watch.seconds
+    for name in made:
+        await kubernetes.delete("Pod", name, grace_seconds=1)
+    return seconds
 
 
 async def _all_wait(peitho: Peitho, count: int) -> bool:

@@ -10,7 +10,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.clients.registry.registries import Registries
 from peitho.core.images.publisher import get
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live
 from tests.bench.place import Place, Stopwatch, folder, say
@@ -52,7 +52,7 @@ async def measure(place: Place) -> list[Row]:
             baseos = images.find(f"docker.io/{_BASE}:2.5")
             await lab.push(await registries.own(), baseos, _BASE, "2.5")
             storage = Storage.open(path / "data")
-            local = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+            local = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
             rewrite = {"hyperledger/*": f"{running.address}/hyperledger/*"}
             pushing = RegistryPublisher(
                 local,

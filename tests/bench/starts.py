@@ -20,11 +20,12 @@ RUNS_FACTOR = 4
 HOW = (
     "Create, upload of five TLS files and start of a chaincode whose one file has 16 MiB, as a "
     "compiled one has; then a bare Pod of the same runtime image, security context and resources, "
-    "created at the API server.  The process begins at its first line of output, by the container "
-    "runtime's own stamp (`kubectl logs --timestamps`), on both sides.  `start answered` and "
-    "`running told` are when the peer, or a watch at the API server, hears of it: the kubelet "
-    "looks once a second, so each create comes at a random moment of it.  The two take turns; "
-    f"differences are of neighbors.  {RUNS_FACTOR} times the runs of other parts."
+    "created at the API server; then the same with an empty volume, since a kubelet that has a "
+    "volume to mount looks again after 0.3 s.  The process begins at its first line of output, by "
+    "the container runtime's own stamp (`kubectl logs --timestamps`), on both sides.  `start "
+    "answered` and `running told` are when the peer, or a watch at the API server, hears of it: "
+    "the kubelet looks once a second, so each create comes at a random moment of it.  They take "
+    f"turns; differences are of neighbors.  {RUNS_FACTOR} times the runs of other parts."
 )
 
 _IMAGE = "bench-start"
@@ -49,6 +50,7 @@ async def measure(place: Place) -> list[Row]:
     """Rows for both, and what Peitho takes more."""
     ours: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
+    mounted: list[float] = []
     async with (
         running(place.cluster) as peitho,
         Calls.to(peitho) as calls,
@@ -63,17 +65,25 @@ async def measure(place: Place) -> list[Row]:
             ours.append(taken)
             await any_moment()
             bare.append(await _bare(peitho, kubernetes, bare_pod(pod)))
-            say(f"(b) run {number}: process after {taken[0]:.2f} s, bare Pod {bare[-1][0]:.2f} s")
-    return _rows(ours, bare)
+            await any_moment()
+            mounted.append((await _bare(peitho, kubernetes, with_volume(bare_pod(pod))))[0])
+            say(
+                f"(b) run {number}: process after {taken[0]:.2f} s, bare Pod {bare[-1][0]:.2f} s, "
+                f"with a volume {mounted[-1]:.2f} s"
+            )
+    return _rows(ours, bare, tuple(mounted))
 
 
-def _rows(ours: list[tuple[float, float]], bare: list[tuple[float, float]]) -> list[Row]:
+def _rows(
+    ours: list[tuple[float, float]], bare: list[tuple[float, float]], mounted: tuple[float, ...]
+) -> list[Row]:
     process, answered = zip(*ours, strict=True)
     bare_process, told = zip(*bare, strict=True)
     more = tuple(mine - other for mine, other in zip(process, bare_process, strict=True))
     return [
         Row("b", "create to process, Peitho", "s", process),
         Row("b", "create to process, bare Pod", "s", bare_process),
+        Row("b", "create to process, bare Pod with an empty volume", "s", mounted),
         Row("b", "create to process, Peitho minus bare Pod", "s", more, at_most=MOST_SECONDS),
         Row("b", "create to start answered, Peitho", "s", answered),
         Row("b", "create to running told, bare Pod", "s", told),
@@ -90,9 +100,9 @@ async def make_image(calls: Calls, name: str) -> None:
 
 
 async def launch(
-    calls: Calls, kubernetes: Kubernetes, image: str
+    calls: Calls, kubernetes: Kubernetes, image: str, *, keep: bool = False
 ) -> tuple[tuple[float, float], Pod]:
-    """Seconds to its process and to the answer of start; and its Pod."""
+    """Seconds to its process and to the answer of start; and its Pod, which is removed again."""
     name = f"bench-{secrets.token_hex(4)}"
     folder = "/etc/hyperledger/fabric"
     files = archive({f"{folder}/{each}": (0o644, secrets.token_bytes(1000)) for each in _TLS_FILES})
@@ -105,14 +115,15 @@ async def launch(
         raise BenchError(f"the chaincode did not start: {created}, {put}, {started}")
     wanted = {labels.CONTAINER: labels.container_label(created.body["Id"])}
     (pod,) = await kubernetes.find("Pod", labels=wanted)
-    at = await _first_line(calls.peitho, pod)
-    await calls.remove(name)
+    at = await first_line(calls.peitho, pod)
+    if not keep:
+        await calls.remove(name)
     return ((at - began).total_seconds(), answered), pod
 
 
 def bare_pod(pod: Pod) -> Pod:
     """A Pod of the same image under the same restrictions, with nothing else of Peitho's."""
-    (chaincode,) = pod["spec"]["containers"]
+    chaincode = pod["spec"]["containers"][-1]
     kept = {key: pod["spec"][key] for key in _KEPT}
     name = f"bare-{secrets.token_hex(4)}"
     return {
@@ -134,18 +145,31 @@ def bare_pod(pod: Pod) -> Pod:
     }
 
 
+def with_volume(pod: Pod) -> Pod:
+    """The same Pod with a volume, for which a kubelet looks after 0.3 s, and not before."""
+    volume, mount = {"name": "v", "emptyDir": {}}, {"name": "v", "mountPath": "/v"}
+    (container,) = pod["spec"]["containers"]
+    name = f"{pod['metadata']['name']}-v"
+    return pod | {
+        "metadata": {"name": name, "labels": {_LABEL: name}},
+        "spec": pod["spec"]
+        | {"containers": [container | {"volumeMounts": [mount]}], "volumes": [volume]},
+    }
+
+
 async def _bare(peitho: Peitho, kubernetes: Kubernetes, manifest: Pod) -> tuple[float, float]:
     """Seconds to its process, and to being told of it."""
     began, watch = datetime.now().astimezone(), Stopwatch()
     pod = await kubernetes.create(manifest)
-    await _until_running(kubernetes, pod)
+    await until_running(kubernetes, pod)
     told = watch.seconds
-    at = await _first_line(peitho, pod)
+    at = await first_line(peitho, pod)
     await kubernetes.delete("Pod", pod["metadata"]["name"], grace_seconds=1)
     return (at - began).total_seconds(), told
 
 
-async def _until_running(kubernetes: Kubernetes, pod: Pod) -> None:
+async def until_running(kubernetes: Kubernetes, pod: Pod) -> None:
+    """Return once a watch tells that a bare Pod runs."""
     metadata = pod["metadata"]
     async with asyncio.timeout(_TOLD_SECONDS):
         async for event in kubernetes.watch(
@@ -163,11 +187,12 @@ async def any_moment() -> None:
     await asyncio.sleep(secrets.randbelow(1000) / 1000)
 
 
-async def _first_line(peitho: Peitho, pod: Pod) -> datetime:
-    """The container runtime's time stamp of the first line that the process wrote."""
+async def first_line(peitho: Peitho, pod: Pod, *, last: bool = False) -> datetime:
+    """The container runtime's time stamp of the first, or the last line of the process."""
     command = ["logs", "--timestamps", "-c", records.CHAINCODE, pod["metadata"]["name"]]
     for _ in range(_LOG_LOOKS):
         if text := await asyncio.to_thread(peitho.kubectl, *command):
-            return datetime.fromisoformat(text.split(maxsplit=1)[0])
+            line = text.splitlines()[-1 if last else 0]
+            return datetime.fromisoformat(line.split(maxsplit=1)[0])
         await asyncio.sleep(0.1)
     raise BenchError(f"{pod['metadata']['name']} wrote nothing")

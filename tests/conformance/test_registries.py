@@ -23,7 +23,7 @@ from peitho.clients.registry.uploads import bytes_source
 from peitho.clients.retries import RetryPolicy
 from peitho.core.images.publisher import get
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import Unavailable
 from peitho.formats.images import oci
 from peitho.formats.images.oci import Descriptor
@@ -266,7 +266,7 @@ async def test_a_daemon_runs_what_peitho_put_together(anonymous: Running, tmp_pa
     storage = Storage.open(tmp_path)
     registries = Registries(anonymous.endpoint, account())
     rewrite = {"hyperledger/*": f"{anonymous.address}/hyperledger/*"}
-    local = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    local = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
     target = RegistryPublisherOptions(anonymous.address, "chaincode", "amd64", rewrite)
     async with asyncio.TaskGroup() as group:
         closing = group.create_task(registries.run())

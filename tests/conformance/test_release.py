@@ -85,7 +85,7 @@ class TestTheLayer:
 
         assert digest(tmp_path / "a.tar") == digest(tmp_path / "b.tar")
 
-    def test_it_is_as_the_dockerfile_has_it(self, tmp_path: Path) -> None:
+    def test_it_is_what_the_dockerfile_starts(self, tmp_path: Path) -> None:
         """
         Packages, compiled; an environment of the base's Python; the launcher; a data directory.
         """
@@ -100,11 +100,15 @@ class TestTheLayer:
         assert f"{packages}/thing/__pycache__/__init__.{tag}.pyc" in entries
         assert not any(".data" in name for name in entries)
         assert f"/usr/local/bin/python{version}" == entries["opt/peitho/bin/python"].linkname
+        with tarfile.open(tmp_path / "a.tar") as tar:
+            launcher = tar.extractfile("usr/local/bin/peitho")
+            assert launcher is not None
+            assert launcher.readline() == b"#!/opt/peitho/bin/python\n"
         assert 0o755 == entries["usr/local/bin/peitho"].mode
         assert (10001, 0) == (entries["var/lib/peitho"].uid, entries["var/lib/peitho"].gid)
         dockerfile = (PROJECT / "Dockerfile").read_text()
-        for path in ("/opt/peitho", "/usr/local/bin/peitho", "/var/lib/peitho", "10001:0"):
-            assert path in dockerfile
+        for words in ("PATH=/opt/peitho/bin:", '["/usr/local/bin/peitho"]', "USER 10001"):
+            assert words in dockerfile
 
     def test_it_says_nothing_of_who_made_it(self, tmp_path: Path) -> None:
         """

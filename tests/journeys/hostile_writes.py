@@ -6,6 +6,7 @@ from typing import Any
 
 from peitho.formats.kubernetes import record_secrets
 from peitho.formats.kubernetes.objects import Manifest
+from tests.lab import images as lab_images
 from tests.support import manifests
 
 OWNED = "owned by Secrets alone"
@@ -19,6 +20,7 @@ IMAGES = "no pattern of the policy's images is for one of"
 LABELS = "what has its own labels alone"
 KINDS = "Secrets, Pods, Jobs and Events alone"
 NAMESPACES = "in namespaces that have the label"
+SPEC = "changes labels of Pods"
 FINALIZERS = "sets no finalizers"
 TYPES = "Secrets of its own types"
 COMPONENT = "as the component peitho"
@@ -51,7 +53,7 @@ def job() -> Manifest:
     made = manifests.job(manifests.record())
     for container in _containers(made["spec"]["template"]):
         if container["image"] == manifests.SETTINGS.peitho_image:
-            container["image"] = "docker.io/peitho/peitho:dev"
+            container["image"] = lab_images.PEITHO
     return made
 
 
@@ -86,7 +88,7 @@ def secured(**security: Any) -> Manifest:
 def labelled(made: Manifest, **labels: str) -> Manifest:
     """An object with other labels than Peitho's own."""
     changed = deepcopy(made)
-    changed["metadata"]["labels"] = {f"app.kubernetes.io/{key}": labels[key] for key in labels}
+    changed["metadata"]["labels"] = {f"peitho/{key}": labels[key] for key in labels}
     return changed
 
 
@@ -145,6 +147,8 @@ def _pod(what: str, words: str, body: Manifest) -> Write:
 
 
 _ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+# Of a Pod that is there its image alone may be changed: the rest is as it was by default.
+_CHANGED = {"name": "x", "image": "docker.io/evil/miner:1", "imagePullPolicy": "Always"}
 _NODE_PORT = {"containerPort": 1, "hostPort": 1}
 _EPHEMERAL = {"name": "y", "image": "x", "terminationMessagePolicy": "File"}
 _TOKEN_SOURCE = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
@@ -180,9 +184,9 @@ HOSTILE = (
     _pod("an image below Fabric's name", IMAGES, image("evil.io/fabric-like/miner:1")),
     _pod("an image by its tag", IMAGES, image("docker.io/evil/miner:fabric-ccenv")),
     _pod("an image by its digest", IMAGES, image(f"evil/miner@sha256:{'0' * 64}")),
-    _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:dev")),
+    _pod("an image of a like name", IMAGES, image("docker.io/peitho/peitho-not:1")),
     _pod("a Pod of nobody", LABELS, labelled(pod())),
-    _pod("a Pod of another", LABELS, labelled(pod(), **{"managed-by": "peitho", "instance": "b"})),
+    _pod("a Pod of another", LABELS, labelled(pod(), instance="b")),
     _pod("a foreign owner", OWNED, _owner("apps/v1", "Deployment")),
     _pod("a finalizer", FINALIZERS, metadata(pod(), finalizers=["example.com/never"])),
     _post("a Job of a Pod of the node", SHARED, "jobs", of_job(pod(hostPID=True))),
@@ -214,7 +218,14 @@ HOSTILE = (
         LABELS,
         "PATCH",
         "secrets/own",
-        {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}},
+        {"metadata": {"labels": {"peitho/instance": None}}},
+    ),
+    Write(
+        "its own Pod's image changed",
+        SPEC,
+        "PATCH",
+        "pods/own",
+        {"spec": {"containers": [_CHANGED]}},
     ),
     Write("a foreign Secret removed", LABELS, "DELETE", f"secrets/{FOREIGN}", None),
     Write("a foreign Pod removed", LABELS, "DELETE", f"pods/{FOREIGN}", None),
@@ -272,4 +283,11 @@ HONEST = (
     _pod("another registry's image", "", image("mirror.example:5000/x/fabric-ccenv:2.5")),
     _pod("a digest", "", image(f"hyperledger/fabric-ccenv@sha256:{'0' * 64}")),
     Write("its own Secret changed", "", "PATCH", "secrets/own", {"data": {"a": "Yg=="}}),
+    Write(
+        "its own Pod's labels changed",
+        "",
+        "PATCH",
+        "pods/own",
+        {"metadata": {"labels": {"app.kubernetes.io/instance": None}}},
+    ),
 )

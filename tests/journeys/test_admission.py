@@ -99,12 +99,17 @@ def _furnish(cluster: Cluster, own: str, other: str) -> None:
     for space in (own, other):
         cluster.run_kubectl("-n", space, "create", "rolebinding", "all", *admin)
     labels = hostile_writes.secret()["metadata"]["labels"]
-    nowhere = {"nodeSelector": {"there": "is-none"}, "containers": [{"name": "x", "image": "x"}]}
+    nowhere = {
+        "nodeSelector": {"there": "is-none"},
+        "automountServiceAccountToken": False,
+        "containers": [{"name": "x", "image": "x"}],
+    }
     cluster.apply(
         _object("Secret", FOREIGN, own),
         _object("Secret", "own", own, labels=labels, type="peitho/build"),
         _object("ServiceAccount", FOREIGN, own),
         _object("Pod", FOREIGN, own, spec=nowhere),
+        _object("Pod", "own", own, labels=labels, spec=nowhere),
     )
 
 

@@ -62,6 +62,7 @@ SETS = {
             "rootImages": ["*/fabric-javaenv"],
             "volumes": ["configMap"],
         },
+        "checks": {"initContainer": True, "builderImages": ["registry.example/fabric-ccenv:3.1"]},
         "podDisruptionBudget": {"enabled": True},
         "dashboard": {"enabled": True},
         "extraObjects": [
@@ -126,6 +127,8 @@ def test_the_api_server_takes_what_is_rendered(
     for each in made:
         if each["metadata"].get("namespace"):
             each["metadata"]["namespace"] = "default"
+        if each["kind"] == "Pod":  # whose account a dry run has not made
+            each["spec"]["serviceAccountName"] = "default"
 
     content = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
     strict = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
@@ -224,6 +227,10 @@ class Release:
         place = ("--namespace", self.namespace, "--kubeconfig", self.cluster.kubeconfig)
         return run([chart.helm(), *words, *place])
 
+    def kubectl(self, *words: str) -> str:
+        """What kubectl says of Peitho's namespace."""
+        return self.cluster.run_kubectl("-n", self.namespace, *words)
+
     def put(self, verb: str, *words: str, **values: Any) -> str:
         """Install or upgrade it with values, and wait until it answers."""
         self._values.write_text(yaml.safe_dump(self.values | values))
@@ -261,9 +268,12 @@ async def release(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Release]:
 async def test_chaincode_runs_on_through_the_life_of_a_release(release: Release) -> None:
     """
     Install, test, upgrade, rollback, uninstall, and install again: always the same Pod.
+
+    Each time a check looks first, as an init container; the test has all of it.
     """
     do = asyncio.to_thread
-    await do(release.put, "install", "--create-namespace")
+    await do(release.put, "install", "--create-namespace", checks={"initContainer": True})
+    await do(_tested, release)
     async with aiohttp.ClientSession(f"http://{release.address}:8080") as session:
         calls = BareCalls(session)
         await calls.make_image("lives")
@@ -271,7 +281,6 @@ async def test_chaincode_runs_on_through_the_life_of_a_release(release: Release)
         before = await do(release.pods)
         assert ["Running"] == [phase for _, phase in before]
 
-        assert "Phase:          Succeeded" in await do(release.helm, "test", "one")
         await do(release.put, "upgrade", podLabels={"changed": "yes"})
         assert before == await do(release.pods)
         await until(lambda: _knows(calls, "lives"))
@@ -291,6 +300,26 @@ async def test_chaincode_runs_on_through_the_life_of_a_release(release: Release)
         assert before == await do(release.pods)
         assert 200 == (await calls.call("GET", "/images/lives/json")).status
         await calls.remove("lives")
+
+
+def _tested(release: Release) -> None:
+    """Helm's test passes, and tells what is wrong once something is."""
+    init = release.kubectl("logs", "deployment/peitho", "--container", "check")
+    assert init.endswith(" 0 wrong\n"), init
+    said = release.helm("test", "one", "--logs")
+    assert 2 == said.count("Phase:          Succeeded"), said
+    assert " 0 wrong" in said
+    assert "8081 is reached from a Pod" in said
+    quota: dict[str, object] = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none", "namespace": release.chaincode},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    release.cluster.apply(quota)
+    with pytest.raises(LabError, match="exceeded quota: none"):
+        release.helm("test", "one", "--logs", "--filter", "name=peitho-check")
+    release.cluster.run_kubectl("-n", release.chaincode, "delete", "resourcequota", "none")
 
 
 async def _knows(calls: BareCalls, name: str) -> bool:

@@ -1,19 +1,23 @@
 """
-Java chaincode, whose image keeps all it has in root's home: a user of 0, in a `baseline` namespace.
+Java chaincode on Fabric's own shim: built by Gradle or Maven, and run from root's home.
 
-`fabric-javaenv` is a double for the layout: its `build.sh` copies, its `start` waits.
+`fabric-javaenv` keeps all it has in `/root`, which nobody but the user 0 may enter.
 """
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
+import pytest
 
+from tests.journeys.peers import lives_and_comes_back
+from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
+from tests.lab.javaenv import CHAINCODE
+from tests.lab.peer import Peer
 from tests.lab.peitho import Peitho, namespace
 from tests.support.docker_calls import Calls, archive, context
-from tests.support.observe import until
 
 BUILDER = "hyperledger/fabric-javaenv:2.5"
 DOCKERFILE = f"""FROM {BUILDER}
@@ -22,57 +26,61 @@ LABEL org.hyperledger.fabric.chaincode.type="JAVA" \\
       org.hyperledger.fabric.version="2.5.16"
 ENV CORE_CHAINCODE_BUILDLEVEL=2.5.16
 """
+# build.sh takes Gradle where there is something for it.
+NOT_OF = {"gradle": ["pom.xml"], "maven": ["*.gradle"]}
 AS_ROOT = {"users": {"*fabric-javaenv*": 0}}
 
 
 @asynccontextmanager
-async def calls_in(cluster: Cluster, folder: Path, level: str) -> AsyncIterator[Calls]:
-    """A Peitho that gives javaenv the user 0, in a namespace of a level."""
-    async with (
-        namespace(cluster, level=level) as name,
-        Peitho.start(cluster, name, folder, builder=AS_ROOT, chaincode=AS_ROOT) as peitho,
-        Calls.to(peitho) as calls,
-    ):
-        yield calls
+async def peitho_in(
+    cluster: Cluster, folder: Path, level: str, *, version: str = "latest"
+) -> AsyncIterator[Peitho]:
+    """A Peitho that gives javaenv the user 0, in a namespace of a level of Pod Security."""
+    async with namespace(cluster, level=level) as name:
+        of_version = f"pod-security.kubernetes.io/enforce-version={version}"
+        cluster.run_kubectl("label", "--overwrite", "namespace", name, of_version)
+        async with Peitho.start(
+            cluster, name, folder, builder=AS_ROOT, chaincode=AS_ROOT
+        ) as peitho:
+            yield peitho
 
 
-async def test_java_is_built_and_started_from_its_own_directory(
-    cluster: Cluster, tmp_path: Path
+@beside
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("tool", "release", "level"),
+    [("gradle", "2.5.16", "restricted"), ("maven", "3.1.5", "baseline")],
+)
+async def test_java_chaincode_is_built_registers_crashes_and_comes_back(
+    cluster: Cluster, tmp_path: Path, tool: str, release: str, level: str
 ) -> None:
     """
-    What `./build.sh` made is where `start` looks for it, beside what the image has there.
+    A Java package is built in a Pod, offline, and Fabric's own shim registers over TLS.
+
+    In a `restricted` namespace its user 0 is that of a user namespace.
     """
-    async with calls_in(cluster, tmp_path, "baseline") as calls:
-        build = await calls.create_build("./build.sh", image=BUILDER)
-        await calls.put(build, archive({"src/build/libs/chaincode.jar": (0o644, b"a jar")}))
-        await calls.start(build)
-        assert 0 == await calls.wait(build)
-        url = f"{calls.peitho.http}/containers/{build}/archive?path=/chaincode/output/."
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
-            package = await response.read()
-        await calls.remove(build)
-
-        assert 200 == (await calls.build("java-image", context(package, DOCKERFILE))).status
-        script = "cat chaincode/build/libs/chaincode.jar; exec ./start --peerAddress 10.0.0.1:7052"
-        await calls.create("java", "java-image", ["/bin/sh", "-c", script])
-        started = await calls.start("java")
-        assert 204 == started.status, started
-
-        async def said() -> bool:
-            answer = await calls.call(
-                "GET", "/v1.47/containers/java/logs", params={"stdout": "1", "stderr": "1"}
-            )
-            return "a jarjava double" in str(answer.body)
-
-        await until(said)
-        await calls.remove("java")
+    source = tmp_path / tool
+    shutil.copytree(CHAINCODE, source, ignore=shutil.ignore_patterns(*NOT_OF[tool]))
+    async with (
+        peitho_in(cluster, tmp_path, level) as peitho,
+        Peer.start(release, endpoint=peitho.url, host_address=cluster.host_address) as peer,
+    ):
+        package = await peer.install(source, language="java")
+        await lives_and_comes_back(peer, package, peitho)
+        mapped = (await peer.invoke(package, "file", "/proc/self/uid_map")).payload.split()
+        assert ["0", "0"] != mapped[:2] if level == "restricted" else ["0", "0"] == mapped[:2]
+        await peer.stop(package)
 
 
+@beside
 async def test_what_pod_security_forbids_is_told(cluster: Cluster, tmp_path: Path) -> None:
     """
-    In a restricted namespace the user 0 is refused, in the cluster's words: build and launch.
+    Before its version 1.35, `restricted` refuses the user 0 in any case: build and launch.
     """
-    async with calls_in(cluster, tmp_path, "restricted") as calls:
+    async with (
+        peitho_in(cluster, tmp_path, "restricted", version="v1.34") as peitho,
+        Calls.to(peitho) as calls,
+    ):
         build = await calls.start(await calls.create_build("./build.sh", image=BUILDER))
         package = archive({"chaincode.jar": (0o644, b"a jar")})
         await calls.build("java-image", context(package, DOCKERFILE))
@@ -81,6 +89,7 @@ async def test_what_pod_security_forbids_is_told(cluster: Cluster, tmp_path: Pat
 
         for answer in (build, launch):
             assert 500 == answer.status
-            assert 'violates PodSecurity "restricted:latest"' in answer.message
+            assert 'violates PodSecurity "restricted:v1.34"' in answer.message
             assert "runAsNonRoot" in answer.message
+            assert "Kubernetes 1.35" in answer.message
         await calls.remove("java")

@@ -1,10 +1,15 @@
 """What packages contain besides files with plain names: it is there when the chaincode runs."""
 
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from tests.lab.beside import beside
+from tests.lab.cluster import Cluster
+from tests.lab.pairs import PODS, REGISTRY, Pair
+from tests.lab.peitho import Peitho, namespace
+from tests.lab.registry import Running
 from tests.support.archives import (
     Member,
     archive_bytes,
@@ -86,3 +91,44 @@ async def test_it_is_there_when_the_chaincode_runs(
 
     await until(heard)
     await calls.remove(f"package-{name}")
+
+
+async def test_it_is_in_an_image_of_a_registry_too(
+    cluster: Cluster, registry: Running, tmp_path: Path
+) -> None:
+    """
+    All of it in one layer, which the node unpacks.
+    """
+    members = [
+        symlink("sub/sh", "/bin/sh"),
+        symlink("config.json", "prod.json"),
+        file(f"{LATIN1}.js", b"latin1"),
+        special("pipe", tarfile.FIFOTYPE),
+        hardlink("sub/b", "sub/a"),
+        file("a:b $(x)", b"odd"),
+        file(f"{'deep/' * 60}end", b"long"),
+    ]
+    script = (
+        "cd /usr/local/src; sub/sh -c 'readlink config.json'; cat caf*.js sub/b a:b* "
+        f"{'deep/' * 60}end; [ -p pipe ] && [ sub/a -ef sub/b ] && echo all; sleep 9"
+    )
+    dockerfile = DOCKERFILE.replace("nodeenv", "baseos")
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, **Pair(PODS, REGISTRY).settings(registry)) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        package = archive_bytes([*PLAIN, *members])
+        built = await calls.build("image-registry", context(package, dockerfile))
+        assert 200 == built.status, built
+        await calls.create("package-registry", "image-registry", ["/bin/sh", "-c", script])
+        started = await calls.start("package-registry")
+        assert 204 == started.status, started
+
+        async def heard() -> bool:
+            path = "/v1.47/containers/package-registry/logs"
+            answer = await calls.call("GET", path, params={"stdout": "1", "stderr": "1"})
+            return "latin11oddlongall" in str(answer.body)
+
+        await until(heard)
+        await calls.remove("package-registry")

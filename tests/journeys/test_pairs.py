@@ -134,16 +134,17 @@ def runs_as_its_mode_says(pair: Pair, peitho: Peitho, package: Package) -> None:
     (name,) = alive(peitho, package.container)
     found = {pod["metadata"]["name"]: pod["spec"] for pod in pods(peitho, package.container)}
     spec = found[name]
-    (main,) = spec["containers"]
+    main = spec["containers"][-1]
+    names = [each["name"] for each in spec["containers"]]
     blobs = list((peitho.data_dir / "blobs/sha256").iterdir())
     if pair.mode == REGISTRY:
         assert re.fullmatch(PUSHED, main["image"])
-        assert "initContainers" not in spec
+        assert ["chaincode"] == names
         assert [{"name": "peitho-registry"}] == spec["imagePullSecrets"]
         assert [] == blobs
     else:
         assert main["image"].startswith("hyperledger/fabric-baseos:")
-        assert ["puller"] == [each["name"] for each in spec["initContainers"]]
+        assert ["puller", "chaincode"] == names
         assert 1 == len(blobs)
 
 

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from peitho.formats import records
 from tests.journeys.broken_off import (
     CHAINCODE,
     COMPILE,
@@ -144,6 +145,7 @@ def _processes(peitho: Peitho, name: str) -> list[tuple[str, int, bool]]:
         (pod["metadata"]["uid"], each["restartCount"], "running" in each["state"])
         for pod in pods(peitho, name)
         for each in pod["status"]["containerStatuses"]
+        if each["name"] == records.CHAINCODE
     ]
 
 

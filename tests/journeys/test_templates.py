@@ -86,9 +86,11 @@ async def test_chaincode_is_launched_as_the_templates_have_it(fitted: Peitho) ->
         assert ("everyone", "assets") == tuple(
             each["metadata"]["annotations"]["team"] for each in (plain, asset)
         )
-        assert ["chaincode"] == [each["name"] for each in plain["spec"]["containers"]]
-        assert {"chaincode", "sidecar"} == {each["name"] for each in asset["spec"]["containers"]}
-        main = plain["spec"]["containers"][0]
+        of_plain = {each["name"]: each for each in plain["spec"]["containers"]}
+        of_asset = {each["name"] for each in asset["spec"]["containers"]}
+        assert ["puller", "chaincode"] == list(of_plain)
+        assert {"sidecar"} == of_asset - of_plain.keys()
+        main = of_plain["chaincode"]
         assert "hyperledger/fabric-baseos:2.5" == main["image"]
         assert ("500m", "2m") == tuple(
             main["resources"][each]["cpu"] for each in ("limits", "requests")

@@ -124,7 +124,7 @@ async def test_each_lives_in_its_namespace_and_sees_its_own_alone(scene: Scene) 
             # The one that crashed may be on its way out.
             found = await asyncio.to_thread(pods, scene.of(tenant), package.container)
             labels = [pod["metadata"]["labels"] for pod in found]
-            assert {f"peitho.{tenant}"} == {each["app.kubernetes.io/instance"] for each in labels}
+            assert {f"peitho.{tenant}"} == {each["peitho/instance"] for each in labels}
             await peer.stop(package)
 
     await at_once(("2.5.16", "3.1.5"), story)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from peitho.formats.kubernetes import labels
 from tests.lab.peitho import Peitho
 from tests.support.docker_calls import Calls, archive
-from tests.support.observe import alive, builds, until
+from tests.support.observe import alive, builds, pods, until
 
 _MOUNT = {"name": "more", "mountPath": "/more"}
 _LACKING = {
@@ -26,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 
 
 async def live(peitho: Peitho) -> None:
-    """Build, launch, upload, log, crash, relaunch, failed start, restart, sweep and removal."""
+    """Build, launch, upload, log, crash, relaunch, failed start, upgrade, sweep and removal."""
     async with Calls.to(peitho) as calls:
         await _builds(calls)
         # From here on sweeps ask for the Job of one that was never started, and later for many.
@@ -35,8 +36,7 @@ async def live(peitho: Peitho) -> None:
         await _cannot_start(calls)
         for number in range(_MANY):
             await calls.create(f"idle-{number}", "lives")
-        await peitho.end()
-        await peitho.begin()
+        await _outlives_an_upgrade(calls, peitho)
         await _is_removed(calls, peitho)
 
 
@@ -55,9 +55,7 @@ async def _lives(calls: Calls, peitho: Peitho) -> None:
     answer = await calls.call("GET", "/containers/lives/logs?stdout=1&stderr=1")
     assert "started with" in str(answer.body)
     assert 3 == await calls.wait("lives")
-    await until(
-        lambda: bool(peitho.objects("events", labels="app.kubernetes.io/managed-by=peitho"))
-    )
+    await until(lambda: bool(peitho.objects("events", labels="peitho/instance=peitho")))
     assert 204 == (await calls.launch("lives", "lives")).status
     await calls.stop("lives")
 
@@ -68,6 +66,25 @@ async def _cannot_start(calls: Calls) -> None:
     answer = await calls.start("lacking")
     assert 500 == answer.status
     assert "is-not-there" in answer.message
+
+
+async def _outlives_an_upgrade(calls: Calls, peitho: Peitho) -> None:
+    """What an earlier Peitho made is known, and gets the labels of today; its process goes on."""
+    await calls.make_image("stays", "sleep 600")
+    assert 204 == (await calls.launch("stays", "stays")).status
+    (before,) = pods(peitho, "stays")
+    await peitho.end()
+    former = [f"{key}={value}" for key, value in labels.former_labels("peitho").items()]
+    words = ("-l", f"{labels.INSTANCE}=peitho", f"{labels.INSTANCE}-", *former)
+    peitho.kubectl("label", "secrets,jobs,pods", *words)
+    await peitho.begin()
+
+    assert (await calls.inspect("stays"))["State"]["Running"]
+    kinds, selector = ("secrets", "jobs", "pods"), ",".join(former)
+    await until(lambda: not any(peitho.objects(kind, labels=selector) for kind in kinds))
+    (after,) = pods(peitho, "stays")
+    assert before["metadata"]["uid"] == after["metadata"]["uid"]
+    await calls.stop("stays")
 
 
 async def _is_removed(calls: Calls, peitho: Peitho) -> None:

@@ -1,9 +1,9 @@
 """
 A real one-node Kubernetes: the one that KUBECONFIG names, or one brought up on this machine.
 
-Control plane and kubelet come from the Go module proxy (`node/`), the rest from Debian.  Everything
-lives in one folder and is stopped by its own pid files.  There is no cluster DNS: Pods reach
-Services by address.
+Control plane and kubelet come from the Go module proxy (`node/`), containerd and runc too
+(`runtime.py`), the rest from Debian.  Everything lives in one folder and is stopped by its own pid
+files.  There is no cluster DNS: Pods reach Services by address.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ from typing import Any
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 
-from tests.lab import components, pki
+from tests.lab import components, pki, runtime
 from tests.lab.components import API_PORT, BRIDGE, COMPONENTS, ETCD_URL, HOST_ADDRESS, NODE, RUN
 from tests.lab.machine import CACHE, LabError, go, install, require_root_on_linux, run, step
 from tests.lab.processes import Processes
@@ -36,6 +36,8 @@ VERSION = "1.35.4"
 _HERE = Path(__file__).parent
 _BRIDGE_MAC = "0a:58:0a:58:00:01"
 _READY_SECONDS = 90.0
+# Which containerd the node was started with.
+_RUNTIME = RUN / "runtime"
 
 _processes = Processes(RUN)
 
@@ -79,6 +81,7 @@ def up() -> Cluster:
     install()
     with _lock():
         binary = build_node()
+        runtime.build()
         cluster = _own(binary)
         if not _healthy():
             _stop_all()
@@ -120,7 +123,7 @@ def marker(what: str) -> Path:
 
 def ctr() -> list[str]:
     """The command line of our containerd."""
-    return ["ctr", "-a", str(RUN / "containerd.sock"), "-n", "k8s.io"]
+    return [str(runtime.folder() / "ctr"), "-a", str(RUN / "containerd.sock"), "-n", "k8s.io"]
 
 
 def volume(name: str, namespace: str) -> dict[str, object]:
@@ -230,7 +233,7 @@ def _start(binary: Path) -> None:
     _bridge()
     pki.make(RUN / "pki", host=HOST_ADDRESS, node=NODE)
     components.write_configurations()
-    for name, command in components.commands(binary).items():
+    for name, command in components.commands(binary, runtime.folder()).items():
         _processes.launch(name, command)
         if name == "etcd":
             until("etcd", lambda: answers(f"{ETCD_URL}/health"))
@@ -239,6 +242,7 @@ def _start(binary: Path) -> None:
             _import_pause()
         if name == "kube-apiserver":
             until("the API server", _api_ready)
+    _RUNTIME.write_text(runtime.folder().name)
 
 
 def _bridge() -> None:
@@ -288,6 +292,9 @@ def _unmount() -> None:
 
 
 def _healthy() -> bool:
+    """Whether all runs, with the containerd of today's lab."""
+    if not _RUNTIME.exists() or _RUNTIME.read_text() != runtime.folder().name:
+        return False
     return all(_processes.pid(name) for name in COMPONENTS) and _api_ready()
 
 

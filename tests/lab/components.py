@@ -5,6 +5,7 @@ All is in one folder, and on ports of its own.
 """
 
 import json
+import os
 from pathlib import Path
 
 from tests.lab.machine import CACHE
@@ -31,13 +32,16 @@ _POD_CIDR = "10.88.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 
 
-def commands(binary: Path) -> dict[str, list[str]]:
-    """What starts each component, in the order in which they start."""
+def commands(binary: Path, runtime: Path) -> dict[str, list[str]]:
+    """What starts each component, in order; `binary` is Kubernetes, `runtime` has containerd."""
     pki_folder, node = RUN / "pki", str(binary)
     ca, key = f"{pki_folder}/ca.crt", f"{pki_folder}/ca.key"
     return {
         "etcd": etcd(RUN, ETCD_URL, _ETCD_PEER_URL),
-        "containerd": ["containerd", "--config", f"{RUN}/containerd.toml"],
+        "containerd": [
+            *("env", f"PATH={runtime}:{os.defpath}:/usr/sbin:/sbin"),
+            *(f"{runtime}/containerd", "--config", f"{RUN}/containerd.toml"),
+        ],
         "kube-apiserver": [
             *api_server(binary, RUN, etcd=ETCD_URL, port=API_PORT, host=HOST_ADDRESS),
             "--kubelet-preferred-address-types=InternalIP",

@@ -5,23 +5,33 @@ Names, users and layout are the real ones; what is inside is in `layers.py`.
 """
 
 import hashlib
+import importlib.util
 import io
 import json
 import shutil
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from peitho import __version__
 from tests.lab import cluster, layers
 from tests.lab.daemon import Daemon, daemon
 from tests.lab.layers import PATH
-from tests.lab.machine import CACHE, install, run, step
+from tests.lab.machine import CACHE, LabError, install, run, step
 
-PEITHO = "docker.io/peitho/peitho:dev"
+PROJECT = Path(__file__).parents[2]
+_REPOSITORY = "docker.io/peitho/peitho"
+# As a release has them.
+_VERSIONS = (__version__, __version__.rpartition(".")[0])
+PEITHO_TAGS = tuple(f"{_REPOSITORY}:{each}" for each in _VERSIONS)
+PEITHO = PEITHO_TAGS[0]
 
-_PROJECT = Path(__file__).parents[2]
+# How long a daemon keeps stages of earlier builds, which later ones take up.
+_KEPT = "24h"
+_LOCKS = ("requirements.lock", "requirements-build.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ _IMAGES = (
         directory="/usr/local/src",
     ),
     Image(
-        ("baseos", "javaenv"), tags=_tags("javaenv", "2.5", "3.1"), directory="/root/chaincode-java"
+        ("debian", "javaenv"), tags=_tags("javaenv", "2.5", "3.1"), directory="/root/chaincode-java"
     ),
 )
 
@@ -130,25 +140,65 @@ def ensure_prebuilt() -> str:
     return named
 
 
-def peitho(tag: str = PEITHO) -> Path:
-    """The docker archive of Peitho's image, built from its own Dockerfile; cached by content."""
+def peitho() -> Path:
+    """
+    The docker archive of Peitho's image, built as from a fresh clone; cached by content.
+
+    Of what `docker build .` does without arguments, base and wheels are from here: no registry of
+    images can be reached, and a daemon of the lab has no network.
+    """
     install()
     path = CACHE / f"peitho-{_source_key()}.tar"
     if path.exists():
         return path
-    base = layers.layer("debian")
+    debian = layers.layer("debian")
     for old in CACHE.glob("peitho-*.tar"):
         old.unlink()
-    with step("building Peitho's image from its Dockerfile"), daemon() as docker:
-        present = run([*docker, "images", "-q", "peitho-base:lab"]).strip()
-        if not present:
-            run([*docker, "import", base, "peitho-base:lab"])
-        _wheels()
-        build = ["build", "-q", "--build-arg", "BASE=peitho-base:lab", "-t", tag, "."]
-        run([*docker, *build], cwd=_PROJECT, env={"DOCKER_BUILDKIT": "0"})
-        run([*docker, "save", "-o", f"{path}.part", tag])
+    with (
+        step("building Peitho's image from its Dockerfile"),
+        tempfile.TemporaryDirectory() as folder,
+        daemon() as docker,
+    ):
+        base = _base(docker, debian, Path(folder))
+        clone = _clone(Path(folder) / "clone")
+        _wheels(clone / "dist")
+        tags = [word for tag in PEITHO_TAGS for word in ("--tag", tag)]
+        arguments = (f"BASE={base}", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=given")
+        given = [word for each in arguments for word in ("--build-arg", each)]
+        run([*docker, "build", "-q", *given, *tags, "."], cwd=clone, env={"DOCKER_BUILDKIT": "0"})
+        run([*docker, "save", "-o", f"{path}.part", *PEITHO_TAGS])
+        run([*docker, "image", "prune", "--force", "--filter", f"until={_KEPT}"])
     Path(f"{path}.part").rename(path)
     return path
+
+
+def _base(docker: list[str], debian: Path, folder: Path) -> str:
+    """The base of the Dockerfile, in the daemon: Debian's Python, and pip as it is here."""
+    tag = f"peitho-base:{debian.stem}"
+    if run([*docker, "images", "-q", tag]).strip():
+        return tag
+    run([*docker, "import", debian, f"{tag}-without-pip"])
+    found = importlib.util.find_spec("pip")
+    if found is None or found.origin is None:
+        raise LabError("pip is missing")
+    context = folder / "base"
+    shutil.copytree(Path(found.origin).parent, context / "pip")
+    packages = "/usr/local/lib/python3.11/dist-packages/pip"
+    (context / "Dockerfile").write_text(f"FROM {tag}-without-pip\nCOPY pip {packages}\n")
+    run([*docker, "build", "-q", "--tag", tag, "."], cwd=context, env={"DOCKER_BUILDKIT": "0"})
+    return tag
+
+
+def _clone(folder: Path) -> Path:
+    """The files of the project that a commit of now would have."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    named = run(listed, cwd=PROJECT)
+    for name in named.split("\0"):
+        source = PROJECT / name
+        if name and source.is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / name)
+    return folder
 
 
 def ensure_peitho() -> None:
@@ -169,30 +219,31 @@ def _bring(what: str, key: str, make: Callable[[], Path]) -> None:
 
 
 def _source_key() -> str:
-    digest = hashlib.sha256()
-    files = [_PROJECT / "Dockerfile", _PROJECT / "requirements.lock", _PROJECT / "pyproject.toml"]
-    for path in sorted([*files, *(_PROJECT / "src").rglob("*.py")]):
-        digest.update(str(path.relative_to(_PROJECT)).encode() + path.read_bytes())
+    digest = hashlib.sha256(layers.key("debian").encode())
+    names = ("Dockerfile", ".dockerignore", "pyproject.toml", *_LOCKS)
+    files = [PROJECT / name for name in names]
+    folders = (PROJECT / "src", PROJECT / "release")
+    suffixes = (".py", ".css", ".js", ".svg")
+    files += [path for each in folders for path in each.rglob("*") if path.suffix in suffixes]
+    for path in sorted(files):
+        digest.update(str(path.relative_to(PROJECT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _wheels() -> None:
-    """Peitho and what it needs as wheels in `dist/`, so that the image is built with no network."""
-    folder = _PROJECT / "dist"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    lock = _PROJECT / "requirements.lock"
-    cached = CACHE / "wheels" / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
-    pip = [sys.executable, "-m", "pip"]
+def _wheels(folder: Path) -> None:
+    """What the lock files of the image name, in a folder."""
+    names = [PROJECT / name for name in _LOCKS]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in names)).hexdigest()[:16]
+    cached = CACHE / "wheels" / key
     if not cached.exists():
         part = cached.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         suiting = ["--python-version", "3.11", "--only-binary", ":all:"]
-        run([*pip, "download", "-q", "--require-hashes", *suiting, "-r", lock, "-d", part])
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--require-hashes", *suiting]
+        for lock in names:
+            run([*pip, "-r", lock, "-d", part])
         part.rename(cached)
-    for wheel in cached.iterdir():
-        shutil.copy(wheel, folder)
-    run([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, _PROJECT])
+    shutil.copytree(cached, folder)
 
 
 def _write_archive(path: Path, images: Sequence[Image]) -> None:

@@ -2,7 +2,6 @@
 The file systems of the lab's images, a layer each, made on this machine and kept in the cache.
 
 One Debian root that most share, this machine's Go, npm from the npm registry, and busybox.
-`fabric-javaenv` is a double for the layout alone.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lab import javaenv
 from tests.lab.machine import CACHE, LabError, go, run, step
 from tests.lab.peer import build_chaincode
 
@@ -26,14 +26,6 @@ PATH = "PATH=/usr/local/go/bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin
 _USERS = "root:x:0:0:root:/root:/bin/sh\nchaincode:x:500:500::/home/chaincode:/bin/sh\n"
 _GROUP = "root:x:0:\nchaincode:x:500:\n"
 _BUSYBOX = ("sh", "cat", "echo", "env", "id", "kill", "ls", "sleep", "test", "true", "false", "yes")
-_JAVA_BUILD = """#!/bin/sh
-set -e
-cp -R /chaincode/input/src/. /chaincode/output/
-echo built by a double of fabric-javaenv
-"""
-_JAVA_START = """#!/bin/sh
-exec sh -c 'echo "java double with $*"; while true; do sleep 1; done'
-"""
 
 
 def layer(name: str) -> Path:
@@ -62,6 +54,8 @@ def key(name: str) -> str:
         made_of += [Path(__file__).read_text(), (_NODE_CHAINCODE / "package-lock.json").read_text()]
         made_of += [(_GO_CHAINCODE / "go.sum").read_text()]
         made_of += [run([*go(), "version"])]
+    if name in ("javaenv", "all"):
+        made_of.append(javaenv.sources())
     return hashlib.sha256("".join(made_of).encode()).hexdigest()[:12]
 
 
@@ -162,14 +156,9 @@ def _baseos(root: Path) -> None:
 
 
 def _javaenv(root: Path) -> None:
-    folder = root / "root/chaincode-java"
-    folder.mkdir(parents=True)
-    for name, script in (("build.sh", _JAVA_BUILD), ("start", _JAVA_START)):
-        (folder / name).write_text(script)
-        (folder / name).chmod(0o755)
-    (root / "bin").mkdir()
-    (root / "bin/cp").symlink_to("busybox")
-    (root / "root").chmod(0o700)
+    with _above_debian(root) as merged:
+        javaenv.fill(merged)
+        _chaincode_folders(merged)
 
 
 _MAKERS: Mapping[str, Callable[[Path], None]] = {

@@ -18,21 +18,25 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "peit
 
 _PACKAGES = {
     "busybox": "busybox-static",
-    "containerd": "containerd",
     "conntrack": "conntrack",
     "debootstrap": "debootstrap",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "etcd": "etcd-server",
+    "gcc": "gcc",
     "ip": "iproute2",
     "ipset": "ipset",
     "iptables": "iptables",
     "mount": "mount",
     "npm": "npm",
     "openssl": "openssl",
-    "runc": "runc",
+    "pkg-config": "pkg-config",
 }
-_CNI = Path("/usr/lib/cni/bridge")
+_FILES = {
+    Path("/usr/lib/cni/bridge"): "containernetworking-plugins",
+    Path("/usr/include/seccomp.h"): "libseccomp-dev",
+    Path("/usr/include/stdlib.h"): "libc6-dev",
+}
 _OLDEST_GO = (1, 25)
 _TAIL_LINES = 20
 
@@ -53,8 +57,7 @@ def require_root_on_linux() -> None:
 def install() -> None:
     """Install the Debian packages that are missing."""
     missing = [package for command, package in _PACKAGES.items() if not _which(command)]
-    if not _CNI.exists():
-        missing.append("containernetworking-plugins")
+    missing += [package for path, package in _FILES.items() if not path.exists()]
     if not missing:
         return
     if not _which("apt-get"):

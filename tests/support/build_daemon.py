@@ -16,8 +16,7 @@ from tests.support.in_process import Running, running
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=("A=1",))
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
 LABELS = {
-    "app.kubernetes.io/managed-by": "peitho",
-    "app.kubernetes.io/instance": "peitho",
+    "peitho/instance": "peitho",
     "peitho/kind": "build",
     "peitho/namespace": "ns",
 }

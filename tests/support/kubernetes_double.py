@@ -214,5 +214,7 @@ def _merge(into: Manifest, changes: Manifest) -> None:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
+        elif value is None:
+            into.pop(key, None)
         else:
             into[key] = value

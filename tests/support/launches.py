@@ -14,7 +14,7 @@ from peitho.core.chaincode.container import ChaincodeContainer
 from peitho.core.container import Container
 from peitho.formats.kubernetes import labels, names
 from peitho.formats.kubernetes.objects import Manifest
-from peitho.formats.records import CHAINCODE, ContainerSpec, Exit
+from peitho.formats.records import CHAINCODE, PULLER, ContainerSpec, Exit
 from peitho.program.composition import Composition
 from peitho.settings.models import Settings
 from tests.support import typed
@@ -37,12 +37,18 @@ def ended(code: int, **more: str) -> Manifest:
 
 @dataclass
 class Scene:
-    """A Peitho, the cluster before it, and news of Pods that are told to its watch."""
+    """
+    A Peitho, the cluster before it, and news of Pods that are told to its watch.
+
+    With an `image_id`, Pods have a puller, and their node says which runtime image runs.
+    """
 
     parts: Composition
     cluster: ApiServer
     news: "asyncio.Queue[Manifest]" = field(default_factory=asyncio.Queue)
     version: int = 100
+    pod_uid: str = "uid-pod"
+    image_id: str = ""
 
     async def create(self, name: str = NAME) -> ChaincodeContainer:
         """A created container, whose image was built for it."""
@@ -56,21 +62,41 @@ class Scene:
         """The container as another call of the peer finds it."""
         return await self.parts.services.containers.get(name)
 
-    async def tell(self, container: Container, state: Manifest, kind: str = "MODIFIED") -> None:
-        """Have the watch tell of the container's Pod, and return once Peitho has heard of it."""
-        self.version += 1
-        pod = self._pod(container, state)
-        if kind == "DELETED":
-            self.cluster.objects.pop("pods/pod", None)
-        else:
-            self.cluster.objects["pods/pod"] = pod
-        await self.news.put({"type": kind, "object": pod})
+    async def tell(
+        self,
+        container: Container,
+        state: Manifest,
+        kind: str = "MODIFIED",
+        *,
+        puller: Manifest | None = None,
+    ) -> None:
+        """
+        Have the watch tell of the container's Pod, and return once Peitho has heard of it.
+
+        `puller` is the state of a puller beside it.
+        """
+        await self.send(container, state, kind, puller=puller)
         key, version = labels.container_label(container.id), str(self.version)
         await typed.seen(
             self.parts.services.watch,
             key,
             lambda seen: (seen.pod and seen.pod.resource_version == version) or None,
         )
+
+    async def send(
+        self, container: Container, state: Manifest, kind: str, *, puller: Manifest | None = None
+    ) -> None:
+        """Have the watch tell of the container's Pod."""
+        self.version += 1
+        pod = self._pod(container, state)
+        if puller:
+            beside = {"name": PULLER, "image": "peitho", "state": puller}
+            pod["status"]["containerStatuses"].insert(0, beside)
+        if kind == "DELETED":
+            self.cluster.objects.pop("pods/pod", None)
+        else:
+            self.cluster.objects["pods/pod"] = pod
+        await self.news.put({"type": kind, "object": pod})
 
     def lose_node(self, *, silently: bool = False) -> None:
         """Let no kubelet be there any more: a Pod that is deleted stays, but for one by force."""
@@ -111,6 +137,12 @@ class Scene:
         (secret,) = (body for path, body in self.cluster.objects.items() if "secrets/" in path)
         return typed.noted_exit(secret)
 
+    @property
+    def job(self) -> Manifest:
+        """The only Job."""
+        (job,) = (body for path, body in self.cluster.objects.items() if "jobs/" in path)
+        return job
+
     def kinds(self) -> list[str]:
         """The kinds of objects in the cluster."""
         return sorted(path.partition("/")[0] for path in self.cluster.objects)
@@ -125,12 +157,21 @@ class Scene:
         return {
             "metadata": {
                 "name": "pod",
+                "uid": self.pod_uid,
                 "labels": labels.container_labels("peitho", CHAINCODE, container.id),
                 "annotations": {labels.ID: container.id, labels.NAME: NAME},
                 "resourceVersion": str(self.version),
                 "ownerReferences": [self._owner(container)],
             },
-            "status": {"containerStatuses": [{"name": CHAINCODE, "image": "i", "state": state}]},
+            "status": {
+                "containerStatuses": [
+                    {"name": CHAINCODE, "image": "i", "imageID": self.image_id, "state": state}
+                ],
+                "initContainerStatuses": [
+                    {"name": PULLER, "image": "i", "state": ended(0)}
+                    for _ in range(bool(self.image_id))
+                ],
+            },
         }
 
 

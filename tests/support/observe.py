@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from peitho.formats.records import CHAINCODE
 from tests.lab.peitho import Peitho
 
 _LOOK_SECONDS = 0.1
@@ -26,7 +27,7 @@ def alive(peitho: Peitho, name: str) -> list[str]:
     return [
         pod["metadata"]["name"]
         for pod in pods(peitho, name)
-        if not any("terminated" in each["state"] for each in _statuses(pod))
+        if not any("terminated" in each["state"] for each in _statuses(pod, CHAINCODE))
     ]
 
 
@@ -63,5 +64,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: flo
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(pod["status"].get("containerStatuses", []))
+def _statuses(pod: dict[str, Any], container: str = "") -> list[dict[str, Any]]:
+    """The statuses of its containers, or of the one of that name."""
+    found = pod["status"].get("containerStatuses", [])
+    return [each for each in found if container in ("", each["name"])]

@@ -151,7 +151,8 @@ class RegistryDouble:
             body = await request.read()
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             document = json.loads(body)
-            needed = [each["digest"] for each in (document["config"], *document["layers"])]
+            parts = (*document.get("layers", ()), *filter(None, [document.get("config")]))
+            needed = [each["digest"] for each in parts]  # an index needs none
             if not set(needed) <= repository.blobs:
                 return refusal(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
             for each in (reference, digest):

@@ -156,6 +156,28 @@ VALUES = (
     Value("admissionPolicy.volumes", WORDS, "Kinds of volumes that templates add."),
     Value("admissionPolicy.serviceAccounts", WORDS, "Accounts that Pods may run as."),
     Value(
+        "checks.test",
+        YES_OR_NO,
+        "Whether `helm test` has [`peitho check`](../../docs/guides/check.md) in a Pod beside "
+        "Peitho's, with the same volume; not for a claim that is ReadWriteOncePod.",
+    ),
+    Value(
+        "checks.initContainer",
+        YES_OR_NO,
+        "Whether Peitho starts only once that finds nothing wrong; it makes no Pods then, and "
+        "leaves peers out.",
+    ),
+    Value(
+        "checks.builderImages",
+        WORDS,
+        "Which builder images that test has a Pod pull; empty: Fabric's ccenv of 2.5.",
+    ),
+    Value(
+        "checks.runtimeImages",
+        WORDS,
+        "The same for images of chaincode; empty: Fabric's baseos of 2.5.",
+    ),
+    Value(
         "podDisruptionBudget.enabled",
         YES_OR_NO,
         "Whether a drain waits until somebody moves Peitho, of which there is one.",
@@ -179,8 +201,8 @@ _README_HEAD = """\
 
 ```sh
 helm install peitho charts/peitho --namespace peitho --create-namespace \\
-  --set image.registry=registry.example --set image.tag=TAG
-helm test peitho --namespace peitho
+  --set image.registry=registry.example
+helm test peitho --namespace peitho --logs
 ```
 
 installs Peitho, and makes the namespace `peitho-chaincode`, in which builds and chaincode run. What

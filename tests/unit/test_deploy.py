@@ -130,7 +130,7 @@ def test_network_policies_are_for_ports_of_peitho() -> None:
 
 def test_delivery_is_for_namespaces_of_chaincode_and_pods_of_peitho() -> None:
     """
-    By the label of chaincode.yaml, and one of all that Peitho makes.
+    By the label of chaincode.yaml, and that of each kind of Pod.
     """
     found = [
         peer
@@ -141,8 +141,9 @@ def test_delivery_is_for_namespaces_of_chaincode_and_pods_of_peitho() -> None:
     assert [
         {
             "namespaceSelector": {"matchLabels": CHAINCODE},
-            "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "peitho"}},
+            "podSelector": {"matchLabels": {"peitho/kind": kind}},
         }
+        for kind in ("build", "chaincode", "trial")
     ] == found
 
 

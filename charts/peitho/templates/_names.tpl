@@ -57,6 +57,66 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
+{{- /* What Peitho's Pod and that of a check have, and where. */ -}}
+{{- define "peitho.volumes" -}}
+- name: data
+  {{- if .Values.persistence.enabled }}
+  persistentVolumeClaim:
+    claimName: {{ default (include "peitho.fullname" .) .Values.persistence.existingClaim }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+- name: settings
+  configMap:
+    name: {{ include "peitho.fullname" . }}
+{{- if include "peitho.tlsSecret" . }}
+- name: tls
+  secret:
+    secretName: {{ include "peitho.tlsSecret" . }}
+{{- end }}
+{{- if .Values.tls.clientCa.secretName }}
+- name: client-ca
+  secret:
+    secretName: {{ .Values.tls.clientCa.secretName }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "peitho.mounts" -}}
+- {name: data, mountPath: /var/lib/peitho}
+- {name: settings, mountPath: /etc/peitho, readOnly: true}
+{{- if include "peitho.tlsSecret" . }}
+- {name: tls, mountPath: /etc/peitho-tls, readOnly: true}
+{{- end }}
+{{- if .Values.tls.clientCa.secretName }}
+- {name: client-ca, mountPath: /etc/peitho-client-ca, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* A container that looks at the set-up, without its arguments and volumes. */ -}}
+{{- define "peitho.check" -}}
+image: {{ include "peitho.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
 {{- define "peitho.settings" -}}
 {{- $service := printf "%s.%s" (include "peitho.fullname" .) .Release.Namespace -}}
 {{- $address := printf "%s:8081" (default $service .Values.service.clusterIP) -}}

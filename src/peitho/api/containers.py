@@ -20,9 +20,11 @@ from peitho.core.clock import unix_seconds
 from peitho.core.container import Container, State, Summary
 from peitho.errors import Conflict, InvalidArgument, NotFound, PeithoError, Unsupported
 from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes.labels import PROOF
 
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
 # Each ends a process that does not catch it; all of them are answered by a stop.
+_PROOF = {label.partition("/")[2].replace("-", "_"): label for label in PROOF}
 _ENDING = ("SIGTERM", "SIGKILL", "SIGINT", "SIGQUIT")
 
 
@@ -52,7 +54,7 @@ async def start(request: web.Request) -> web.Response:
     container = await _container(request)
     with audit.recording("container started", **await _named(request, container)) as fields:
         started = await container.start()
-        fields["was_running"] = not started
+        fields.update(await _named(request, container), was_running=not started)
 
     return web.Response(status=204 if started else 304)
 
@@ -184,7 +186,7 @@ async def _container(request: web.Request) -> Container:
 
 
 async def _named(request: web.Request, container: Container) -> dict[str, str]:
-    """What the audit trail says of a container: names, and the layer of its image if it is here."""
+    """What the audit trail says of a container: names, and what it runs, once that is known."""
     if not audit.is_kept():
         return {}
     summary = (await container.inspect()).summary
@@ -192,7 +194,9 @@ async def _named(request: web.Request, container: Container) -> dict[str, str]:
     with suppress(PeithoError):
         if image := services(request).images.find(summary.image):
             named["layer"] = image.layer
-    return named
+    return named | {
+        field: summary.labels[label] for field, label in _PROOF.items() if label in summary.labels
+    }
 
 
 def _listed(summary: Summary, sizes: Mapping[str, int]) -> models.Json:

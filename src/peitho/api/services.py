@@ -8,7 +8,9 @@ from peitho.clients.disk.storage import Storage
 from peitho.clients.disk.write_probe import WriteProbe
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.record_watch import RecordWatch
 from peitho.core.builds.container import BuildContainers
+from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
 from peitho.core.images.base import BaseImages
 from peitho.core.images.publisher import Publisher
@@ -35,6 +37,8 @@ class Services:
     base_images: BaseImages
     write_probe: WriteProbe
     surroundings: Surroundings
+    record_watch: RecordWatch
+    exits: ExitRecorder
     docker: Docker | None = None
 
 

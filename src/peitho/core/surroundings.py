@@ -28,12 +28,18 @@ class Surroundings:
     def __init__(self, watch: PodWatch, probes: Mapping[str, Probe]) -> None:
         self._watch = watch
         self._probes = dict(probes)
+        self._last: dict[str, str] = {}
 
     async def run(self) -> None:
         """Look for ever, for the metrics."""
         while True:
             await self.look()
             await asyncio.sleep(_LOOK_SECONDS)
+
+    @property
+    def last(self) -> dict[str, str]:
+        """What the last look told, and the watch tells of the cluster now: nobody is asked."""
+        return self._last | {_CLUSTER: self._cluster_cause()}
 
     async def look(self) -> dict[str, str]:
         """Return why each cannot be reached, by its name; an empty text if it can."""
@@ -46,6 +52,7 @@ class Surroundings:
         causes |= {name: task.result() for name, task in asked.items()}
         for name, cause in causes.items():
             metrics.REACHABLE.labels(name).set(0 if cause else 1)
+        self._last = causes
         return causes
 
     def _cluster_cause(self) -> str:

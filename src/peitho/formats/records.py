@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 
 CHAINCODE = "chaincode"
 BUILD = "build"
+# The container of a Pod that brings a chaincode's layer before that begins.
+PULLER = "puller"
 
 # Docker's exit code of a process that was killed.
 SIGKILLED = 137

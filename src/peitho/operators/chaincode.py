@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from peitho.clients.kubernetes.api import Kubernetes, Listing
 from peitho.clients.kubernetes.pod_watch import PodWatch
-from peitho.core.chaincode.process import summary
-from peitho.core.container import State
+from peitho.core.chaincode.seen import Chaincode
 from peitho.errors import InvalidArgument, NotFound, PeithoError
 from peitho.formats.kubernetes import events, labels, pod_status, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
@@ -48,66 +47,6 @@ EVENT_COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Chaincode:
-    """One chaincode container: its record, and its Pod if there is one."""
-
-    record: RecordMetadata | DamagedRecord
-    pod: PodStatus | None
-    state: State | None
-
-    @property
-    def name(self) -> str:
-        """Docker's name; that of the Secret where the record is damaged."""
-        record = self.record
-        return record.kubernetes_name if isinstance(record, DamagedRecord) else record.name
-
-    @property
-    def id(self) -> str:
-        """The container's ID; the Secret's uid where the record is damaged."""
-        return self.record.uid if isinstance(self.record, DamagedRecord) else self.record.id
-
-    @property
-    def phase(self) -> str:
-        """`created`, `starting`, `running`, `exited`, or `damaged`."""
-        if self.state is None:
-            return "damaged"
-        is_begun = self.state.status == "created" and self.pod is not None
-        return "starting" if is_begun else self.state.status
-
-    @property
-    def reason(self) -> str:
-        """Why it ended, or what keeps it from starting."""
-        if isinstance(self.record, DamagedRecord):
-            return self.record.cause
-        if self.pod and self.phase == "starting":
-            return str(self.pod.start_obstacle(CHAINCODE) or "")
-        return self.state.reason if self.state else ""
-
-    def row(self) -> Row:
-        """All of it, for whoever shows it."""
-        record, state = self.record, self.state or State("")
-        known = record if isinstance(record, RecordMetadata) else None
-        return {
-            "name": self.name,
-            "id": self.id,
-            "package": record.labels.get(labels.PACKAGE_ID, ""),
-            "mspId": record.labels.get(labels.MSP_ID, ""),
-            "peer": known.peer_address if known else "",
-            "phase": self.phase,
-            "reason": self.reason,
-            "exitCode": state.exit_code if state.status == "exited" else None,
-            "created": known.created if known else "",
-            "started": state.started_at,
-            "finished": state.finished_at,
-            "image": known.image if known else "",
-            "secret": record.kubernetes_name,
-            "job": known.job_name if known else "",
-            "pod": self.pod.name if self.pod else "",
-            "node": self.pod.node if self.pod else "",
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Cluster:
     """The chaincode of one Peitho in one namespace; `watch` has the Pods as last listed."""
 
@@ -132,7 +71,8 @@ class Cluster:
             pod for pod in pods.items if isinstance(pod, PodStatus) and not pod.is_copy
         ]
         await self.watch.replace(Listing(ours, pods.version))
-        return sorted(map(self._joined, records.items), key=lambda found: found.name)
+        seen = (Chaincode.of(record, self.watch) for record in records.items)
+        return sorted(seen, key=lambda found: found.name)
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
@@ -175,13 +115,6 @@ class Cluster:
         told = await self.kubernetes.listed("Event", _event_row)
         rows = [row for row in told.items if row and _is_of(row, names, builds=of is None)]
         return sorted(rows, key=lambda row: str(row["at"]))
-
-    def _joined(self, record: RecordMetadata | DamagedRecord) -> Chaincode:
-        if isinstance(record, DamagedRecord):
-            return Chaincode(record, None, None)
-        sighting = self.watch.see(labels.container_label(record.id))
-        pod = None if sighting.gone else sighting.pod
-        return Chaincode(record, pod, summary(record, self.watch).state)
 
 
 def _names(record: RecordMetadata | DamagedRecord) -> Iterator[str]:

@@ -18,7 +18,8 @@ from peitho.settings.loading import SettingsError, SettingsSource
 from peitho.settings.models import DEFAULT_TENANT, Settings
 
 if TYPE_CHECKING:
-    from peitho.operators.chaincode import Chaincode, Cluster
+    from peitho.core.chaincode.seen import Chaincode
+    from peitho.operators.chaincode import Cluster
     from peitho.operators.outside import PeithoPod
     from peitho.operators.showing import Column, Row
 
@@ -52,10 +53,12 @@ class Where:
     @asynccontextmanager
     async def cluster(self) -> "AsyncIterator[Cluster]":
         """Its chaincode, in the cluster."""
-        from peitho.operators.chaincode import Cluster  # noqa: PLC0415  see the top
+        from peitho.core import relabelling  # noqa: PLC0415  see the top
+        from peitho.operators.chaincode import Cluster  # noqa: PLC0415
         from peitho.program import composition  # noqa: PLC0415
 
         async with composition.connected(self.own, context=self.context) as kubernetes:
+            await relabelling.look(kubernetes, self.own.peitho.instance)
             yield Cluster.of(kubernetes, self.own.peitho.instance)
 
 
@@ -208,6 +211,24 @@ def builds(where: Where, /, *, output: str, watch: bool, **_: Any) -> None:
 
 
 @click.command()
+@click.argument("image")
+@_where
+def provenance(where: Where, /, *, image: str, **_: Any) -> None:
+    """
+    Print where IMAGE comes from, as an in-toto statement (SLSA 1.0).
+
+    IMAGE is a chaincode image's name or ID, as `images` and `ps -o wide` have them. With a registry
+    it is read beside the image there.
+    """
+    from peitho.operators import inside, proving  # noqa: PLC0415  see the top
+
+    if inside.is_here(where.settings) or where.settings.peitho.image_mode == "registry":
+        _run(_print(proving.provenance(where.settings, image, where.tenant)))
+    else:
+        _run(_print(where.pod.output("provenance", *where.words, "--", image)))
+
+
+@click.command()
 @click.argument("name", shell_complete=_completed)
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only so many lines from the end.")
@@ -238,7 +259,7 @@ def rm(where: Where, /, *, names: tuple[str, ...], yes: bool, **_: Any) -> None:
     _run(_remove(where, names, is_sure=yes))
 
 
-COMMANDS: tuple[click.Command, ...] = (ps, logs, images, builds, events, rm)
+COMMANDS: tuple[click.Command, ...] = (ps, logs, images, builds, events, provenance, rm)
 
 
 def _of_flags(context: click.Context, given: dict[str, Any]) -> Where:
@@ -412,7 +433,7 @@ async def _remove(where: Where, names: Sequence[str], *, is_sure: bool) -> int:
 
 
 def _confirmed(chosen: "Sequence[Chaincode]", namespace: str) -> bool:
-    from peitho.operators.showing import plain  # noqa: PLC0415  see the top
+    from peitho.formats.readable import plain  # noqa: PLC0415  see the top
 
     for each in chosen:
         click.echo(f"{plain(each.name)} ({each.phase})", err=True)

@@ -21,7 +21,8 @@ from peitho.errors import InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats import operator_token
 from peitho.formats.docker.streams import FrameReader
 from peitho.formats.images import image_record
-from peitho.operators.showing import Column, Row, age, column, duration, size
+from peitho.formats.readable import duration, size
+from peitho.operators.showing import Column, Row, age, column
 from peitho.settings import tenants
 from peitho.settings.models import Settings
 

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from peitho.core.chaincode.logs import PodLog
+from peitho.core.chaincode.seen import Chaincode
 from peitho.core.container import OutputOptions
 from peitho.errors import NotFound
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import CHAINCODE, RecordMetadata
-from peitho.operators.chaincode import Chaincode, Cluster
+from peitho.operators.chaincode import Cluster
 
 # A peer gives a launch no longer.
 _START_SECONDS = 300.0

@@ -10,10 +10,11 @@ from peitho import audit
 from peitho.clients.kubernetes.records import Records
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.process import ChaincodeProcess
+from peitho.core.chaincode.seen import Chaincode
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import PeithoError
 from peitho.formats.records import DamagedRecord
-from peitho.operators.chaincode import Chaincode, Cluster
+from peitho.operators.chaincode import Cluster
 from peitho.program import composition
 from peitho.settings.models import DEFAULT_TENANT, AuditSettings
 

@@ -1,15 +1,16 @@
 """How rows are shown: a table for people, JSON or YAML for programs."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import click
 import yaml
+
+from peitho.formats import readable
+from peitho.formats.readable import plain
 
 Row = Mapping[str, Any]
 
@@ -17,12 +18,8 @@ TABLE, WIDE, JSON, YAML, NAME = OUTPUTS = ("table", "wide", "json", "yaml", "nam
 
 _GAP = "   "
 _CUT_CHARACTERS = 40
-# What moves a terminal's cursor or changes its colors: callers choose names, chaincode its words.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _COLORS = {"running": "green", "starting": "yellow", "waiting": "yellow", "fetching": "green"}
 _BAD = "red"
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_BYTES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +70,9 @@ def table(rows: Sequence[Row], columns: Sequence[Column], *, is_wide: bool = Fal
     return "".join(_line(line, widths, is_head=number == 0) for number, line in enumerate(cells))
 
 
-def plain(text: str) -> str:
-    """Return a text on one line, without what would change a terminal."""
-    return _CONTROL.sub(" ", text).strip()
-
-
-def age(moment: str | float | None, *, now: float | None = None) -> str:
+def age(moment: str | float | None) -> str:
     """Return how long ago something was, as kubectl has it (`5m12s`); empty if nobody knows."""
-    if not moment:
-        return ""
-    try:
-        at = moment if isinstance(moment, float) else datetime.fromisoformat(moment).timestamp()
-    except (ValueError, TypeError):
-        return ""
-    return duration((datetime.now(UTC).timestamp() if now is None else now) - at)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in its largest unit and the next, the latter only where it counts."""
-    left = max(0, int(seconds))
-    for (unit, letter), (smaller, small_letter) in pairwise(_UNITS):
-        if left >= unit:
-            count, rest = divmod(left, unit)
-            more = rest // smaller if count < 10 else 0  # noqa: PLR2004  one digit, as kubectl
-            return f"{count}{letter}{more}{small_letter}" if more else f"{count}{letter}"
-    return f"{left}s"
-
-
-def size(size_bytes: int) -> str:
-    """Return a number of bytes as people read it."""
-    for unit, name in _BYTES:
-        if size_bytes >= unit:
-            return f"{size_bytes / unit:.1f} {name}"
-    return f"{size_bytes} B"
+    return readable.age(moment, now=datetime.now(UTC).timestamp())
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], *, is_head: bool) -> str:

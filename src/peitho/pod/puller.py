@@ -1,48 +1,83 @@
 """
-The puller, an init container that brings a chaincode's layer: `python -m peitho.pod.puller`.
+The puller, which brings a chaincode's layer before that begins: `python -m peitho.pod.puller`.
 
 PEITHO_URL, PEITHO_TOKEN and PEITHO_CA say where from, with what right, and how to know that it is
-Peitho; PEITHO_BLOB which layer (`sha256:...`), PEITHO_TARGET the directory. Nothing is unpacked
-before its sha256 was checked.
+Peitho; PEITHO_BLOB which layer (`sha256:...`), PEITHO_TARGET where it is to be. There is a file
+until the layer is whole and its sha256 was checked, and the layer from then on. PEITHO_WORD is
+the FIFO at which somebody waits for that, if anybody does.
 """
 
-import hashlib
+import errno
 import http.client
 import os
-import shutil
+import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 from peitho.errors import PeithoError
-from peitho.formats import tar
+from peitho.pod import layer
 from peitho.pod.calls import CallError, PeithoClient, tell
 
-_COPY_BYTES = 1024 * 1024
+# A kubelet asks for the word in the moment in which the puller begins.
+_HEARD_SECONDS = 60.0
+_POLL_SECONDS = 0.01
 
 
 def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
     """
-    Fetch a blob, check its digest, and unpack it into a directory.
+    Fetch a blob, and unpack it into an empty directory, which stays empty if its digest is another.
 
-    Raises PeithoError if the digest is another.
+    Raises PeithoError then.
     """
-    blob = target / ".blob"
 
-    def save(response: http.client.HTTPResponse) -> None:
-        with blob.open("wb") as file:
-            shutil.copyfileobj(response, file, _COPY_BYTES)
+    def unpack(response: http.client.HTTPResponse) -> None:
+        def read_into(buffer: memoryview) -> int:
+            count = response.readinto(buffer)
+            if not count and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return count
 
+        layer.unpack(read_into, digest, str(target))
+
+    peitho.get(f"/blobs/{digest}", unpack)
+
+
+def pull_whole(peitho: PeithoClient, digest: str, target: Path) -> None:
+    """Have a layer at a path at once; there is a file until it is whole. Raises as `pull`."""
+    part = target.with_name(".part")
+    target.touch()
+    part.mkdir()
+    pull(peitho, digest, part)
+    target.unlink()
+    part.rename(target)
+
+
+def say(word: str, fifo: str) -> None:
+    """Say a word into a FIFO, and return once whoever waits there is gone, or has not come."""
+    end = time.monotonic() + _HEARD_SECONDS
+    while time.monotonic() < end:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody reads yet
+                raise
+            time.sleep(_POLL_SECONDS)
+            continue
+        os.write(descriptor, f"{word}\n".encode())
+        reader = select.poll()
+        reader.register(descriptor, select.POLLERR)
+        reader.poll(1000 * (end - time.monotonic()))
+        return
+
+
+def make_fifo(path: str) -> None:
+    """Make a FIFO, unless whoever waits there was first."""
     try:
-        peitho.get(f"/blobs/{digest}", save)
-        with blob.open("rb") as file:
-            actual = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            if actual != digest:
-                raise PeithoError(f"the layer is damaged: it is {actual}, and should be {digest}")
-            file.seek(0)
-            tar.unpack(file, target, limits=tar.CHECKED)
-    finally:
-        blob.unlink(missing_ok=True)
+        os.mkfifo(path)
+    except FileExistsError:
+        return
 
 
 def main() -> int:
@@ -50,8 +85,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     environment = os.environ  # noqa: TID251  a process of its own, without settings
     digest, target = environment["PEITHO_BLOB"], Path(environment["PEITHO_TARGET"])
+    word = environment.get("PEITHO_WORD")
     try:
-        pull(PeithoClient.from_environment(), digest, target)
+        if word:
+            make_fifo(word)
+        pull_whole(PeithoClient.from_environment(), digest, target)
+        if word:
+            say("whole", word)
     except (PeithoError, CallError, OSError, http.client.HTTPException) as error:
         tell(f"the chaincode's layer could not be fetched from Peitho: {error}")
         return 1

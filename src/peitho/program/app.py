@@ -4,10 +4,11 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -15,12 +16,14 @@ from peitho import __version__, audit, metrics
 from peitho.api import delivery, health, readiness, routes
 from peitho.api.access import Tenants
 from peitho.api.calls import OpenCalls
+from peitho.api.health import PageParts
 from peitho.api.listeners import CannotListen, Listener, listening
 from peitho.api.readiness import Lines
 from peitho.api.services import Services
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.tls import CertificateFiles
+from peitho.core import relabelling
 from peitho.core.chaincode import adoption
 from peitho.core.measuring import Measuring
 from peitho.core.pods import template_check
@@ -29,7 +32,8 @@ from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
-from peitho.program import composition
+from peitho.program import composition, options
+from peitho.program.checks.kept import KeptChecks
 from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
@@ -163,7 +167,9 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         clear = partial(composition.clear_data_directory, settings)
         opened: dict[str, asyncio.Server] = {}
         lines = _lines(tenants, opened, tls)
-        listeners = _listeners(tenants, shared, tls, lines)
+        checks = KeptChecks(shared.settings, kubernetes, tasks)
+        page = PageParts(shared.settings.map(options.page_access), checks.look)
+        listeners = _listeners(tenants, shared, tls, lines, page)
         async with listening(*listeners, bound=clear, opened=opened):
             _start(tenants, reloading, tasks)
             storages = [parts.services.storage for parts in tenants.values()]
@@ -216,20 +222,31 @@ def _working_for(tenant: str) -> Iterator[None]:
 def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
     """Start the tasks of one tenant."""
     services, pool = parts.services, parts.services.builds.pool
+    looked = parts.relabelling.looked
     tasks.run(parts.exits.run(), name="exit recorder")
     parts.lost_pods.start()
-    tasks.run(services.watch.run(), name="pod watch")
+    tasks.spawn(parts.relabelling.run(), name="relabelling")
+    tasks.run(_once(looked, services.watch.run()), name="pod watch")
     tasks.spawn(parts.started.run(), name="watch of started containers")
-    tasks.run(parts.record_watch.run(), name="record watch")
+    tasks.run(_once(looked, parts.record_watch.run()), name="record watch")
     tasks.run(services.sweeper.run(), name="sweeper")
     tasks.spawn(parts.pull_secret.run(), name="pull secret")
     tasks.run(services.builds.run(), name="builds left behind")
     clearing = until_done(pool.clear_leftovers, what="clearing of leftovers")
-    tasks.spawn(clearing, name="leftover builds")
+    tasks.spawn(_once(looked, clearing), name="leftover builds")
     if parts.former_builds:
         clear_pods = partial(parts.former_builds.clear_leftovers, ())
         clearing = until_done(clear_pods, what="clearing of leftover Pods")
-        tasks.spawn(clearing, name="leftover build pods")
+        tasks.spawn(_once(looked, clearing), name="leftover build pods")
+
+
+async def _once(word: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
+    """Do something once the word is given."""
+    try:
+        await word.wait()
+        await work
+    finally:
+        work.close()
 
 
 def _listeners(
@@ -237,6 +254,7 @@ def _listeners(
     shared: Shared,
     tls: CertificateFiles | None,
     lines: Sequence[Lines],
+    page: PageParts,
 ) -> list[Listener]:
     server = shared.settings.now.server
     calls = OpenCalls(routes.LONG)
@@ -255,7 +273,9 @@ def _listeners(
             name="delivery",
         ),
         Listener(
-            health.application(parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts),
+            health.application(
+                parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts, page=page
+            ),
             server.operations,
             name="operations",
         ),
@@ -318,6 +338,7 @@ async def _sweep(
         if (own.data_dir / "images").is_dir()  # else it has never been served
     }
     for parts in tenants.values():
+        await relabelling.look(parts.kubernetes, parts.settings.now.peitho.instance)
         tasks.run(parts.services.watch.run(), name="pod watch")
         tasks.run(parts.record_watch.run(), name="record watch")
     try:

@@ -37,6 +37,7 @@ from peitho.core.chaincode.containers import ChaincodeContainers
 from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.containers import Containers
 from peitho.core.images.allowed import AllowedBaseImages, AllowedImages
+from peitho.core.images.attestations import Attestations
 from peitho.core.images.base import BaseImages, DaemonImages, NodeImages
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.own import OwnPublisher
@@ -44,7 +45,7 @@ from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.publisher import Publisher
 from peitho.core.images.pull_secret import PullSecret
 from peitho.core.images.registry import RegistryPublisher
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
@@ -52,6 +53,7 @@ from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.core.pods.trials import RuntimeTrials
+from peitho.core.relabelling import Relabelling
 from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
@@ -231,6 +233,7 @@ class Composition:
     exits: ExitRecorder
     started: StartedWatch
     lost_pods: LostPods
+    relabelling: Relabelling
     former_builds: PodBackend | None
 
 
@@ -277,6 +280,8 @@ def compose(
             base_images=base_images,
             write_probe=WriteProbe(stores.storage),
             surroundings=Surroundings(watch, _probes(settings, docker, registries)),
+            record_watch=record_watch,
+            exits=launched.parts.exits,
             docker=docker,
         ),
         chaincodes=launched,
@@ -285,6 +290,7 @@ def compose(
         exits=launched.parts.exits,
         started=StartedWatch(kubernetes, watch, container=CHAINCODE),
         lost_pods=LostPods(kubernetes, watch, tasks),
+        relabelling=Relabelling(kubernetes, settings.peitho.instance),
         former_builds=place.pods(settings) if docker else None,
     )
 
@@ -352,7 +358,7 @@ class _Stores:
     storage: Storage
     tokens: DeliveryTokens
     authority: Authority
-    architectures: ResultArchitectures
+    results: BuildResults
     prebuilt: PrebuiltImages
     images: ImageStore
     usage: ImageUsage
@@ -365,17 +371,17 @@ class _Stores:
         storage = Storage(live.now.data_dir, looks=looks)
         cache = BuildCache(_kept_builds(live.now), looks=looks)
         stored_bytes = own.stored_bytes(storage, cache)
-        architectures, allowed = ResultArchitectures(), own.allowed_images(live)
+        results, allowed = BuildResults(), own.allowed_images(live)
         prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key(), own.tenant),
             own.shared.delivery_tls.authority,
-            architectures,
+            results,
             prebuilt,
             ImageStore(
                 storage,
-                architectures,
+                results,
                 limits=live.map(options.archive_limits),
                 allowed=allowed,
                 prebuilt=prebuilt.of_result,
@@ -406,7 +412,7 @@ class _Place:
         return DaemonBackend(
             self.docker,
             self.base_images(Live(settings)),
-            architectures=self.stores.architectures,
+            results=self.stores.results,
             options=options.daemon_backend(settings, self.kubernetes.namespace),
         )
 
@@ -450,7 +456,7 @@ def _builds(live: Live[Settings], place: _Place, tasks: BackgroundTasks) -> Buil
         cache=stores.cache if live.now.builder.cache.enable else None,
         queue=place.own.queue(live),
         storage=stores.storage,
-        architectures=stores.architectures,
+        results=stores.results,
         options=live.map(options.build_pool),
         tasks=tasks,
         prebuilt_images=stores.prebuilt,
@@ -513,6 +519,7 @@ def _publisher(
         registries,
         live.map(options.registry_publisher),
         try_prebuilt=trials.require,
+        attestations=Attestations(live.map(options.attestations)),
     )
 
 

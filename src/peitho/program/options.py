@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from peitho.api.page.guard import PageAccess
 from peitho.api.system import architecture
 from peitho.clients.proxies import Proxies
 from peitho.clients.registry.registries import RegistryAccountOptions
@@ -12,6 +13,7 @@ from peitho.core.builds.in_daemon import DaemonBackendOptions
 from peitho.core.builds.in_pods import PodBackendOptions
 from peitho.core.builds.pool import BuildPoolOptions
 from peitho.core.chaincode.container import ChaincodeOptions
+from peitho.core.images.attestations import AttestationOptions
 from peitho.core.images.base import DaemonImagesOptions
 from peitho.core.images.prebuilt import PrebuiltOptions
 from peitho.core.images.pull_secret import PullSecretOptions
@@ -56,10 +58,28 @@ def allowed_images(settings: Settings) -> tuple[str, ...]:
     return (references.FABRIC_IMAGES, *rewrite, *rewrite.values())
 
 
+def page_access(settings: Settings) -> PageAccess:
+    """Who may read the status page: it is as open as the Docker API, unless it has a token."""
+    server = settings.server
+    return PageAccess(
+        token_file=server.operations_token_file,
+        is_open=server.operations_token_file is None and server.tls.client_ca_file is None,
+    )
+
+
 def prebuilt(settings: Settings) -> PrebuiltOptions:
     """By which keys images that packages name are signed."""
     keys = tuple(Path(file) for file in settings.images.verify)
     return PrebuiltOptions(keys=keys, rewrite=settings.images.rewrite)
+
+
+def attestations(settings: Settings) -> AttestationOptions:
+    """Who says where images come from, and by which key."""
+    namespace, instance = settings.kubernetes.namespace, settings.peitho.instance
+    return AttestationOptions(
+        builder_id=":".join(part for part in ("urn:peitho", namespace, instance) if part),
+        key=settings.images.sign,
+    )
 
 
 def published_images(settings: Settings) -> PublishedImages | None:
@@ -163,6 +183,7 @@ def chaincode_pods(settings: Settings) -> PodOptions:
     return replace(
         _pods(settings, settings.chaincode),
         host_aliases=settings.kubernetes.dns,
+        puller_beside=settings.chaincode.puller == "beside",
         overrides=tuple(
             TemplateOverride(override.match.msp_id, override.match.label, override.template)
             for override in settings.chaincode.overrides

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 
+from peitho import __version__
 from peitho.errors import InvalidArgument
 from peitho.formats.images import references
 from peitho.settings.values import (
@@ -117,7 +118,12 @@ class ServerSettings(Section):
     """Downloads and uploads of Pods, in TLS, each with a token for exactly one thing."""
 
     operations: Address = ":9090"
-    """`/metrics`, `/livez` and `/readyz`."""
+    """`/metrics`, `/livez` and `/readyz`, and at `/` the status page."""
+
+    operations_token_file: Path | None = None
+    """A file with the token that the status page asks for, read again at each use; a browser sends
+    it as the password, with any name. Null: the page is open, or closed where
+    `server.tls.client-ca-file` is set. Metrics and health ask for none."""
 
     tls: TlsSettings = TlsSettings()
 
@@ -153,8 +159,8 @@ class PeithoSettings(Section):
     """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address.
     Its certificate, which Peitho makes itself, is for this host."""
 
-    puller_image: str = "docker.io/peitho/peitho:dev"
-    """Peitho's own image, which runs beside builds and before chaincode."""
+    puller_image: str = f"docker.io/peitho/peitho:{__version__}"
+    """Peitho's own image, of this version, which runs beside builds and before chaincode."""
 
     instance: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")] = "peitho"
     """Tells the objects of several Peithos in one namespace apart."""
@@ -177,6 +183,10 @@ class ImageSettings(Section):
     verify: Words = ()
     """PEM files of public keys: an image that a package names (`image.json`) has to be signed by
     one of them, as cosign signs. None: signatures are not looked at."""
+
+    sign: Path | None = None
+    """PEM file of a private key without a password (ECDSA, Ed25519 or RSA), by which the provenance
+    of chaincode images in a registry is signed.  Absent: it is not signed."""
 
 
 class KubernetesSettings(Section):
@@ -370,6 +380,10 @@ class ChaincodeSettings(Section):
     settle_seconds: float = Field(default=1.5, ge=0, lt=60)
     """A chaincode that ends within this, and in the second in which it began, fails its start, so
     that its last lines reach the peer.  One that ran longer may have registered: it was started."""
+
+    puller: Literal["beside", "before"] = "beside"
+    """Where the container is that fetches a chaincode's layer: `beside` it, which is half a second
+    sooner, or `before`, as an init container, for nodes that do not start containers in order."""
 
     resources: Resources = Resources()
     """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""

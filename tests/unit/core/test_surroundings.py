@@ -44,3 +44,19 @@ async def test_each_is_told_by_itself(tmp_path: Path) -> None:
     assert parts == [
         (part, REGISTRY.get_sample_value("peitho_reachable", {"part": part})) for part, _ in parts
     ]
+
+
+async def test_what_was_told_last_asks_nobody(tmp_path: Path) -> None:
+    """
+    The cluster's own is always there, as its watch has it.
+    """
+    async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        watch = PodWatch(kubernetes, labels={})
+        around = Surroundings(watch, {"registry": refuses})
+
+        assert {"cluster": "the Kubernetes API has not been heard"} == around.last
+        await around.look()
+        watch.heard("1")
+
+        assert {"cluster": "", "registry": "nobody is there"} == around.last
+        assert [] == server.requests

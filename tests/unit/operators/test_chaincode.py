@@ -6,6 +6,7 @@ import pytest
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats.records import Exit
 from peitho.operators.chaincode import Cluster
+from tests.support.former import earlier
 from tests.support.kubernetes_double import ApiServer
 from tests.support.operated import AT, ENDED, PACKAGE, PULLING, RUNNING, add, operate
 
@@ -38,6 +39,20 @@ async def test_each_chaincode_is_a_row(tmp_path: Path) -> None:
     assert ("node-1", AT, "image-runs") == (runs["node"], runs["started"], runs["image"])
     assert 6 == len(table.stdout.splitlines())
     assert "node-1" in table.stdout
+
+
+async def test_chaincode_of_an_earlier_peitho_is_a_row(tmp_path: Path) -> None:
+    """
+    Before its labels are those of today.
+    """
+    async with ApiServer.start() as cluster:
+        add(cluster, "runs", "a" * 64, state=RUNNING)
+        cluster.objects = {path: earlier(made) for path, made in cluster.objects.items()}
+        add(cluster, "foreign", "f" * 64, instance="another")
+        shown = await operate(cluster, tmp_path, "ps", "-o", "json")
+
+    (row,) = json.loads(shown.stdout)
+    assert ("runs", "running") == (row["name"], row["phase"])
 
 
 async def test_a_damaged_record_is_a_row_of_its_own(tmp_path: Path) -> None:

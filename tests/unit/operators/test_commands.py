@@ -173,7 +173,15 @@ def test_the_plugin_of_kubectl_has_the_commands_of_operators_alone() -> None:
     """
     What serves has no place on a laptop.
     """
-    assert {"ps", "logs", "images", "builds", "events", "rm"} == cli.kubectl_plugin.commands.keys()
+    assert {
+        "ps",
+        "logs",
+        "images",
+        "builds",
+        "events",
+        "provenance",
+        "rm",
+    } == cli.kubectl_plugin.commands.keys()
     assert set(cli.main.commands) > cli.kubectl_plugin.commands.keys()
 
 

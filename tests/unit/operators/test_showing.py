@@ -2,9 +2,8 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
+from peitho.formats.readable import plain
 from peitho.operators import showing
 from peitho.operators.showing import Column, Row, column
 
@@ -25,7 +24,7 @@ def test_a_table_is_as_kubectl_has_it() -> None:
     """
     lines = showing.table(ROWS, COLUMNS).splitlines()
 
-    heads, first, second = (showing.plain(line) for line in lines)
+    heads, first, second = (plain(line) for line in lines)
     assert ["NAME", "PHASE"] == [word.strip("\x1b[01m ") for word in heads.split()][:2]
     assert first.startswith("a ")
     assert second == f"{'b' * 39}…   -"
@@ -64,52 +63,12 @@ def test_nothing_that_a_caller_chose_moves_the_terminal(sign: str) -> None:
     assert 2 == len(shown.splitlines())
 
 
-@given(st.text())
-def test_what_is_plain_is_one_line(text: str) -> None:
-    """
-    Whatever it was.
-    """
-    assert "\n" not in showing.plain(text)
-    assert showing.plain(showing.plain(text)) == showing.plain(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0s"),
-        (59.9, "59s"),
-        (60, "1m"),
-        (312, "5m12s"),
-        (1200, "20m"),
-        (3700, "1h1m"),
-        (90000, "1d1h"),
-        (30 * 86400, "30d"),
-        (-5, "0s"),
-    ],
-)
-def test_a_time_is_in_its_largest_units(seconds: float, shown: str) -> None:
-    """
-    As kubectl shows ages.
-    """
-    assert shown == showing.duration(seconds)
-    assert shown == showing.age(1000.0, now=1000.0 + seconds)
-
-
 @pytest.mark.parametrize("moment", ["", None, "yesterday", "2026-13-99T00:00:00Z"])
 def test_an_age_that_nobody_knows_is_empty(moment: str | None) -> None:
     """
     Whoever wrote it.
     """
     assert "" == showing.age(moment)
-
-
-def test_bytes_are_in_units() -> None:
-    """
-    Of 1024.
-    """
-    shown = [showing.size(each) for each in (0, 1023, 1024, 5 * 1024**2, 3 * 1024**3)]
-
-    assert ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 GiB"] == shown
 
 
 def test_a_cell_may_be_made_of_a_row() -> None:

@@ -1,6 +1,9 @@
 import hashlib
 import io
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from peitho.errors import InvalidArgument, PeithoError
 from peitho.formats.images import layers
+from peitho.formats.kubernetes import chaincode_job
 from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, puller
 from peitho.pod.calls import CallError
@@ -100,7 +104,7 @@ def test_a_hostile_layer_with_the_right_digest_is_refused(tmp_path: Path) -> Non
 class TestTheProgram:
     @pytest.fixture(autouse=True)
     def _in_a_pod(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        (tmp_path / "layer").mkdir()
+        monkeypatch.delenv("PEITHO_WORD", raising=False)
         monkeypatch.setattr(calls, "_TERMINATION_LOG", tmp_path / "termination-log")
         monkeypatch.setenv("PEITHO_TOKEN", "t")
         monkeypatch.setenv("PEITHO_CA", AUTHORITY.pem)
@@ -126,12 +130,51 @@ class TestTheProgram:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """
-        The peer reads it in the error of its start.
+        The peer reads it in the error of its start; what lies below the file cannot be mounted.
         """
         with serving({}) as server:
             monkeypatch.setenv("PEITHO_URL", server.url)
             assert 1 == puller.main()
 
+        assert (tmp_path / "layer").is_file()
         said = (tmp_path / "termination-log").read_text()
         assert said.startswith("the chaincode's layer could not be fetched from Peitho: GET /blobs")
         assert "404 nothing here" in said
+
+    def test_it_says_when_the_layer_is_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        To the process that the kubelet waits for, whichever is first, and ends after it.
+        """
+        word = tmp_path / "word"
+        monkeypatch.setenv("PEITHO_WORD", str(word))
+        wait = [sys.executable, *chaincode_job.WAIT[1:]]
+        code = chaincode_job.WAITING.replace(chaincode_job.WORD, str(word))
+        found = f'"$@" && [ -d {tmp_path}/layer/usr ] && echo whole'
+        for is_late in (False, True):
+            shutil.rmtree(tmp_path / "layer", ignore_errors=True)
+            word.unlink(missing_ok=True)
+            with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
+                monkeypatch.setenv("PEITHO_URL", server.url)
+                shell = f"sleep 0.1; {found}" if is_late else found
+                with subprocess.Popen(
+                    ["/bin/sh", "-c", shell, "sh", *wait, code], stdout=subprocess.PIPE, text=True
+                ) as waiting:
+                    assert 0 == puller.main()
+                    assert "whole\n" == waiting.communicate(timeout=10)[0]
+                    assert 0 == waiting.returncode
+
+    def test_a_word_that_nobody_waits_for_is_not_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The puller ends in any case.
+        """
+        monkeypatch.setattr(puller, "_HEARD_SECONDS", 0.05)
+        fifo = tmp_path / "word"
+        puller.make_fifo(str(fifo))
+
+        puller.say("whole", str(fifo))
+
+        assert fifo.is_fifo()

@@ -32,12 +32,14 @@ TEMPLATE = {"metadata": {"labels": {"a": "b"}}}
 VIEWS: Mapping[str, Callable[[Settings], object]] = {
     "allowed_images": options.allowed_images,
     "archive_limits": options.archive_limits,
+    "attestations": options.attestations,
     "build_containers": options.build_containers,
     "build_pool": options.build_pool,
     "chaincode": options.chaincode,
     "chaincode_pods": options.chaincode_pods,
     "daemon_backend": partial(options.daemon_backend, namespace="ns"),
     "daemon_images": options.daemon_images,
+    "page_access": options.page_access,
     "parallel_builds": options.parallel_builds,
     "pod_backend": options.pod_backend,
     "prebuilt": options.prebuilt,
@@ -48,6 +50,7 @@ VIEWS: Mapping[str, Callable[[Settings], object]] = {
 }
 # Every setting that is followed, another value than in BASE, and the views that it is for.
 FOLLOWED: Mapping[str, tuple[object, str]] = {
+    "server.operationsTokenFile": ("/other", "page_access"),
     "peitho.pullerAccessAddress": ("other:1", "chaincode_pods pod_backend"),
     "peitho.pullerImage": ("other:1", "chaincode_pods pod_backend"),
     "k8s.dns": (["10.0.0.1:peer"], "chaincode_pods sweeper"),
@@ -59,6 +62,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
         ),
     ),
     "images.verify": (["/keys/cosign.pub"], "prebuilt"),
+    "images.sign": ("/keys/peitho.key", "attestations"),
     "images.retention": (5, "sweeper"),
     "images.limitBytes": (5, "sweeper"),
     "docker.network": ("builds", "daemon_backend"),
@@ -90,6 +94,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "chaincode.users": ({"*": 5}, "chaincode_pods"),
     "chaincode.startTimeoutSeconds": (5, "chaincode sweeper"),
     "chaincode.settleSeconds": (5, "chaincode"),
+    "chaincode.puller": ("before", "chaincode_pods"),
     "chaincode.resources.cpuRequest": ("5m", "chaincode_pods"),
     "chaincode.resources.cpuLimit": ("5m", "chaincode_pods"),
     "chaincode.resources.memoryRequest": ("5Mi", "chaincode_pods"),

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from peitho import __version__
 from peitho.settings import loading
 from tests.support.settings_files import GO_FILE, KUBECONFIG, load
 
+OWN_IMAGE = f"docker.io/peitho/peitho:{__version__}"
 # As it is in the README of the Go project, comments left out.
 README = """\
 sweeper:
@@ -86,7 +88,7 @@ def test_a_readme_of_the_go_project_runs_as_it_is(tmp_path: Path) -> None:
 
     found = loading.load(path, {})
 
-    assert ("peitho:8081", "docker.io/peitho/peitho:dev") == (
+    assert ("peitho:8081", OWN_IMAGE) == (
         found.settings.peitho.puller_access_address,
         found.settings.peitho.puller_image,
     )
@@ -95,7 +97,7 @@ def test_a_readme_of_the_go_project_runs_as_it_is(tmp_path: Path) -> None:
         "log.disable-caller": "has no meaning here",
         "log.disable-stacktrace": "has no meaning here",
         "peitho.pullerAccessAddress": "is taken as peitho:8081, the delivery listener",
-        "peitho.pullerImage": "is the Go project's puller; docker.io/peitho/peitho:dev is used",
+        "peitho.pullerImage": f"is the Go project's puller; {OWN_IMAGE} is used",
     } == found.notes
 
 
@@ -137,7 +139,7 @@ def test_the_go_projects_puller_is_known_by_its_name(
     """
     found = load(tmp_path, f"peitho: {{pullerImage: '{image}'}}").peitho.puller_image
 
-    assert ("docker.io/peitho/peitho:dev" if is_theirs else image) == found
+    assert (OWN_IMAGE if is_theirs else image) == found
 
 
 def test_what_is_set_nowhere_needs_no_word() -> None:

@@ -13,9 +13,9 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -42,7 +42,8 @@ class KeptBuild:
     """
     The record of a build that succeeded.
 
-    `digest` is the sha256 of the result, `architecture` Go's name, `kept_at` Unix seconds.
+    `digest` is the sha256 of the result, `architecture` Go's name, `kept_at` Unix seconds; `origin`
+    is what is told of the build (`formats/images/origin`).
     """
 
     digest: str
@@ -50,6 +51,7 @@ class KeptBuild:
     image: str
     seconds: float
     kept_at: float
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -31,6 +31,7 @@ from peitho.clients import keepalive, retries
 from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
 from peitho.errors import Unavailable
+from peitho.formats.kubernetes import labels as own_labels
 from peitho.formats.kubernetes.objects import Manifest
 
 _PATHS = {
@@ -108,6 +109,7 @@ class Kubernetes:
         self._http = http
         self._streams = streams
         self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._former: set[tuple[str, str]] = set()
         self.namespace = namespace
 
     @classmethod
@@ -198,12 +200,14 @@ class Kubernetes:
         The list comes in pages, so no more than one of them is in memory as it was sent. It begins
         anew where the API server has forgotten its beginning.
         """
-        parameters = _selectors(labels, fields) | {"limit": str(_PAGE_ITEMS)}
+        selection = self._selection(kind, labels or {})
+        parameters = _selectors(selection.labels, fields) | {"limit": str(_PAGE_ITEMS)}
         accept = {"Accept": _METADATA_LIST} if metadata_only else {}
+        pages = partial(self._all_pages, self._path(kind), parameters, accept, selection.takes)
         lists = 0
         while True:
             try:
-                return await self._all_pages(self._path(kind), parameters, accept, read)
+                return await pages(read)
             except KubernetesError as error:
                 lists += 1
                 if error.code != _GONE or lists == _LISTS:
@@ -219,6 +223,21 @@ class Kubernetes:
         """List the metadata of objects that have the labels; what a Secret holds is not sent."""
         found = await self.listed(kind, lambda each: each, labels=labels, metadata_only=True)
         return found.items
+
+    async def has_former(self, kind: str, instance: str) -> bool:
+        """Whether objects of a Peitho have former labels."""
+        parameters = _selectors(own_labels.former_labels(instance), "") | {"limit": "1"}
+        headers = {"Accept": _METADATA_LIST}
+        found = await self._json("GET", self._path(kind), parameters=parameters, headers=headers)
+        return bool(found.get("items"))
+
+    def expect_former(self, kind: str, instance: str) -> None:
+        """Have lists and watches of what has a Peitho's labels take in what has former ones."""
+        self._former.add((kind, instance))
+
+    def forget_former(self, kind: str, instance: str) -> None:
+        """Know that no object of that kind has former labels any more."""
+        self._former.discard((kind, instance))
 
     async def patch(self, kind: str, name: str, changes: Manifest) -> Manifest:
         """Merge changes into an object (RFC 7396)."""
@@ -283,7 +302,8 @@ class Kubernetes:
 
         Without a version, what is there comes first, as if it had just been made.
         """
-        parameters = _selectors(labels, fields) | {
+        selection = self._selection(kind, labels)
+        parameters = _selectors(selection.labels, fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -299,13 +319,20 @@ class Kubernetes:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise _status_error(event["object"])
-                yield event
+                yield event if selection.takes(event["object"]) else _bookmark(event["object"])
+
+    def _selection(self, kind: str, labels: Mapping[str, str]) -> "_Selection":
+        """Ask for others too, and leave them out, where ours may have former labels."""
+        if (kind, labels.get(own_labels.INSTANCE)) in self._former:
+            return _Selection(own_labels.of_any_instance(labels), labels)
+        return _Selection(labels)
 
     async def _all_pages(
         self,
         path: str,
         parameters: dict[str, str],
         headers: Mapping[str, str],
+        takes: Callable[[Manifest], bool],
         read: Callable[[Manifest], T],
     ) -> Listing[T]:
         found: list[T] = []
@@ -314,7 +341,7 @@ class Kubernetes:
             more = {"continue": rest} if rest else {}
             page = await self._json("GET", path, parameters=parameters | more, headers=headers)
             await asyncio.sleep(0)  # what was decoded is read in a turn of its own
-            found.extend(read(item) for item in page.get("items") or [])
+            found.extend(read(item) for item in page.get("items") or [] if takes(item))
             metadata = page.get("metadata") or {}
             rest = metadata.get("continue") or ""
             if not rest:
@@ -474,6 +501,27 @@ def _client(
         trust_env=False,
         transport=transport,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The labels that the API server is asked for, and those that an object has once renewed."""
+
+    labels: Mapping[str, str]
+    renewed: Mapping[str, str] = field(default_factory=dict)
+
+    def takes(self, item: Manifest) -> bool:
+        """Whether an object is among those that are meant."""
+        if not self.renewed:
+            return True
+        found = (item.get("metadata") or {}).get("labels") or {}
+        return self.renewed.items() <= own_labels.renewed(found).items()
+
+
+def _bookmark(item: Manifest) -> Manifest:
+    """The event that tells how far the API server is, and nothing else."""
+    version = item["metadata"]["resourceVersion"]
+    return {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}}
 
 
 def _selectors(labels: Mapping[str, str] | None, fields: str) -> dict[str, str]:

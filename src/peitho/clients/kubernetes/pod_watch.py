@@ -6,7 +6,8 @@ A Pod that the watch has not told of yet is never taken for gone.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -46,6 +47,8 @@ class PodWatch:
         self._pods: dict[str, PodStatus] = {}
         self._gone: BoundedDict[str, PodStatus] = BoundedDict(_REMEMBERED_GONE)
         self._lost: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
+        self._disowned: BoundedDict[str, None] = BoundedDict(_REMEMBERED_GONE)
+        self._awaited: set[str] = set()
         self._losing: dict[str, asyncio.TimerHandle] = {}
         self._began: BoundedDict[tuple[str, str], str] = BoundedDict(_REMEMBERED_GONE)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -89,6 +92,23 @@ class PodWatch:
         """Call a function after each list; Pods that vanished before it are not told of."""
         self._list_listeners.append(listener)
 
+    @contextmanager
+    def awaiting_another(self, key: str) -> Iterator[None]:
+        """Take a container's Pod for one that never was, while the container is given another."""
+        self._awaited.add(key)
+        if pod := self._pods.pop(key, None):
+            self._disowned[pod.uid] = None
+            self._stop_timing(key)
+            self._wake(key)
+        try:
+            yield
+        finally:
+            self._awaited.discard(key)
+
+    def awaits_another(self, key: str) -> bool:
+        """Whether a container has no Pod just because it is given another."""
+        return key in self._awaited
+
     def begin(self, pod_name: str, container: str, *, at: str) -> None:
         """Take it from its node that a container's process began; its Pod's status tells later."""
         if (pod_name, container) in self._began:
@@ -110,7 +130,8 @@ class PodWatch:
 
     async def replace(self, listing: Listing[PodStatus | None]) -> None:
         """Take a list: a Pod that is not in it is gone."""
-        found = sorted((pod for pod in listing.items if pod), key=lambda pod: pod.created_at)
+        own = [pod for pod in listing.items if pod and pod.uid not in self._disowned]
+        found = sorted(own, key=lambda pod: pod.created_at)
         listed: dict[str, PodStatus] = {}
         for pod in found:
             listed.setdefault(pod.container_label, pod)
@@ -124,7 +145,7 @@ class PodWatch:
 
     def take(self, kind: str, item: PodStatus | None) -> None:
         """Take one event of the watch."""
-        if item is None or self._is_another(item):
+        if item is None or item.uid in self._disowned or self._is_another(item):
             return
         if kind == "DELETED":
             self._pods[item.container_label] = item  # its last state may tell an exit code

@@ -6,7 +6,7 @@ once, and whole for a while: the calls of one launch need not read it again and 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from peitho import audit
@@ -60,6 +60,10 @@ class RecordWatch:
     def list(self) -> list[KnownRecord] | None:
         """Return all records; None while the watch may miss some."""
         return list(self._known.values()) if self.is_live else None
+
+    def known(self) -> Sequence[KnownRecord]:
+        """Return all records that it knows, though it may miss some: see `is_live`."""
+        return list(self._known.values())
 
     def see(self, kubernetes_name: str) -> KnownRecord | None:
         """Return a record as the watch tells it; None if it tells of none, or may miss some."""

@@ -27,7 +27,7 @@ from peitho.clients.registry.transport import (
 from peitho.clients.registry.uploads import BlobSource, BlobUpload
 from peitho.clients.retries import RetryPolicy
 from peitho.errors import PeithoError
-from peitho.formats.images import oci
+from peitho.formats.images import oci, referrers
 from peitho.formats.images.oci import Descriptor
 
 # The specification lets a registry refuse larger manifests; no configuration comes near it.
@@ -143,14 +143,38 @@ class Registry:
             raise PeithoError(f"registry {self.host}: {call.what}: another content than asked for")
         return ManifestContent(response.headers.get("Content-Type", ""), digest, body)
 
+    async def referrers(self, repository: str, digest: str) -> ManifestContent | None:
+        """
+        Return the index of what is kept beside an image; None if nothing is.
+
+        A registry before OCI 1.1 lists nothing: there the index is below a tag.
+        """
+        call = RegistryCall(
+            "GET",
+            self._url(repository, "referrers", digest),
+            f"listing what is beside {repository}@{digest}",
+            _scopes(repository, "pull"),
+            {"Accept": oci.OCI_INDEX},
+        )
+        response = await self._calls.send(call)
+        if response.ok and response.content_type == oci.OCI_INDEX:
+            body = await self._body(call, response)
+            return ManifestContent(oci.OCI_INDEX, oci.digest_of(body), body)
+        response.release()
+        return await self.manifest(repository, referrers.tag(digest))
+
     async def put_manifest(
         self, repository: str, tag: str, *, media_type: str, body: bytes
-    ) -> None:
-        """Put a manifest under a tag; all its blobs must be there."""
+    ) -> bool:
+        """
+        Put a manifest under a tag or its digest; all its blobs must be there.
+
+        Returns whether the registry itself lists it with its subject, if it has one.
+        """
         call = RegistryCall(
             "PUT",
             self._url(repository, "manifests", tag),
-            f"putting the manifest {repository}:{tag}",
+            f"putting the manifest {repository}{'@' if oci.is_digest(tag) else ':'}{tag}",
             _scopes(repository, "pull,push"),
             {"Content-Type": media_type},
             body,
@@ -161,6 +185,7 @@ class Registry:
         response.release()
         if oci.is_digest(digest) and digest != oci.digest_of(body):
             raise PeithoError(f"registry {self.host}: {call.what}: it kept another content")
+        return bool(response.headers.get("OCI-Subject"))
 
     async def delete_manifest(self, repository: str, digest: str) -> bool:
         """Delete a manifest with all its tags; False if it was not there."""

@@ -6,20 +6,21 @@ Several build containers may stand for one build: all peers that install the sam
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
-from peitho import metrics
+from peitho import __version__, metrics
 from peitho.clients.disk.build_cache import RESULT, KeptBuild
 from peitho.clients.disk.storage import remove_directory, sha256, spool
 from peitho.core.builds.output import BuildOutput
 from peitho.core.clock import now
 from peitho.core.container import State
 from peitho.errors import PeithoError, StartFailed, StorageFull, StorageUnusable
+from peitho.formats.images.origin import Origin, Source
 from peitho.formats.records import (
     DEADLINE_EXCEEDED,
     OUT_OF_MEMORY,
@@ -42,7 +43,8 @@ class BuildUpload:
     An archive that the peer uploaded, the directory it is for, and its files' digest.
 
     `dependencies` is the digest of those that are vendored; `prebuilt` the image that its source
-    names instead of being one, mostly empty.
+    names instead of being one, mostly empty. `sha256` is of the archive as it came, `locks` has
+    those of its files that name modules.
     """
 
     path: str
@@ -50,6 +52,8 @@ class BuildUpload:
     tree: str
     dependencies: str = ""
     prebuilt: str = ""
+    sha256: str = ""
+    locks: Mapping[str, str] = field(default_factory=dict)
 
 
 class Build:
@@ -150,6 +154,29 @@ class Build:
         if self._phase == "waiting":
             self._enter("starting")
 
+    @property
+    def origin(self) -> Origin:
+        """What is told of it with what it makes, as far as that is known."""
+        return Origin(
+            build_id=self.id,
+            builder=self.spec.image,
+            builder_id=self.image_id,
+            command=(*self.spec.entrypoint, *self.spec.command),
+            variables=tuple(sorted({each.partition("=")[0] for each in self.spec.env})),
+            sources=tuple(
+                Source(each.path, each.sha256, each.tree, each.locks) for each in self.uploads
+            ),
+            started_at=self.started_at,
+            finished_at=self.state.finished_at if self.state else "",
+            version=__version__,
+        )
+
+    def note_image(self, image_id: str) -> None:
+        """Note which image it ran in, as soon as that is known."""
+        self.image_id = image_id or self.image_id
+        if self.result:
+            self.result = replace(self.result, origin=self.origin.to_json())
+
     def mark_started(self) -> None:
         """Note that the command runs."""
         if not self.started_at and not self.state:
@@ -181,7 +208,9 @@ class Build:
         path.with_suffix(".part").rename(path)
         digest = await asyncio.to_thread(sha256, path)
         seconds = time.monotonic() - self.began
-        self.result = KeptBuild(digest, architecture, self.spec.image, seconds, time.time())
+        self.result = KeptBuild(
+            digest, architecture, self.spec.image, seconds, time.time(), self.origin.to_json()
+        )
         if self._phase == "fetching":
             self._enter("over")
         self._made.set()

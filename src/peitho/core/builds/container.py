@@ -17,7 +17,7 @@ import structlog
 
 from peitho import audit
 from peitho.clients.disk.archive_reading import Reading
-from peitho.clients.disk.storage import Storage, remove_directory, spool
+from peitho.clients.disk.storage import Storage, remove_directory, sha256, spool
 from peitho.core.builds.attendance import Attendance
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
 from peitho.core.builds.pool import BuildPool
@@ -36,7 +36,7 @@ from peitho.errors import (
 from peitho.formats import tar
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
-from peitho.formats.images import prebuilt
+from peitho.formats.images import origin, prebuilt
 from peitho.formats.kubernetes import mount_paths, names
 from peitho.formats.records import SIGKILLED, ContainerSpec
 from peitho.formats.tar import ArchiveLimits
@@ -463,5 +463,13 @@ def _scan(
         with reading.open(path) as archive:
             reference = prebuilt.read(archive, found.name, limits=limits)
     vendored = build_key.tree([entry for entry in entries if "/vendor/" in f"/{entry.name}"])
-    upload = BuildUpload(directory, path, build_key.tree(entries), vendored, reference)
+    upload = BuildUpload(
+        directory,
+        path,
+        build_key.tree(entries),
+        vendored,
+        reference,
+        sha256=sha256(path),
+        locks=origin.locks(entries),
+    )
     return upload, len(entries)

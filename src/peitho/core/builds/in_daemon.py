@@ -15,7 +15,7 @@ import structlog
 from peitho.clients.docker import Docker
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build
 from peitho.core.images.base import BaseImage, BaseImages
-from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.store import BuildResults
 from peitho.core.tasks import to_its_end
 from peitho.errors import NotFound, PeithoError, StartFailed, Unavailable
 from peitho.formats.docker import daemon
@@ -46,12 +46,12 @@ class DaemonBackend:
         docker: Docker,
         images: BaseImages,
         *,
-        architectures: ResultArchitectures,
+        results: BuildResults,
         options: DaemonBackendOptions,
     ) -> None:
         self._docker = docker
         self._images = images
-        self._architectures = architectures
+        self._results = results
         self._options = options
 
     async def carry_out(self, build: Build) -> None:
@@ -76,7 +76,9 @@ class DaemonBackend:
 
     async def clear_leftovers(self, known: Collection[str]) -> None:
         """Remove containers that an earlier Peitho left, or that could not be removed."""
-        for container in await self._docker.find(self._options.owner.labels()):
+        owner = self._options.owner
+        left = await self._docker.find(owner.labels())
+        for container in left + await self._docker.find(owner.former_labels()):
             if (container.get("Labels") or {}).get(labels.ID) not in known:
                 await self._docker.remove(str(container["Id"]))
                 log.info("leftover build removed", container=str(container["Id"])[:12])
@@ -85,6 +87,7 @@ class DaemonBackend:
         """Run the build until its result is here; once the command runs, its deadline applies."""
         name = names.build_name(build.id)
         image = await self._create(build)
+        build.note_image(image.id)
         for upload in build.uploads:
             await self._docker.put_archive(name, upload.path, upload.archive)
         async with self._docker.attach(name) as chunks:
@@ -136,7 +139,8 @@ class DaemonBackend:
         except PeithoError as error:  # whoever asks for it is told
             build.set_no_result(error)
         if build.result:
-            self._architectures.remember(build.result.digest, build.result.architecture)
+            result = build.result
+            self._results.remember(result.digest, result.architecture, build.origin)
 
     def _end_late(self, build: Build) -> None:
         if not build.started_at:

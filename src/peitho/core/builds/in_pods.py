@@ -15,16 +15,16 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
-from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.clients.kubernetes.pod_watch import PodWatch, Sighting
 from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now, unix_seconds
-from peitho.core.pods import waiting
+from peitho.core.pods import user_namespaces, waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.pods.tokens import DeliveryTokens, Holder, build_scope
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed, Unavailable
-from peitho.formats.kubernetes import build_pod, labels, names, record_secrets
+from peitho.formats.kubernetes import build_pod, labels, names, record_secrets, user_namespace
 from peitho.formats.kubernetes.build_pod import HELPER
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
@@ -40,6 +40,7 @@ _LATE_SECONDS = 30.0
 # If the command was killed for memory, the kubelet says so within a second or two.
 _REASON_SECONDS = 3.0
 _RESULT_SECONDS = 60.0
+_IMAGE_SECONDS = 2.0
 # Another Peitho's settings may allow more than ours.
 _OTHERS_SECONDS = 6 * 3600.0
 
@@ -88,12 +89,12 @@ class PodBackend:
             await self._make_pod(build)
             await self._until_running(build)
             build.mark_started()
+            self._note_image(build)
             build.end(await self._exit(build))
             await waiting.first(_result(build), self._until_helper_ends(build))
             if build.result is None:
                 build.set_no_result(self._no_result(build))
-            pod = self._watch.see(_key(build)).pod
-            build.image_id = pod.image_id(BUILD) if pod else ""
+            await self._until_image_known(build)
         finally:
             await to_its_end(self._drop_pod(build))
 
@@ -108,6 +109,20 @@ class PodBackend:
         for record in await self._records.find_with_damaged(own):
             if record.kubernetes_name not in used and self._is_left(record):
                 await self._clear(record)
+
+    def _note_image(self, build: Build) -> None:
+        pod = self._watch.see(_key(build)).pod
+        build.note_image(pod.image_id(BUILD) if pod else "")
+
+    async def _until_image_known(self, build: Build) -> None:
+        """Note which image a build ran in; the node tells within its second, if it has not yet."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_IMAGE_SECONDS if build.result else 0):
+                async for sighting in self._watch.sightings(_key(build)):
+                    self._note_image(build)
+                    if build.image_id or sighting.gone or _is_over(sighting):
+                        return
+        self._note_image(build)
 
     def _is_left(self, record: RecordMetadata | DamagedRecord) -> bool:
         """Whether nobody carries a build out; an earlier version gave it no owner."""
@@ -143,11 +158,13 @@ class PodBackend:
         )
         try:
             record = await self._records.create_build(secret)
-            await self._kubernetes.create(self._pod(build, record))
+            pod = await user_namespaces.suited(self._kubernetes, self._pod(build, record))
+            await self._kubernetes.create(pod)
         except Unavailable:
             raise
         except PeithoError as error:
-            raise StartFailed(f"the build's Pod was refused: {error}") from error
+            cause = user_namespace.explained(str(error))
+            raise StartFailed(f"the build's Pod was refused: {cause}") from error
 
     def _pod(self, build: Build, record: RecordMetadata) -> Manifest:
         return build_pod.manifest(
@@ -240,6 +257,10 @@ async def _result(build: Build) -> None:
     """Wait for the result. After a failed build, which has none, wait only for a moment."""
     with suppress(PeithoError):  # whoever asks for it is told
         await build.until_result(_REASON_SECONDS if build.has_failed else _RESULT_SECONDS)
+
+
+def _is_over(sighting: Sighting) -> bool:
+    return sighting.pod is not None and sighting.pod.has_ended
 
 
 def _key(build: Build) -> str:

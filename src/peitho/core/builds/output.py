@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from peitho.clients.disk.storage import room
+from peitho.core.builds.tail import Tail
 from peitho.core.container import OutputOptions
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDERR, STDOUT, FrameReader
 
 _READ_BYTES = 64 * 1024
-_LAST_BYTES = 500
+_LAST_LINE_BYTES = 500
+# What is told to those who look in, and of a build that is over.
+_TAIL_BYTES = 64 * 1024
+_TAIL_AFTER_BYTES = 4 * 1024
 
 
 class BuildOutput:
@@ -34,7 +38,7 @@ class BuildOutput:
         self._size = size
         self._incoming = FrameReader()
         self._more = asyncio.Event()
-        self._last = b""
+        self._tail = Tail(_TAIL_BYTES)
         self.closed = False
 
     @property
@@ -45,8 +49,13 @@ class BuildOutput:
     @property
     def last_line(self) -> str:
         """The line that was written last, or its end where it is long; empty without any."""
-        lines = self._last.decode(errors="replace").splitlines()
+        lines = self._tail.last(_LAST_LINE_BYTES).decode(errors="replace").splitlines()
         return next((line for line in reversed(lines) if line.strip()), "")
+
+    @property
+    def tail(self) -> Tail:
+        """What was written last, without frames; nothing of a kept build."""
+        return self._tail
 
     @classmethod
     def create(cls, path: Path, *, limit_bytes: int) -> Self:
@@ -82,12 +91,13 @@ class BuildOutput:
             self._file.write(framed)
             self._file.flush()
         self._size += len(framed)
-        self._last = (self._last + data)[-_LAST_BYTES:]
+        self._tail.add(data)
         self.wake()
 
     def close(self) -> None:
         """Mark the output as complete; readers end once they have read all of it."""
         self.closed = True
+        self._tail.cut(_TAIL_AFTER_BYTES)
         if self._file:
             with suppress(OSError):  # of a full disk, which was told when it was written
                 self._file.close()

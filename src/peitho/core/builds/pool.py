@@ -8,6 +8,7 @@ log included.  A build lasts for as long as a peer needs it: when the last has g
 import asyncio
 import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +23,17 @@ from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue, TenantQueue
+from peitho.core.builds.tail import Tail
+from peitho.core.container import State
 from peitho.core.images.prebuilt import PrebuiltImages
-from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.store import BuildResults
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError, StartFailed
 from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
+from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
@@ -38,6 +42,8 @@ log = structlog.get_logger()
 # What is compiled ahead is untrusted source: it may be made to take long.
 _AHEAD_SECONDS = 600.0
 _AHEAD_BYTES = 1024**3
+# Builds that are over are told of, to whoever looks in.
+_REMEMBERED = 20
 # The API server's word where a quota has no room for one more Pod.
 _QUOTA = "exceeded quota"
 
@@ -56,6 +62,18 @@ class BuildPoolOptions:
     result_bytes: int
     determinants: object = None
     compiles_ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndedBuild:
+    """A build that is over, as it is remembered for a while: its state, and what it said last."""
+
+    build: str
+    image: str
+    peer: str
+    seconds: float
+    state: State
+    tail: Tail
 
 
 class BuildBackend(Protocol):
@@ -80,7 +98,7 @@ class BuildPool:
         cache: BuildCache | None,
         queue: FairQueue | TenantQueue,
         storage: Storage,
-        architectures: ResultArchitectures,
+        results: BuildResults,
         options: Live[BuildPoolOptions],
         tasks: BackgroundTasks,
         prebuilt_images: PrebuiltImages | None = None,
@@ -94,7 +112,7 @@ class BuildPool:
         self._turns_ahead = asyncio.Semaphore(1)
         self._queue = queue
         self._storage = storage
-        self._architectures = architectures
+        self._results = results
         self._prebuilt = prebuilt_images
         self._options = options
         self._tasks = tasks
@@ -102,6 +120,7 @@ class BuildPool:
         self._by_id: dict[str, Build] = {}
         self._by_key: dict[str, Build] = {}
         self._open: set[Build] = set()
+        self._ended: deque[EndedBuild] = deque(maxlen=_REMEMBERED)
 
     async def join(
         self, container_id: str, spec: ContainerSpec, uploads: list[BuildUpload], *, peer: str
@@ -146,13 +165,17 @@ class BuildPool:
         """Return the builds that wait or are carried out, the oldest first."""
         return list(self._by_id.values())
 
+    def ended(self) -> Sequence[EndedBuild]:
+        """Return the builds that were carried out lately, the latest first."""
+        return list(reversed(self._ended))
+
     async def save_result(
         self, build: Build, chunks: AsyncIterator[bytes], architecture: str
     ) -> None:
         """Save the tar of a build's output directory."""
         await build.save_result(chunks, architecture)
         if build.result:
-            self._architectures.remember(build.result.digest, build.result.architecture)
+            self._remember(build.result)
 
     async def compiled(self, build: Build) -> Path | None:
         """
@@ -210,7 +233,7 @@ class BuildPool:
                 await remove_directory(directory)
         if kept is None:
             return None
-        self._architectures.remember(kept.digest, kept.architecture)
+        self._remember(kept)
         build = Build(build_id, spec, directory=directory, output=BuildOutput.kept(directory / LOG))
         build.finish_from_cache(kept)
         self._open.add(build)
@@ -275,6 +298,8 @@ class BuildPool:
                 build.take_turn()
                 with metrics.BUILDS_RUNNING.track_inprogress():
                     await self._run(build, backend)
+            if build.result:  # once more: by now it is known in which image it ran
+                self._remember(build.result)
             await self._keep(build, key)
             self._compile_ahead(build, backend)
         except PeithoError as error:
@@ -355,12 +380,23 @@ class BuildPool:
     def _forget(self, build: Build) -> None:
         """Clean up after a build that is over, or was cancelled, perhaps before its first step."""
         build.end(Exit(SIGKILLED, "stopped"))
+        self._remember(build)
         self._working.pop(build.id, None)
         self._by_id.pop(build.id, None)
         self._end_joining(build)
         discarding = f"discard {build.id[:12]}"
         if build.is_used or not self._tasks.tidy(self._discard(build), name=discarding):
             build.over.set()
+
+    def _remember(self, build: Build) -> None:
+        """Keep for a while how a build ended; what is compiled ahead is nobody's."""
+        if build.state and not build.compiles_ahead:
+            seconds = time.monotonic() - build.began
+            self._ended.append(
+                EndedBuild(
+                    build.id, build.spec.image, build.peer, seconds, build.state, build.output.tail
+                )
+            )
 
     def _end_joining(self, build: Build) -> None:
         """Make sure that no container joins the build any more."""
@@ -372,6 +408,13 @@ class BuildPool:
             await build.discard()
         finally:
             build.over.set()
+
+    def _remember(self, result: KeptBuild) -> None:
+        try:
+            origin = Origin.from_json(result.origin) if result.origin else NOWHERE
+        except (TypeError, ValueError, KeyError):  # of another version of Peitho
+            origin = NOWHERE
+        self._results.remember(result.digest, result.architecture, origin)
 
     def _waits(self) -> str:
         """Return the line for the log of a build that has to wait, or an empty one."""

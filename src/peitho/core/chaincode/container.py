@@ -26,20 +26,20 @@ from peitho.core.chaincode.exits import ExitRecorder
 from peitho.core.chaincode.launch import Launch
 from peitho.core.chaincode.logs import PodLog
 from peitho.core.chaincode.process import ChaincodeProcess, StopDeadlines, summary
+from peitho.core.chaincode.runtime import note_runtime
 from peitho.core.chaincode.settling import Settling
 from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
-from peitho.core.images.publisher import Publisher
+from peitho.core.images.publisher import PublishedImage, Publisher
 from peitho.core.pods import waiting
 from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope
 from peitho.core.readers import Readers
-from peitho.core.tasks import BackgroundTasks
+from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats import tar
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import chaincode_job, mount_paths
-from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE, Record, RecordMetadata
 from peitho.formats.tar import ArchiveLimits, FileWithMode
@@ -52,6 +52,8 @@ _FILES_BYTES = 512 * 1024
 _FILES_LIMITS = ArchiveLimits(entries=1000, total_bytes=_FILES_BYTES, names_bytes=_FILES_BYTES)
 # The last lines of a log come within this after the end (the kubelet looks once a second).
 _DRAIN_SECONDS = 2.0
+# What a second try of a launch has at least.
+_LEAST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +150,8 @@ class ChaincodeContainer:
 
     async def _launch(self) -> bool:
         options = self._parts.options.now
-        made = Launch(
-            began=time.monotonic(),
-            kubernetes=self._parts.kubernetes,
-            watch=self._parts.watch,
-            tasks=self._parts.tasks,
-            job=await self._job(),
-            key=self._process.key,
-        )
         try:
-            seconds = await made.carry_out(timeout_seconds=options.start_timeout_seconds)
+            seconds = await self._carry_out(options.start_timeout_seconds)
         except StartFailed as error:
             raise launch.failed(self._record.name, error) from error
         except KubernetesError as error:
@@ -169,6 +163,45 @@ class ChaincodeContainer:
         log.info("chaincode started", name=self._record.name, duration_seconds=round(seconds, 3))
         await self._parts.settling.watch(self._process, seconds=options.settle_seconds)
         return True
+
+    async def _carry_out(self, timeout_seconds: float) -> float:
+        """
+        Launch it with the puller beside it; where the node does not bear that, with it before.
+
+        An init container is waited for, whatever keeps it back for a while.
+        """
+        began, pods = time.monotonic(), self._parts.pods.now
+        published = await self._published()
+        first = self._made(published, pods, began)
+        try:
+            return await self._until_running(first, timeout_seconds)
+        except waiting.BegunAlone as error:
+            log.warning("chaincode is launched again", name=self._record.name, cause=str(error))
+        with self._parts.watch.awaiting_another(self._process.key):
+            await to_its_end(first.withdraw())
+            left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
+            second = self._made(published, replace(pods, puller_beside=False), began)
+            return await self._until_running(second, left_seconds)
+
+    async def _until_running(self, made: Launch, timeout_seconds: float) -> float:
+        """Carry a launch out; which runtime image runs is noted when its node tells."""
+        seconds = await made.carry_out(timeout_seconds=timeout_seconds)
+        noting = note_runtime(made, told=chaincode_job.runtime_id(made.job))
+        self._parts.tasks.spawn(noting, name=f"runtime of {self.id[:12]}")
+        return seconds
+
+    def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
+        job = chaincode_job.manifest(
+            self._record, published.image, options=pods, reference=published.reference
+        )
+        return Launch(
+            began=began,
+            kubernetes=self._parts.kubernetes,
+            watch=self._parts.watch,
+            tasks=self._parts.tasks,
+            job=job,
+            key=self._process.key,
+        )
 
     async def stop(self) -> bool:
         """Return once the process is gone and its exit is on the record; False if none ran."""
@@ -228,17 +261,12 @@ class ChaincodeContainer:
             spec=self._record.spec,
         )
 
-    async def _job(self) -> Manifest:
-        """Return the Job that runs this container, with its image as it is published now."""
+    async def _published(self) -> PublishedImage:
+        """Return the image as it is published now, with good access to what is delivered of it."""
         published = await publisher.get(self._parts.publisher, self._record.spec.image)
         if not (published.reference or published.image.prebuilt):
             await self._renew_access(published.image)
-        return chaincode_job.manifest(
-            self._record,
-            published.image,
-            options=self._parts.pods.now,
-            reference=published.reference,
-        )
+        return published
 
     async def _renew_access(self, image: Image) -> None:
         """

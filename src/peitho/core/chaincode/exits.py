@@ -8,9 +8,10 @@ events`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -40,12 +41,26 @@ _AGAIN_SECONDS = 5.0
 # A peer's stop or wait is held up by this at most; the exit is recorded all the same.
 _STOP_SECONDS = 5.0
 _REMEMBERED = 10_000
+# A peer launches what has ended anew, and removes its record: what is told of it then.
+_TOLD = 50
 # What the API server answers if a record is gone, or is another container's by now.
 _NOBODYS = (404, 409)
 # A conflict as well, but with somebody who wrote at the same moment (apimachinery's NewConflict).
 _CONTENDED = "has been modified"
 # What it answers to what it will never take.
 _WRONG = (400, 413, 422)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A chaincode that ended, as it is remembered for a while; `exit_class` is a metric's word."""
+
+    name: str
+    package: str
+    msp_id: str
+    peer: str
+    exit_class: str
+    end: Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,7 @@ class ExitRecorder:
         self._ended_by_us: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
         self._recordings: BoundedDict[str, asyncio.Task[None]] = BoundedDict(_REMEMBERED)
         self._listed = asyncio.Event()
+        self._ended: deque[Ended] = deque(maxlen=_TOLD)
 
     async def run(self) -> None:
         """
@@ -119,6 +135,10 @@ class ExitRecorder:
             news = _News(key, record.id, record.name, end, job, record)
             await asyncio.wait([self._begin(news)], timeout=_STOP_SECONDS)
 
+    def ended(self) -> Sequence[Ended]:
+        """Return the chaincodes that ended lately, the latest first."""
+        return list(reversed(self._ended))
+
     def expect(self, key: str) -> None:
         """Note that a container is being ended on purpose: its end counts as a stop."""
         self._ended_by_us[key] = None
@@ -152,12 +172,21 @@ class ExitRecorder:
                 return False
             finished_at = news.end.finished_at or now()
             await self._records.note_exit(record, news.end, finished_at=finished_at)
-        is_stopped = news.key in self._ended_by_us
-        metrics.EXITS.labels(_class_of(news, is_stopped=is_stopped)).inc()
+        exit_class = _class_of(news, is_stopped=news.key in self._ended_by_us)
+        metrics.EXITS.labels(exit_class).inc()
+        self._remember(news, record, exit_class)
         outcome = news.end.reason or f"exit code {news.end.code}"
         audit.record("chaincode ended", container=news.name, code=news.end.code, outcome=outcome)
         log.info("chaincode ended", name=news.name, exit_code=news.end.code, reason=news.end.reason)
         return True
+
+    def _remember(self, news: _News, record: RecordMetadata | None, exit_class: str) -> None:
+        """Keep for a while how a chaincode ended."""
+        said = record.labels if record else {}
+        package, msp_id = said.get(labels.PACKAGE_ID, ""), said.get(labels.MSP_ID, "")
+        peer = record.peer_address if record else ""
+        end = replace(news.end, finished_at=news.end.finished_at or now())
+        self._ended.append(Ended(news.name, package, msp_id, peer, exit_class, end))
 
     async def _read(self, news: _News) -> RecordMetadata | None:
         """Return the record of exactly this container; None if it is gone or renamed."""
@@ -197,7 +226,8 @@ class ExitRecorder:
 
         What goes wrong with one is logged, and keeps no other from its end.
         """
-        if self._watch.see(labels.container_label(record.id)).pod:
+        key = labels.container_label(record.id)
+        if self._watch.see(key).pod or self._watch.awaits_another(key):
             return True
         try:
             current = await statuses.get_job(self._kubernetes, job.name)

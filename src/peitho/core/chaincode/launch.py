@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -10,14 +11,18 @@ from peitho import metrics
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.chaincode.phases import LaunchPhases
-from peitho.core.pods import waiting
+from peitho.core.pods import user_namespaces, waiting
 from peitho.core.pods.explaining import Asked
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
+from peitho.formats.kubernetes import labels
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE
 
 log = structlog.get_logger()
+
+# A Pod that is still there may take the room of the next, where there is a quota.
+_GONE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +46,24 @@ class Launch:
         Create the Job, and return once its process runs: the seconds that the launch took.
 
         A failed launch leaves no Job. Raises StartFailed with the cluster's words, KubernetesError
-        if the Job cannot be created.
+        if the Job cannot be created. BegunAlone leaves it: another Job may do better.
         """
         is_created = False
+        job = await user_namespaces.suited(self.kubernetes, self.job)
         phases = LaunchPhases(self.began)
 
         async def create() -> None:
             nonlocal is_created
-            await self.kubernetes.create(self.job)
+            await self.kubernetes.create(job)
             is_created = True
 
         try:
             # If the peer hung up meanwhile, nobody would know whether there is a Job.
             await to_its_end(create())
             phases.end("created")
-            await self._until_running(timeout_seconds, phases)
-        except BaseException:
-            if not is_created:
+            await self._until_running(job, timeout_seconds, phases)
+        except BaseException as error:
+            if not is_created or isinstance(error, waiting.BegunAlone):
                 raise
             # Even a cancelled start, or the end of Peitho, waits until the Job is deleted.
             withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
@@ -69,13 +75,22 @@ class Launch:
         metrics.START_SECONDS.labels("started").observe(seconds)
         return seconds
 
-    async def _until_running(self, timeout_seconds: float, phases: LaunchPhases) -> None:
+    async def _until_running(
+        self, job: Manifest, timeout_seconds: float, phases: LaunchPhases
+    ) -> None:
         """Wait for the Pod's status to show the process, or for what keeps the Pod away."""
-        asked = Asked(self.kubernetes, self.watch, self.key, self.job)
+        asked = Asked(self.kubernetes, self.watch, self.key, job)
         started = waiting.until_started(
             self.watch, self.key, CHAINCODE, seconds=timeout_seconds, asked=asked
         )
         await waiting.first(started, phases.follow(self.watch, self.key))
+
+    async def withdraw(self) -> None:
+        """Delete the Job, and return once its Pod is gone."""
+        await self._withdraw()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GONE_SECONDS):
+                await waiting.until_none(self.kubernetes, {labels.CONTAINER: self.key})
 
     async def _withdraw(self) -> None:
         name = self.job["metadata"]["name"]

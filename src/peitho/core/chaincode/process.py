@@ -88,6 +88,8 @@ class ChaincodeProcess:
         sighting = self.sighting
         if sighting.pod is None or waiting.exit_of(sighting, CHAINCODE):
             return self.exit is None
+        if sighting.pod.grace_seconds is not None:
+            return False  # a puller that goes on would hold up the end of its Pod
         began = sighting.pod.started_at(CHAINCODE)
         return not began or time.time() - unix_seconds(began) < _LAYER_SECONDS
 
@@ -107,6 +109,11 @@ class ChaincodeProcess:
         """Ask the cluster how it ended; None if it runs or was never started."""
         job = await self.job()
         return await unseen_exit(self.kubernetes, job, self.record) if job else None
+
+    async def _unseen_exit_of(self, job: JobStatus | None) -> Exit | None:
+        if self.watch.awaits_another(self.key):
+            return None
+        return await unseen_exit(self.kubernetes, job, self.record)
 
     async def stop(self) -> Exit | None:
         """Stop the process, and return its exit once that is on the record; None if none ran."""
@@ -205,7 +212,7 @@ class ChaincodeProcess:
                 job = await self.job()
                 is_started = is_started or job is not None
                 is_known = is_started or not await self._is_there()
-                end = await unseen_exit(self.kubernetes, job, self.record) if is_known else None
+                end = await self._unseen_exit_of(job) if is_known else None
                 if self.sighting.pod:
                     await asyncio.Event().wait()  # its own end will be told
                 if end:
@@ -236,7 +243,7 @@ def summary(record: RecordMetadata, watch: PodWatch) -> Summary:
         created=record.created,
         state=_state(record.exit, sighting),
         kubernetes_name=record.kubernetes_name,
-        labels=record.shown_labels,
+        labels=record.shown_labels | (sighting.pod.proof if sighting.pod else {}),
     )
 
 

@@ -1,6 +1,7 @@
 """Delivery: Peitho keeps the images, and Pods fetch their layers from it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from peitho.core.images.publisher import PublishedImage
 from peitho.core.images.store import BuiltImage, ImageStore
@@ -13,11 +14,12 @@ class DeliveryPublisher:
     """
     Publishes images from the data directory.
 
-    `try_runtime` raises PeithoError if nodes cannot have the runtime image of one.
+    `try_runtime` returns the ID of the runtime image of one, if its node says it, and raises
+    PeithoError if nodes cannot have it.
     """
 
     def __init__(
-        self, images: ImageStore, *, try_runtime: Callable[[Image], Awaitable[None]]
+        self, images: ImageStore, *, try_runtime: Callable[[Image], Awaitable[str | None]]
     ) -> None:
         self._images = images
         self._try_runtime = try_runtime
@@ -34,11 +36,13 @@ class DeliveryPublisher:
         del auths
         built = await self._images.build(name, context)
         try:
-            await self._try_runtime(built.image)
+            runtime_id = await self._try_runtime(built.image)
         except PeithoError:
             await self._images.forget(built.image)
             raise
-        return built
+        if not runtime_id:
+            return built
+        return replace(built, image=await self._images.note_runtime(built.image, runtime_id))
 
     async def find(self, name: str) -> PublishedImage | None:
         """Return an image of the data directory, or None, also where its layer is damaged."""

@@ -12,17 +12,21 @@ from pathlib import Path
 
 import structlog
 
+from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
 from peitho.core.images.allowed import AllowedImages
 from peitho.errors import Forbidden, PeithoError
 from peitho.formats.bounded_dict import BoundedDict
-from peitho.formats.images import cosign, prebuilt, references
+from peitho.formats.images import cosign, dsse, prebuilt, references, referrers
 from peitho.formats.images.cosign import PublicKey
+from peitho.formats.images.references import Reference
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
 _REMEMBERED = 1000
+_MOST_BUNDLES = 50
+_BUNDLE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +72,43 @@ class PrebuiltImages:
         keys = [await asyncio.to_thread(_key, path) for path in options.keys]
         image = references.parse(references.rewritten(reference, options.rewrite))
         registry = await self._registries.of(image.domain)
-        found = await registry.manifest(image.repository, cosign.tag(image.digest))
-        for each in cosign.signatures(found.body) if found else ():
-            payload = await registry.small_blob(image.repository, each.payload)
-            for key in keys:
-                if cosign.is_signed(payload, each.signature, key, digest=image.digest):
-                    log.info("image is signed", image=reference)
-                    return
+        if await _is_signed(registry, image, keys) or await _has_bundle(registry, image, keys):
+            log.info("image is signed", image=reference)
+            return
         files = ", ".join(str(path) for path in options.keys)
         raise Forbidden(
             f"the image {reference} is not signed by any key of images.verify ({files}): sign it "
             "with cosign, and push the signature beside it"
         )
+
+
+async def _is_signed(registry: Registry, image: Reference, keys: Sequence[PublicKey]) -> bool:
+    """Whether a key has signed an image, in the format of cosign until 3."""
+    found = await registry.manifest(image.repository, cosign.tag(image.digest))
+    for each in cosign.signatures(found.body) if found else ():
+        payload = await registry.small_blob(image.repository, each.payload)
+        for key in keys:
+            if cosign.is_signed(payload, each.signature, key, digest=image.digest):
+                return True
+    return False
+
+
+async def _has_bundle(registry: Registry, image: Reference, keys: Sequence[PublicKey]) -> bool:
+    """Whether a key has signed an image, in the format of cosign 3: bundles beside the image."""
+    listed = await registry.referrers(image.repository, image.digest)
+    found = referrers.read(listed.body) if listed else []
+    # Where the registry lists none itself, cosign lists them as what their configuration is.
+    kinds = (dsse.BUNDLES, referrers.EMPTY_TYPE)
+    bundles = [each for each in found if each.artifact_type.startswith(kinds)]
+    for each in bundles[:_MOST_BUNDLES]:
+        manifest = await registry.manifest(image.repository, each.descriptor.digest)
+        for blob in referrers.layers(manifest.body)[:1] if manifest else ():
+            if blob.size > _BUNDLE_BYTES or not blob.media_type.startswith(dsse.BUNDLES):
+                continue
+            bundle = await registry.small_blob(image.repository, blob)
+            if any(dsse.is_signed(bundle, key, digest=image.digest) for key in keys):
+                return True
+    return False
 
 
 def _key(path: Path) -> PublicKey:

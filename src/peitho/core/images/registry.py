@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 import structlog
@@ -19,6 +19,7 @@ from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
+from peitho.core.images.attestations import Attestations
 from peitho.core.images.publisher import PublishedImage, get
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
@@ -68,21 +69,23 @@ class RegistryPublisherOptions:
 
 class RegistryPublisher:
     """
-    Publishes images by pushing them to a registry.
+    Publishes images by pushing them to a registry, and with each what is told of its build.
 
     `try_prebuilt` raises PeithoError if nodes cannot have an image that one stands for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what an image is made of, and what is told of it
         self,
         images: ImageStore,
         storage: Storage,
         registries: Registries,
         options: Live[RegistryPublisherOptions],
         *,
-        try_prebuilt: Callable[[Image], Awaitable[None]] | None = None,
+        try_prebuilt: Callable[[Image], Awaitable[object]] | None = None,
+        attestations: Attestations | None = None,
     ) -> None:
         self._try_prebuilt = try_prebuilt
+        self._attestations = attestations
         self._images = images
         self._storage = storage
         self._registries = registries
@@ -160,9 +163,10 @@ class RegistryPublisher:
         location = self._location(published.image.name)
         registry = await self._registries.own()
         try:
-            await registry.delete_manifest(
-                location.repository, published.reference.rpartition("@")[2]
-            )
+            digest = published.reference.rpartition("@")[2]
+            if self._attestations:
+                await self._attestations.remove(registry, location.repository, digest)
+            await registry.delete_manifest(location.repository, digest)
         except RegistryError as error:
             if error.code == _NOT_ALLOWED:
                 raise Unsupported(f"the registry does not delete images: {error}") from error
@@ -172,7 +176,7 @@ class RegistryPublisher:
         return published.image
 
     async def _require(
-        self, image: Image, try_prebuilt: Callable[[Image], Awaitable[None]]
+        self, image: Image, try_prebuilt: Callable[[Image], Awaitable[object]]
     ) -> None:
         try:
             await try_prebuilt(image)
@@ -194,11 +198,14 @@ class RegistryPublisher:
         origin = await self._origin(kept, auths)
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
+        image = replace(image, runtime_id=origin.image_id, origin=kept.origin)
         if await registry.digest(location.repository, location.tag) != appended.digest:
             own = await self._own_layer(kept)
             layers = (*_base_layers(origin, registry), own)
             await self._send(registry, location, layers, appended)
         published = PublishedImage(image, self._reference(location, appended.digest))
+        if self._attestations:
+            await self._attestations.push(registry, published, appended.descriptor)
         self._known[image.name] = published
         self._pushed.append(kept)
         log.info("image pushed", image=image.name, reference=published.reference)
@@ -276,7 +283,8 @@ class RegistryPublisher:
             log.warning("runtime image not asked for", image=name, cause=str(error))
         except PeithoError as error:
             raise PeithoError(f"cannot put a layer on {name}: {error}") from error
-        return _Origin(registry, reference.repository, self._bases[key][1])
+        digest, base = self._bases[key]
+        return _Origin(registry, reference.repository, base, f"{reference.full()}@{digest}")
 
     async def _origin_for(
         self, account: RegistryAuth, reference: Reference, architecture: str
@@ -290,12 +298,13 @@ class RegistryPublisher:
         credentials = RegistryCredentials(account.username, account.password)
         registry = await self._registries.as_caller(reference.domain, credentials)
         try:
-            _, base = await _read_base(registry, reference, architecture, None)
+            digest, base = await _read_base(registry, reference, architecture, None)
         except (Unavailable, RegistryError):
             raise
         except PeithoError as error:
             raise PeithoError(f"cannot put a layer on {reference.full()}: {error}") from error
-        return _Origin(registry, reference.repository, base)
+        image_id = f"{reference.full()}@{digest}"
+        return _Origin(registry, reference.repository, base, image_id)
 
     async def _read(
         self, registry: Registry, location: ImageLocation, name: str, digest: str
@@ -309,6 +318,8 @@ class RegistryPublisher:
         if image is None:
             log.warning("image in the registry is not one of ours", image=name, digest=digest)
             return None
+        if self._attestations:
+            image = await self._attestations.noted(registry, location.repository, digest, image)
         published = PublishedImage(image, self._reference(location, digest))
         self._known[name] = published
         return published
@@ -349,11 +360,12 @@ class RegistryPublisher:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A runtime image, and the registry and repository it is in."""
+    """A runtime image, the registry and repository it is in, and how it is named by its digest."""
 
     registry: Registry
     repository: str
     base: RuntimeImage
+    image_id: str
 
 
 @dataclass(frozen=True, slots=True)

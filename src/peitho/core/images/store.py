@@ -28,6 +28,7 @@ from peitho.formats.docker.dockerfile import Dockerfile
 from peitho.formats.gunzip import unpacked
 from peitho.formats.images import image_record, layers, references
 from peitho.formats.images.image_record import Image
+from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.tar import ArchiveLimits, TarEntry
 from peitho.formats.tar_members import Content
 from peitho.settings.live import Live
@@ -42,23 +43,27 @@ _REMEMBERED_RESULTS = 1000
 _SHORTEST_ID = 12
 
 
-class ResultArchitectures:
+class BuildResults:
     """
-    The architecture that each build's result was made on, by the result's sha256.
+    The architecture and the build that each result was made on and by, by the result's sha256.
 
     Only results of this run are known.
     """
 
     def __init__(self) -> None:
-        self._architectures: BoundedDict[str, str] = BoundedDict(_REMEMBERED_RESULTS)
+        self._results: BoundedDict[str, tuple[str, Origin]] = BoundedDict(_REMEMBERED_RESULTS)
 
-    def remember(self, digest: str, architecture: str) -> None:
-        """Note the architecture of a result."""
-        self._architectures[digest] = architecture
+    def remember(self, digest: str, architecture: str, origin: Origin = NOWHERE) -> None:
+        """Note the architecture of a result, and its build."""
+        self._results[digest] = architecture, origin
 
     def architecture(self, digest: str) -> str:
         """Return Go's name of the architecture; empty if the result is not known."""
-        return self._architectures.get(digest, "")
+        return self._results.get(digest, ("", NOWHERE))[0]
+
+    def origin(self, digest: str) -> Origin:
+        """Return the build; NOWHERE if the result is not known."""
+        return self._results.get(digest, ("", NOWHERE))[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class ImageStore:
     def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
         self,
         storage: Storage,
-        architectures: ResultArchitectures,
+        results: BuildResults,
         *,
         limits: Live[ArchiveLimits],
         allowed: AllowedImages | None = None,
@@ -92,7 +97,7 @@ class ImageStore:
         self._allowed = allowed
         self._stored_bytes = stored_bytes
         self._storage = storage
-        self._architectures = architectures
+        self._results = results
         self._limits = limits
         # Images are put together in threads: no layer may be removed while its image is saved.  It
         # is held for as long as the disk takes, so only threads may wait for it.
@@ -181,6 +186,17 @@ class ImageStore:
         """Remove an image that was just made, unless another image took its name."""
         await asyncio.to_thread(self._forget, image)
 
+    async def note_runtime(self, image: Image, runtime_id: str) -> Image:
+        """Note the digest of the runtime image on which an image was tried; return the image."""
+        return await asyncio.to_thread(self._note_runtime, image, runtime_id)
+
+    def _note_runtime(self, image: Image, runtime_id: str) -> Image:
+        noted = replace(image, runtime_id=runtime_id)
+        with self._noting:
+            if self.find(image.name) == image:
+                self._storage.save_image(image.name, image_record.to_json(noted))
+        return noted
+
     def _build(
         self, name: str, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> BuiltImage:
@@ -215,9 +231,10 @@ class ImageStore:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._architectures.architecture(result),
+            architecture=self._results.architecture(result),
             created=now(),
             prebuilt=self._prebuilt(result),
+            origin=self._results.origin(result),
         )
 
     def _read_file(self, path: Path) -> Image | None:

@@ -16,7 +16,7 @@ from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods.patience import Patience
 from peitho.errors import PeithoError
-from peitho.formats.kubernetes import events, labels
+from peitho.formats.kubernetes import events, labels, user_namespace
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_status import StartObstacle
 
@@ -103,15 +103,8 @@ async def _of_offer(asked: Asked, job: Manifest) -> StartObstacle | None:
 
     They are those of the quota, of Pod Security or of a webhook, and come without Events, too.
     """
-    template = job["spec"]["template"]
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": template["metadata"] | {"generateName": f"{job['metadata']['name']}-"},
-        "spec": template["spec"],
-    }
     try:
-        await asked.kubernetes.create(pod, dry_run=True)
+        await asked.kubernetes.create(user_namespace.pod_of(job), dry_run=True)
     except KubernetesError as error:
         if _NO_DRY_RUN in str(error):
             return None
@@ -119,5 +112,5 @@ async def _of_offer(asked: Asked, job: Manifest) -> StartObstacle | None:
         if await statuses.find_pods(asked.kubernetes, {labels.CONTAINER: asked.key}):
             return None
         is_busy = error.code in retries.PASSING
-        return StartObstacle("", str(error), final=not is_busy)
+        return StartObstacle("", user_namespace.explained(str(error)), final=not is_busy)
     return None

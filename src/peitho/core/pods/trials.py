@@ -15,6 +15,7 @@ import structlog
 
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.pods import user_namespaces
 from peitho.core.pods.patience import Patience
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -45,6 +46,15 @@ class _Trial:
 
     task: asyncio.Task[None] | None = None
     cause: str = ""
+    image_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """When an image was seen on a node, by the monotonic clock, and the node's ID of it."""
+
+    at_seconds: float
+    image_id: str
 
 
 class RuntimeTrials:
@@ -62,25 +72,31 @@ class RuntimeTrials:
         self._watch = watch
         self._pods = pods
         self._tasks = tasks
-        self._there: BoundedDict[str, float] = BoundedDict(_REMEMBERED)
+        self._there: BoundedDict[str, _Seen] = BoundedDict(_REMEMBERED)
         self._trials: dict[str, _Trial] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def require(self, image: Image) -> None:
-        """Raise PeithoError if nodes cannot have the runtime image of a chaincode image."""
+    async def require(self, image: Image) -> str:
+        """
+        Return the ID of the image that a chaincode image needs, as a node says it; it may not yet.
+
+        Raises PeithoError if nodes cannot have it.
+        """
         pulled = self._pods.now.pulled(image.node_image)
-        if self._is_there(pulled):
-            return
+        if seen := self._seen(pulled):
+            return seen.image_id
         trial = self._trials.get(pulled) or self._begin(pulled, image)
         if trial.task:
             await asyncio.wait([trial.task])
         if trial.cause:
             what = "image" if image.prebuilt else "runtime image"
             raise PeithoError(f"the {what} {image.node_image} cannot be had: {trial.cause}")
+        return trial.image_id
 
-    def _is_there(self, pulled: str) -> bool:
-        seen_at = self._there.get(pulled)
-        return seen_at is not None and time.monotonic() - seen_at < _REMEMBERED_SECONDS
+    def _seen(self, pulled: str) -> _Seen | None:
+        seen = self._there.get(pulled)
+        is_lately = seen is not None and time.monotonic() - seen.at_seconds < _REMEMBERED_SECONDS
+        return seen if is_lately else None
 
     def _begin(self, pulled: str, image: Image) -> _Trial:
         """Begin a trial; it goes on to its end, whoever waits for it."""
@@ -94,7 +110,7 @@ class RuntimeTrials:
         try:
             job = trial_job.manifest(image, trial_id, options=self._pods.now)
             async with self._turns:
-                await self._try(job, labels.container_label(trial_id))
+                trial.image_id = await self._try(job, labels.container_label(trial_id))
         except StartFailed as error:
             trial.cause = str(error)
             log.warning("runtime image cannot be had", image=pulled, cause=trial.cause)
@@ -102,18 +118,18 @@ class RuntimeTrials:
             cause = str(error) or "no node has tried it in time"
             log.warning("runtime image not tried", image=pulled, cause=cause)
         else:
-            self._there[pulled] = time.monotonic()
+            self._there[pulled] = _Seen(time.monotonic(), trial.image_id)
 
-    async def _try(self, job: Manifest, key: str) -> None:
-        """Return once a node has the image. Raises StartFailed, TimeoutError, PeithoError."""
+    async def _try(self, job: Manifest, key: str) -> str:
+        """Return its ID once a node has it. Raises StartFailed, TimeoutError, PeithoError."""
         name = job["metadata"]["name"]
         try:
-            await self._kubernetes.create(job)
-            await self._until_pulled(key)
+            await self._kubernetes.create(await user_namespaces.suited(self._kubernetes, job))
+            return await self._until_pulled(key)
         finally:
             await to_its_end(self._drop(name))
 
-    async def _until_pulled(self, key: str) -> None:
+    async def _until_pulled(self, key: str) -> str:
         patience, is_taken = Patience(), False
         async with asyncio.timeout(_TAKEN_SECONDS) as limit:
             async for sighting in self._watch.sightings(key):
@@ -129,7 +145,8 @@ class RuntimeTrials:
                 if obstacle and obstacle.is_about_image:
                     patience.see(obstacle, version=pod.resource_version)
                 elif pod.has_image(CHAINCODE):
-                    return
+                    return pod.image_id(CHAINCODE)
+        raise AssertionError("sightings never end")
 
     async def _drop(self, name: str) -> None:
         try:

@@ -21,6 +21,10 @@ log = structlog.get_logger()
 _LOOK_SECONDS = 1.0
 
 
+class BegunAlone(StartFailed):
+    """A container was begun before what it needs was there: another Pod may do better."""
+
+
 async def until_started(
     watch: PodWatch, key: str, container: str, *, seconds: float, asked: Asked | None = None
 ) -> None:
@@ -28,7 +32,8 @@ async def until_started(
     Return once the container's process runs, or ran; `asked` is who is asked what keeps it back.
 
     Raises StartFailed with the cluster's words: at once for what no retry mends, after some failed
-    pulls, soon for what somebody has to bring, and after `seconds` for all else.
+    pulls, soon for what somebody has to bring, and after `seconds` for all else; BegunAlone if
+    another Pod may do better.
     """
     patience = Patience()
     try:
@@ -114,7 +119,10 @@ def _has_started(sighting: Sighting, pod: PodStatus, container: str, patience: P
     # Whoever is told of a start may look at the Pod, or ask for its log: not before they can.
     if pod.is_shown_running(container):
         return True
-    patience.see(pod.start_obstacle(container), version=pod.resource_version)
+    obstacle = pod.start_obstacle(container)
+    patience.see(obstacle, version=pod.resource_version)
+    if pod.has_begun_alone:
+        raise BegunAlone(str(obstacle or "its layer was not there"))
     end = exit_of(sighting, container)
     if end and not pod.started_at(container):
         raise StartFailed(str(StartObstacle("the Pod failed", end.reason, final=True)))

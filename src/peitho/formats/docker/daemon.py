@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from peitho.formats.kubernetes.labels import KIND, own_labels
+from peitho.formats.kubernetes.labels import KIND, former_labels, own_labels
 from peitho.formats.kubernetes.quantities import number
 from peitho.formats.records import BUILD, ContainerSpec
 
@@ -40,8 +40,15 @@ class DaemonBuildOwner:
 
     def labels(self) -> dict[str, str]:
         """Return the labels of all our builds in the daemon, and of no other container."""
-        own = own_labels(self.instance)
-        return own | {KIND: BUILD, _NAMESPACE: self.namespace}
+        return own_labels(self.instance) | self._place
+
+    def former_labels(self) -> dict[str, str]:
+        """Return the labels of builds that an earlier Peitho began."""
+        return former_labels(self.instance) | self._place
+
+    @property
+    def _place(self) -> dict[str, str]:
+        return {KIND: BUILD, _NAMESPACE: self.namespace}
 
 
 def build_container(

@@ -65,20 +65,27 @@ def signatures(manifest: bytes) -> Iterator[Signature]:
 
 def is_signed(payload: bytes, signature: bytes, public: PublicKey, *, digest: str) -> bool:
     """Whether a key has signed a content, and the content says that it is for a digest."""
-    try:
-        if isinstance(public, ec.EllipticCurvePublicKey):
-            public.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
-        elif isinstance(public, rsa.RSAPublicKey):
-            public.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            public.verify(signature, payload)
-    except InvalidSignature:
+    if not is_by(public, signature, payload):
         return False
     try:
         signed: Any = json.loads(payload)["critical"]["image"]["docker-manifest-digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return bool(signed == digest)
+
+
+def is_by(public: PublicKey, signature: bytes, content: bytes) -> bool:
+    """Whether a key has signed a content."""
+    try:
+        if isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+        elif isinstance(public, rsa.RSAPublicKey):
+            public.verify(signature, content, padding.PKCS1v15(), hashes.SHA256())
+        else:
+            public.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _signature(layer: dict[str, Any]) -> Signature | None:

@@ -8,11 +8,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from peitho.errors import PeithoError
+from peitho.formats.images.origin import NOWHERE, Origin
 
 # Up to this many entries are mounted one by one, so that what the runtime image has beside them
 # stays visible; more are mounted as the whole directory (a Pod's spec is not a file listing).
@@ -31,7 +32,8 @@ class Image:
     The layer's content belongs at `directory`, where `entries` are its first level; none are
     listed where one is a link, which cannot be mounted. `architecture` is Go's name (`amd64`),
     empty if it is not known. `created` is RFC 3339. `prebuilt` is an image that is run in its
-    stead, by digest; mostly empty.
+    stead, by digest; mostly empty. `runtime_id` has the digest of the runtime image, if it is
+    known. Neither that nor `origin` counts when two images are compared.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Image:
     architecture: str
     created: str
     prebuilt: str = ""
+    runtime_id: str = field(default="", compare=False)
+    origin: Origin = field(default=NOWHERE, compare=False)
 
     @property
     def node_image(self) -> str:
@@ -55,7 +59,8 @@ class Image:
     def id(self) -> str:
         """The sha256 (`sha256:...`) of what the image is made of; equal images have equal IDs."""
         made_of = _fields(self)
-        del made_of["name"], made_of["created"]
+        for each in ("name", "created", "runtime_id", "origin"):
+            made_of.pop(each, None)
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         return f"sha256:{digest.hexdigest()}"
 
@@ -79,6 +84,7 @@ def from_json(record: bytes) -> Image:
     try:
         fields: dict[str, Any] = json.loads(record)
         fields["entries"] = tuple(fields["entries"])
+        fields["origin"] = Origin.from_json(fields.get("origin", {}))
         image = Image(**fields)
         _check(image)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -89,16 +95,18 @@ def from_json(record: bytes) -> Image:
 def _fields(image: Image) -> dict[str, Any]:
     """Return all that an image is; what an earlier version did not know is not there if empty."""
     fields = dataclasses.asdict(image)
-    if not image.prebuilt:
-        del fields["prebuilt"]
-    return fields
+    for each in ("prebuilt", "runtime_id"):
+        if not fields[each]:
+            del fields[each]
+    del fields["origin"]
+    return fields if image.origin == NOWHERE else fields | {"origin": image.origin.to_json()}
 
 
 def _check(image: Image) -> None:
     """Raise TypeError or ValueError for a field that is not what it should be."""
     texts = (
         *(image.name, image.runtime, image.layer, image.directory, image.architecture),
-        image.prebuilt,
+        *(image.prebuilt, image.runtime_id),
     )
     pairs = (*image.labels.items(), *image.env.items())
     for text in (*texts, *image.entries, *(text for pair in pairs for text in pair)):

@@ -83,6 +83,11 @@ class ChaincodeManifest:
         """The digest by which a Pod names the image."""
         return digest_of(self.manifest)
 
+    @property
+    def descriptor(self) -> Descriptor:
+        """How what belongs to the image names it."""
+        return Descriptor(self.media_type, self.digest, len(self.manifest))
+
 
 def digest_of(content: bytes) -> str:
     """Return the digest of a content."""

@@ -1,8 +1,12 @@
 """
 The Job that is a started chaincode container; its Pod is never made a second time.
 
-Its layer either is in the image that the node pulls, or is delivered by Peitho: an init container
-fetches it, and it is mounted where the image would have had it.
+Its layer either is in the image that the node pulls, or is delivered by Peitho: the puller fetches
+it, and it is mounted where the image would have had it.
+
+The puller comes before, as an init container or beside: as the first of the containers, whose
+`postStart` the kubelet waits for before it makes the next. That spares the second in which a
+kubelet sees that an init container has ended (docs/decisions/0037-puller-beside.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +14,32 @@ from dataclasses import dataclass
 
 from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
+from peitho.formats.kubernetes import labels as own
 from peitho.formats.kubernetes import names, pod_parts, record_secrets
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.pod_parts import mount
 from peitho.formats.kubernetes.resources import requirements
-from peitho.formats.records import CHAINCODE, ContainerSpec, Record
+from peitho.formats.records import CHAINCODE, PULLER, ContainerSpec, Record
 
-PULLER = "puller"
-
-_LAYER_PATH = "/layer"
+_VOLUME_PATH = "/layer"
+# Where in the volume the layer is once it is whole, and until then a file: what lies below a file
+# cannot be mounted, so nothing runs without its layer.
+_WHOLE = "whole"
+# A FIFO, into which the puller says its word once the layer is whole. Who waits has it open to its
+# own end, by which the puller knows that it was heard.
+WORD = f"{_VOLUME_PATH}/.word"
+# Peitho's image has no shell; without `site`, Python begins in a tenth of the time.
+WAIT = ("python", "-I", "-S", "-c")
+WAITING = f"""\
+import os
+try:
+    os.mkfifo("{WORD}")
+except FileExistsError:
+    pass
+heard = os.read(os.open("{WORD}", os.O_RDONLY), 1)
+raise SystemExit(not heard)
+"""
 # What a file of a volume can have of a mode, and has where none was noted.
 _PERMISSIONS = 0o777
 _MODE = 0o444
@@ -31,8 +51,10 @@ def manifest(record: Record, image: Image, *, options: PodOptions, reference: st
 
     `reference` is the image in a registry, its layer included; without one the layer is delivered.
     A prebuilt image is run by its own entry point, which gets the peer's address as a variable.
+    Raises TemplateRefused for a template that would change what Peitho relies on.
     """
-    labels, notes = dict(record.labels), record_secrets.annotations(record)
+    labels = dict(record.labels)
+    notes = record_secrets.annotations(record) | proof(record, image)
     template = {
         "metadata": {
             "labels": labels,
@@ -51,9 +73,58 @@ def manifest(record: Record, image: Image, *, options: PodOptions, reference: st
         },
         "spec": {
             "backoffLimit": 0,
-            "template": options.with_templates(template, record.spec.env),
+            "template": _in_order(options.with_templates(template, record.spec.env), options),
         },
     }
+
+
+def proof(record: Record, image: Image) -> dict[str, str]:
+    """
+    What Job and Pod say of what runs, as far as it is known before it does.
+
+    The runtime image is the one that was tried: which one runs, its node tells.
+    """
+    said = {
+        own.EXACT_PACKAGE_ID: own.package_id(record.spec),
+        own.LAYER: image.layer,
+        own.BUILDER: image.origin.builder,
+        own.BUILDER_ID: image.origin.builder_id,
+        own.RUNTIME: image.node_image,
+        own.RUNTIME_ID: image.prebuilt or image.runtime_id,
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def runtime_id(job: Manifest) -> str:
+    """Return which runtime image a Job says that it runs; empty if it does not."""
+    return str(job["metadata"]["annotations"].get(own.RUNTIME_ID, ""))
+
+
+def runtime_patch(runtime_id: str) -> Manifest:
+    """The change to a Job that says which runtime image runs."""
+    return {"metadata": {"annotations": {own.RUNTIME_ID: runtime_id}}}
+
+
+def _in_order(template: Manifest, options: PodOptions) -> Manifest:
+    """
+    A Pod template with the puller beside chaincode, if that is wanted and can be.
+
+    Templates are merged before, so they name it where it was in earlier versions. What a template
+    has run after it keeps its place, and so does the puller then.
+    """
+    spec = template["spec"]
+    before = spec.get("initContainers") or []
+    if not (options.puller_beside and before and before[-1]["name"] == PULLER):
+        return template
+    wait = {"exec": {"command": [*WAIT, WAITING]}}
+    puller = before[-1] | {"lifecycle": {"postStart": wait}}
+    puller["env"] = [*puller["env"], {"name": "PEITHO_WORD", "value": WORD}]
+    place = [each["name"] for each in spec["containers"]].index(CHAINCODE)
+    beside = [*spec["containers"][:place], puller, *spec["containers"][place:]]
+    rest = {key: value for key, value in spec.items() if key != "initContainers"}
+    if len(before) > 1:
+        rest["initContainers"] = before[:-1]
+    return template | {"spec": rest | {"containers": beside}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +146,10 @@ def _delivered(
         image=options.pulled(image.runtime),
         init_containers=[_puller(record, image, options=options, user=user)],
         # The volume is the Pod's own: chaincode may write there, as in a daemon's container.
-        mounts=[mount("layer", place, part, read_only=False) for place, part in parts.items()],
+        mounts=[
+            mount("layer", place, f"{_WHOLE}/{part}", read_only=False)
+            for place, part in parts.items()
+        ],
         volumes=[{"name": "layer", "emptyDir": {}}],
     )
 
@@ -167,13 +241,13 @@ def _puller(record: Record, image: Image, *, options: PodOptions, user: int | No
         "env": [
             {"name": "PEITHO_URL", "value": options.peitho_url},
             {"name": "PEITHO_BLOB", "value": image.layer},
-            {"name": "PEITHO_TARGET", "value": _LAYER_PATH},
+            {"name": "PEITHO_TARGET", "value": f"{_VOLUME_PATH}/{_WHOLE}"},
             *pod_parts.access_variables(record.kubernetes_name),
         ],
-        # Reserved for the Pod's whole life, though the puller lives for half a second.
+        # Reserved for the Pod's whole life, though the puller lives for a fraction of a second.
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
         "securityContext": pod_parts.container_security(user),
-        "volumeMounts": [mount("layer", _LAYER_PATH)],
+        "volumeMounts": [mount("layer", _VOLUME_PATH)],
     }
 
 

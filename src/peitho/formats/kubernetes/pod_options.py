@@ -27,6 +27,7 @@ class PodOptions:
     template: Mapping[str, Any] = field(default_factory=dict)
     overrides: Sequence[TemplateOverride] = ()
     pull_secrets: Sequence[str] = ()
+    puller_beside: bool = False
 
     def user_for(self, image: str) -> int | None:
         """The numeric user for an image: the first pattern that matches, else the default."""

@@ -11,7 +11,7 @@ from typing import Any
 from peitho.formats.kubernetes import labels, names, pull_errors
 from peitho.formats.kubernetes.lacking import LACK_SECONDS, lacks_object
 from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
-from peitho.formats.records import BUILD, CHAINCODE, SIGKILLED, Exit
+from peitho.formats.records import BUILD, CHAINCODE, PULLER, SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
 _FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"})
@@ -87,7 +87,8 @@ class ContainerStatus:
     The state of one container of a Pod.
 
     `started_at` is RFC 3339 and empty until the process began; `waiting_reason` is empty unless the
-    container waits. A sidecar is an init container that runs on, and may end and come again.
+    container waits. `is_init` is for what comes before: an init container, or the puller beside
+    chaincode. A sidecar is an init container that runs on, and may end and come again.
     `is_ahead` is for a process that its node has begun and not yet written into the Pod's status.
     `image_id` has the digest of the image that the node took for `image`.
     """
@@ -104,6 +105,12 @@ class ContainerStatus:
     is_ahead: bool = False
     image_id: str = ""
 
+    @property
+    def has_failed_before(self) -> bool:
+        """Whether it should have come before the others, and has failed for good."""
+        end = self.termination
+        return self.is_init and not self.is_sidecar and end is not None and end.code != 0
+
 
 @dataclass(frozen=True, slots=True)
 class PodStatus:
@@ -114,7 +121,8 @@ class PodStatus:
     `record_name` are those of the container's record, empty where the Pod does not say them.
     `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
     None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS;
-    `node` is empty until the Pod has one.
+    `node` is empty until the Pod has one. It `has_begun_alone` if its chaincode will never have its
+    layer: it was begun while the puller could not be. `said` is what it says of what it runs.
     """
 
     name: str
@@ -134,6 +142,16 @@ class PodStatus:
     containers: tuple[ContainerStatus, ...]
     hosts: tuple[tuple[str, str], ...] = ()
     node: str = ""
+    has_begun_alone: bool = False
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def proof(self) -> dict[str, str]:
+        """What its chaincode runs (`labels.PROOF`); what the node says of the image counts."""
+        told = dict(self.said)
+        if (image_id := self.image_id(CHAINCODE)) and _runs_runtime_image(self):
+            told[labels.RUNTIME_ID] = image_id
+        return told
 
     @property
     def has_ended(self) -> bool:
@@ -163,7 +181,7 @@ class PodStatus:
         How the container ended, or None while it may still run.
 
         A Pod that failed as a whole (evicted, past its deadline) ends its containers, whether or
-        not the kubelet got to say so for each.
+        not the kubelet got to say so for each; so does what should have come before, and failed.
         """
         status = self._status(container)
         if status and (end := status.termination):
@@ -171,6 +189,9 @@ class PodStatus:
             return Exit(end.code, reason, end.finished_at, end.message)
         if self.phase in ("Failed", "Succeeded"):
             return Exit(SIGKILLED, self.reason)
+        failed = [each for each in self.containers if each.has_failed_before]
+        if failed and not (status and (status.is_init or status.started_at)):
+            return Exit(SIGKILLED, self.reason or f"{failed[0].name} failed")
         return None
 
     def start_obstacle(self, container: str) -> StartObstacle | None:
@@ -272,7 +293,14 @@ def _read(pod: Manifest) -> PodStatus:
         containers=tuple(_containers(pod)),
         hosts=_hosts(pod.get("spec") or {}),
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        said={key: str(notes[key]) for key in labels.PROOF if key in notes},
+        has_begun_alone=_has_begun_alone(pod),
     )
+
+
+def _runs_runtime_image(pod: PodStatus) -> bool:
+    """Whether its container has the runtime image itself: the layer is delivered to it."""
+    return any(status.name == PULLER for status in pod.containers)
 
 
 def _job(metadata: Mapping[str, Any]) -> ObjectReference | None:
@@ -340,7 +368,7 @@ def _obstacle(status: ContainerStatus, container: str) -> StartObstacle | None:
         return None
     if status.name == container and end.reason in _NEVER_BEGAN:
         return StartObstacle(end.reason, f"{status.image}: {end.message}".strip(": "), final=True)
-    if status.is_init and not status.is_sidecar and status.name != container and end.code:
+    if status.has_failed_before and status.name != container:
         said = end.message or f"exit {end.code}"
         return StartObstacle(f"{status.name} failed", said, final=True)
     return None
@@ -382,11 +410,48 @@ def _containers(pod: Manifest) -> Iterator[ContainerStatus]:
         # The Pod's own policy is Never, so nothing else comes again.
         is_sidecar = container["name"] in sidecars or bool(container.get("restartCount"))
         yield _container(container, is_init=True, is_sidecar=is_sidecar)
-    for container in status.get("containerStatuses") or []:
-        yield _container(container, is_init=False, is_sidecar=False)
+    beside = [_container(each) for each in status.get("containerStatuses") or []]
+    puller = next((each for each in beside if each.name == PULLER), None)
+    for each in beside:
+        if each is puller:
+            yield replace(each, is_init=True)
+        elif puller and each.name == CHAINCODE and not puller.started_at:
+            yield _not_begun(each)
+        else:
+            yield each
 
 
-def _container(status: Mapping[str, Any], *, is_init: bool, is_sidecar: bool) -> ContainerStatus:
+def _not_begun(chaincode: ContainerStatus) -> ContainerStatus:
+    """
+    Chaincode as it is before its puller has begun: whatever ran then, it was not chaincode.
+
+    A kubelet goes on to it where the puller beside it cannot be made. Once the puller has begun,
+    there is either the layer, or what keeps chaincode from being made.
+    """
+    return replace(
+        chaincode,
+        waiting_reason="",
+        waiting_message="",
+        is_running=False,
+        started_at="",
+        termination=None,
+    )
+
+
+def _has_begun_alone(pod: Manifest) -> bool:
+    """Whether chaincode was begun, though the puller beside it has not been."""
+    found = {
+        each.name: each
+        for each in map(_container, (pod.get("status") or {}).get("containerStatuses") or [])
+    }
+    puller, chaincode = found.get(PULLER), found.get(CHAINCODE)
+    has_begun = chaincode and (chaincode.is_running or chaincode.termination)
+    return bool(has_begun and puller and not puller.started_at)
+
+
+def _container(
+    status: Mapping[str, Any], *, is_init: bool = False, is_sidecar: bool = False
+) -> ContainerStatus:
     state = status.get("state") or {}
     waiting, terminated = state.get("waiting") or {}, state.get("terminated")
     began = state.get("running") or terminated or {}

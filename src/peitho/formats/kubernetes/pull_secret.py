@@ -4,7 +4,7 @@ import base64
 import json
 
 from peitho.formats.images.references import DOCKER_HUB_ACCOUNT, is_docker_hub
-from peitho.formats.kubernetes.labels import kind_labels, own_labels
+from peitho.formats.kubernetes.labels import are_own, kind_labels
 from peitho.formats.kubernetes.objects import Manifest
 
 _DATA_KEY = ".dockerconfigjson"
@@ -37,5 +37,4 @@ def manifest(instance: str, *, host: str, username: str, password: str, email: s
 
 def is_own(secret: Manifest, instance: str) -> bool:
     """Whether Peitho made this Secret, and may change it."""
-    labels = secret["metadata"].get("labels") or {}
-    return own_labels(instance).items() <= labels.items()
+    return are_own(secret["metadata"].get("labels") or {}, instance)

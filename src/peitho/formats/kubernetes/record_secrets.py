@@ -213,7 +213,7 @@ def _metadata_fields(secret: Manifest) -> dict[str, Any]:
     created = notes[labels.CREATED]
     datetime.fromisoformat(created).timestamp()
     container_id = notes[labels.ID]
-    own = metadata.get("labels") or {}
+    own = labels.renewed(metadata.get("labels") or {})
     kind = own.get(labels.KIND, "")
     return {
         "kind": kind,
@@ -248,7 +248,7 @@ def _damaged(secret: Manifest, error: Exception) -> DamagedRecord:
     return DamagedRecord(
         kubernetes_name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
-        labels=own if isinstance(own, dict) else {},
+        labels=labels.renewed(own) if isinstance(own, dict) else {},
         cause=cause,
     )
 

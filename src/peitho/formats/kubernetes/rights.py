@@ -30,6 +30,7 @@ RIGHTS = (
     Right("", "pods", "create", "builds"),
     Right("", "pods", "list", "builds and chaincode, at start"),
     Right("", "pods", "watch", "whether they run, and how they ended"),
+    Right("", "pods", "patch", "labels of what an earlier Peitho made", needed=False),
     Right("", "pods", "delete", "what is over, or stopped"),
     Right("", "pods/log", "get", "what a chaincode says"),
     Right("", "events", "create", "that a chaincode has ended"),
@@ -38,6 +39,7 @@ RIGHTS = (
     Right("batch", "jobs", "create", "chaincode that is started"),
     Right("batch", "jobs", "get", "whether it is started, and over"),
     Right("batch", "jobs", "list", "all of them, at start and in a sweep"),
+    Right("batch", "jobs", "patch", "which runtime image runs, labels of before", needed=False),
     Right("batch", "jobs", "delete", "chaincode that is stopped"),
 )
 

@@ -213,7 +213,7 @@ def _relied_on(made: Manifest) -> Iterator[tuple[str, Any]]:
     metadata, spec = made.get("metadata", {}), made.get("spec", {})
     for kind in _OF_METADATA:
         for key, value in (metadata.get(kind) or {}).items():
-            if key.startswith(("peitho/", "app.kubernetes.io/")):
+            if key.startswith("peitho/"):
                 yield f"metadata.{kind}[{key}]", value
     yield "spec.restartPolicy", spec.get("restartPolicy")
     if _ARCHITECTURE in spec.get("nodeSelector", {}):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from peitho.api.page.guard import PageAccess
 from peitho.formats.images.repositories import is_loopback
 from peitho.program import options
 from peitho.program.checks.finding import Finding, ok, warning
@@ -58,7 +59,17 @@ def _open(settings: Settings) -> Iterator[Finding]:
     if is_loopback(server.operations):
         yield ok("operations", f"{server.operations}: on this machine alone")
     else:
-        yield ok("operations", f"{server.operations}: metrics for whoever reaches it; plain HTTP")
+        page = _page(options.page_access(settings))
+        yield ok(
+            "operations",
+            f"{server.operations}: metrics for whoever reaches it, {page}; plain HTTP",
+        )
+
+
+def _page(access: PageAccess) -> str:
+    if access.is_open:
+        return "the status page, too"
+    return "the status page for who has the token" if access.token_file else "no status page"
 
 
 def _images(settings: Settings) -> Finding:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from peitho.clients.docker import Docker
 from peitho.clients.kubernetes.api import Kubernetes
@@ -38,17 +39,12 @@ class PodChecks:
     runtimes: tuple[str, ...] = ("hyperledger/fabric-baseos:2.5",)
 
 
-async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator[Finding]:
+async def findings(
+    settings: Settings, asked: PodChecks | None, *, with_peers: bool = True
+) -> AsyncIterator[Finding]:
     """Yield a line for each thing that was looked at; without `asked` no Pod is made."""
-    for told in (
-        access.access(settings),
-        certificates.certificates(settings),
-        storage.storage(settings),
-        timeouts.timeouts(settings),
-        versions.versions(),
-    ):
-        for finding in told:
-            yield finding
+    async for finding in _of_settings(settings):
+        yield finding
     async with AsyncExitStack() as stack:
         try:
             kubernetes = await stack.enter_async_context(composition.connected(settings))
@@ -57,7 +53,7 @@ async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator
                 yield finding
             kubernetes = None
         if kubernetes:
-            async for finding in _of_cluster(settings, kubernetes, asked):
+            async for finding in _of_cluster(settings, kubernetes, asked, with_peers=with_peers):
                 yield finding
         if settings.peitho.image_mode == "registry":
             async for finding in _told("registry", lambda: outside.registry(settings)):
@@ -66,8 +62,42 @@ async def findings(settings: Settings, asked: PodChecks | None) -> AsyncIterator
             yield finding
 
 
+async def with_little(settings: Settings, kubernetes: Kubernetes) -> _Findings:
+    """Yield a line for what is looked at without a Pod, a push, or a call at a peer."""
+    async for finding in _of_settings(settings):
+        yield finding
+    async for finding in _told("Kubernetes", lambda: cluster.answers(kubernetes)):
+        yield finding
+    for name, own in tenants.each(settings):
+        theirs = kubernetes.in_namespace(own.kubernetes.namespace)
+        whose = f"tenant {name}: " if settings.access.tenants else ""
+        for what, check in (
+            ("rights", partial(cluster.may_do_its_work, theirs)),
+            ("admission", partial(cluster.takes_its_pods, own, theirs)),
+        ):
+            async for finding in _told(what, check):
+                yield replace(finding, name=f"{whose}{finding.name}")
+
+
+async def _of_settings(settings: Settings) -> _Findings:
+    """Look at what is on this machine, in threads: the disk may take its time."""
+    for look in (
+        partial(access.access, settings),
+        partial(certificates.certificates, settings),
+        partial(storage.storage, settings),
+        partial(timeouts.timeouts, settings),
+        versions.versions,
+    ):
+        for finding in await asyncio.to_thread(_all, look):
+            yield finding
+
+
+def _all(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    return list(look())
+
+
 async def _of_cluster(
-    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
+    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None, *, with_peers: bool
 ) -> _Findings:
     is_there = True
     async for finding in _told("Kubernetes", lambda: cluster.answers(kubernetes)):
@@ -75,25 +105,27 @@ async def _of_cluster(
         yield finding
     if not is_there:
         return
-    async for finding in _of_namespace(settings, kubernetes, asked):
+    async for finding in _of_namespace(settings, kubernetes, asked, with_peers=with_peers):
         yield finding
     for name, own in tenants.each(settings):
         theirs = kubernetes.in_namespace(own.kubernetes.namespace)
         if theirs.namespace != kubernetes.namespace:
-            async for finding in _of_namespace(own, theirs, asked):
+            async for finding in _of_namespace(own, theirs, asked, with_peers=with_peers):
                 yield replace(finding, name=f"tenant {name}: {finding.name}")
 
 
 async def _of_namespace(
-    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None
+    settings: Settings, kubernetes: Kubernetes, asked: PodChecks | None, *, with_peers: bool
 ) -> _Findings:
     """Look at a namespace of chaincode: each has rights, policies and peers of its own."""
     is_there = True
-    for name, check in (
+    made: list[tuple[str, Callable[[], _Findings]]] = [
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),
         ("admission", lambda: cluster.takes_its_pods(settings, kubernetes)),
-        ("peers", lambda: outside.peers(settings, kubernetes)),
-    ):
+    ]
+    if with_peers:
+        made.append(("peers", lambda: outside.peers(settings, kubernetes)))
+    for name, check in made:
         async for finding in _told(name, check):
             is_there = is_there and (finding.status != "wrong" or name == "peers")
             yield finding

@@ -6,9 +6,10 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
-from peitho.core.pods import template_check
+from peitho.core.pods import template_check, user_namespaces
 from peitho.errors import PeithoError, TemplateRefused
-from peitho.formats.kubernetes import rights
+from peitho.formats.kubernetes import rights, user_namespace
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.rights import RIGHTS
 from peitho.program import composition, options
 from peitho.program.checks.finding import Finding, ok, warning, wrong
@@ -95,11 +96,32 @@ async def takes_its_pods(settings: Settings, kubernetes: Kubernetes) -> AsyncIte
             yield _kept_out(f"{name} in {kubernetes.namespace}", str(error))
         else:
             yield ok("admission", f"Pods of {name} are admitted in {kubernetes.namespace}")
+        async for finding in _root(name, pod, settings, kubernetes):
+            yield finding
     try:
         await template_check.check(kubernetes, composition.templates(settings))
     except TemplateRefused as error:
         for problem in str(error).splitlines():
             yield wrong("templates", problem, "see docs/guides/pod-templates.md")
+
+
+async def _root(
+    name: str, pod: Manifest, settings: Settings, kubernetes: Kubernetes
+) -> AsyncIterator[Finding]:
+    """Tell whether Pods of the user 0 are admitted, where a setting gives it to an image."""
+    kind = settings.builder if name == "builds" else settings.chaincode
+    images = [image for image, user in kind.users.items() if user == 0]
+    if not images:
+        return
+    as_root = user_namespace.as_root(pod)
+    said = f"Pods of {name} for {', '.join(images)} have the user 0"
+    refused = await user_namespaces.refusal(kubernetes, as_root)
+    if not refused:
+        yield ok("user 0", f"{said}, which is admitted in {kubernetes.namespace}")
+    elif await user_namespaces.suited(kubernetes, as_root) is as_root:
+        yield wrong("user 0", f"{said}: {refused}", user_namespace.MISSING.removeprefix("; "))
+    else:
+        yield ok("user 0", f"{said}, in a user namespace (hostUsers: false): nodes need it, too")
 
 
 def _kept_out(name: str, said: str) -> Finding:

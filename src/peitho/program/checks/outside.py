@@ -12,6 +12,7 @@ from peitho.clients.kubernetes.records import Records
 from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries, RegistryAccount
 from peitho.clients.registry.uploads import bytes_source
+from peitho.core import relabelling
 from peitho.errors import PeithoError
 from peitho.formats.images import oci, repositories
 from peitho.formats.images.oci import Descriptor
@@ -113,6 +114,7 @@ async def daemon(settings: Settings, docker: Docker) -> AsyncIterator[Finding]:
 async def known_peers(settings: Settings, kubernetes: Kubernetes) -> list[str]:
     """Return the addresses at which chaincode of ours calls its peers."""
     own = labels.kind_labels(settings.peitho.instance, CHAINCODE)
+    await relabelling.look(kubernetes, settings.peitho.instance)
     records = await Records(kubernetes).find(own)
     return sorted({record.peer_address for record in records if record.peer_address})
 

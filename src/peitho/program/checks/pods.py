@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from peitho.clients.kubernetes.api import Kubernetes
+from peitho.core.pods import user_namespaces
 from peitho.core.pods.patience import Patience
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -93,7 +94,7 @@ async def _until(
     name, patience = job["metadata"]["name"], Patience()
     key = {labels.CONTAINER: labels.container_label(trial_id)}
     try:
-        await kubernetes.create(job)
+        await kubernetes.create(await user_namespaces.suited(kubernetes, job))
         try:
             async with asyncio.timeout(_LONGEST_SECONDS):
                 while True:

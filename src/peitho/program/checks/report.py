@@ -19,10 +19,11 @@ async def told(
     output: str,
     tell: Callable[[str], object],
     asked: PodChecks | None = None,
+    with_peers: bool = True,
 ) -> int:
     """Make all checks and tell what they find; return the exit status: 1 if anything is wrong."""
     found: list[Finding] = []
-    async for finding in checks.findings(settings, asked):
+    async for finding in checks.findings(settings, asked, with_peers=with_peers):
         found.append(finding)
         if output == "text":
             tell(_line(finding))

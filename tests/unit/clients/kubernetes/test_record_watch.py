@@ -235,7 +235,7 @@ async def test_a_record_of_another_peitho_is_not_among_ours(tmp_path: Path) -> N
     Though it was read, since it has the name that is asked for.
     """
     foreign = record()
-    foreign["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
+    foreign["metadata"]["labels"]["peitho/instance"] = "other"
     async with followed(tmp_path) as (server, records, _):
         server.objects[PATH] = foreign
         assert isinstance(await records.get(NAME), Record)

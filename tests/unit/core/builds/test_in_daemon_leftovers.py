@@ -9,13 +9,14 @@ from peitho.core.builds.build import Build
 from peitho.core.builds.in_daemon import DaemonBackend, DaemonBackendOptions
 from peitho.core.builds.output import BuildOutput
 from peitho.core.images.base import DaemonImages, DaemonImagesOptions
-from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.store import BuildResults
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
 from peitho.formats.kubernetes import record_secrets
 from peitho.settings.live import Live
 from tests.support.accounts import account
 from tests.support.build_daemon import LABELS, SPEC, scene
 from tests.support.docker_double import Container, Dockerd, breaks
+from tests.support.former import former
 
 
 async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
@@ -31,7 +32,8 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
         for name, labels in {
             "old": LABELS | {"peitho/id": "0" * 64},
             "odd": LABELS,
-            "other": LABELS | {"app.kubernetes.io/instance": "b", "peitho/id": "0" * 64},
+            "earlier": former(LABELS) | {"peitho/id": "0" * 64},
+            "other": LABELS | {"peitho/instance": "b", "peitho/id": "0" * 64},
             "elsewhere": LABELS | {"peitho/namespace": "b", "peitho/id": "0" * 64},
             "foreign": {"peitho/id": "0" * 64},
         }.items():
@@ -87,7 +89,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
         await asyncio.Event().wait()
         raise AssertionError
 
-    provenance = ResultArchitectures()
+    provenance = BuildResults()
     options = DaemonBackendOptions(
         owner=DaemonBuildOwner("peitho", "ns", DaemonBuildLimits("bridge")),
         start_timeout_seconds=5,
@@ -97,7 +99,7 @@ async def test_a_daemon_that_does_not_remove_holds_nobody_up(tmp_path: Path) -> 
     async with Dockerd.start(tmp_path) as daemon, daemon.client() as docker:
         daemon.script("DELETE", "", silent)
         images = DaemonImages(docker, account(), Live(DaemonImagesOptions(server="", rewrite={})))
-        backend = DaemonBackend(docker, images, architectures=provenance, options=options)
+        backend = DaemonBackend(docker, images, results=provenance, options=options)
         output = BuildOutput.create(tmp_path / "log", limit_bytes=10_000)
         run = Build("f" * 64, SPEC, directory=tmp_path, output=output, result_bytes=10_000)
 

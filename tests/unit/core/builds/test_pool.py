@@ -11,7 +11,7 @@ from peitho.core.builds.container import BuildContainer
 from peitho.core.builds.pool import BuildPool, BuildPoolOptions
 from peitho.core.builds.queue import FairQueue
 from peitho.core.container import OutputOptions
-from peitho.core.images.store import ResultArchitectures
+from peitho.core.images.store import BuildResults
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.docker.streams import STDERR
@@ -409,7 +409,7 @@ async def test_a_fault_of_ours_is_told_and_logged(tmp_path: Path) -> None:
             cache=None,
             queue=FairQueue(Live(1)),
             storage=Storage.open(tmp_path),
-            architectures=ResultArchitectures(),
+            results=BuildResults(),
             options=Live(BuildPoolOptions(output_bytes=1000, result_bytes=1000)),
             tasks=BackgroundTasks(group),
         )

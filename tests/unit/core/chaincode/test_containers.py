@@ -13,6 +13,7 @@ from peitho.core.pods.tokens import Holder
 from peitho.errors import Conflict, NotFound, Unavailable
 from peitho.formats.kubernetes import labels, names
 from peitho.formats.kubernetes.objects import Manifest
+from tests.support import typed
 from tests.support.in_process import running
 from tests.support.kubernetes_double import always, refusal
 from tests.support.launches import LATER_SECONDS, NAME, SPEC, ended, scene
@@ -106,7 +107,7 @@ async def test_a_container_of_another_peitho_is_not_found(tmp_path: Path, damage
     async with scene(tmp_path) as it:
         container = await it.create()
         (secret,) = (body for path, body in it.cluster.objects.items() if "peer0" in path)
-        secret["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
+        secret["metadata"]["labels"]["peitho/instance"] = "other"
         secret["metadata"]["annotations"][labels.EXIT] = damage
         await asyncio.sleep(LATER_SECONDS)
 
@@ -155,6 +156,26 @@ async def test_a_layer_is_awaited_until_an_hour_after_its_process_began(tmp_path
             found.append(await it.parts.chaincodes.awaits_layer(holder))
 
         assert expected == found
+
+
+async def test_a_pod_that_is_being_deleted_awaits_no_layer(tmp_path: Path) -> None:
+    """
+    Its node does not end it before its puller has ended, and that would try for a minute.
+    """
+    async with scene(tmp_path) as it:
+        container = await it.create()
+        holder = Holder(names.kubernetes_name("cc", NAME), container.id)
+        await it.tell(container, {"waiting": {"reason": "ContainerCreating"}}, "ADDED")
+        assert await it.parts.chaincodes.awaits_layer(holder)
+
+        await it.terminate(grace_seconds=1)
+        await typed.seen(
+            it.parts.services.watch,
+            labels.container_label(container.id),
+            lambda seen: (seen.pod and seen.pod.grace_seconds) or None,
+        )
+
+        assert not await it.parts.chaincodes.awaits_layer(holder)
 
 
 async def test_a_pod_that_is_made_anew_gets_its_layer(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class TestAnEnd:
         assert ("ChaincodeEnded", "Warning") == (event["reason"], event["type"])
         assert "The chaincode ended with exit code 3: OOMKilled" == event["message"]
         about = event["involvedObject"]
-        assert "peitho" == event["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+        assert "mine" == event["metadata"]["labels"]["peitho/instance"]
         assert ("Job", "cc-mycc-aaaaaaaa", "uid-job", "ns") == tuple(
             about[key] for key in ("kind", "name", "uid", "namespace")
         )

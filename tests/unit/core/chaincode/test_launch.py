@@ -1,5 +1,6 @@
 """One launch, before a double of the API server; whole ones are in test_container.py."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from peitho.core.chaincode import launch
 from peitho.errors import StartFailed
 from tests.support.kubernetes_double import always, refusal
-from tests.support.launches import NAME, scene
+from tests.support.launches import NAME, RUNNING, ended, scene
+from tests.support.manifests import pod_of
 
 
 async def test_what_keeps_a_pod_away_is_told(tmp_path: Path) -> None:
@@ -35,6 +37,36 @@ async def test_a_cluster_that_says_nothing_is_waited_for_as_long_as_is_set(
 
         with pytest.raises(StartFailed, match=r"not started within 0\.05 s"):
             await container.start()
+
+
+async def test_a_puller_that_a_node_lacks_for_a_moment_is_waited_for_as_an_init_container(
+    tmp_path: Path,
+) -> None:
+    """
+    What was begun without it is no launch: nothing of it is noted, told or left.
+    """
+    lacks = {"waiting": {"reason": "ErrImagePull", "message": "i/o timeout"}}
+    async with scene(tmp_path) as it:
+        container = await it.create()
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(container.start())
+            waiting = group.create_task(container.wait("next-exit"))
+            await it.cluster.until_asked("POST", "jobs")
+            beside = pod_of(it.job)
+            await it.send(container, ended(128), "ADDED", puller=lacks)
+            await it.cluster.until_asked("DELETE", f"jobs/{it.job['metadata']['name']}")
+            await it.news.put({"type": "DELETED", "object": it.cluster.objects.pop("pods/pod")})
+            await it.cluster.until_asked("POST", "jobs", times=2)
+            before, it.pod_uid = pod_of(it.job), "uid-other"
+            await it.tell(container, RUNNING, "ADDED")
+            assert await starting is True
+            assert not waiting.done()
+            assert it.noted is None
+            await it.tell(container, ended(3))
+            assert 3 == (await waiting).exit_code
+
+    assert ["puller", "chaincode"] == [each["name"] for each in beside["containers"]]
+    assert ["puller"] == [each["name"] for each in before["initContainers"]]
 
 
 def test_a_failed_start_names_its_container() -> None:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from peitho.core.builds.container import BuildContainer
 from peitho.core.container import OutputOptions
 from peitho.errors import Forbidden, InvalidArgument, PeithoError, Unavailable
-from peitho.formats.images import cosign, prebuilt
+from peitho.formats.images import cosign, dsse, oci, prebuilt, referrers
+from peitho.formats.images.oci import Descriptor
 from peitho.formats.records import ContainerSpec
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context, package
@@ -38,6 +39,16 @@ def source(image: str = IMAGE) -> bytes:
     """What a peer uploads for a package of an image."""
     told = file("src/image.json", prebuilt.document(image))
     return archive_bytes([file("src/main.go", b"no Go at all"), told], compression="gz")
+
+
+def put_beside(double: RegistryDouble, bundle: bytes, kind: str) -> None:
+    """Put a bundle beside an image, and have the list of what is there say its kind."""
+    layer = Descriptor(dsse.BUNDLE, double.add_blob("org/asset", bundle), len(bundle))
+    image = Descriptor(oci.OCI_MANIFEST, DIGEST, 7)
+    manifest = referrers.manifest(image, layer, artifact_type=dsse.BUNDLE, annotations={})
+    manifests = double.repository("org/asset").manifests
+    manifests[oci.digest_of(manifest)] = (oci.OCI_MANIFEST, manifest)
+    manifests[referrers.tag(DIGEST)] = (oci.OCI_INDEX, referrers.index(None, [(manifest, kind)]))
 
 
 async def built(peitho: Running, upload: bytes) -> BuildContainer:
@@ -196,6 +207,28 @@ async def test_where_keys_are_set_an_image_has_to_be_signed(tmp_path: Path, who:
             else:
                 with pytest.raises(Forbidden, match=r"is not signed by any key of images.verify"):
                     await built(peitho, source(image))
+
+
+@pytest.mark.parametrize("kind", [dsse.BUNDLE, referrers.EMPTY_TYPE])
+@pytest.mark.parametrize("who", ["ours", "another's", "of another image", "of another kind"])
+async def test_a_bundle_of_cosign_3_counts(tmp_path: Path, kind: str, who: str) -> None:
+    """
+    In whichever way the list of what is beside the image says what it is.
+    """
+    key = ec.generate_private_key(ec.SECP256R1()) if who == "another's" else KEY
+    digest = "cd" * 32 if who == "of another image" else DIGEST[7:]
+    predicate = "other" if who == "of another kind" else dsse.SIGNED
+    said = {"subject": [{"name": "", "digest": {"sha256": digest}}], "predicateType": predicate}
+    async with RegistryDouble.start() as double:
+        put_beside(double, dsse.bundle(dsse.sign(json.dumps(said).encode(), key), key), kind)
+        verify: dict[str, Any] = {"images": {"verify": [str(public_key(tmp_path))]}}
+        upload = source(f"{double.address}/org/asset@{DIGEST}")
+        async with running(tmp_path, **verify) as peitho:
+            if who == "ours":
+                await built(peitho, upload)
+                return
+            with pytest.raises(Forbidden, match=r"is not signed by any key of images.verify"):
+                await built(peitho, upload)
 
 
 async def test_a_signature_is_looked_for_where_nodes_pull(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.core.images import publisher
 from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.publisher import PublishedImage
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.images.image_record import Image
 from peitho.formats.tar import ArchiveLimits
@@ -22,7 +22,7 @@ def delivery(tmp_path: Path) -> DeliveryPublisher:
 
 def store(tmp_path: Path) -> ImageStore:
     """The images of a data directory."""
-    return ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=Live(ArchiveLimits()))
+    return ImageStore(Storage.open(tmp_path), BuildResults(), limits=Live(ArchiveLimits()))
 
 
 async def there(_: Image) -> None:

@@ -14,7 +14,7 @@ from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import RegistryError
 from peitho.core.images import publisher
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import NotFound, PeithoError, Unavailable, Unsupported
 from peitho.formats.docker.registry_auth import RegistryAuth, RegistryAuths
 from peitho.formats.images import oci
@@ -53,7 +53,7 @@ async def peitho(
 ) -> AsyncIterator[Peitho]:
     """A Peitho that pushes to a registry, and takes runtime images from there."""
     storage = Storage.open(directory)
-    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
     registries = Registries(double.endpoint, account(USER.username, USER.password), patience=QUICK)
     own = {"hyperledger/*": f"{double.address}/hyperledger/*"}
     target = RegistryPublisherOptions(
@@ -379,7 +379,7 @@ async def test_a_runtime_image_is_that_of_the_builds_architecture(
         for reference in ("2.5", oci.digest_of(index)):
             double.repository(RUNTIME).manifests[reference] = (oci.OCI_INDEX, index)
         if known:
-            ours.images._architectures.remember(oci.digest_of(package())[7:], "arm64")  # noqa: SLF001
+            ours.images._results.remember(oci.digest_of(package())[7:], "arm64")  # noqa: SLF001
 
         image = (await ours.pushing.build(NAME, chunks(context()))).image
 

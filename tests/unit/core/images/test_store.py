@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peitho.clients.disk.storage import Storage
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
@@ -40,9 +40,9 @@ OTHER = replace(IMAGE, name="other")
 
 
 @pytest.fixture
-def architectures() -> ResultArchitectures:
+def results() -> BuildResults:
     """Of builds of this run: none yet."""
-    return ResultArchitectures()
+    return BuildResults()
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def storage(tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def images(storage: Storage, architectures: ResultArchitectures) -> ImageStore:
+def images(storage: Storage, results: BuildResults) -> ImageStore:
     """The images of a data directory that has none."""
     return ImageStore(
-        storage, architectures, limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000))
+        storage, results, limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000))
     )
 
 
@@ -129,12 +129,12 @@ async def test_equal_packages_are_one_layer(images: ImageStore) -> None:
 
 
 async def test_the_architecture_is_that_of_the_build(
-    images: ImageStore, architectures: ResultArchitectures
+    images: ImageStore, results: BuildResults
 ) -> None:
     """
     The result that a build gave is known again; one from elsewhere is not.
     """
-    architectures.remember(hashlib.sha256(package(b"ours")).hexdigest(), "arm64")
+    results.remember(hashlib.sha256(package(b"ours")).hexdigest(), "arm64")
 
     ours = await images.build("ours", chunks(context(binpackage=package(b"ours"))))
     other = await images.build("other", chunks(context(binpackage=package(b"other"))))
@@ -206,7 +206,7 @@ async def test_a_context_past_the_limit_is_refused(storage: Storage) -> None:
     """
     Its bytes are counted as they come.
     """
-    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits(total_bytes=100)))
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits(total_bytes=100)))
 
     with pytest.raises(InvalidArgument, match="the body is larger than 100 bytes"):
         await images.build(NAME, chunks(context()))
@@ -217,7 +217,7 @@ async def test_limits_that_change_meanwhile_are_those_of_later_builds(storage: S
     One that is under way ends as it began.
     """
     limits = Replaceable(ArchiveLimits())
-    images = ImageStore(storage, ResultArchitectures(), limits=limits)
+    images = ImageStore(storage, BuildResults(), limits=limits)
 
     async def body() -> AsyncIterator[bytes]:
         yield context()[:100]
@@ -324,7 +324,7 @@ async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_agai
     """
     Storage.open(tmp_path)
     storage = Halting(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
     await images.build("one", chunks(context()))
     storage.halt("layer")
 
@@ -344,7 +344,7 @@ async def test_a_slow_disk_keeps_only_those_waiting_who_need_it(tmp_path: Path) 
     """
     Storage.open(tmp_path)
     storage = Halting(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
     removed = (await images.build("removed", chunks(context()))).image
     forgotten = (await images.build("forgotten", chunks(context()))).image
     storage.halt("record")
@@ -384,9 +384,7 @@ async def test_images_are_there_after_a_restart(images: ImageStore, storage: Sto
     """
     image = (await images.build(NAME, chunks(context()))).image
 
-    assert [image] == ImageStore(
-        storage, ResultArchitectures(), limits=Live(ArchiveLimits())
-    ).list()
+    assert [image] == ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits())).list()
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["sealed", "of an earlier Peitho"])
@@ -488,7 +486,7 @@ async def test_an_image_that_is_replaced_while_it_is_looked_at_is_there(tmp_path
 
     Storage.open(tmp_path)
     storage = Replacing(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
     await images.build("mycc", chunks(context()))
     body = chunks(context(binpackage=package(b"new")))
     storage.then = lambda: void(asyncio.run(images.build("mycc", body)))
@@ -512,7 +510,7 @@ def test_no_changed_byte_of_a_record_harms_another_image(
     """
     with tempfile.TemporaryDirectory() as folder:
         storage = Storage.open(Path(folder))
-        images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+        images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
         for image in (IMAGE, OTHER):
             storage.save_image(image.name, image_record.to_json(image))
         (record,) = [each for each in storage.images() if each.is_of(IMAGE.name)]
@@ -528,11 +526,11 @@ def test_where_results_were_made_is_forgotten_one_day() -> None:
     """
     The oldest first; a run that lasts does not grow.
     """
-    architectures = ResultArchitectures()
+    results = BuildResults()
     for number in range(1001):
-        architectures.remember(str(number), "amd64")
+        results.remember(str(number), "amd64")
 
-    assert ("", "amd64") == (architectures.architecture("0"), architectures.architecture("1"))
+    assert ("", "amd64") == (results.architecture("0"), results.architecture("1"))
 
 
 async def test_an_unused_bomb_in_a_context_is_refused(tmp_path: Path) -> None:
@@ -541,7 +539,7 @@ async def test_an_unused_bomb_in_a_context_is_refused(tmp_path: Path) -> None:
     """
     images = ImageStore(
         Storage.open(tmp_path),
-        ResultArchitectures(),
+        BuildResults(),
         limits=Live(ArchiveLimits(total_bytes=1_000_000)),
     )
 
@@ -553,7 +551,7 @@ async def test_a_context_cut_in_its_gzip_header_is_no_archive(tmp_path: Path) ->
     """
     Three bytes of gzip are refused like any other cut.
     """
-    images = ImageStore(Storage.open(tmp_path), ResultArchitectures(), limits=Live(ArchiveLimits()))
+    images = ImageStore(Storage.open(tmp_path), BuildResults(), limits=Live(ArchiveLimits()))
 
     with pytest.raises(InvalidArgument):
         await images.build("a", chunks(context()[:3]))
@@ -564,7 +562,7 @@ async def test_an_image_put_anew_drops_its_earlier_layer(tmp_path: Path) -> None
     What no image has any more is not kept.
     """
     storage = Storage.open(tmp_path)
-    images = ImageStore(storage, ResultArchitectures(), limits=Live(ArchiveLimits()))
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()))
     first = (await images.build("a", chunks(context()))).image.layer
 
     await images.build("a", chunks(context(binpackage=package(b"other"))))

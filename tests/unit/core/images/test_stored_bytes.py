@@ -5,7 +5,7 @@ import pytest
 
 from peitho.clients.disk.build_cache import ABOUT, LOG, RESULT, BuildCache, KeptBuild
 from peitho.clients.disk.storage import Storage, sha256
-from peitho.core.images.store import ImageStore, ResultArchitectures
+from peitho.core.images.store import BuildResults, ImageStore
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tenant import TenantOptions
 from peitho.errors import LimitReached
@@ -27,7 +27,7 @@ class Scene:
         self.stored = StoredBytes(self.storage, self.cache, self.options)
         self.images = ImageStore(
             self.storage,
-            ResultArchitectures(),
+            BuildResults(),
             limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000)),
             stored_bytes=self.stored,
         )

@@ -58,6 +58,17 @@ async def test_whole_pods_are_asked_about(tmp_path: Path) -> None:
         assert [] == violations(pod["spec"])
 
 
+def test_chaincodes_pod_is_offered_as_it_is_launched() -> None:
+    """
+    With the puller beside it, whose requests a quota counts.
+    """
+    beside = dataclasses.replace(SETTINGS, puller_beside=True)
+
+    pod = template_check.plain_pods(builder=SETTINGS, chaincode=beside)["chaincode"]
+
+    assert ["puller", "chaincode"] == [each["name"] for each in pod["spec"]["containers"]]
+
+
 async def test_an_override_is_asked_about_with_what_it_goes_over(tmp_path: Path) -> None:
     """
     Whomever it is for.

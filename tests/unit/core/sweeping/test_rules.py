@@ -35,11 +35,10 @@ POLICY = RetentionOptions(
     images_limit_bytes=0,
 )
 OURS = labels.own_labels("mine") | {labels.KIND: records.CHAINCODE}
-# Each of them lacks one of the three labels that are ours.
+# Each of them lacks one of the labels that are ours.
 NOT_OURS: tuple[Manifest, ...] = (
     {},
-    OURS | {"app.kubernetes.io/managed-by": "helm"},
-    OURS | {"app.kubernetes.io/instance": "theirs"},
+    OURS | {labels.INSTANCE: "theirs"},
     OURS | {labels.KIND: records.BUILD},
 )
 PEERS = ("peer0:7052", "peer1:7052", "10.0.0.1:7052")
@@ -308,7 +307,7 @@ class TestWhosePeerIsGone:
 
 
 class TestWhatIsNotOurs:
-    @pytest.mark.parametrize("own", NOT_OURS, ids=["none", "tool", "instance", "kind"])
+    @pytest.mark.parametrize("own", NOT_OURS, ids=["none", "instance", "kind"])
     def test_it_stays(self, own: Manifest) -> None:
         """
         However much it looks like ours.

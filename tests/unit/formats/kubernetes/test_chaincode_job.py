@@ -118,7 +118,7 @@ class TestTheJob:
         secret = record()["metadata"]["name"]
         for variable, key in (("PEITHO_TOKEN", "token"), ("PEITHO_CA", "ca.crt")):
             assert {"secretKeyRef": {"name": secret, "key": key}} == env[variable]
-        assert env["PEITHO_TARGET"] == puller["volumeMounts"][0]["mountPath"]
+        assert f"{puller['volumeMounts'][0]['mountPath']}/whole" == env["PEITHO_TARGET"]
 
     def test_the_process_sees_what_the_peer_wrote(self) -> None:
         """
@@ -234,6 +234,60 @@ def test_the_peers_shared_memory_is_a_volume_in_memory() -> None:
     } in pod["volumes"]
     assert [] == violations(pod)
     assert "shm" not in json.dumps(pod_of(job(record())))
+
+
+class TestThePullerBeside:
+    BESIDE = dataclasses.replace(SETTINGS, puller_beside=True)
+
+    def test_it_is_the_container_before_chaincode(self) -> None:
+        """
+        The kubelet waits for its `postStart` before it makes the next; all else is as before.
+        """
+        before, pod = pod_of(job(record())), pod_of(job(record(), settings=self.BESIDE))
+
+        puller, main = pod["containers"]
+        assert ("puller", "chaincode") == (puller["name"], main["name"])
+        assert "initContainers" not in pod
+        assert before["containers"] == [main]
+        wait = puller.pop("lifecycle")["postStart"]["exec"]["command"]
+        env = {each["name"]: each.get("value") for each in puller["env"]}
+        assert str(env["PEITHO_WORD"]) in wait[-1]
+        del puller["env"][-1]
+        assert before["initContainers"] == [puller]
+        assert [] == violations(pod_of(job(record(), settings=self.BESIDE)))
+
+    def test_a_templates_containers_stay_where_they_are(self) -> None:
+        """
+        Sidecars before it, those that start earlier too, and resources that it was given.
+        """
+        template = {
+            "spec": {
+                "initContainers": [
+                    {"name": "proxy", "image": "p", "restartPolicy": "Always"},
+                    {"name": "puller", "resources": {"limits": {"cpu": "2"}}},
+                ],
+                "containers": [{"name": "chaincode", "stdin": True}, {"name": "extra"}],
+            }
+        }
+        settings = dataclasses.replace(self.BESIDE, template=template)
+
+        pod = pod_of(job(record(), settings=settings))
+
+        assert ["proxy"] == [each["name"] for each in pod["initContainers"]]
+        assert ["puller", "chaincode", "extra"] == [each["name"] for each in pod["containers"]]
+        assert {"cpu": "2"} == pod["containers"][0]["resources"]["limits"]
+
+    def test_it_comes_before_what_a_template_has_run_after_it(self) -> None:
+        """
+        An init container that works on the layer finds it.
+        """
+        template = {"spec": {"initContainers": [{"name": "puller"}, {"name": "own", "image": "o"}]}}
+        settings = dataclasses.replace(self.BESIDE, template=template)
+
+        pod = pod_of(job(record(), settings=settings))
+
+        assert ["puller", "own"] == [each["name"] for each in pod["initContainers"]]
+        assert ["chaincode"] == [each["name"] for each in pod["containers"]]
 
 
 def test_an_image_of_a_registry_runs_by_itself() -> None:

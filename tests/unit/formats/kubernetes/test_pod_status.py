@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from peitho.formats.kubernetes import pod_status
-from peitho.formats.kubernetes.pod_status import DamagedPod, StartObstacle
+from peitho.formats.kubernetes.pod_status import DamagedPod, PodStatus, StartObstacle
 from peitho.formats.records import Exit
 from tests.support import typed
 
@@ -333,3 +333,77 @@ def test_what_is_no_pod_is_a_value_of_its_own(damaged: Status) -> None:
 
     assert isinstance(found, DamagedPod)
     assert "p" == found.name
+
+
+class TestThePullerBeside:
+    """Chaincode counts once the puller, a container beside it, has brought its layer."""
+
+    def pod(self, puller: Status, chaincode: Status) -> PodStatus:
+        """A Pod whose two containers are in these states."""
+        return typed.pod(pod(container(puller, "puller"), container(chaincode, "chaincode")))
+
+    def test_chaincode_is_as_it_is_once_its_layer_is_there(self) -> None:
+        """
+        Running, or ended by its own code.
+        """
+        running = self.pod(terminated(0), RUNNING)
+        over = self.pod(terminated(0), terminated(3))
+
+        assert running.is_shown_running("chaincode")
+        assert not running.has_begun_alone
+        assert over.has_ended
+        end = over.exit_of("chaincode")
+        assert end is not None
+        assert 3 == end.code
+
+    @pytest.mark.parametrize(
+        "puller", [waiting("ContainerCreating"), waiting("ErrImagePull", "timeout")]
+    )
+    @pytest.mark.parametrize("chaincode", [RUNNING, terminated(128, reason="StartError")])
+    def test_what_ran_before_the_puller_began_was_not_it(
+        self, puller: Status, chaincode: Status
+    ) -> None:
+        """
+        It did not start, nor has it ended; another Pod is needed.
+        """
+        found = self.pod(puller, chaincode)
+
+        assert not found.started_at("chaincode")
+        assert found.exit_of("chaincode") is None
+        assert not found.has_ended
+        assert found.has_begun_alone
+
+    def test_the_pullers_end_may_show_later(self) -> None:
+        """
+        The kubelet makes no chaincode before its word.
+        """
+        assert self.pod(RUNNING, RUNNING).is_shown_running("chaincode")
+        assert self.pod(RUNNING, terminated(3)).has_ended
+
+    def test_a_puller_that_failed_is_told_and_ends_the_container(self) -> None:
+        """
+        What was to run on the layer cannot be made, and never will be.
+        """
+        found = self.pod(
+            terminated(1, message="no layer"), waiting("CreateContainerConfigError", "subPath")
+        )
+
+        obstacle, end = found.start_obstacle("chaincode"), found.exit_of("chaincode")
+        assert obstacle is not None
+        assert obstacle.final
+        assert "puller failed: no layer" == str(obstacle)
+        assert end is not None
+        assert (137, "puller failed") == (end.code, end.reason)
+        assert not found.has_begun_alone
+
+    def test_what_keeps_the_puller_back_is_told(self) -> None:
+        """
+        An image that cannot be had, whatever became of chaincode.
+        """
+        found = self.pod(
+            waiting("ErrImagePull", "manifest unknown"), terminated(128, reason="StartError")
+        ).start_obstacle("chaincode")
+
+        assert found is not None
+        assert found.final
+        assert "ErrImagePull" == found.reason

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from peitho.formats.kubernetes import pull_secret
+from peitho.formats.kubernetes.labels import former_labels
 
 
 def made(host: str = "x.io:5000", email: str = "") -> dict[str, Any]:
@@ -44,7 +45,9 @@ def test_docker_hub_goes_by_its_older_name() -> None:
     [
         (made()["metadata"]["labels"] | {"more": "x"}, True),
         (None, False),
-        ({"app.kubernetes.io/managed-by": "peitho", "app.kubernetes.io/instance": "b"}, False),
+        (former_labels("peitho"), True),
+        ({"peitho/instance": "b"}, False),
+        (former_labels("b"), False),
     ],
 )
 def test_a_secret_of_others_is_known_as_such(labels: dict[str, str] | None, own: bool) -> None:  # noqa: FBT001

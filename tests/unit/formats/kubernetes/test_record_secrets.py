@@ -19,8 +19,7 @@ class TestTheRecord:
 
         assert metadata["name"].startswith("cc-dev-peer0-org1-mycc-1-0-")
         assert {
-            "app.kubernetes.io/managed-by": "peitho",
-            "app.kubernetes.io/instance": "peitho",
+            "peitho/instance": "peitho",
             "peitho/kind": "chaincode",
             "peitho/container": ID[:32],
             "peitho/msp-id": "Org1MSP",

@@ -154,9 +154,20 @@ def test_labels_of_ours_stay() -> None:
     """
     By them a container's Pod is found again.
     """
-    for labels in ({"peitho/container": "x"}, {"app.kubernetes.io/managed-by": None}):
+    for labels in ({"peitho/container": "x"}, {"peitho/instance": None}):
         with pytest.raises(TemplateRefused, match=r"metadata\.labels"):
             templates.applied(chaincode(), [{"metadata": {"labels": labels}}])
+
+
+def test_labels_of_helm_are_the_operators() -> None:
+    """
+    For policies that select Pods by them.
+    """
+    wanted = {"app.kubernetes.io/managed-by": "peitho", "app.kubernetes.io/part-of": "net"}
+
+    made = templates.applied(chaincode(), [{"metadata": {"labels": wanted}}])
+
+    assert wanted.items() <= made["metadata"]["labels"].items()
 
 
 def test_a_builds_wrapper_and_helper_stay() -> None:

@@ -50,3 +50,23 @@ def test_it_is_told_which_images_may_be_named() -> None:
         found = list(access(Settings.model_validate({"access": {"images": images}})))
 
         assert ("images", status) == brief(found)[-1]
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ({}, "the status page, too"),
+        ({"operationsTokenFile": "/token"}, "the status page for who has the token"),
+        (
+            {"tls": {"cert-file": "/c", "key-file": "/k", "client-ca-file": "/ca"}},
+            "no status page",
+        ),
+    ],
+)
+def test_who_reads_the_status_page_is_told(server: dict[str, Any], said: str) -> None:
+    """
+    It is as open as the Docker API, unless it has a token.
+    """
+    found = list(access(Settings.model_validate({"server": server})))
+
+    assert said in next(each.said for each in found if each.name == "operations")

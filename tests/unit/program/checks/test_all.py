@@ -49,6 +49,24 @@ async def test_without_a_cluster_the_rest_is_checked(tmp_path: Path) -> None:
     assert ("time-outs", "ok") in found
 
 
+async def test_before_a_start_peers_keep_nobody_waiting(tmp_path: Path) -> None:
+    """
+    They may wait for Peitho themselves; what Peitho needs is looked at.
+    """
+    async with ApiServer.start() as double:
+        double.rule("GET", "", always(lambda: answer({"gitVersion": "v1.35.4", "items": []})))
+        allowed = {"status": {"allowed": True}}
+        double.rule("POST", "", always(lambda: answer(allowed, status=201)))
+        place = {"k8s": {"kubeconfig": double.kubeconfig(tmp_path)}, "dataDir": tmp_path}
+        settings = Settings.model_validate(place)
+        usual = brief(await gathered(checks.findings(settings, None)))
+        before = brief(await gathered(checks.findings(settings, None, with_peers=False)))
+
+    assert [each for each in usual if each[0] != "peers"] == before
+    assert ("peers", "ok") in usual
+    assert {("rights", "ok"), ("admission", "ok"), ("storage", "ok")} <= set(before)
+
+
 async def test_the_namespace_of_each_tenant_is_looked_at(
     tmp_path: Path, certificates: Path
 ) -> None:

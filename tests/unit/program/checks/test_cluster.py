@@ -129,6 +129,39 @@ async def test_templates_are_checked_by_themselves(tmp_path: Path) -> None:
     assert "chaincode.template: " in found[2].said
 
 
+@pytest.mark.parametrize(
+    ("admits", "status", "said"),
+    [
+        ("all", "ok", "which is admitted in ns"),
+        ("inside", "ok", "in a user namespace"),
+        ("others", "wrong", "runAsNonRoot"),
+    ],
+)
+async def test_the_user_0_of_an_image_has_its_line(
+    tmp_path: Path, admits: str, status: str, said: str
+) -> None:
+    """
+    Admitted as it is, admitted in a user namespace, or refused.
+    """
+    async with ApiServer.start() as double, double.client(tmp_path) as kubernetes:
+
+        async def decide(request: web.Request) -> web.StreamResponse:
+            spec = (await request.json())["spec"]
+            root, inside = spec["securityContext"]["runAsUser"] == 0, "hostUsers" in spec
+            if root and not (admits == "all" or (admits == "inside" and inside)):
+                return refusal(403, "Forbidden", 'violates PodSecurity "r": runAsNonRoot != true')
+            return answer({}, status=201)
+
+        double.rule("POST", "pods", decide)
+        settings = Settings.model_validate({"builder": {"users": {"*javaenv*": 0}}})
+        found = await gathered(cluster.takes_its_pods(settings, kubernetes))
+
+    (line,) = [each for each in found if each.name == "user 0"]
+    assert status == line.status
+    assert said in line.said
+    assert "*javaenv*" in line.said
+
+
 def test_no_cluster_is_one_line() -> None:
     """
     With its cause.

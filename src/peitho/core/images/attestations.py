@@ -1,0 +1,186 @@
+"""
+What is told of a chaincode image's build, beside the image in its registry.
+
+It is a referrer of the image: the statement itself, or with a key a signed bundle, as cosign 3
+keeps them; then also the attestation below the tag of cosign until 3.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from peitho.clients.registry.api import Registry
+from peitho.clients.registry.uploads import bytes_source
+from peitho.core.images.publisher import PublishedImage
+from peitho.errors import PeithoError
+from peitho.formats.images import dsse, oci, provenance, referrers
+from peitho.formats.images.dsse import PrivateKey
+from peitho.formats.images.image_record import Image
+from peitho.formats.images.oci import Descriptor
+from peitho.formats.images.origin import NOWHERE, Origin
+from peitho.formats.images.provenance import Subject
+from peitho.settings.live import Live
+
+log = structlog.get_logger()
+
+# By which Peitho knows its own: what is listed tells who has signed it.
+_KEY = "peitho/key"
+_UNSIGNED = "none"
+_STATEMENT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationOptions:
+    """Who says it, a URI, and the file of the key that it is signed by, if any."""
+
+    builder_id: str
+    key: Path | None = None
+
+
+class Attestations:
+    """The statements about images in one registry."""
+
+    def __init__(self, options: Live[AttestationOptions]) -> None:
+        self._options = options
+
+    async def push(self, registry: Registry, published: PublishedImage, image: Descriptor) -> None:
+        """
+        Say beside an image where it comes from, unless that is there or not known.
+
+        Without a key a failure is only logged. With one, whoever admits Pods may ask for what is
+        signed: so it fails the build. Raises PeithoError then.
+        """
+        if published.image.origin == NOWHERE:
+            return
+        try:
+            await self._push(registry, published, image)
+        except PeithoError as error:
+            if self._options.now.key:
+                raise PeithoError(f"the provenance of the image was not pushed: {error}") from error
+            log.warning("provenance not pushed", image=published.image.name, cause=str(error))
+
+    async def noted(self, registry: Registry, repository: str, digest: str, image: Image) -> Image:
+        """Return an image with what is told beside it of its build, by whomever."""
+        try:
+            statement = await self.find(registry, repository, digest)
+        except PeithoError as error:
+            log.warning("provenance not read", image=image.name, cause=str(error))
+            return image
+        told = provenance.read(statement) if statement else None
+        if told is None:
+            return image
+        origin = Origin(builder=told.builder, builder_id=told.builder_id)
+        return replace(image, runtime_id=told.runtime_id, origin=origin)
+
+    async def find(self, registry: Registry, repository: str, digest: str) -> bytes | None:
+        """Return Peitho's statement about an image, the latest of several; None without one."""
+        listed = await registry.referrers(repository, digest)
+        for each in reversed(referrers.read(listed.body) if listed else []):
+            if _KEY not in each.annotations:
+                continue
+            manifest = await registry.manifest(repository, each.descriptor.digest)
+            for blob in referrers.layers(manifest.body)[:1] if manifest else ():
+                if blob.size <= _STATEMENT_BYTES:
+                    content = await registry.small_blob(repository, blob)
+                    is_plain = blob.media_type == dsse.IN_TOTO
+                    return content if is_plain else dsse.read(content).payload
+        return None
+
+    async def remove(self, registry: Registry, repository: str, digest: str) -> None:
+        """Remove what is said beside an image; what stays does no harm."""
+        with suppress(PeithoError):
+            listed = await registry.referrers(repository, digest)
+            for each in referrers.read(listed.body) if listed else []:
+                if _KEY in each.annotations:
+                    await registry.delete_manifest(repository, each.descriptor.digest)
+
+    async def _push(self, registry: Registry, published: PublishedImage, image: Descriptor) -> None:
+        options = self._options.now
+        key = await asyncio.to_thread(_read_key, options.key) if options.key else None
+        place = _Place(registry, published.reference.partition("/")[2].partition("@")[0], image)
+        signer = dsse.hint(key.public_key()) if key else _UNSIGNED
+        listed = await registry.referrers(place.repository, image.digest)
+        known = referrers.read(listed.body) if listed else []
+        if any(each.annotations.get(_KEY) == signer for each in known):
+            return
+        statement = provenance.statement(
+            published.image,
+            (
+                Subject(published.reference.partition("@")[0], image.digest),
+                Subject("layer", published.image.layer),
+            ),
+            builder_id=options.builder_id,
+        )
+        if key is None:
+            await place.put_referrer(statement, dsse.IN_TOTO, {_KEY: signer})
+        else:
+            envelope = await asyncio.to_thread(dsse.sign, statement, key)
+            await place.put_attestation(envelope)
+            notes = {
+                _KEY: signer,
+                "dev.sigstore.bundle.content": "dsse-envelope",
+                "dev.sigstore.bundle.predicateType": provenance.PREDICATE,
+            }
+            await place.put_referrer(dsse.bundle(envelope, key), dsse.BUNDLE, notes)
+        log.info("provenance pushed", image=published.image.name, is_signed=key is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Beside one image in a repository."""
+
+    registry: Registry
+    repository: str
+    image: Descriptor
+
+    async def put_referrer(self, content: bytes, kind: str, notes: dict[str, str]) -> None:
+        """Put a content beside the image, and where the registry does not list it, do that."""
+        layer = Descriptor(kind, oci.digest_of(content), len(content))
+        manifest = referrers.manifest(self.image, layer, artifact_type=kind, annotations=notes)
+        await self._upload(referrers.EMPTY, referrers.EMPTY_TYPE)
+        await self._upload(content, kind)
+        is_listed = await self.registry.put_manifest(
+            self.repository, oci.digest_of(manifest), media_type=oci.OCI_MANIFEST, body=manifest
+        )
+        if is_listed:
+            return
+        tag = referrers.tag(self.image.digest)
+        listed = await self.registry.manifest(self.repository, tag)
+        index = referrers.index(listed.body if listed else None, [(manifest, kind)])
+        await self.registry.put_manifest(self.repository, tag, media_type=oci.OCI_INDEX, body=index)
+
+    async def put_attestation(self, envelope: bytes) -> None:
+        """Put an envelope where cosign until 3 looks for it, beside those of others."""
+        await self._upload(envelope, dsse.ENVELOPE)
+        layer = Descriptor(dsse.ENVELOPE, oci.digest_of(envelope), len(envelope))
+        notes = {
+            "dev.cosignproject.cosign/signature": "",
+            "predicateType": provenance.PREDICATE,
+        }
+        tag = f"{referrers.tag(self.image.digest)}.att"
+        listed = await self.registry.manifest(self.repository, tag)
+        manifest = referrers.attestations(listed.body if listed else None, [(layer, notes)])
+        config = referrers.attestation_config(_digests(manifest))
+        await self._upload(config, oci.OCI_CONFIG)
+        await self.registry.put_manifest(
+            self.repository, tag, media_type=oci.OCI_MANIFEST, body=manifest
+        )
+
+    async def _upload(self, content: bytes, media_type: str) -> None:
+        blob = Descriptor(media_type, oci.digest_of(content), len(content))
+        await self.registry.upload(self.repository, blob, bytes_source(content))
+
+
+def _digests(manifest: bytes) -> Sequence[str]:
+    return [each.digest for each in referrers.layers(manifest)]
+
+
+def _read_key(path: Path) -> PrivateKey:
+    try:
+        return dsse.private_key(path.read_bytes())
+    except (OSError, PeithoError) as error:
+        raise PeithoError(f"the key {path} of images.sign cannot be used: {error}") from error

@@ -1,0 +1,148 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from peitho.clients.disk.storage import Storage
+from peitho.clients.registry.registries import Registries
+from peitho.core.images.attestations import AttestationOptions, Attestations
+from peitho.core.images.publisher import get
+from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
+from peitho.core.images.store import BuildResults, ImageStore
+from peitho.errors import PeithoError
+from peitho.formats.images import dsse, oci, provenance, referrers
+from peitho.formats.images.origin import NOWHERE, Origin
+from peitho.formats.tar import ArchiveLimits
+from peitho.settings.live import Live
+from tests.support.accounts import account
+from tests.support.contexts import chunks, context, package
+from tests.support.registry_content import fabric
+from tests.support.registry_double import QUICK, USER, RegistryDouble, says
+from tests.support.signing import private_pem
+
+NAME = "net-peer0.org1-mycc_1-0be83049"
+REPOSITORY = f"chaincode/{NAME}"
+ORIGIN = Origin(build_id="b1", builder="ccenv", builder_id="sha256:" + "cc" * 32)
+
+
+@asynccontextmanager
+async def peitho(
+    folder: Path, double: RegistryDouble, *, key: Path | None = None, origin: Origin = ORIGIN
+) -> AsyncIterator[RegistryPublisher]:
+    """A Peitho that has carried out the build of what it pushes."""
+    storage, results = Storage.open(folder), BuildResults()
+    results.remember(oci.digest_of(package())[7:], "amd64", origin)
+    registries = Registries(double.endpoint, account(USER.username, USER.password), patience=QUICK)
+    rewrite = {"hyperledger/*": f"{double.address}/hyperledger/*"}
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(registries.run())
+        try:
+            yield RegistryPublisher(
+                ImageStore(storage, results, limits=Live(ArchiveLimits())),
+                storage,
+                registries,
+                Live(RegistryPublisherOptions(double.address, "chaincode", "amd64", rewrite)),
+                attestations=Attestations(Live(AttestationOptions("urn:peitho:test", key))),
+            )
+        finally:
+            running.cancel()
+
+
+def beside(double: RegistryDouble, digest: str) -> list[str]:
+    """What is kept beside an image, by kind."""
+    found = double.repository(REPOSITORY).manifests.get(referrers.tag(digest))
+    return [each.artifact_type for each in referrers.read(found[1])] if found else []
+
+
+async def test_where_an_image_comes_from_is_said_beside_it(tmp_path: Path) -> None:
+    """
+    Once, and a Peitho that has not built it reads it there.
+    """
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double) as ours:
+            await ours.build(NAME, chunks(context()))
+            published = await get(ours, NAME)
+            await ours.build(NAME, chunks(context()))
+        digest = published.reference.rpartition("@")[2]
+        assert [dsse.IN_TOTO] == beside(double, digest)
+        async with peitho(tmp_path / "b", double) as theirs:
+            found = (await get(theirs, NAME)).image
+
+    assert (ORIGIN.builder, ORIGIN.builder_id) == (found.origin.builder, found.origin.builder_id)
+    assert published.image.runtime_id == found.runtime_id != ""
+
+
+async def test_with_a_key_it_is_signed(tmp_path: Path) -> None:
+    """
+    In both formats of cosign.
+    """
+    key = tmp_path / "key.pem"
+    public = private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double, key=key) as ours:
+            await ours.build(NAME, chunks(context()))
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+        attested = double.repository(REPOSITORY).manifests[f"{referrers.tag(digest)}.att"][1]
+        (layer,) = referrers.layers(attested)
+        envelope = dsse.read(double.blobs[layer.digest])
+
+    assert [dsse.BUNDLE] == beside(double, digest)
+    assert envelope.is_signed_by(public)
+    subjects = json.loads(envelope.payload)["subject"]
+    assert digest[7:] == subjects[0]["digest"]["sha256"]
+    assert ORIGIN.builder == provenance.read(envelope.payload).builder
+
+
+async def test_of_a_build_of_others_nothing_is_said(tmp_path: Path) -> None:
+    """
+    Since nothing is known.
+    """
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path, double, origin=NOWHERE) as ours:
+            await ours.build(NAME, chunks(context()))
+        assert 1 == double.count("PUT", "manifest")
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_a_registry_that_refuses_it_fails_a_signed_build_alone(
+    tmp_path: Path, *, has_key: bool
+) -> None:
+    """
+    Without a key nobody asks for it; with one, Pods may be admitted by it.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        double.script("PUT", "manifest", _normally, says(403), says(403))
+        async with peitho(tmp_path / "a", double, key=key if has_key else None) as ours:
+            if not has_key:
+                await ours.build(NAME, chunks(context()))
+                return
+            with pytest.raises(PeithoError, match="the provenance of the image was not pushed"):
+                await ours.build(NAME, chunks(context()))
+
+
+async def test_it_goes_with_its_image(tmp_path: Path) -> None:
+    """
+    When that is removed.
+    """
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path, double) as ours:
+            await ours.build(NAME, chunks(context()))
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+            listed = double.repository(REPOSITORY).manifests[referrers.tag(digest)][1]
+            await ours.remove(NAME)
+        (each,) = referrers.read(listed)
+        assert each.descriptor.digest not in double.repository(REPOSITORY).manifests
+
+
+async def _normally(_: object) -> None:
+    return None
