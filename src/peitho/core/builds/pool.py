@@ -380,7 +380,7 @@ class BuildPool:
     def _forget(self, build: Build) -> None:
         """Clean up after a build that is over, or was cancelled, perhaps before its first step."""
         build.end(Exit(SIGKILLED, "stopped"))
-        self._remember(build)
+        self._note_end(build)
         self._working.pop(build.id, None)
         self._by_id.pop(build.id, None)
         self._end_joining(build)
@@ -388,7 +388,7 @@ class BuildPool:
         if build.is_used or not self._tasks.tidy(self._discard(build), name=discarding):
             build.over.set()
 
-    def _remember(self, build: Build) -> None:
+    def _note_end(self, build: Build) -> None:
         """Keep for a while how a build ended; what is compiled ahead is nobody's."""
         if build.state and not build.compiles_ahead:
             seconds = time.monotonic() - build.began
