@@ -27,7 +27,16 @@ from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 
 from tests.lab import components, pki, runtime
-from tests.lab.components import API_PORT, BRIDGE, COMPONENTS, ETCD_URL, HOST_ADDRESS, NODE, RUN
+from tests.lab.components import (
+    API_PORT,
+    BRIDGE,
+    COMPONENTS,
+    ETCD_URL,
+    HOST_ADDRESS,
+    NODE,
+    RUN,
+    STATE,
+)
 from tests.lab.machine import CACHE, LabError, go, install, require_root_on_linux, run, step
 from tests.lab.processes import Processes
 
@@ -100,8 +109,9 @@ def down() -> None:
     """Stop the cluster that we brought up, and drop its state; images stay in the cache."""
     with _lock():
         _stop_all()
-        for folder in ("etcd", "kubelet", "containerd", "state", "cni-state", "volumes"):
+        for folder in ("etcd", "kubelet", "containerd", "cni-state", "volumes"):
             shutil.rmtree(RUN / folder, ignore_errors=True)
+        shutil.rmtree(STATE, ignore_errors=True)
 
 
 def load(archive: Path) -> None:
@@ -287,7 +297,7 @@ def _stop_pods() -> None:
 
 def _unmount() -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in reversed([each for each in mounts if each.startswith(f"{RUN}/")]):
+    for mount in reversed([each for each in mounts if each.startswith((f"{RUN}/", f"{STATE}/"))]):
         subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
 
 

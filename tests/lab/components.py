@@ -13,6 +13,8 @@ from tests.lab.machine import CACHE
 HOST_ADDRESS = "10.88.0.1"
 NODE = "peitho-node"
 RUN = CACHE / "cluster"
+# Where root file systems are mounted: user 0 of a user namespace cannot pass a closed home.
+STATE = Path("/run/peitho-lab")
 BRIDGE = "peitho0"
 API_PORT = 16443
 ETCD_URL = "http://127.0.0.1:12379"
@@ -117,7 +119,7 @@ def write_configurations() -> None:
     (RUN / "containerd.toml").write_text(
         f"""version = 2
 root = "{RUN}/containerd"
-state = "{RUN}/state"
+state = "{STATE}"
 [grpc]
   address = "{RUN}/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]

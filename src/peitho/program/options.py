@@ -23,7 +23,7 @@ from peitho.core.sweeping.sweeper import SweeperOptions
 from peitho.core.tenant import TenantOptions
 from peitho.formats.docker.daemon import DaemonBuildLimits, DaemonBuildOwner
 from peitho.formats.images import references, repositories
-from peitho.formats.images.repositories import PublishedImages
+from peitho.formats.images.repositories import PublishedImages, is_loopback
 from peitho.formats.kubernetes import pull_secret as secrets
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.templates import TemplateOverride
@@ -61,9 +61,11 @@ def allowed_images(settings: Settings) -> tuple[str, ...]:
 def page_access(settings: Settings) -> PageAccess:
     """Who may read the status page: it is as open as the Docker API, unless it has a token."""
     server = settings.server
+    is_api_open = server.tls.client_ca_file is None and not is_loopback(server.api)
     return PageAccess(
         token_file=server.operations_token_file,
-        is_open=server.operations_token_file is None and server.tls.client_ca_file is None,
+        is_open=server.operations_token_file is None
+        and (is_api_open or is_loopback(server.operations)),
     )
 
 

@@ -304,3 +304,24 @@ async def test_an_image_is_put_on_what_is_set_at_the_moment(tmp_path: Path) -> N
             parts.shared.follow(other)
             with pytest.raises(PeithoError, match="/hyperledger/fabric-baseos"):
                 await parts.services.publisher.build("mycc", chunks(context()))
+
+
+@pytest.mark.parametrize(
+    ("server", "is_open"),
+    [
+        ({}, True),
+        ({"api": "127.0.0.1:8080"}, False),
+        ({"api": "127.0.0.1:8080", "operations": "127.0.0.1:9090"}, True),
+        ({"operationsTokenFile": "/token"}, False),
+        ({"operationsTokenFile": "/token", "operations": "127.0.0.1:9090"}, False),
+    ],
+)
+def test_the_status_page_is_no_more_open_than_the_docker_api(
+    server: dict[str, str], *, is_open: bool
+) -> None:
+    """
+    What is on loopback is not open to the network, and neither is the page then.
+    """
+    settings = Settings.model_validate({"server": server})
+
+    assert is_open == options.page_access(settings).is_open

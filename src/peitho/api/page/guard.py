@@ -97,8 +97,8 @@ def _wanted(access: PageAccess) -> str:
             "Authorization: Bearer"
         )
     return (
-        "The status page is closed, since the Docker API asks for certificates (server.tls): set "
-        "server.operationsTokenFile"
+        "The status page is closed, since the Docker API is not open to the network either "
+        "(server.tls, server.api): set server.operationsTokenFile"
     )
 
 

@@ -16,13 +16,14 @@ import structlog
 from peitho.clients.registry.api import Registry
 from peitho.clients.registry.uploads import bytes_source
 from peitho.core.images.publisher import PublishedImage
-from peitho.errors import PeithoError
+from peitho.errors import PeithoError, Unavailable
 from peitho.formats.images import dsse, oci, provenance, referrers
 from peitho.formats.images.dsse import PrivateKey
 from peitho.formats.images.image_record import Image
 from peitho.formats.images.oci import Descriptor
 from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.images.provenance import Subject
+from peitho.formats.images.referrers import Referrer
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 _KEY = "peitho/key"
 _UNSIGNED = "none"
 _STATEMENT_BYTES = 4 * 1024 * 1024
+_MOST_STATEMENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Attestations:
         signed: so it fails the build. Raises PeithoError then.
         """
         if published.image.origin == NOWHERE:
+            if self._options.now.key:
+                cause = "its build is not known here: install the package again"
+                log.warning("image not signed", image=published.image.name, cause=cause)
             return
         try:
             await self._push(registry, published, image)
@@ -77,17 +82,25 @@ class Attestations:
         return replace(image, runtime_id=told.runtime_id, origin=origin)
 
     async def find(self, registry: Registry, repository: str, digest: str) -> bytes | None:
-        """Return Peitho's statement about an image, the latest of several; None without one."""
+        """
+        Return Peitho's statement about an image, the latest of several; None without one.
+
+        With a key, what that has signed alone; without one, whoever may push there is believed.
+        """
+        key = await self._key()
         listed = await registry.referrers(repository, digest)
-        for each in reversed(referrers.read(listed.body) if listed else []):
-            if _KEY not in each.annotations:
+        known = referrers.read(listed.body) if listed else []
+        ours = [each for each in known if _KEY in each.annotations]
+        for each in reversed(ours[-_MOST_STATEMENTS:]):
+            try:
+                statement = await _statement(registry, repository, each, key)
+            except Unavailable:
+                raise
+            except PeithoError as error:  # one that is damaged hides no other
+                log.warning("statement not read", repository=repository, cause=str(error))
                 continue
-            manifest = await registry.manifest(repository, each.descriptor.digest)
-            for blob in referrers.layers(manifest.body)[:1] if manifest else ():
-                if blob.size <= _STATEMENT_BYTES:
-                    content = await registry.small_blob(repository, blob)
-                    is_plain = blob.media_type == dsse.IN_TOTO
-                    return content if is_plain else dsse.read(content).payload
+            if statement and provenance.is_about(statement, digest):
+                return statement
         return None
 
     async def remove(self, registry: Registry, repository: str, digest: str) -> None:
@@ -100,13 +113,11 @@ class Attestations:
 
     async def _push(self, registry: Registry, published: PublishedImage, image: Descriptor) -> None:
         options = self._options.now
-        key = await asyncio.to_thread(_read_key, options.key) if options.key else None
         place = _Place(registry, published.reference.partition("/")[2].partition("@")[0], image)
-        signer = dsse.hint(key.public_key()) if key else _UNSIGNED
-        listed = await registry.referrers(place.repository, image.digest)
-        known = referrers.read(listed.body) if listed else []
-        if any(each.annotations.get(_KEY) == signer for each in known):
+        if await self.find(registry, place.repository, image.digest):
             return
+        key = await self._key()
+        signer = dsse.hint(key.public_key()) if key else _UNSIGNED
         statement = provenance.statement(
             published.image,
             (
@@ -127,6 +138,27 @@ class Attestations:
             }
             await place.put_referrer(dsse.bundle(envelope, key), dsse.BUNDLE, notes)
         log.info("provenance pushed", image=published.image.name, is_signed=key is not None)
+
+    async def _key(self) -> PrivateKey | None:
+        path = self._options.now.key
+        return await asyncio.to_thread(_read_key, path) if path else None
+
+
+async def _statement(
+    registry: Registry, repository: str, referrer: Referrer, key: PrivateKey | None
+) -> bytes | None:
+    """Return what a referrer says; None for one that is gone, too large, or not signed by a key."""
+    manifest = await registry.manifest(repository, referrer.descriptor.digest)
+    found = referrers.layers(manifest.body)[:1] if manifest else []
+    if not found or found[0].size > _STATEMENT_BYTES:
+        return None
+    content = await registry.small_blob(repository, found[0])
+    if found[0].media_type == dsse.IN_TOTO:
+        return content if key is None else None
+    envelope = dsse.read(content)
+    if key and not envelope.is_signed_by(key.public_key()):
+        return None
+    return envelope.payload
 
 
 @dataclass(frozen=True, slots=True)

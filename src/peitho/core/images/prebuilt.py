@@ -15,17 +15,19 @@ import structlog
 from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
 from peitho.core.images.allowed import AllowedImages
-from peitho.errors import Forbidden, PeithoError
+from peitho.errors import Forbidden, PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images import cosign, dsse, prebuilt, references, referrers
 from peitho.formats.images.cosign import PublicKey
 from peitho.formats.images.references import Reference
+from peitho.formats.images.referrers import Referrer
 from peitho.settings.live import Live
 
 log = structlog.get_logger()
 
 _REMEMBERED = 1000
 _MOST_BUNDLES = 50
+_PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 _BUNDLE_BYTES = 1024 * 1024
 
 
@@ -86,7 +88,13 @@ async def _is_signed(registry: Registry, image: Reference, keys: Sequence[Public
     """Whether a key has signed an image, in the format of cosign until 3."""
     found = await registry.manifest(image.repository, cosign.tag(image.digest))
     for each in cosign.signatures(found.body) if found else ():
-        payload = await registry.small_blob(image.repository, each.payload)
+        try:
+            payload = await registry.small_blob(image.repository, each.payload)
+        except Unavailable:
+            raise
+        except PeithoError as error:  # one that is damaged hides no other
+            log.warning("signature not read", repository=image.repository, cause=str(error))
+            continue
         for key in keys:
             if cosign.is_signed(payload, each.signature, key, digest=image.digest):
                 return True
@@ -100,15 +108,28 @@ async def _has_bundle(registry: Registry, image: Reference, keys: Sequence[Publi
     # Where the registry lists none itself, cosign lists them as what their configuration is.
     kinds = (dsse.BUNDLES, referrers.EMPTY_TYPE)
     bundles = [each for each in found if each.artifact_type.startswith(kinds)]
+    # Attestations are bundles as well, and may be many.
+    bundles.sort(key=lambda each: each.annotations.get(_PREDICATE_TYPE, dsse.SIGNED) != dsse.SIGNED)
     for each in bundles[:_MOST_BUNDLES]:
-        manifest = await registry.manifest(image.repository, each.descriptor.digest)
-        for blob in referrers.layers(manifest.body)[:1] if manifest else ():
-            if blob.size > _BUNDLE_BYTES or not blob.media_type.startswith(dsse.BUNDLES):
-                continue
-            bundle = await registry.small_blob(image.repository, blob)
-            if any(dsse.is_signed(bundle, key, digest=image.digest) for key in keys):
-                return True
+        try:
+            bundle = await _bundle(registry, image, each)
+        except Unavailable:
+            raise
+        except PeithoError as error:  # one that is damaged hides no other
+            log.warning("bundle not read", repository=image.repository, cause=str(error))
+            continue
+        if any(dsse.is_signed(bundle, key, digest=image.digest) for key in keys):
+            return True
     return False
+
+
+async def _bundle(registry: Registry, image: Reference, referrer: Referrer) -> bytes:
+    """Return the bundle of a referrer, empty if it has none."""
+    manifest = await registry.manifest(image.repository, referrer.descriptor.digest)
+    for blob in referrers.layers(manifest.body)[:1] if manifest else ():
+        if blob.size <= _BUNDLE_BYTES and blob.media_type.startswith(dsse.BUNDLES):
+            return await registry.small_blob(image.repository, blob)
+    return b""
 
 
 def _key(path: Path) -> PublicKey:

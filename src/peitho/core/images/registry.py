@@ -199,13 +199,18 @@ class RegistryPublisher:
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
         image = replace(image, runtime_id=origin.image_id, origin=kept.origin)
-        if await registry.digest(location.repository, location.tag) != appended.digest:
+        is_there = await registry.digest(location.repository, location.tag) == appended.digest
+        if not is_there:
             own = await self._own_layer(kept)
             layers = (*_base_layers(origin, registry), own)
             await self._send(registry, location, layers, appended)
         published = PublishedImage(image, self._reference(location, appended.digest))
         if self._attestations:
+            if not is_there:  # by its digest: until it is signed, nobody finds it by its name
+                await _put(registry, location, appended.digest, appended)
             await self._attestations.push(registry, published, appended.descriptor)
+        if not is_there:
+            await _put(registry, location, location.tag, appended)
         self._known[image.name] = published
         self._pushed.append(kept)
         log.info("image pushed", image=image.name, reference=published.reference)
@@ -218,7 +223,7 @@ class RegistryPublisher:
         layers: "tuple[_Blob, ...]",
         appended: ChaincodeManifest,
     ) -> None:
-        """Send all blobs, and then the manifest: until it is there, there is no image."""
+        """Send all blobs: until the manifest is there, too, there is no image."""
         content = appended.config
         config = Descriptor(oci.OCI_CONFIG, oci.digest_of(content), len(content))
         try:
@@ -230,12 +235,6 @@ class RegistryPublisher:
                 )
         except ExceptionGroup as raised:
             raise raised.exceptions[0] from raised
-        await registry.put_manifest(
-            location.repository,
-            location.tag,
-            media_type=appended.media_type,
-            body=appended.manifest,
-        )
 
     async def _have(self, registry: Registry, repository: str, blob: "_Blob") -> None:
         """Make sure a repository has a layer; two that need the same do not both send it."""
@@ -375,6 +374,14 @@ class _Blob:
     descriptor: Descriptor
     source: BlobSource
     holders: tuple[str, ...]
+
+
+async def _put(
+    registry: Registry, location: ImageLocation, reference: str, appended: ChaincodeManifest
+) -> None:
+    await registry.put_manifest(
+        location.repository, reference, media_type=appended.media_type, body=appended.manifest
+    )
 
 
 def _base_layers(origin: _Origin, registry: Registry) -> Iterator[_Blob]:

@@ -76,6 +76,15 @@ def statement(image: Image, subjects: Sequence[Subject], *, builder_id: str) -> 
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
+def is_about(content: bytes, digest: str) -> bool:
+    """Whether a statement, whoever made it, names an image by its digest."""
+    try:
+        subjects = json.loads(content)["subject"]
+        return digest.removeprefix("sha256:") in [each["digest"].get("sha256") for each in subjects]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
 def read(content: bytes) -> Told:
     """Return what a statement of Peitho tells of a build; nothing for one of others."""
     try:

@@ -32,11 +32,17 @@ class KeptChecks:
         return Checked(self._last.found, self._last.at, self._is_running)
 
     async def _make(self) -> None:
+        found: list[Found] = []
         try:
-            found = [
-                Found(each.name, each.status, each.said, each.do)
-                async for each in checks.with_little(self._settings.now, self._kubernetes)
-            ]
-            self._last = Checked(found, time.time())
+            async for each in checks.with_little(self._settings.now, self._kubernetes):
+                found.append(  # noqa: PERF401  those before a failure are kept
+                    Found(each.name, each.status, each.said, each.do)
+                )
+        except Exception as error:
+            said = f"they could not all be made: {type(error).__name__}"
+            found.append(Found("checks", "wrong", said, "see Peitho's log"))
+            raise
         finally:
+            # Those that fail are no reason to make them at each look.
+            self._last = Checked(found, time.time())
             self._is_running = False

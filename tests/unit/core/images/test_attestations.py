@@ -106,7 +106,8 @@ async def test_of_a_build_of_others_nothing_is_said(tmp_path: Path) -> None:
         fabric(double)
         async with peitho(tmp_path, double, origin=NOWHERE) as ours:
             await ours.build(NAME, chunks(context()))
-        assert 1 == double.count("PUT", "manifest")
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+        assert [] == beside(double, digest)
 
 
 @pytest.mark.parametrize("has_key", [False, True])
@@ -120,13 +121,62 @@ async def test_a_registry_that_refuses_it_fails_a_signed_build_alone(
     private_pem(key)
     async with RegistryDouble.start() as double:
         fabric(double)
-        double.script("PUT", "manifest", _normally, says(403), says(403))
+        double.script("PUT", "manifest", _normally, says(403))
         async with peitho(tmp_path / "a", double, key=key if has_key else None) as ours:
             if not has_key:
                 await ours.build(NAME, chunks(context()))
                 return
             with pytest.raises(PeithoError, match="the provenance of the image was not pushed"):
                 await ours.build(NAME, chunks(context()))
+            # Nobody finds it unsigned: the next look tries again.
+            found = await get(ours, NAME)
+        digest = found.reference.rpartition("@")[2]
+        assert [dsse.BUNDLE] == beside(double, digest)
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_a_statement_that_went_is_made_anew(tmp_path: Path, *, has_key: bool) -> None:
+    """
+    A package that is removed and installed again has one, though the list still names the first.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double, key=key if has_key else None) as ours:
+            await ours.build(NAME, chunks(context()))
+            await ours.remove(NAME)
+            await ours.build(NAME, chunks(context()))
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+        repository = double.repository(REPOSITORY)
+        listed = referrers.read(repository.manifests[referrers.tag(digest)][1])
+
+    assert any(each.descriptor.digest in repository.manifests for each in listed)
+
+
+async def test_what_others_say_of_it_is_not_believed(tmp_path: Path) -> None:
+    """
+    Neither unsigned words, nor those about another image, nor what only claims our key.
+    """
+    key = tmp_path / "key.pem"
+    public = private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double) as theirs:
+            await theirs.build(NAME, chunks(context()))
+            digest = (await get(theirs, NAME)).reference.rpartition("@")[2]
+        repository = double.repository(REPOSITORY)
+        tag = referrers.tag(digest)
+        kind, listed = repository.manifests[tag]
+        claimed = json.loads(listed)
+        claimed["manifests"][0]["annotations"]["peitho/key"] = dsse.hint(public)
+        repository.manifests[tag] = (kind, json.dumps(claimed).encode())
+
+        async with peitho(tmp_path / "b", double, key=key) as ours:
+            assert NOWHERE == (await get(ours, NAME)).image.origin
+            await ours.build(NAME, chunks(context()))
+        async with peitho(tmp_path / "c", double, key=key) as ours:
+            assert ORIGIN.builder == (await get(ours, NAME)).image.origin.builder
 
 
 async def test_it_goes_with_its_image(tmp_path: Path) -> None:

@@ -231,6 +231,30 @@ async def test_a_bundle_of_cosign_3_counts(tmp_path: Path, kind: str, who: str) 
                 await built(peitho, upload)
 
 
+async def test_a_signature_counts_whatever_else_is_beside_it(tmp_path: Path) -> None:
+    """
+    Attestations of every night, and bundles that are gone, which are listed before it.
+    """
+    said = {"subject": [{"digest": {"sha256": DIGEST[7:]}}], "predicateType": dsse.SIGNED}
+    async with RegistryDouble.start() as double:
+        put_beside(double, dsse.bundle(dsse.sign(json.dumps(said).encode(), KEY), KEY), dsse.BUNDLE)
+        manifests = double.repository("org/asset").manifests
+        kind, listed = manifests[referrers.tag(DIGEST)]
+        index = json.loads(listed)
+        (signature,) = index["manifests"]
+        others = [
+            signature | {"digest": f"sha256:{number:064x}", "annotations": notes}
+            for number in range(60)
+            for notes in [{"dev.sigstore.bundle.predicateType": "https://spdx.dev/Document"}]
+        ]
+        gone = signature | {"digest": f"sha256:{'ef' * 32}"}
+        index["manifests"] = [*others, gone, signature]
+        manifests[referrers.tag(DIGEST)] = (kind, json.dumps(index).encode())
+        verify: dict[str, Any] = {"images": {"verify": [str(public_key(tmp_path))]}}
+        async with running(tmp_path, **verify) as peitho:
+            await built(peitho, source(f"{double.address}/org/asset@{DIGEST}"))
+
+
 async def test_a_signature_is_looked_for_where_nodes_pull(tmp_path: Path) -> None:
     """
     In an air gap that is another registry; a key that cannot be read, or no registry, is told.

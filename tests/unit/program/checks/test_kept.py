@@ -1,7 +1,11 @@
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from peitho.core.tasks import BackgroundTasks
+from peitho.program.checks import all as checks
 from peitho.program.checks.kept import KeptChecks
 from peitho.settings.live import Live
 from peitho.settings.models import Settings
@@ -32,3 +36,33 @@ async def test_they_are_made_once_however_many_look(tmp_path: Path) -> None:
     assert {"storage", "API versions"} <= {each.name for each in checked.found}
     made = [query for method, kind, query, _ in cluster.requests if kind == "pods"]
     assert all(query.get("dryRun") for query in made)
+
+
+async def test_those_that_fail_are_not_made_at_each_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is told that they failed, until they are due again.
+    """
+    runs: list[None] = []
+
+    async def with_little(*_: object) -> AsyncIterator[object]:
+        runs.append(None)
+        raise RuntimeError("unforeseen")
+        yield
+
+    monkeypatch.setattr(checks, "with_little", with_little)
+    settings = Settings.model_validate({"dataDir": tmp_path})
+    async with (
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+        asyncio.TaskGroup() as group,
+    ):
+        kept = KeptChecks(Live(settings), kubernetes, BackgroundTasks(group))
+        for _ in range(20):
+            kept.look()
+            await asyncio.sleep(0)
+
+    assert 1 == len(runs)
+    (found,) = kept.look().found
+    assert ("wrong", True) == (found.status, "RuntimeError" in found.said)
