@@ -58,6 +58,17 @@ def install() -> None:
     """Install the Debian packages that are missing."""
     missing = [package for command, package in _PACKAGES.items() if not _which(command)]
     missing += [package for path, package in _FILES.items() if not path.exists()]
+    _install(missing)
+
+
+def program(command: str, *, package: str) -> str:
+    """A program that few tests need, installed from a Debian package where it is missing."""
+    if not _which(command):
+        _install([package])
+    return command
+
+
+def _install(missing: list[str]) -> None:
     if not missing:
         return
     if not _which("apt-get"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peitho.api import filters, routes
 from peitho.formats.docker import forbidden
-from tests.unit import settings_reference
+from tests.unit import commands_reference, settings_reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -56,6 +56,13 @@ def test_the_reference_of_settings_is_as_the_settings_are() -> None:
     Else: `python -m tests.unit.settings_reference > docs/reference/settings.md`.
     """
     assert settings_reference.render() == (DOCS / "reference/settings.md").read_text()
+
+
+def test_the_reference_of_commands_is_as_the_command_line_is() -> None:
+    """
+    Else: `python -m tests.unit.commands_reference > docs/reference/commands.md`.
+    """
+    assert commands_reference.render() == (DOCS / "reference/commands.md").read_text()
 
 
 def test_the_reference_of_the_docker_api_is_as_the_routes_are() -> None:

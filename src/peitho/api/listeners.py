@@ -28,6 +28,10 @@ log = structlog.get_logger()
 _FINISH_SECONDS = 10.0
 # A handler may take this to send its answer; aiohttp waits for it twice.
 _SEND_SECONDS = 0.25
+# asyncio lets in as many callers in one turn of its loop as it has the kernel hold. Few are wanted
+# of the first and many of the second: whoever finds the kernel full asks again after a second.
+_LET_IN_PER_TURN = 16
+_WAITING_CALLERS = 4096
 # Of each body, aiohttp holds twice as much at most.
 _READ_BYTES = 64 * 1024
 
@@ -76,6 +80,7 @@ async def listening(
         for listener, server in zip(listeners, servers, strict=True):
             with _telling(listener.address):
                 await server.start_serving()
+                _let_wait(server)
         yield [_address(server) for server in servers]
         # One after the other: a launch that is to finish needs the next listener.
         for listener, server in zip(listeners, servers, strict=True):
@@ -168,8 +173,19 @@ async def _bind(runner: web.AppRunner, listener: Listener) -> asyncio.Server:
     factory = partial(_protocol, server, Connections.allowed(), listener.tls, handshakes)
     with _telling(listener.address):
         return await asyncio.get_running_loop().create_server(
-            factory, host.strip("[]") or None, int(port), backlog=512, start_serving=False
+            factory,
+            host.strip("[]") or None,
+            int(port),
+            backlog=_LET_IN_PER_TURN,
+            start_serving=False,
         )
+
+
+def _let_wait(server: asyncio.Server) -> None:
+    """Have the kernel hold more callers than are let in at once; listen(2) may be called again."""
+    for each in server.sockets:
+        with each.dup() as same:
+            same.listen(_WAITING_CALLERS)
 
 
 @contextmanager

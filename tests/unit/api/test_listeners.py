@@ -1,11 +1,13 @@
 import asyncio
 import errno
 import socket
+from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
 
 from peitho.api.calls import OpenCalls
+from peitho.api.connection import Connection
 from peitho.api.connections import Connections
 from peitho.api.listeners import CannotListen, Listener, listening
 from tests.support.wire import wire
@@ -55,6 +57,36 @@ async def refused(address: str) -> None:
                 return
             writer.close()
             await asyncio.sleep(0)
+
+
+async def test_callers_that_come_at_once_are_let_in_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The kernel holds all of them meanwhile, and whoever is there already is answered between them.
+    """
+    let_in: list[asyncio.BaseTransport] = []
+    made = Connection.connection_made
+
+    def counted(connection: Connection, transport: asyncio.BaseTransport) -> None:
+        let_in.append(transport)
+        made(connection, transport)
+
+    monkeypatch.setattr(Connection, "connection_made", counted)
+    async with listening(Listener(web.Application(), "127.0.0.1:0")) as (address,):
+        host, _, port = address.rpartition(":")
+        with ExitStack() as stack:
+            for _ in range(600):
+                caller = stack.enter_context(socket.socket())
+                caller.settimeout(5)
+                caller.connect((host, int(port)))
+            by_turn = []
+            while len(let_in) < 600:
+                before = len(let_in)
+                await asyncio.sleep(0)
+                by_turn.append(len(let_in) - before)
+
+    assert max(by_turn) <= 16
 
 
 async def test_a_stop_lets_an_upload_finish_and_lets_nobody_in() -> None:
