@@ -43,6 +43,7 @@ from peitho.core.images.delivery import DeliveryPublisher
 from peitho.core.images.own import OwnPublisher
 from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.publisher import Publisher
+from peitho.core.images.pull_accounts import PullAccounts
 from peitho.core.images.pull_secret import PullSecret
 from peitho.core.images.registry import RegistryPublisher
 from peitho.core.images.store import BuildResults, ImageStore
@@ -258,7 +259,15 @@ def compose(
     records = Records(kubernetes, record_watch)
     place = _Place(kubernetes, watch, records, docker, account, stores, own)
     trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
-    publisher = own.publisher(_publisher(live, stores, registries, trials))
+    publisher = own.publisher(
+        _publisher(
+            live,
+            stores,
+            registries,
+            trials,
+            PullAccounts(kubernetes, live.map(options.chaincode_pods)),
+        )
+    )
     base_images = place.base_images(live)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
@@ -508,7 +517,11 @@ def _sweeper(
 
 
 def _publisher(
-    live: Live[Settings], stores: _Stores, registries: Registries, trials: RuntimeTrials
+    live: Live[Settings],
+    stores: _Stores,
+    registries: Registries,
+    trials: RuntimeTrials,
+    pull_accounts: PullAccounts,
 ) -> Publisher:
     """Return the publisher of the image mode."""
     if live.now.peitho.image_mode == "delivery":
@@ -520,6 +533,7 @@ def _publisher(
         live.map(options.registry_publisher),
         try_prebuilt=trials.require,
         attestations=Attestations(live.map(options.attestations)),
+        pull_accounts=pull_accounts,
     )
 
 

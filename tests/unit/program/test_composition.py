@@ -15,16 +15,19 @@ import pytest
 
 from peitho.core.images import pull_secret
 from peitho.errors import InvalidArgument, PeithoError
+from peitho.formats.images import oci
 from peitho.formats.records import ContainerSpec
 from peitho.program import options
 from peitho.settings import changes, loading
 from peitho.settings.live import Replaceable
 from peitho.settings.models import Settings
+from tests.support import pull_secrets as secrets
+from tests.support import registry_content as content
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context
 from tests.support.docker_double import Dockerd
 from tests.support.in_process import composed
-from tests.support.registry_double import RegistryDouble
+from tests.support.registry_double import USER, RegistryDouble, normally, says
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}}
@@ -325,3 +328,38 @@ def test_the_status_page_is_no_more_open_than_the_docker_api(
     settings = Settings.model_validate({"server": server})
 
     assert is_open == options.page_access(settings).is_open
+
+
+async def test_a_pull_secret_of_the_template_reads_a_runtime_image(tmp_path: Path) -> None:
+    """
+    From the moment that the template names it; a bucket behind it is not shown the account.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as private,
+        RegistryDouble.start() as bucket,
+        RegistryDouble.start() as double,
+    ):
+        content.fabric(private)
+        content.fabric(bucket)
+        registry = {
+            "docker.registry.server-address": double.address,
+            "docker.registry.insecure": True,
+            "images.rewrite": {"hyperledger/*": f"{private.address}/hyperledger/*"},
+        }
+        template = {"spec": {"imagePullSecrets": [{"name": "mine"}]}}
+        one = settings(tmp_path, **registry)
+        other = settings(tmp_path, **registry, **{"chaincode.template": template})
+        async with composed(tmp_path, one) as (parts, cluster):
+            cluster.make("secrets/mine", secrets.pull_secret({private.address: USER}))
+            with pytest.raises(PeithoError, match="401"):
+                await parts.services.publisher.build("mycc", chunks(context()))
+            parts.shared.follow(other)
+            there = (
+                f"http://{bucket.address}/v2/{content.RUNTIME}/blobs/{oci.digest_of(content.BASE)}"
+            )
+            private.script("GET", "blob", normally(), says(307, Location=there))
+            await parts.services.publisher.build("mycc", chunks(context()))
+
+        assert oci.digest_of(content.BASE) in double.repository("mycc").blobs
+        assert bucket.headers
+        assert all("Authorization" not in each for each in (*bucket.headers, *double.headers))

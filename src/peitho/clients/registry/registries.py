@@ -127,8 +127,12 @@ class Registries:
         self._others[domain] = registry  # whoever has one that goes for it may go on with that
         return registry
 
+    def has_account(self, domain: str) -> bool:
+        """Whether the registry of a reference is our own, and there is an account for it."""
+        return domain == self._own.host and self._account.read() is not None
+
     async def as_caller(self, domain: str, account: RegistryCredentials) -> Registry:
-        """Return the registry of a reference with a caller's account, which is kept nowhere."""
+        """Return the registry of a reference with a given account, which is kept nowhere."""
         own = self._own if domain == self._own.host else None
         return await self._made(
             RegistryEndpoint(

@@ -21,6 +21,7 @@ from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
 from peitho.core.images.attestations import Attestations
 from peitho.core.images.publisher import PublishedImage, get
+from peitho.core.images.pull_accounts import FoundAccount, PullAccounts
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats.bounded_dict import BoundedDict
@@ -39,6 +40,7 @@ _SHARED = "peitho-shared"
 _ID = re.compile(r"(sha256:)?([0-9a-f]{12,64})")
 _REMEMBERED = 1000
 _NOT_ALLOWED = 405
+_REFUSED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class RegistryPublisher:
         *,
         try_prebuilt: Callable[[Image], Awaitable[object]] | None = None,
         attestations: Attestations | None = None,
+        pull_accounts: PullAccounts | None = None,
     ) -> None:
+        self._pull_accounts = pull_accounts
         self._try_prebuilt = try_prebuilt
         self._attestations = attestations
         self._images = images
@@ -271,19 +275,28 @@ class RegistryPublisher:
         architecture = image.architecture or self._options.now.architecture
         if account := auths.of(reference.domain):
             return await self._origin_for(account, reference, architecture)
-        registry = await self._registries.of(reference.domain)
+        registry, found = await self._readable(reference)
         key = (reference.full(), architecture)
         try:
             known = await _read_base(registry, reference, architecture, self._bases.get(key))
             self._bases[key] = known
         except (Unavailable, RegistryError) as error:
             if key not in self._bases:
-                raise
+                raise _with_problems(error, found) from error
             log.warning("runtime image not asked for", image=name, cause=str(error))
         except PeithoError as error:
             raise PeithoError(f"cannot put a layer on {name}: {error}") from error
         digest, base = self._bases[key]
         return _Origin(registry, reference.repository, base, f"{reference.full()}@{digest}")
+
+    async def _readable(self, reference: Reference) -> tuple[Registry, FoundAccount]:
+        """Return the registry of a runtime image: with our account, a pull secret's, or none."""
+        found = FoundAccount()
+        if self._pull_accounts and not self._registries.has_account(reference.domain):
+            found = await self._pull_accounts.find(reference)
+        if found.credentials:
+            return await self._registries.as_caller(reference.domain, found.credentials), found
+        return await self._registries.of(reference.domain), found
 
     async def _origin_for(
         self, account: RegistryAuth, reference: Reference, architecture: str
@@ -391,6 +404,15 @@ def _base_layers(origin: _Origin, registry: Registry) -> Iterator[_Blob]:
         if not layer.is_foreign:
             source = origin.registry.source(origin.repository, layer)
             yield _Blob(layer, source, holders)
+
+
+def _with_problems(
+    error: Unavailable | RegistryError, found: FoundAccount
+) -> Unavailable | RegistryError:
+    """Return an error that also tells, after a refusal, which pull secrets did not count."""
+    if not (isinstance(error, RegistryError) and error.code in _REFUSED and found.problems):
+        return error
+    return RegistryError("; ".join((str(error), *found.problems)), code=error.code)
 
 
 async def _read_base(

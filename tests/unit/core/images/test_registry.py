@@ -3,7 +3,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import RegistryError
 from peitho.core.images import publisher
+from peitho.core.images.pull_accounts import PullAccounts
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
 from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import NotFound, PeithoError, Unavailable, Unsupported
@@ -22,6 +23,9 @@ from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live
 from tests.support.accounts import account
 from tests.support.contexts import DOCKERFILE, chunks, context, package
+from tests.support.kubernetes_double import ApiServer
+from tests.support.manifests import SETTINGS
+from tests.support.pull_secrets import pull_secret
 from tests.support.registry_content import BASE, RUNTIME, fabric
 from tests.support.registry_double import QUICK, USER, RegistryDouble, says
 
@@ -50,6 +54,7 @@ async def peitho(
     *,
     rewrite: Mapping[str, str] | None = None,
     project: str = "chaincode",
+    pull_accounts: PullAccounts | None = None,
 ) -> AsyncIterator[Peitho]:
     """A Peitho that pushes to a registry, and takes runtime images from there."""
     storage = Storage.open(directory)
@@ -63,7 +68,11 @@ async def peitho(
         running = group.create_task(registries.run())
         try:
             yield Peitho(
-                RegistryPublisher(images, storage, registries, Live(target)), images, storage
+                RegistryPublisher(
+                    images, storage, registries, Live(target), pull_accounts=pull_accounts
+                ),
+                images,
+                storage,
             )
         finally:
             running.cancel()
@@ -191,6 +200,39 @@ async def test_a_runtime_image_is_read_with_the_callers_account(tmp_path: Path) 
 
         assert oci.digest_of(BASE) in double.repository(f"chaincode/{OTHER}").blobs
         assert {} == double.repository("chaincode/third").manifests
+
+
+async def test_a_runtime_image_is_read_with_the_pull_secret_of_its_registry(
+    tmp_path: Path,
+) -> None:
+    """
+    A Secret that names another registry is not shown, and the caller's own account comes first.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as private,
+        RegistryDouble.start() as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        fabric(private)
+        address = private.address
+        rewrite = {"hyperledger/*": f"{address}/hyperledger/*"}
+        cluster.make("secrets/mine", pull_secret({"x.io": USER}))
+        accounts = PullAccounts(kubernetes, Live(replace(SETTINGS, pull_secrets=("mine", "gone"))))
+        async with peitho(tmp_path, double, rewrite=rewrite, pull_accounts=accounts) as ours:
+            with pytest.raises(RegistryError, match=r"401.*secret gone.*not in the namespace"):
+                await ours.pushing.build(NAME, chunks(context()))
+            assert private.headers
+            assert all("Authorization" not in each for each in private.headers)
+
+            cluster.objects["secrets/mine"] = pull_secret({f"https://{address}/v2/": USER})
+            callers = {address: RegistryAuth(address, USER.username, "wrong")}
+            with pytest.raises(RegistryError, match="401"):
+                await ours.pushing.build(NAME, chunks(context()), RegistryAuths(callers))
+            await ours.pushing.build(OTHER, chunks(context()))
+
+        assert oci.digest_of(BASE) in double.repository(f"chaincode/{OTHER}").blobs
+        assert all("Authorization" not in each for each in double.headers)
 
 
 async def test_what_cannot_be_pushed_with_the_callers_account_is_not_kept(tmp_path: Path) -> None:

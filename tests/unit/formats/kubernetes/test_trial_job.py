@@ -7,7 +7,7 @@ from peitho.errors import TemplateRefused
 from peitho.formats.kubernetes import labels, trial_job
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
-from tests.support.manifests import IMAGE, SETTINGS, build, job, pod_of, record
+from tests.support.manifests import BUILD, IMAGE, SETTINGS, build, job, pod_of, record
 from tests.support.restricted import violations
 
 ID = "ab" * 32
@@ -70,7 +70,8 @@ def test_an_image_that_a_node_has_is_not_pulled() -> None:
     """
     Whatever its tag, as with a daemon: of a build, of chaincode, and of a trial.
     """
-    pods = (pod_of(made()), pod_of(job(record())), build()["spec"])
+    latest = dataclasses.replace(BUILD, image="hyperledger/fabric-ccenv:latest")
+    pods = (pod_of(made()), pod_of(job(record())), build(latest)["spec"])
 
     policies = {
         each["name"]: each["imagePullPolicy"]

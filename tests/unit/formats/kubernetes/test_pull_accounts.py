@@ -1,0 +1,117 @@
+import dataclasses
+
+import pytest
+
+from peitho.clients.registry.transport import RegistryCredentials
+from peitho.errors import InvalidArgument
+from peitho.formats.kubernetes import pull_accounts
+from tests.support.manifests import SETTINGS
+from tests.support.pull_secrets import entry, pull_secret, secret_of
+
+ROBOT = RegistryCredentials("robot", "pass:word")
+
+
+@pytest.mark.parametrize(
+    ("address", "domain", "is_for"),
+    [
+        ("x.io", "x.io", True),
+        ("https://x.io/v2/", "x.io", True),
+        ("X.io/p", "x.io", True),
+        ("x.io/p/i", "x.io", True),
+        ("x.io/q", "x.io", False),
+        ("*.x.io", "a.x.io", True),
+        ("*.x.io", "x.io", False),
+        ("*.x.io", "a.b.x.io", False),
+        ("x.io:5000", "x.io:5000", True),
+        ("x.io", "x.io:5000", False),
+        ("x.io:5000", "x.io", False),
+        ("x.io", "x.io.evil.org", False),
+        ("https://index.docker.io/v1/", "docker.io", True),
+        ("https://index.docker.io/v1/", "x.io", False),
+    ],
+)
+def test_an_account_is_for_the_images_that_the_kubelet_would_pull_with_it(
+    address: str, domain: str, *, is_for: bool
+) -> None:
+    """
+    And for those of no other host, port or path.
+    """
+    accounts = pull_accounts.read(pull_secret({address: ROBOT}))
+
+    found = pull_accounts.chosen(accounts, domain, "p/i")
+    assert is_for == (found is not None)
+    if found:
+        assert ("robot", "pass:word") == (found.username, found.password)
+        assert "pass" not in repr(found)
+
+
+def test_the_secrets_of_a_pod_are_those_of_the_settings_and_of_the_template() -> None:
+    """
+    Each once; what the template deletes is not one.
+    """
+    entries = [{"name": "a"}, {"name": "b"}, {"name": "c", "$patch": "delete"}]
+    template = {"spec": {"imagePullSecrets": entries}}
+    options = dataclasses.replace(SETTINGS, pull_secrets=("b",), template=template)
+
+    assert ("b", "a") == pull_accounts.secret_names(options)
+    assert () == pull_accounts.secret_names(dataclasses.replace(SETTINGS, template={"spec": None}))
+
+
+def test_the_longest_path_counts_and_a_host_before_a_glob() -> None:
+    """
+    Of two for the same, the first.
+    """
+    addresses = ("*.x.io/p/i", "a.x.io", "a.x.io/p", "a.x.io/p")
+    accounts = [
+        account
+        for number, address in enumerate(addresses)
+        for account in pull_accounts.read(
+            pull_secret({address: RegistryCredentials(str(number), "p")})
+        )
+    ]
+
+    found = pull_accounts.chosen(accounts, "a.x.io", "p/i")
+    assert found is not None
+    assert "2" == found.username
+
+
+def test_the_older_type_is_read_too() -> None:
+    """
+    An entry without an account is none.
+    """
+    secret = secret_of({"x.io": {"username": "u", "password": "p"}, "y.io": {}}, "dockercfg")
+
+    assert [("x.io", "u", "p")] == [
+        (each.host, each.username, each.password) for each in pull_accounts.read(secret)
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {},
+        {"auths": []},
+        {"auths": {"x.io": "secret"}},
+        {"auths": {"x.io": {"auth": "secret"}}},
+        {"auths": {"x.io": {"auth": 5}}},
+        {"auths": {"x.io": {"username": 5}}},
+        {"auths": {"x.io": {"username": "\ud800secret"}}},
+        {"auths": {"x.io": entry(RegistryCredentials("", "")) | {"auth": "c2VjcmV0"}}},
+    ],
+)
+def test_what_is_malformed_is_told_without_its_content(content: object) -> None:
+    """
+    It may be a password.
+    """
+    with pytest.raises(InvalidArgument, match=r"^its \.dockerconfigjson is malformed$"):
+        pull_accounts.read(secret_of(content))
+
+
+def test_a_secret_of_another_type_is_no_pull_secret() -> None:
+    """
+    The kubelet would not read it.
+    """
+    with pytest.raises(InvalidArgument, match="none of the types"):
+        pull_accounts.read(secret_of({}, "tls"))
