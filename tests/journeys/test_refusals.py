@@ -56,6 +56,8 @@ async def test_no_node_that_has_room(cluster: Cluster, tmp_path: Path) -> None:
 async def test_pod_security_that_forbids_it(cluster: Cluster, tmp_path: Path) -> None:
     """
     A namespace that was made strict while Peitho runs: at once, with what it wants changed.
+
+    From version 1.35 on it admits the user 0 in a user namespace (`test_java.py`).
     """
     root = {"user": 0}
     async with (
@@ -63,8 +65,9 @@ async def test_pod_security_that_forbids_it(cluster: Cluster, tmp_path: Path) ->
         Peitho.start(cluster, name, tmp_path, builder=root, chaincode=root) as peitho,
         Calls.to(peitho) as calls,
     ):
-        enforce = "pod-security.kubernetes.io/enforce=restricted"
-        label = ("label", "namespace", name, "--overwrite", enforce)
+        level = "pod-security.kubernetes.io/enforce"
+        enforce = (f"{level}=restricted", f"{level}-version=v1.34")
+        label = ("label", "namespace", name, "--overwrite", *enforce)
         await asyncio.to_thread(cluster.run_kubectl, *label)
         for message in await _refusals(calls):
             assert 'violates PodSecurity "restricted' in message

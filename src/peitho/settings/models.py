@@ -381,9 +381,10 @@ class ChaincodeSettings(Section):
     """A chaincode that ends within this, and in the second in which it began, fails its start, so
     that its last lines reach the peer.  One that ran longer may have registered: it was started."""
 
-    puller: Literal["beside", "before"] = "beside"
-    """Where the container is that fetches a chaincode's layer: `beside` it, which is half a second
-    sooner, or `before`, as an init container, for nodes that do not start containers in order."""
+    puller: Literal["before", "beside"] = "before"
+    """Where the container is that fetches a chaincode's layer: `before` it, as an init container,
+    or `beside` it, which is half a second sooner. That needs kubelets, which start containers in
+    order, and a network whose policies let a Pod connect before its status has an address."""
 
     resources: Resources = Resources()
     """What a chaincode asks for; its limits are those of the peer's `HostConfig` if not set."""

@@ -97,7 +97,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "chaincode.users": ({"*": 5}, "chaincode_pods"),
     "chaincode.startTimeoutSeconds": (5, "chaincode sweeper"),
     "chaincode.settleSeconds": (5, "chaincode"),
-    "chaincode.puller": ("before", "chaincode_pods"),
+    "chaincode.puller": ("beside", "chaincode_pods"),
     "chaincode.resources.cpuRequest": ("5m", "chaincode_pods"),
     "chaincode.resources.cpuLimit": ("5m", "chaincode_pods"),
     "chaincode.resources.memoryRequest": ("5Mi", "chaincode_pods"),

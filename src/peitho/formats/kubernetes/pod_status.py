@@ -191,7 +191,8 @@ class PodStatus:
             return Exit(SIGKILLED, self.reason)
         failed = [each for each in self.containers if each.has_failed_before]
         if failed and not (status and (status.is_init or status.started_at)):
-            return Exit(SIGKILLED, self.reason or f"{failed[0].name} failed")
+            obstacle = _obstacle(failed[0], container)
+            return Exit(SIGKILLED, self.reason or str(obstacle or f"{failed[0].name} failed"))
         return None
 
     def start_obstacle(self, container: str) -> StartObstacle | None:

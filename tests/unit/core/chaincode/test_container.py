@@ -44,7 +44,7 @@ class TestStart:
             assert "running" == (await container.inspect()).summary.state.status
             assert await (await it.find()).start() is False
             (job,) = (body for path, body in it.cluster.objects.items() if "jobs/" in path)
-            (_, main) = job["spec"]["template"]["spec"]["containers"]
+            (main,) = job["spec"]["template"]["spec"]["containers"]
             assert (CHAINCODE, ["chaincode"]) == (main["name"], main["args"])
 
     async def test_its_pod_is_given_what_opens_delivery_now(self, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ class TestFiles:
             await it.launch(container)
 
             (job,) = (body for path, body in it.cluster.objects.items() if "jobs/" in path)
-            (_, main) = job["spec"]["template"]["spec"]["containers"]
+            (main,) = job["spec"]["template"]["spec"]["containers"]
             places = {each["mountPath"] for each in main["volumeMounts"] if each["name"] == "files"}
             assert {f"/{KEY}", "/opt/more"} == places
             (secret,) = (body for path, body in it.cluster.objects.items() if "secrets/" in path)

@@ -46,7 +46,7 @@ async def test_a_puller_that_a_node_lacks_for_a_moment_is_waited_for_as_an_init_
     What was begun without it is no launch: nothing of it is noted, told or left.
     """
     lacks = {"waiting": {"reason": "ErrImagePull", "message": "i/o timeout"}}
-    async with scene(tmp_path) as it:
+    async with scene(tmp_path, puller="beside") as it:
         container = await it.create()
         async with asyncio.TaskGroup() as group:
             starting = group.create_task(container.start())

@@ -393,7 +393,7 @@ class TestThePullerBeside:
         assert obstacle.final
         assert "puller failed: no layer" == str(obstacle)
         assert end is not None
-        assert (137, "puller failed") == (end.code, end.reason)
+        assert (137, "puller failed: no layer") == (end.code, end.reason)
         assert not found.has_begun_alone
 
     def test_what_keeps_the_puller_back_is_told(self) -> None:
