@@ -124,6 +124,23 @@ async def _seconds_late(calls: Calls, watch: PodWatch, number: int) -> float:
 
 
 @beside
+async def test_with_the_puller_beside_it_lives_the_same(cluster: Cluster, tmp_path: Path) -> None:
+    """
+    A layout that is asked for: chaincode is made once the puller has brought its layer.
+    """
+    options = {"puller": "beside", "settleSeconds": 0}
+    async with (
+        namespace(cluster) as name,
+        Peitho.start(cluster, name, tmp_path, chaincode=options) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+        await launched(calls, "beside", "sleep 2; exit 3")
+        (pod,) = pods(peitho, "beside")
+        assert ["puller", "chaincode"] == [each["name"] for each in pod["spec"]["containers"]]
+        assert 3 == await calls.wait("beside")
+
+
+@beside
 async def test_a_kill_for_memory_is_told(calls: Calls, peitho: Peitho) -> None:
     """
     137, and OOMKilled in inspect, log and Event.

@@ -130,21 +130,20 @@ async def identity(calls: Calls, package: Package) -> tuple[str, Any]:
 
 
 def runs_as_its_mode_says(pair: Pair, peitho: Peitho, package: Package) -> None:
-    """Pulled by digest with a Secret of Peitho's own, or the runtime image and a layer beside."""
+    """Pulled by digest with a Secret of Peitho's own, or the runtime image and a layer."""
     (name,) = alive(peitho, package.container)
     found = {pod["metadata"]["name"]: pod["spec"] for pod in pods(peitho, package.container)}
     spec = found[name]
-    main = spec["containers"][-1]
-    names = [each["name"] for each in spec["containers"]]
+    (main,) = spec["containers"]
     blobs = list((peitho.data_dir / "blobs/sha256").iterdir())
     if pair.mode == REGISTRY:
         assert re.fullmatch(PUSHED, main["image"])
-        assert ["chaincode"] == names
+        assert "initContainers" not in spec
         assert [{"name": "peitho-registry"}] == spec["imagePullSecrets"]
         assert [] == blobs
     else:
         assert main["image"].startswith("hyperledger/fabric-baseos:")
-        assert ["puller", "chaincode"] == names
+        assert ["puller"] == [each["name"] for each in spec["initContainers"]]
         assert 1 == len(blobs)
 
 
