@@ -89,7 +89,8 @@ async def install(this: Try, image: str) -> None:
     assert 200 == (await this.step("put", put, lambda: spooled(peitho, "upload-*"))).status
     async with asyncio.TaskGroup() as tasks:
         said = tasks.create_task(_attach(peitho, build))
-        assert 204 == (await this.step("start", calls.start(build))).status
+        started = await this.step("start", calls.start(build))
+        assert 204 == started.status, started.message
         if this.at == "remove":  # a peer that gives up
             await this.step("remove", calls.remove(build))
         assert 0 == await this.step("wait", calls.wait(build), lambda: waits(peitho, 1))
