@@ -88,7 +88,7 @@ async def test_chaincode_is_launched_as_the_templates_have_it(fitted: Peitho) ->
         )
         of_plain = {each["name"]: each for each in plain["spec"]["containers"]}
         of_asset = {each["name"] for each in asset["spec"]["containers"]}
-        assert ["puller", "chaincode"] == list(of_plain)
+        assert ["chaincode"] == list(of_plain)
         assert {"sidecar"} == of_asset - of_plain.keys()
         main = of_plain["chaincode"]
         assert "hyperledger/fabric-baseos:2.5" == main["image"]
