@@ -105,8 +105,10 @@ class PodBackend:
         One of another that has the same name may be at work; no build of it lasts for ever.
         """
         own = labels.kind_labels(self._options.pods.instance, BUILD)
+        found = await self._records.find_with_damaged(own)
+        # Not before: a build that began meanwhile is among the found.
         used = {names.build_name(build_id) for build_id in known}
-        for record in await self._records.find_with_damaged(own):
+        for record in found:
             if record.kubernetes_name not in used and self._is_left(record):
                 await self._clear(record)
 

@@ -21,6 +21,7 @@ from tests.support.kubernetes_double import (
     Script,
     after,
     always,
+    answer,
     refusal,
 )
 
@@ -360,3 +361,25 @@ async def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
 
         kept = {f"{kind}/build-{each * 12}" for kind in ("pods", "secrets") for each in "234"}
         assert kept | {"secrets/cc"} == set(it.cluster.objects)
+
+
+async def test_a_build_that_begins_while_leftovers_are_looked_for_is_none(tmp_path: Path) -> None:
+    """
+    The first after a start is there when the list is answered, and was not when it was asked for.
+    """
+    known: dict[str, None] = {}
+    record = record_secrets.build_secret(
+        instance="peitho", owner="me", container_id=ID, spec=SPEC, token=ID, created=now()
+    )
+
+    async def begun_meanwhile(_: web.Request) -> web.StreamResponse:
+        known[ID] = None
+        it.cluster.make(f"secrets/{record['metadata']['name']}", record)
+        return answer({"items": [record], "metadata": {"resourceVersion": "1"}})
+
+    async with scene(tmp_path) as it:
+        it.cluster.script("GET", "secrets", begun_meanwhile)
+
+        await it.backend.clear_leftovers(known.keys())
+
+        assert [f"secrets/{record['metadata']['name']}"] == list(it.cluster.objects)
