@@ -30,6 +30,10 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _REFUSALS_IN_A_ROW = 5
 # It was removed meanwhile, or its name is another's.
 _NOBODYS = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
+# A conflict of the moment, by which nothing is another's.
+_CONTENDED = "has been modified"
+# An answer that cannot be read, as of a proxy in between, is an error that passes.
+_ERRORS = (PeithoError, ValueError, LookupError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ async def look(kubernetes: Kubernetes, instance: str) -> list[str]:
         try:
             if is_there and not await kubernetes.has_former(kind, instance):
                 continue
-        except PeithoError as error:
+        except _ERRORS as error:
             log.debug("objects with former labels not found out", kind=kind, cause=str(error))
             is_there = not isinstance(error, Unavailable)
         kubernetes.expect_former(kind, instance)
@@ -71,8 +75,10 @@ class Relabelling:
 
     async def run(self) -> None:
         """Find out what there is and relabel it; what is refused is tried again, ever later."""
-        kinds = await look(self._kubernetes, self._instance)
-        self.looked.set()
+        try:
+            kinds = await look(self._kubernetes, self._instance)
+        finally:
+            self.looked.set()  # watches wait for it
         for pause_seconds in growing_pauses(_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
             kinds = [kind for kind in kinds if not await self._relabel_all(kind)]
             if not kinds:
@@ -85,7 +91,7 @@ class Relabelling:
             listing = await self._kubernetes.listed(
                 kind, _read, labels=labels.former_labels(self._instance), metadata_only=True
             )
-        except PeithoError as error:
+        except _ERRORS as error:
             self._tell(kind, [str(error)])
             return False
         causes = await self._relabel_each(kind, listing.items)
@@ -102,7 +108,7 @@ class Relabelling:
         for each in sorted(found, key=lambda each: each.uid in self._left):
             try:
                 await self._relabel(kind, each)
-            except PeithoError as error:
+            except _ERRORS as error:
                 self._left.add(each.uid)
                 causes.append(f"{each.name}: {error}")
                 refused += 1
@@ -120,7 +126,7 @@ class Relabelling:
         try:
             await self._kubernetes.patch(kind, each.name, change)
         except KubernetesError as error:
-            if error.code not in _NOBODYS:
+            if error.code not in _NOBODYS or _CONTENDED in str(error):
                 raise
 
     def _tell(self, kind: str, causes: Sequence[str]) -> None:

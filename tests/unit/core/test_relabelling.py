@@ -200,3 +200,34 @@ async def test_a_cluster_that_does_not_tell_hides_nothing(tmp_path: Path) -> Non
         assert 1 == len(await kubernetes.find("Secret", labels=OWN))
         await task
         assert OWN.items() <= found_labels(server, "secrets/cc").items()
+
+
+async def test_an_answer_that_cannot_be_read_keeps_no_watch_waiting(tmp_path: Path) -> None:
+    """
+    As a proxy's page: all are known by both labels then, and are relabelled later.
+    """
+
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>", content_type="text/html")
+
+    async with following(tmp_path) as (server, kubernetes, _):
+        put(server, "secrets/cc", manifests.record())
+        server.script("GET", "secrets", page)
+        relabelling = Relabelling(kubernetes, "peitho")
+        await relabelling.run()
+
+        assert relabelling.looked.is_set()
+        assert labels.own_labels("peitho").items() <= found_labels(server, "secrets/cc").items()
+
+
+async def test_a_conflict_of_the_moment_makes_nothing_anothers(tmp_path: Path) -> None:
+    """
+    It keeps its former labels until it is tried again.
+    """
+    words = "Operation cannot be fulfilled: the object has been modified; please try again"
+    async with following(tmp_path) as (server, kubernetes, _):
+        put(server, "secrets/cc", manifests.record())
+        server.script("PATCH", "secrets/cc", always(lambda: refusal(409, "Conflict", words)))
+        await Relabelling(kubernetes, "peitho").run()
+
+        assert labels.own_labels("peitho").items() <= found_labels(server, "secrets/cc").items()
