@@ -33,7 +33,6 @@ _ENDED = (
     Column("Peer"),
     Column("Reason"),
 )
-_TENANT = Column("Tenant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def under_way(look: Look, builds: Sequence[tuple[str, Build]]) -> Html:
     """Return the table of those that wait or are carried out."""
     return layout.table(
         "Builds that wait or are carried out, the oldest first",
-        _with_tenant(look, _UNDER_WAY),
+        look.columns(_UNDER_WAY),
         [_row(look, tenant, build) for tenant, build in builds],
         none="No build waits or is carried out.",
     )
@@ -89,7 +88,7 @@ def ended(look: Look, builds: Sequence[tuple[str, EndedBuild]]) -> Html:
     """Return the table of those that are over."""
     return layout.table(
         "Builds that ended since Peitho started, the latest first",
-        _with_tenant(look, _ENDED),
+        look.columns(_ENDED),
         [_end(look, tenant, build) for tenant, build in builds],
         none="None has ended since Peitho started.",
     )
@@ -153,8 +152,8 @@ def log(look: Look, build: Build | EndedBuild) -> Html:
 
 
 def _row(look: Look, tenant: str, build: Build) -> list[Content]:
-    return [
-        *([tenant] if look.has_tenants else []),
+    return look.row(
+        tenant,
         _link(look, build.id),
         layout.state(build.phase),
         readable.duration(time.monotonic() - build.began),
@@ -163,12 +162,12 @@ def _row(look: Look, tenant: str, build: Build) -> list[Content]:
         str(build.peers),
         readable.size(build.output.size_bytes),
         layout.cut(build.output.last_line),
-    ]
+    )
 
 
 def _end(look: Look, tenant: str, build: EndedBuild) -> list[Content]:
-    return [
-        *([tenant] if look.has_tenants else []),
+    return look.row(
+        tenant,
         _link(look, build.build),
         _outcome(build),
         look.ago(build.state.finished_at),
@@ -176,7 +175,7 @@ def _end(look: Look, tenant: str, build: EndedBuild) -> list[Content]:
         layout.cut(build.image),
         layout.cut(build.peer),
         layout.cut(build.state.reason or _last_line(build)),
-    ]
+    )
 
 
 def _link(look: Look, build_id: str) -> Html:
@@ -193,7 +192,3 @@ def _last_line(build: EndedBuild) -> str:
         return ""
     said = build.tail.last(500).decode(errors="replace").splitlines()
     return next((line for line in reversed(said) if line.strip()), "")
-
-
-def _with_tenant(look: Look, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    return (_TENANT, *columns) if look.has_tenants else columns

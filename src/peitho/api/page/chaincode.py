@@ -39,7 +39,6 @@ _ENDED = (
     Column("Exit code", is_number=True),
     Column("Reason and last lines"),
 )
-_TENANT = Column("Tenant")
 
 # Images by tenant and name.
 Images = Mapping[tuple[str, str], Image]
@@ -101,7 +100,7 @@ def listed(
             behind if everything.is_behind else NOTHING,
             layout.table(
                 "Chaincode containers",
-                _with_tenant(look, _COLUMNS),
+                look.columns(_COLUMNS),
                 [_row(look, row, images) for row in rows],
                 none="No chaincode: none was launched, or the sweeper has removed what was over.",
             ),
@@ -135,7 +134,7 @@ def ended(look: Look, ends: Sequence[tuple[str, Ended]]) -> Html:
     """Return the table of what ended lately."""
     return layout.table(
         "Chaincode that ended since Peitho started, the latest first",
-        _with_tenant(look, _ENDED),
+        look.columns(_ENDED),
         [_end(look, tenant, each, number) for number, (tenant, each) in enumerate(ends)],
         none="None has ended since Peitho started.",
     )
@@ -183,46 +182,39 @@ def _row(look: Look, row: TenantChaincode, images: Images) -> list[Content]:
     known = seen.row()
     title = layout.cut(known["package"] or seen.name)
     image = _image(row, images)
-    reason: list[Content] = [layout.cut(seen.reason)]
-    if said := _log(seen):
-        name = f"said-{seen.id[:12]}"
-        reason.append(
-            layout.folded("Last lines", layout.lines(said, name=f"{name}-lines"), name=name)
-        )
-    return [
-        *([row.tenant] if look.has_tenants else []),
+    return look.row(
+        row.tenant,
         look.link(f"{PATH}/{seen.id}", title, id=f"chaincode-{seen.id[:12]}"),
         layout.cut(known["mspId"]),
         layout.cut(known["peer"]),
         layout.state(seen.phase),
         "" if known["exitCode"] is None else str(known["exitCode"]),
-        joined(reason),
+        _reason(seen.reason, _log(seen), name=f"said-{seen.id[:12]}"),
         look.ago(known["finished"] or known["started"] or known["created"]),
         layout.digest(image.layer if image else known["image"].partition("@")[2]),
-    ]
+    )
+
+
+def _reason(reason: str, said: str, *, name: str) -> Html:
+    """Return why one ended, with its last lines folded if there are any."""
+    if not said:
+        return joined([layout.cut(reason)])
+    lines = layout.lines(said, name=f"{name}-lines")
+    return joined([layout.cut(reason), layout.folded("Last lines", lines, name=name)])
 
 
 def _end(look: Look, tenant: str, each: Ended, number: int) -> list[Content]:
-    reason: list[Content] = [layout.cut(each.end.reason)]
-    if said := _cut_log(each.end.log):
-        name = f"ended-{number}-{each.end.finished_at}"
-        reason.append(
-            layout.folded("Last lines", layout.lines(said, name=f"{name}-lines"), name=name)
-        )
-    return [
-        *([tenant] if look.has_tenants else []),
+    name = f"ended-{number}-{each.end.finished_at}"
+    return look.row(
+        tenant,
         layout.cut(each.package or each.name),
         layout.cut(each.msp_id),
         layout.cut(each.peer),
         look.ago(each.end.finished_at),
         layout.state(each.exit_class),
         str(each.end.code),
-        joined(reason),
-    ]
-
-
-def _with_tenant(look: Look, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    return (_TENANT, *columns) if look.has_tenants else columns
+        _reason(each.end.reason, _cut_log(each.end.log), name=name),
+    )
 
 
 def _current(is_so: bool) -> dict[str, str | bool]:  # noqa: FBT001  one question, one answer

@@ -24,7 +24,6 @@ _COLUMNS = (
     Column("Used"),
     Column("Runtime image"),
 )
-_TENANT = Column("Tenant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,9 @@ def room(everything: AllImages) -> Html:
 
 def listed(look: Look, rows: Sequence[tuple[str, Image]], tenants: Mapping[str, Services]) -> Html:
     """Return the table of some of them."""
-    columns = (_TENANT, *_COLUMNS) if look.has_tenants else _COLUMNS
     return layout.table(
         "Chaincode images, the latest first",
-        columns,
+        look.columns(_COLUMNS),
         [_row(look, tenant, image, tenants[tenant]) for tenant, image in rows],
         none="No image was built yet.",
     )
@@ -102,8 +100,8 @@ def listed(look: Look, rows: Sequence[tuple[str, Image]], tenants: Mapping[str, 
 
 def _row(look: Look, tenant: str, image: Image, parts: Services) -> list[Content]:
     used_at = parts.usage.used_at(image.name, default=0.0)
-    return [
-        *([tenant] if look.has_tenants else []),
+    return look.row(
+        tenant,
         layout.cut(image.name),
         joined([layout.digest(image.layer)]),
         readable.size(image.layer_bytes),
@@ -111,4 +109,4 @@ def _row(look: Look, tenant: str, image: Image, parts: Services) -> list[Content
         look.ago(image.created),
         look.ago(datetime.fromtimestamp(used_at, UTC).isoformat()) if used_at else "",
         layout.cut(image.node_image),
-    ]
+    )

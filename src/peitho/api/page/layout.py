@@ -54,6 +54,14 @@ class Look:
         """Return that of a request's path; a front may have the listener below another path."""
         return cls("../" * (path.count("/") - 1) or "./", now, has_tenants)
 
+    def columns(self, columns: tuple["Column", ...]) -> tuple["Column", ...]:
+        """Return the columns of a table, with that of the tenant where there are several."""
+        return (_TENANT, *columns) if self.has_tenants else columns
+
+    def row(self, tenant: str, *cells: Content) -> list[Content]:
+        """Return the cells below such columns."""
+        return [tenant, *cells] if self.has_tenants else list(cells)
+
     def link(self, path: str, *content: Content, **attributes: str | bool) -> Html:
         """Return a link to another page."""
         return element("a", *content, href=f"{self.root}{path}", **attributes)
@@ -77,6 +85,7 @@ class Column:
 
 
 Row = Sequence[Content]
+_TENANT = Column("Tenant")
 
 
 def document(look: Look, title: str, *parts: Html, current: str = "-") -> bytes:
