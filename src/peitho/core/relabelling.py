@@ -14,6 +14,7 @@ from http import HTTPStatus
 import structlog
 
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
+from peitho.clients.kubernetes.following import DAMAGE
 from peitho.core.clock import growing_pauses
 from peitho.errors import PeithoError, Unavailable
 from peitho.formats.kubernetes import labels
@@ -30,10 +31,7 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _REFUSALS_IN_A_ROW = 5
 # It was removed meanwhile, or its name is another's.
 _NOBODYS = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
-# A conflict of the moment, by which nothing is another's.
-_CONTENDED = "has been modified"
-# An answer that cannot be read, as of a proxy in between, is an error that passes.
-_ERRORS = (PeithoError, ValueError, LookupError, TypeError, AttributeError)
+_ERRORS = (PeithoError, *DAMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class Relabelling:
         try:
             await self._kubernetes.patch(kind, each.name, change)
         except KubernetesError as error:
-            if error.code not in _NOBODYS or _CONTENDED in str(error):
+            if error.code not in _NOBODYS or error.is_contended:
                 raise
 
     def _tell(self, kind: str, causes: Sequence[str]) -> None:

@@ -78,12 +78,20 @@ _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
 
 
+_CONTENDED = "has been modified"
+
+
 class KubernetesError(Refused):
     """The API server refused a request; `code` is the HTTP status, `reason` its own word."""
 
     def __init__(self, message: str, *, code: int, reason: str) -> None:
         super().__init__(message, code=code)
         self.reason = reason
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether it is for somebody who wrote at the same moment (apimachinery's NewConflict)."""
+        return _CONTENDED in str(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,6 @@ _REMEMBERED = 10_000
 _TOLD = 50
 # What the API server answers if a record is gone, or is another container's by now.
 _NOBODYS = (404, 409)
-# A conflict as well, but with somebody who wrote at the same moment (apimachinery's NewConflict).
-_CONTENDED = "has been modified"
 # What it answers to what it will never take.
 _WRONG = (400, 413, 422)
 
@@ -291,7 +289,7 @@ def _class_of(news: _News, *, is_stopped: bool) -> str:
 
 def _passes(error: PeithoError) -> bool:
     """Whether an exit may yet be recorded: all but a refusal of just this passes one day."""
-    if not isinstance(error, KubernetesError) or _CONTENDED in str(error):
+    if not isinstance(error, KubernetesError) or error.is_contended:
         return True
     return error.code not in (*_NOBODYS, *_WRONG)
 
