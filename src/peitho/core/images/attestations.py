@@ -87,21 +87,7 @@ class Attestations:
 
         With a key, what that has signed alone; without one, whoever may push there is believed.
         """
-        key = await self._key()
-        listed = await registry.referrers(repository, digest)
-        known = referrers.read(listed.body) if listed else []
-        ours = [each for each in known if _KEY in each.annotations]
-        for each in reversed(ours[-_MOST_STATEMENTS:]):
-            try:
-                statement = await _statement(registry, repository, each, key)
-            except Unavailable:
-                raise
-            except PeithoError as error:  # one that is damaged hides no other
-                log.warning("statement not read", repository=repository, cause=str(error))
-                continue
-            if statement and provenance.is_about(statement, digest):
-                return statement
-        return None
+        return await _find(registry, repository, digest, await self._key())
 
     async def remove(self, registry: Registry, repository: str, digest: str) -> None:
         """Remove what is said beside an image; what stays does no harm."""
@@ -114,9 +100,9 @@ class Attestations:
     async def _push(self, registry: Registry, published: PublishedImage, image: Descriptor) -> None:
         options = self._options.now
         place = _Place(registry, published.reference.partition("/")[2].partition("@")[0], image)
-        if await self.find(registry, place.repository, image.digest):
-            return
         key = await self._key()
+        if await _find(registry, place.repository, image.digest, key):
+            return
         signer = dsse.hint(key.public_key()) if key else _UNSIGNED
         statement = provenance.statement(
             published.image,
@@ -142,6 +128,25 @@ class Attestations:
     async def _key(self) -> PrivateKey | None:
         path = self._options.now.key
         return await asyncio.to_thread(_read_key, path) if path else None
+
+
+async def _find(
+    registry: Registry, repository: str, digest: str, key: PrivateKey | None
+) -> bytes | None:
+    listed = await registry.referrers(repository, digest)
+    known = referrers.read(listed.body) if listed else []
+    ours = [each for each in known if _KEY in each.annotations]
+    for each in reversed(ours[-_MOST_STATEMENTS:]):
+        try:
+            statement = await _statement(registry, repository, each, key)
+        except Unavailable:
+            raise
+        except PeithoError as error:  # one that is damaged hides no other
+            log.warning("statement not read", repository=repository, cause=str(error))
+            continue
+        if statement and provenance.is_about(statement, digest):
+            return statement
+    return None
 
 
 async def _statement(
