@@ -30,7 +30,8 @@ EXIT_CODE = 7
 # The images that a Go package needs, by their upmost layers.
 LAYERS = ("baseos", "ccenv")
 
-_CONSOLE = Console(highlight=False)
+# Long lines are left to the terminal, which wraps them where they can be copied whole.
+_CONSOLE = Console(highlight=False, soft_wrap=True)
 # About what they take on two cores, before a run has told.
 _FIRST_SECONDS = {"cluster is up": 20.0, "cluster is built": 60.0, "nothing is built": 720.0}
 _SECONDS = {

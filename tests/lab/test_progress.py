@@ -10,7 +10,9 @@ import pytest
 from tests.lab.progress import Progress
 
 ROOT = Path(__file__).parents[2]
-# Says two lines; each look at its clock takes 10 seconds of the 10000 that all is known to take.
+TWO = f"lab: {'two ' * 20}is being made"
+# Says two lines, of which one is wider than the terminal; each look at its clock takes 10 seconds
+# of the 10000 that all is known to take.
 STORY = """
 import itertools, sys
 from pathlib import Path
@@ -20,10 +22,10 @@ from tests.lab.progress import Progress, shown
 seconds = itertools.count(0, 10)
 known = {"build": 6000.0, "run": 4000.0}
 progress = Progress(known, Path(sys.argv[1]), lambda: float(next(seconds)))
-with shown(progress, Console(highlight=False), every_seconds=0.01):
+with shown(progress, Console(highlight=False, soft_wrap=True), every_seconds=0.01):
     progress.begin("build")
     print("lab: one is being made")
-    print("lab: two is being made", flush=True)
+    print("lab: " + "two " * 20 + "is being made", flush=True)
     sys.stdin.read()
 print("over")
 """
@@ -124,7 +126,7 @@ class TestWhatIsShown:
 
         text = said.decode()
         assert 0 == process.returncode, text
-        for line in ("lab: one is being made\r\n", "lab: two is being made\r\n"):
+        for line in ("lab: one is being made\r\n", f"{TWO}\r\n"):
             assert 1 == text.count(line), text
         lefts = [int(each) for each in re.findall(r"about (\d+) min left", text)]
         assert lefts == sorted(lefts, reverse=True)
@@ -154,7 +156,7 @@ class TestWhatIsShown:
 
         lines = said.decode().splitlines()
         assert 0 == process.returncode, lines
-        assert ["lab: one is being made", "lab: two is being made"] == lines[:2]
+        assert ["lab: one is being made", TWO] == lines[:2]
         assert "over" == lines[-1]
         for line in lines[2:-1]:
             assert re.fullmatch(r"  \[[#.]{20}\] \d+ (?:s|min), about \d+ (?:s|min) left", line)
