@@ -180,17 +180,34 @@ def peitho() -> Path:
         tempfile.TemporaryDirectory() as folder,
         daemon() as docker,
     ):
-        base = _base(docker, debian, Path(folder))
-        clone = _clone(Path(folder) / "clone")
-        _wheels(clone / "dist")
-        tags = [word for tag in PEITHO_TAGS for word in ("--tag", tag)]
-        arguments = (f"BASE={base}", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=given")
-        given = [word for each in arguments for word in ("--build-arg", each)]
-        run([*docker, "build", "-q", *given, *tags, "."], cwd=clone, env={"DOCKER_BUILDKIT": "0"})
+        _build(docker, debian, Path(folder), PEITHO_TAGS)
         run([*docker, "save", "-o", f"{path}.part", *PEITHO_TAGS])
         run([*docker, "image", "prune", "--force", "--filter", f"until={_KEPT}"])
     Path(f"{path}.part").rename(path)
     return path
+
+
+def built_anew(docker: list[str], folder: Path) -> list[str]:
+    """The digests of the layers of Peitho's image, built in a folder without what is cached."""
+    tag = f"peitho-anew:{_source_key()}"
+    try:
+        _build(docker, layers.layer("debian"), folder, (tag,), "--no-cache")
+        said = run([*docker, "image", "inspect", "--format", "{{json .RootFS.Layers}}", tag])
+    finally:
+        run([*docker, "rmi", "--force", tag])
+    found: list[str] = json.loads(said)
+    return found
+
+
+def _build(docker: list[str], debian: Path, folder: Path, tags: Sequence[str], *flags: str) -> None:
+    base = _base(docker, debian, folder)
+    clone = _clone(folder / "clone")
+    _wheels(clone / "dist")
+    arguments = (f"BASE={base}", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=given")
+    given = [word for each in arguments for word in ("--build-arg", each)]
+    named = [word for tag in tags for word in ("--tag", tag)]
+    command = [*docker, "build", "-q", *flags, *given, *named, "."]
+    run(command, cwd=clone, env={"DOCKER_BUILDKIT": "0"})
 
 
 def _base(docker: list[str], debian: Path, folder: Path) -> str:
