@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 import structlog
 
 from peitho.clients.disk.archive_reading import Reading
-from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
+from peitho.clients.disk.storage import Storage, StoredRecord, sha256, spool
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
@@ -200,7 +200,7 @@ class ImageStore:
     def _build(
         self, name: str, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> BuiltImage:
-        with room(), reading.open(archive) as context:
+        with reading.open(archive) as context:
             recipe, added = _unpack_context(context, directory, limits, reading)
         if self._allowed:
             self._allowed.check(recipe.base)
