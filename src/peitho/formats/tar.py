@@ -422,7 +422,7 @@ def _write(entry: TarEntry, content: Content | None, target: Path) -> None:
             path.chmod(entry.mode | stat.S_IRWXU)
         return
     if path.is_dir() and not path.is_symlink():
-        raise InvalidArgument(f"the entry {_shown(entry.name)} would replace a directory")
+        raise no_directory(entry)
     path.unlink(missing_ok=True)
     if entry.kind == "symlink":
         path.symlink_to(entry.link)
@@ -453,6 +453,11 @@ def _link(entry: TarEntry, path: Path, target: Path) -> None:
     if linked.is_symlink() or not (linked.is_file() or linked.is_fifo()):
         raise no_file(entry)
     path.hardlink_to(linked)
+
+
+def no_directory(entry: TarEntry) -> InvalidArgument:
+    """The refusal of what comes in the place of a directory."""
+    return InvalidArgument(f"the entry {_shown(entry.name)} would replace a directory")
 
 
 def no_file(entry: TarEntry) -> InvalidArgument:

@@ -1,7 +1,7 @@
 """
 Chaincode images, put together from what a peer sends to `/build`, without any daemon.
 
-The layer is deterministic (no time, no owner, sorted), so equal packages share one blob.
+The layer is deterministic (no time, sorted), so equal packages share one blob.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class ImageStore:
 
     `limits` apply to build contexts, `allowed` to the runtime images that they name, and
     `stored_bytes` to all of it. `prebuilt` tells the image that the result of a build, by its
-    sha256, stands for.
+    sha256, stands for; `user` whom chaincode on a runtime image runs as.
     """
 
     def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
@@ -92,7 +92,9 @@ class ImageStore:
         allowed: AllowedImages | None = None,
         prebuilt: Callable[[str], str] = lambda _: "",
         stored_bytes: StoredBytes | None = None,
+        user: Callable[[str], int | None] = lambda _: 0,
     ) -> None:
+        self._user = user
         self._prebuilt = prebuilt
         self._allowed = allowed
         self._stored_bytes = stored_bytes
@@ -217,7 +219,13 @@ class ImageStore:
         def write(layer: BinaryIO) -> None:
             with reading.open(added) as content:
                 entries.extend(
-                    layers.write(content, layer, directory=recipe.add_directory, limits=limits)
+                    layers.write(
+                        content,
+                        layer,
+                        directory=recipe.add_directory,
+                        limits=limits,
+                        user=self._user(recipe.base),
+                    )
                 )
 
         layer, size = self._storage.add_blob(write)

@@ -1,5 +1,6 @@
 """The layer of a chaincode image: what the Dockerfile adds, with the same bytes each time."""
 
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,28 +12,38 @@ from peitho.formats import tar
 from peitho.formats.tar import ArchiveLimits, Placed, TarEntry
 
 _COPY_BYTES = 1024 * 1024
+_DIRECTORY_MODE = 0o755
 # What a hard link may name: all but a directory.
 _LINKED = ("file", "symlink", "fifo")
 
 
 def write(
-    archive: BinaryIO, layer: BinaryIO, *, directory: str, limits: ArchiveLimits
+    archive: BinaryIO,
+    layer: BinaryIO,
+    *,
+    directory: str,
+    limits: ArchiveLimits,
+    user: int | None = 0,
 ) -> list[TarEntry]:
     """
     Write what `ADD archive directory` adds as an uncompressed layer; return its entries.
 
-    Equal contents give equal bytes: entries are sorted, hard links come last, times and owners are
-    zero. `archive` must be seekable and not compressed. Raises InvalidArgument.
+    `user` runs the image, and owns the directory and all in it; None is a number that OpenShift
+    chooses, whose group is 0, which then has the owner's rights. Equal contents give equal bytes
+    for a user: entries are sorted, hard links come last, times are zero. `archive` must be seekable
+    and not compressed. Raises InvalidArgument.
     """
     base = PurePosixPath(directory.strip("/"))
     placed = tar.places(archive, limits=limits)
     written = [*_parents(base)]
-    layer.writelines(_header(parent) for parent in written)
-    for entry in sorted(_entries(placed), key=_order):
+    layer.writelines(_header(parent) for parent in written[:-1])
+    layer.writelines(_header(own, user) for own in written[-1:])
+    implied = list(_implied(placed, limits))
+    for entry in sorted([*_entries(placed), *implied], key=_order):
         if not entry.name:
             continue  # the directory itself is among its own parents
         added = _below(base, entry)
-        layer.write(_header(added))
+        layer.write(_header(added, user))
         if entry.kind == "file":
             _copy(archive, placed[entry.name], layer)
         written.append(added)
@@ -49,6 +60,29 @@ def _entries(placed: Mapping[str, Placed]) -> list[TarEntry]:
     ]
     tar.refuse_links_out(entries)
     return entries
+
+
+def _implied(placed: Mapping[str, Placed], limits: ArchiveLimits) -> Iterator[TarEntry]:
+    """
+    The directories that an archive has only in names: whoever unpacks a layer makes them root's.
+
+    Raises InvalidArgument for one that is something else by the end of the archive, and for more
+    than a package has.
+    """
+    seen = {""}
+    names_bytes = 0
+    for name in placed:
+        parent = name.rpartition("/")[0]
+        while parent not in seen:
+            seen.add(parent)
+            if parent not in placed:
+                names_bytes += len(parent)
+                if len(seen) > limits.entries or names_bytes > limits.names_bytes:
+                    raise InvalidArgument("the archive has more directories in names than it may")
+                yield TarEntry(parent, "dir", _DIRECTORY_MODE, 0)
+            elif placed[parent].entry.kind != "dir":
+                raise tar.no_directory(placed[parent].entry)
+            parent = parent.rpartition("/")[0]
 
 
 def _second_name(entry: TarEntry, first: TarEntry) -> TarEntry:
@@ -107,7 +141,7 @@ def _end(layer: BinaryIO) -> None:
 def _parents(base: PurePosixPath) -> Iterator[TarEntry]:
     for path in [*reversed(base.parents), base]:
         if str(path) != ".":
-            yield TarEntry(str(path), "dir", 0o755, 0)
+            yield TarEntry(str(path), "dir", _DIRECTORY_MODE, 0)
 
 
 def _below(base: PurePosixPath, entry: TarEntry) -> TarEntry:
@@ -115,9 +149,14 @@ def _below(base: PurePosixPath, entry: TarEntry) -> TarEntry:
     return replace(entry, name=str(base / entry.name), link=link)
 
 
-def _header(entry: TarEntry) -> bytes:
+def _header(entry: TarEntry, user: int | None = 0) -> bytes:
     header = tarfile.TarInfo(entry.name)
     header.mode = entry.mode
+    if entry.kind == "dir":
+        header.mode |= stat.S_IRWXU  # as the puller makes them
+    if user is None:
+        header.mode |= (header.mode & stat.S_IRWXU) >> 3
+    header.uid = header.gid = user or 0
     header.size = entry.size
     header.linkname = entry.link
     header.type = {
