@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from peitho.errors import InvalidArgument
-from peitho.formats import tar
-from peitho.formats.tar import ArchiveLimits, Placed, TarEntry
+from peitho.formats import tar, tar_places
+from peitho.formats.tar import ArchiveLimits, TarEntry
+from peitho.formats.tar_places import Placed
 
 _COPY_BYTES = 1024 * 1024
 _DIRECTORY_MODE = 0o755
@@ -34,12 +35,11 @@ def write(
     and not compressed. Raises InvalidArgument.
     """
     base = PurePosixPath(directory.strip("/"))
-    placed = tar.places(archive, limits=limits)
+    placed = tar_places.places(archive, limits=limits)
     written = [*_parents(base)]
     layer.writelines(_header(parent) for parent in written[:-1])
     layer.writelines(_header(own, user) for own in written[-1:])
-    implied = list(_implied(placed, limits))
-    for entry in sorted([*_entries(placed), *implied], key=_order):
+    for entry in sorted(_entries(placed), key=_order):
         if not entry.name:
             continue  # the directory itself is among its own parents
         added = _below(base, entry)
@@ -54,35 +54,10 @@ def write(
 def _entries(placed: Mapping[str, Placed]) -> list[TarEntry]:
     """The entries of an archive, each hard link with the first name of what it leads to."""
     files = _hard_links(placed)
-    entries = [
+    return [
         _second_name(each.entry, placed[files[name]].entry) if name in files else each.entry
         for name, each in placed.items()
     ]
-    tar.refuse_links_out(entries)
-    return entries
-
-
-def _implied(placed: Mapping[str, Placed], limits: ArchiveLimits) -> Iterator[TarEntry]:
-    """
-    The directories that an archive has only in names: whoever unpacks a layer makes them root's.
-
-    Raises InvalidArgument for one that is something else by the end of the archive, and for more
-    than a package has.
-    """
-    seen = {""}
-    names_bytes = 0
-    for name in placed:
-        parent = name.rpartition("/")[0]
-        while parent not in seen:
-            seen.add(parent)
-            if parent not in placed:
-                names_bytes += len(parent)
-                if len(seen) > limits.entries or names_bytes > limits.names_bytes:
-                    raise InvalidArgument("the archive has more directories in names than it may")
-                yield TarEntry(parent, "dir", _DIRECTORY_MODE, 0)
-            elif placed[parent].entry.kind != "dir":
-                raise tar.no_directory(placed[parent].entry)
-            parent = parent.rpartition("/")[0]
 
 
 def _second_name(entry: TarEntry, first: TarEntry) -> TarEntry:
