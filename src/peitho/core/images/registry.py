@@ -21,7 +21,7 @@ from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
 from peitho.core.images.attestations import Attestations
 from peitho.core.images.publisher import PublishedImage, get
-from peitho.core.images.pull_accounts import FoundAccount, PullAccounts
+from peitho.core.images.pull_accounts import FoundAccounts, PullAccounts
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats.bounded_dict import BoundedDict
@@ -275,10 +275,16 @@ class RegistryPublisher:
         architecture = image.architecture or self._options.now.architecture
         if account := auths.of(reference.domain):
             return await self._origin_for(account, reference, architecture)
-        registry, found = await self._readable(reference)
+        found = FoundAccounts()
+        if self._pull_accounts and not self._registries.has_account(reference.domain):
+            found = await self._pull_accounts.find(reference)
+        readers = await self._readers(reference, found)
         key = (reference.full(), architecture)
+        registry = readers[0]
         try:
-            known = await _read_base(registry, reference, architecture, self._bases.get(key))
+            registry, known = await _first_read(
+                readers, reference, architecture, self._bases.get(key)
+            )
             self._bases[key] = known
         except (Unavailable, RegistryError) as error:
             if key not in self._bases:
@@ -289,14 +295,14 @@ class RegistryPublisher:
         digest, base = self._bases[key]
         return _Origin(registry, reference.repository, base, f"{reference.full()}@{digest}")
 
-    async def _readable(self, reference: Reference) -> tuple[Registry, FoundAccount]:
-        """Return the registry of a runtime image: with our account, a pull secret's, or none."""
-        found = FoundAccount()
-        if self._pull_accounts and not self._registries.has_account(reference.domain):
-            found = await self._pull_accounts.find(reference)
-        if found.credentials:
-            return await self._registries.as_caller(reference.domain, found.credentials), found
-        return await self._registries.of(reference.domain), found
+    async def _readers(self, reference: Reference, found: FoundAccounts) -> Sequence[Registry]:
+        """Return the registry of a runtime image as each pull Secret's account, or as our own."""
+        return [
+            await self._registries.as_caller(
+                reference.domain, RegistryCredentials(each.username, each.password)
+            )
+            for each in found.accounts
+        ] or [await self._registries.of(reference.domain)]
 
     async def _origin_for(
         self, account: RegistryAuth, reference: Reference, architecture: str
@@ -407,12 +413,32 @@ def _base_layers(origin: _Origin, registry: Registry) -> Iterator[_Blob]:
 
 
 def _with_problems(
-    error: Unavailable | RegistryError, found: FoundAccount
+    error: Unavailable | RegistryError, found: FoundAccounts
 ) -> Unavailable | RegistryError:
-    """Return an error that also tells, after a refusal, which pull secrets did not count."""
-    if not (isinstance(error, RegistryError) and error.code in _REFUSED and found.problems):
+    """Return an error that also tells, after a refusal, which pull secrets did not help."""
+    if not (isinstance(error, RegistryError) and error.code in _REFUSED):
         return error
-    return RegistryError("; ".join((str(error), *found.problems)), code=error.code)
+    shown = dict.fromkeys(each.secret for each in found.accounts)
+    refused = [f"it refuses the account of the pull secret {name}" for name in shown]
+    return RegistryError("; ".join((str(error), *refused, *found.problems)), code=error.code)
+
+
+async def _first_read(
+    readers: Sequence[Registry],
+    reference: Reference,
+    architecture: str,
+    known: tuple[str, RuntimeImage] | None,
+) -> tuple[Registry, tuple[str, RuntimeImage]]:
+    """Return a runtime image as the first account that may read it, as the kubelet tries them."""
+    *others, last = readers
+    for registry in others:
+        try:
+            return registry, await _read_base(registry, reference, architecture, known)
+        except Unavailable:
+            raise
+        except PeithoError as error:
+            log.info("account tried in vain", image=reference.full(), cause=str(error))
+    return last, await _read_base(last, reference, architecture, known)
 
 
 async def _read_base(
