@@ -19,7 +19,7 @@ from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
-from peitho.core.images.attestations import Attestations
+from peitho.core.images.attestations import Attestations, UnsignedError
 from peitho.core.images.publisher import PublishedImage, get
 from peitho.core.images.pull_accounts import FoundAccounts, PullAccounts
 from peitho.core.images.store import BuiltImage, ImageStore
@@ -117,9 +117,10 @@ class RegistryPublisher:
                 await self._require(built.image, self._try_prebuilt)
             try:
                 published = await self._push(built.image, auths)
-            except PeithoError:
-                # Without the account it cannot be pushed later: so its peer builds it again.
-                if auths.of(self._runtime(built.image).domain):
+            except PeithoError as error:
+                # Without the account, or unsigned, it cannot be pushed later: its peer builds it.
+                has_own = auths.of(self._runtime(built.image).domain)
+                if has_own or isinstance(error, UnsignedError):
                     await self._images.forget(built.image)
                 raise
         return BuiltImage(published.image, built.recipe)
@@ -169,7 +170,8 @@ class RegistryPublisher:
         try:
             digest = published.reference.rpartition("@")[2]
             if self._attestations:
-                await self._attestations.remove(registry, location.repository, digest)
+                image = Descriptor(oci.OCI_MANIFEST, digest, 0)
+                await self._attestations.remove(registry, location.repository, image)
             await registry.delete_manifest(location.repository, digest)
         except RegistryError as error:
             if error.code == _NOT_ALLOWED:
@@ -194,7 +196,12 @@ class RegistryPublisher:
         if image is None:
             return None
         async with self._in_data_directory():
-            return await self._push(image)
+            try:
+                return await self._push(image)
+            except UnsignedError as error:
+                log.warning("image dropped", image=name, cause=str(error))
+                await self._images.forget(image)
+                return None
 
     async def _push(self, kept: Image, auths: RegistryAuths = NOBODY) -> PublishedImage:
         location = self._location(kept.name)
@@ -203,17 +210,21 @@ class RegistryPublisher:
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
         image = replace(image, runtime_id=origin.image_id, origin=kept.origin)
+        published = PublishedImage(image, self._reference(location, appended.digest))
+        if self._attestations:
+            await self._attestations.require(registry, published, appended.descriptor)
         is_there = await registry.digest(location.repository, location.tag) == appended.digest
         if not is_there:
             own = await self._own_layer(kept)
             layers = (*_base_layers(origin, registry), own)
             await self._send(registry, location, layers, appended)
-        published = PublishedImage(image, self._reference(location, appended.digest))
+        is_signed = self._attestations is not None and self._attestations.signs
+        if not is_there:  # by its digest first: until it is signed, nobody finds it by its name
+            reference = appended.digest if is_signed else location.tag
+            await _put(registry, location, reference, appended)
         if self._attestations:
-            if not is_there:  # by its digest: until it is signed, nobody finds it by its name
-                await _put(registry, location, appended.digest, appended)
             await self._attestations.push(registry, published, appended.descriptor)
-        if not is_there:
+        if is_signed and not is_there:
             await _put(registry, location, location.tag, appended)
         self._known[image.name] = published
         self._pushed.append(kept)
