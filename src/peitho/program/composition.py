@@ -380,7 +380,7 @@ class _Stores:
         storage = Storage(live.now.data_dir, looks=looks)
         cache = BuildCache(_kept_builds(live.now), looks=looks)
         stored_bytes = own.stored_bytes(storage, cache)
-        results, allowed = BuildResults(), own.allowed_images(live)
+        results, allowed = BuildResults(cache.find), own.allowed_images(live)
         pods = live.map(options.chaincode_pods)
         prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
         return cls(
