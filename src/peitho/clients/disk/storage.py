@@ -38,7 +38,13 @@ from peitho.clients.authority import Authority, DamagedAuthorityError
 from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
 from peitho.clients.disk.sealed import BrokenSealError, is_sealed, seal, unseal
-from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
+from peitho.clients.disk.verification import (
+    DamagedFile,
+    Stamp,
+    Verification,
+    content_of,
+    stamp_now,
+)
 from peitho.errors import InvalidArgument, PeithoError, StorageFull, StorageUnusable
 
 log = structlog.get_logger()
@@ -50,6 +56,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNUSABLE = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ESHUTDOWN, errno.EMFILE),
+    *(errno.EEXIST, errno.ELOOP),  # something else is where a directory should be
 )
 
 
@@ -101,7 +108,7 @@ class Storage:
         """Remove what an earlier run left half-written: it must have ended."""
         with room():
             for path in self._spool.iterdir():
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
@@ -114,11 +121,11 @@ class Storage:
         """
         path = self._root / "delivery.key"
         with room():
-            if not path.exists():
+            if not os.path.lexists(path):  # a link may lead elsewhere, and nowhere for now
                 if self._looks:
                     return secrets.token_bytes(KEY_BYTES)  # for tokens that nobody gets
                 self._replace(path, secrets.token_bytes(KEY_BYTES))
-            key = path.read_bytes()
+            key = _whole(path)
         if len(key) != KEY_BYTES:
             raise StorageUnusable(
                 f"{path} is damaged, it has {len(key)} bytes instead of {KEY_BYTES}: take it from "
@@ -135,12 +142,12 @@ class Storage:
         """
         path = self._root / AUTHORITY
         with room():
-            if not path.exists():
+            if not os.path.lexists(path):
                 made = Authority.make(time.time())
                 if self._looks:
                     return made
                 self._replace(path, seal(made.to_json()))
-            content = path.read_bytes()
+            content = _whole(path)
         try:
             return read_authority(content)
         except (BrokenSealError, DamagedAuthorityError) as error:
@@ -188,8 +195,7 @@ class Storage:
                     file.seek(0)
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                     stamp = Stamp.of(os.fstat(file.fileno()))
-                with self._placing:
-                    temporary.rename(self._blobs / digest)
+                self._place(temporary, self._blobs / digest, "layer")
                 self._verified.note(self._blobs / digest, digest, stamp)
                 sync_directory(self._blobs)
             finally:
@@ -217,7 +223,7 @@ class Storage:
         with room(), os.scandir(self._blobs) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # removed meanwhile
-                    total += entry.stat().st_size
+                    total += entry.stat(follow_symlinks=False).st_size
         return total
 
     def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
@@ -271,7 +277,7 @@ class Storage:
             for entry in entries:
                 if entry.name.endswith(".json"):
                     with suppress(FileNotFoundError):  # removed meanwhile
-                        found.append((Path(entry.path), Stamp.of(entry.stat())))
+                        found.append((Path(entry.path), stamp_now(Path(entry.path))))
         return sorted(found, key=lambda file: file[0].name)
 
     def image_at(self, path: Path) -> StoredRecord | None:
@@ -356,12 +362,19 @@ class Storage:
         """Set a damaged file aside; False if another file, or none, is in its place by now."""
         with self._placing:
             try:
-                if Stamp.of(path.stat()) != stamp:
+                if stamp_now(path) != stamp:
                     return False
             except FileNotFoundError:
                 return False
             self._damaged.put(path, kind=kind, cause=cause)
             return True
+
+    def _place(self, written: Path, path: Path, kind: str) -> None:
+        """Put a file in its place; a directory that is there, which is none of ours, is damage."""
+        with self._placing:
+            if path.is_dir() and not path.is_symlink():
+                self._damaged.put(path, kind=kind, cause="it is no file")
+            written.rename(path)
 
     def _look_for(self, folder: Path) -> None:
         """Raise StorageUnusable if a folder is gone, and with it all that was there."""
@@ -376,11 +389,18 @@ class Storage:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                with self._placing:
-                    Path(name).rename(path)
+                self._place(Path(name), path, "notes")
                 sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> bytes:
+    """Return what a file has. Raises StorageUnusable if it is none."""
+    try:
+        return content_of(path)[1]
+    except DamagedFile as damage:
+        raise StorageUnusable(f"{path} is damaged, {damage}: take it from a backup") from damage
 
 
 def _bytes_below(folder: Path) -> int:
