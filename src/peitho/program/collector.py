@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 # How many new objects are looked at in one go, and how many such looks are one at them all again.
-_NEW, _LOOKS = 10_000, 3
+_NEW, _LOOKS = 10_000, 1
 # How many of those are a look at everything: it takes 0.3 s with thousands of open waits, and is
-# due once there may be 1.6 million objects more.  While lists are decoded, hardly any stays.
-_LOOKS_WHILE_LOADING, _LOOKS_LATER = 1000, 40
+# due once there may be 1.8 million objects more.  While lists are decoded, hardly any stays.
+_LOOKS_WHILE_LOADING, _LOOKS_LATER = 2000, 60
 _LOADED_SECONDS = 60.0
 _GIVEN_BACK_SECONDS = 20.0
 # glibc keeps what is free in the middle of its heap, a tenth of all after a long list, until it is

@@ -33,6 +33,6 @@ async def test_a_look_at_everything_is_seldom_and_has_a_bound_once_all_is_known(
         async with asyncio.timeout(100):
             await collector.run([listed, refused])
 
-    assert (while_loading[:2], 1000) == (gc.get_threshold()[:2], while_loading[2])
-    assert 40 == gc.get_threshold()[2]
+    assert (while_loading[:2], 2000) == (gc.get_threshold()[:2], while_loading[2])
+    assert 60 == gc.get_threshold()[2]
     assert len(kept) <= gc.get_freeze_count() - at_start
