@@ -127,11 +127,7 @@ class Storage:
                 self._replace(path, secrets.token_bytes(KEY_BYTES))
             key = _whole(path)
         if len(key) != KEY_BYTES:
-            raise StorageUnusable(
-                f"{path} is damaged, it has {len(key)} bytes instead of {KEY_BYTES}: take it from "
-                "a backup, or remove it and a new one is made (chaincode that is being launched "
-                "then has to be launched again)"
-            )
+            raise _damaged_secret(path, f"it has {len(key)} bytes instead of {KEY_BYTES}")
         return key
 
     def delivery_authority(self) -> Authority:
@@ -151,10 +147,7 @@ class Storage:
         try:
             return read_authority(content)
         except (BrokenSealError, DamagedAuthorityError) as error:
-            raise StorageUnusable(
-                f"{path} is damaged, {error}: take it from a backup, or remove it and a new one is "
-                "made (chaincode that is being launched then has to be launched again)"
-            ) from error
+            raise _damaged_secret(path, str(error)) from error
 
     def owner(self) -> str:
         """Return a name for whoever serves from this directory: the same after a restart."""
@@ -400,7 +393,14 @@ def _whole(path: Path) -> bytes:
     try:
         return content_of(path)[1]
     except DamagedFile as damage:
-        raise StorageUnusable(f"{path} is damaged, {damage}: take it from a backup") from damage
+        raise _damaged_secret(path, str(damage)) from damage
+
+
+def _damaged_secret(path: Path, cause: str) -> StorageUnusable:
+    return StorageUnusable(
+        f"{path} is damaged, {cause}: take it from a backup, or remove it and a new one is made "
+        "(chaincode that is being launched then has to be launched again)"
+    )
 
 
 def _bytes_below(folder: Path) -> int:
