@@ -12,12 +12,12 @@ import pytest
 import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY
 
 from peitho.clients.disk import sealed, storage
 from peitho.clients.disk.storage import Storage
 from peitho.errors import InvalidArgument, StorageFull, StorageUnusable
 from tests.support.damage import changed
+from tests.support.measured import sample
 
 
 @pytest.fixture
@@ -299,7 +299,7 @@ class TestDamage:
         path = opened.blob(digest)
         assert path is not None
         path.write_bytes(b"rotten")
-        before = REGISTRY.get_sample_value("peitho_store_damaged_total", {"kind": "layer"}) or 0
+        before = sample("peitho_store_damaged_total", kind="layer")
 
         with structlog.testing.capture_logs() as logs:
             opened.verified_blob(digest)
@@ -311,9 +311,7 @@ class TestDamage:
         actual = hashlib.sha256(b"rotten").hexdigest()
         assert f"its sha256 is {actual} instead of {path.name}" == line["cause"]
         assert b"rotten" == Path(line["kept_as"]).read_bytes()
-        assert before + 1 == REGISTRY.get_sample_value(
-            "peitho_store_damaged_total", {"kind": "layer"}
-        )
+        assert before + 1 == sample("peitho_store_damaged_total", kind="layer")
         assert [f"layer-{path.name}"] == set_aside(tmp_path / "data")
 
     def test_a_blob_that_is_written_anew_is_there_again(self, opened: Storage) -> None:
