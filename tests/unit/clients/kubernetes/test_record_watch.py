@@ -85,6 +85,24 @@ async def test_what_the_watch_tells_is_known(tmp_path: Path) -> None:
     assert [[DamagedRecord], [RecordMetadata], []] == seen
 
 
+async def test_a_record_that_is_not_there_is_known_not_to_be(tmp_path: Path) -> None:
+    """
+    While the watch goes on: a peer stops, kills and removes what is not there before each launch.
+    """
+    async with followed(tmp_path, {PATH: record()}) as (server, records, cache):
+        assert (False, True) == (records.lacks(NAME), records.lacks("other"))
+        (there,) = await records.find(OWN)
+        await records.remove(there)
+        assert records.lacks(NAME)
+        await records.create(record())
+        assert not records.lacks(NAME)
+
+        cache.interrupted()
+        assert not records.lacks("other")
+        assert not Records(records.kubernetes).lacks("other")
+        assert 0 == server.count(*READ)
+
+
 async def test_what_somebody_else_removed_is_in_the_trail(tmp_path: Path) -> None:
     """
     Once, by nobody's name; what Peitho removes itself it has told already.
