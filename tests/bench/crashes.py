@@ -17,14 +17,14 @@ from tests.lab.peer import Package, Peer, PeerError
 BEFORE, BESIDE, PULLED = "delivery", "delivery, puller beside", "registry, image on the node"
 CRASHES = 20
 HOW = (
-    "A peer's double of 2.5.16 has launched the chaincode `go`, a real shim over TLS.  It is told "
+    "A peer's double of 3.1.5 has launched the chaincode `go`, a real shim over TLS.  It is told "
     "to exit in a call; once the peer knows that its stream has ended, the next call follows, at a "
     f"random moment of the kubelet's second: from there to the call's answer, {CRASHES} times on "
     "each side, whatever the runs of other parts.  In between are stop, kill, remove, create, "
     "upload and start, the process, its registration and the call itself.  The sides take turns."
 )
 
-_VERSION = "2.5.16"
+_VERSION = "3.1.5"
 _PAUSE_SECONDS = 1.0
 
 
