@@ -181,6 +181,7 @@ async def test_while_the_cluster_is_away_a_puller_is_to_try_again(tmp_path: Path
         token = await pullers(peitho, layer)
         secret = names.kubernetes_name("cc", "dev-peer0-mycc")
         peitho.cluster.rule("GET", f"secrets/{secret}", always(lambda: refusal(503, "", "away")))
+        peitho.cluster.refuse_to_tell_of_secrets()
         await asyncio.sleep(LATER_SECONDS)
 
         assert 500 <= (await call(peitho, "GET", f"/blobs/{layer}", token))[0]

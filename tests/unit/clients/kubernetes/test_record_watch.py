@@ -42,7 +42,7 @@ async def followed(
 ) -> AsyncIterator[tuple[ApiServer, Records, RecordWatch]]:
     """Records with a watch that has listed them, and is silent."""
     async with ApiServer.start() as server:
-        server.objects |= objects or {}
+        server.objects.update(objects or {})
         server.script("WATCH", "secrets", watch(stay=True))
         async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
             cache = RecordWatch(kubernetes, labels=OWN)
@@ -207,6 +207,7 @@ async def test_without_a_watch_the_records_are_listed(tmp_path: Path) -> None:
     As where the Role does not permit it; the right may be given later.
     """
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        server.refuse_to_tell_of_secrets()
         cache = RecordWatch(kubernetes, labels=OWN)
         records = Records(kubernetes, cache)
         async with asyncio.TaskGroup() as group:

@@ -44,9 +44,9 @@ class Scene:
 
     def says(self, *told: Manifest) -> None:
         """Let the cluster have these Events."""
-        self.cluster.objects |= {
-            f"events/{number}": {"metadata": {}} | each for number, each in enumerate(told)
-        }
+        self.cluster.objects.update(
+            {f"events/{number}": {"metadata": {}} | each for number, each in enumerate(told)}
+        )
 
     async def cause(self) -> str:
         """Why the start fails, without waiting for its time-out."""

@@ -441,6 +441,7 @@ class TestForEver:
             asyncio.TaskGroup() as group,
         ):
             services = parts.services
+            cluster.refuse_to_tell_of_secrets()
             await created(services, cluster, "forgotten", created=LONG_AGO)
             task = group.create_task(services.sweeper.run())
             await asyncio.sleep(0.05)
