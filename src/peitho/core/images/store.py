@@ -15,6 +15,7 @@ from typing import IO, BinaryIO
 import structlog
 
 from peitho.clients.disk.archive_reading import Reading
+from peitho.clients.disk.build_cache import KeptBuild
 from peitho.clients.disk.storage import Storage, StoredRecord, sha256, spool
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
@@ -47,23 +48,34 @@ class BuildResults:
     """
     The architecture and the build that each result was made on and by, by the result's sha256.
 
-    Only results of this run are known.
+    Those of this run are known, and what `kept` finds of a former one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[str], KeptBuild | None] = lambda _: None) -> None:
+        self._kept = kept
         self._results: BoundedDict[str, tuple[str, Origin]] = BoundedDict(_REMEMBERED_RESULTS)
 
     def remember(self, digest: str, architecture: str, origin: Origin = NOWHERE) -> None:
         """Note the architecture of a result, and its build."""
         self._results[digest] = architecture, origin
 
-    def architecture(self, digest: str) -> str:
-        """Return Go's name of the architecture; empty if the result is not known."""
-        return self._results.get(digest, ("", NOWHERE))[0]
+    def remember_kept(self, build: KeptBuild) -> None:
+        """Note what the record of a kept build tells."""
+        try:
+            origin = Origin.from_json(build.origin) if build.origin else NOWHERE
+        except (TypeError, ValueError, KeyError):  # of another version of Peitho
+            origin = NOWHERE
+        self.remember(build.digest, build.architecture, origin)
 
-    def origin(self, digest: str) -> Origin:
-        """Return the build; NOWHERE if the result is not known."""
-        return self._results.get(digest, ("", NOWHERE))[1]
+    def find(self, digest: str) -> tuple[str, Origin]:
+        """
+        Return the architecture and the build, empty and NOWHERE if the result is not known.
+
+        Records on the disk may be read: only threads may wait for it.
+        """
+        if digest not in self._results and (build := self._kept(digest)):
+            self.remember_kept(build)
+        return self._results.get(digest, ("", NOWHERE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +242,7 @@ class ImageStore:
 
         layer, size = self._storage.add_blob(write)
         result = sha256(added)
+        architecture, origin = self._results.find(result)
         return Image(
             name=name.removesuffix(":latest"),
             runtime=recipe.base,
@@ -239,10 +252,10 @@ class ImageStore:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._results.architecture(result),
+            architecture=architecture,
             created=now(),
             prebuilt=self._prebuilt(result),
-            origin=self._results.origin(result),
+            origin=origin,
         )
 
     def _read_file(self, path: Path) -> Image | None:
