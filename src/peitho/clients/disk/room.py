@@ -12,6 +12,7 @@ _UNUSABLE = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ESHUTDOWN, errno.EBADMSG),
     *(errno.EUCLEAN, errno.EMFILE, errno.ENFILE),
+    *(errno.EEXIST, errno.ELOOP),  # something else is where a directory should be
 )
 
 

@@ -38,7 +38,13 @@ from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
 from peitho.clients.disk.room import room
 from peitho.clients.disk.sealed import BrokenSealError, is_sealed, seal, unseal
-from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
+from peitho.clients.disk.verification import (
+    DamagedFile,
+    Stamp,
+    Verification,
+    content_of,
+    stamp_now,
+)
 from peitho.errors import InvalidArgument, PeithoError, StorageUnusable
 
 log = structlog.get_logger()
@@ -96,7 +102,7 @@ class Storage:
         """Remove what an earlier run left half-written: it must have ended."""
         with room():
             for path in self._spool.iterdir():
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
@@ -109,17 +115,13 @@ class Storage:
         """
         path = self._root / "delivery.key"
         with room():
-            if not path.exists():
+            if not os.path.lexists(path):  # a link may lead elsewhere, and nowhere for now
                 if self._looks:
                     return secrets.token_bytes(KEY_BYTES)  # for tokens that nobody gets
                 self._replace(path, secrets.token_bytes(KEY_BYTES))
-            key = path.read_bytes()
+            key = _whole(path)
         if len(key) != KEY_BYTES:
-            raise StorageUnusable(
-                f"{path} is damaged, it has {len(key)} bytes instead of {KEY_BYTES}: take it from "
-                "a backup, or remove it and a new one is made (chaincode that is being launched "
-                "then has to be launched again)"
-            )
+            raise _damaged_secret(path, f"it has {len(key)} bytes instead of {KEY_BYTES}")
         return key
 
     def delivery_authority(self) -> Authority:
@@ -130,19 +132,16 @@ class Storage:
         """
         path = self._root / AUTHORITY
         with room():
-            if not path.exists():
+            if not os.path.lexists(path):
                 made = Authority.make(time.time())
                 if self._looks:
                     return made
                 self._replace(path, seal(made.to_json()))
-            content = path.read_bytes()
+            content = _whole(path)
         try:
             return read_authority(content)
         except (BrokenSealError, DamagedAuthorityError) as error:
-            raise StorageUnusable(
-                f"{path} is damaged, {error}: take it from a backup, or remove it and a new one is "
-                "made (chaincode that is being launched then has to be launched again)"
-            ) from error
+            raise _damaged_secret(path, str(error)) from error
 
     def owner(self) -> str:
         """Return a name for whoever serves from this directory: the same after a restart."""
@@ -183,8 +182,7 @@ class Storage:
                     file.seek(0)
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                     stamp = Stamp.of(os.fstat(file.fileno()))
-                with self._placing:
-                    temporary.rename(self._blobs / digest)
+                self._place(temporary, self._blobs / digest, "layer")
                 self._verified.note(self._blobs / digest, digest, stamp)
                 sync_directory(self._blobs)
             finally:
@@ -212,7 +210,7 @@ class Storage:
         with room(), os.scandir(self._blobs) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # removed meanwhile
-                    total += entry.stat().st_size
+                    total += entry.stat(follow_symlinks=False).st_size
         return total
 
     def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
@@ -266,7 +264,7 @@ class Storage:
             for entry in entries:
                 if entry.name.endswith(".json"):
                     with suppress(FileNotFoundError):  # removed meanwhile
-                        found.append((Path(entry.path), Stamp.of(entry.stat())))
+                        found.append((Path(entry.path), stamp_now(Path(entry.path))))
         return sorted(found, key=lambda file: file[0].name)
 
     def image_at(self, path: Path) -> StoredRecord | None:
@@ -351,12 +349,19 @@ class Storage:
         """Set a damaged file aside; False if another file, or none, is in its place by now."""
         with self._placing:
             try:
-                if Stamp.of(path.stat()) != stamp:
+                if stamp_now(path) != stamp:
                     return False
             except FileNotFoundError:
                 return False
             self._damaged.put(path, kind=kind, cause=cause)
             return True
+
+    def _place(self, written: Path, path: Path, kind: str) -> None:
+        """Put a file in its place; a directory that is there, which is none of ours, is damage."""
+        with self._placing:
+            if path.is_dir() and not path.is_symlink():
+                self._damaged.put(path, kind=kind, cause="it is no file")
+            written.rename(path)
 
     def _look_for(self, folder: Path) -> None:
         """Raise StorageUnusable if a folder is gone, and with it all that was there."""
@@ -371,11 +376,25 @@ class Storage:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                with self._placing:
-                    Path(name).rename(path)
+                self._place(Path(name), path, "notes")
                 sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> bytes:
+    """Return what a file has. Raises StorageUnusable if it is none."""
+    try:
+        return content_of(path)[1]
+    except DamagedFile as damage:
+        raise _damaged_secret(path, str(damage)) from damage
+
+
+def _damaged_secret(path: Path, cause: str) -> StorageUnusable:
+    return StorageUnusable(
+        f"{path} is damaged, {cause}: take it from a backup, or remove it and a new one is made "
+        "(chaincode that is being launched then has to be launched again)"
+    )
 
 
 def _bytes_below(folder: Path) -> int:
