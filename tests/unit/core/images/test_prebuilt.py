@@ -26,6 +26,7 @@ from tests.support.kubernetes_double import always, refusal
 from tests.support.pull_secrets import pull_secret
 from tests.support.registry_content import fabric
 from tests.support.registry_double import USER, RegistryDouble
+from tests.support.tenants import served, settings_of, tenants_of
 
 DIGEST = "sha256:" + "ab" * 32
 IMAGE = f"registry.example/org/asset@{DIGEST}"
@@ -181,6 +182,26 @@ async def test_an_image_that_no_pattern_matches_is_refused(tmp_path: Path) -> No
         await built(peitho, source())
         with pytest.raises(Forbidden, match=r"other/asset.*access.images"):
             await built(peitho, source(IMAGE.replace("org", "other")))
+
+
+async def test_each_tenant_has_a_list_of_its_own(tmp_path: Path, certificates: Path) -> None:
+    """
+    What another's list has is refused, whatever the list of all says.
+    """
+    lists = {"acme": "registry.example/org/*", "other": "registry.example/other/*"}
+    named = tenants_of(**{name: {"images": [pattern]} for name, pattern in lists.items()})
+    access = {"images": ["*"], "tenants": named}
+    folder = certificates / "ours"
+    settings = settings_of(folder, tmp_path, access=access)
+    async with served(tmp_path, folder, settings) as peitho:
+        for name in lists:
+            build = peitho.tenants[name].services.builds.create(BUILD)
+            await build.put_archive("/chaincode/input", chunks(source()))
+            if name == "acme":
+                assert await build.start()
+                continue
+            with pytest.raises(Forbidden, match=r"org/asset.*may not be used here"):
+                await build.start()
 
 
 async def test_a_tag_is_refused_with_its_upload(tmp_path: Path) -> None:
