@@ -23,8 +23,9 @@ from typing import Any, Self
 import structlog
 
 from peitho.clients.disk.damaged import DamagedFiles
+from peitho.clients.disk.room import room
 from peitho.clients.disk.sealed import is_sealed, seal, unseal
-from peitho.clients.disk.storage import room, sha256, sync_directory
+from peitho.clients.disk.storage import sha256, sync_directory
 from peitho.clients.disk.verification import DamagedFile, content_of, digest_of
 from peitho.errors import PeithoError
 

@@ -18,7 +18,8 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
-from peitho.clients.disk.storage import Storage, remove_directory, room, sha256
+from peitho.clients.disk.room import room
+from peitho.clients.disk.storage import Storage, remove_directory, sha256
 from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput

@@ -1,7 +1,7 @@
 """
 Chaincode images, put together from what a peer sends to `/build`, without any daemon.
 
-The layer is deterministic (no time, no owner, sorted), so equal packages share one blob.
+The layer is deterministic (no time, sorted), so equal packages share one blob.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 
 from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.build_cache import KeptBuild
-from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
+from peitho.clients.disk.storage import Storage, StoredRecord, sha256, spool
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
@@ -92,7 +92,7 @@ class ImageStore:
 
     `limits` apply to build contexts, `allowed` to the runtime images that they name, and
     `stored_bytes` to all of it. `prebuilt` tells the image that the result of a build, by its
-    sha256, stands for.
+    sha256, stands for; `user` whom chaincode on a runtime image runs as.
     """
 
     def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
@@ -104,7 +104,9 @@ class ImageStore:
         allowed: AllowedImages | None = None,
         prebuilt: Callable[[str], str] = lambda _: "",
         stored_bytes: StoredBytes | None = None,
+        user: Callable[[str], int | None] = lambda _: 0,
     ) -> None:
+        self._user = user
         self._prebuilt = prebuilt
         self._allowed = allowed
         self._stored_bytes = stored_bytes
@@ -212,7 +214,7 @@ class ImageStore:
     def _build(
         self, name: str, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> BuiltImage:
-        with room(), reading.open(archive) as context:
+        with reading.open(archive) as context:
             recipe, added = _unpack_context(context, directory, limits, reading)
         if self._allowed:
             self._allowed.check(recipe.base)
@@ -229,7 +231,13 @@ class ImageStore:
         def write(layer: BinaryIO) -> None:
             with reading.open(added) as content:
                 entries.extend(
-                    layers.write(content, layer, directory=recipe.add_directory, limits=limits)
+                    layers.write(
+                        content,
+                        layer,
+                        directory=recipe.add_directory,
+                        limits=limits,
+                        user=self._user(recipe.base),
+                    )
                 )
 
         layer, size = self._storage.add_blob(write)

@@ -61,6 +61,28 @@ def images(storage: Storage, results: BuildResults) -> ImageStore:
     )
 
 
+async def test_a_layer_belongs_to_whom_its_runtime_image_runs_as(storage: Storage) -> None:
+    """
+    Chaincode may write in its folder, also where the layer is a part of the image.
+    """
+    asked = []
+
+    def user(image: str) -> int:
+        asked.append(image)
+        return 500
+
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()), user=user)
+    built = await images.build(NAME, chunks(context()))
+
+    path = storage.blob(built.image.layer)
+    assert path
+    with tarfile.open(path) as layer:
+        assert {"usr/local/bin": 500, "usr/local/bin/chaincode": 500, "usr/local": 0, "usr": 0} == {
+            each.name: each.uid for each in layer
+        }
+    assert ["hyperledger/fabric-baseos:2.5"] == asked
+
+
 async def test_an_image_is_put_together_from_a_context(
     images: ImageStore, storage: Storage
 ) -> None:
