@@ -5,7 +5,6 @@ Java chaincode on Fabric's own shim: built by Gradle or Maven, and run from root
 """
 
 import shutil
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -110,9 +109,7 @@ async def test_java_chaincode_is_built_registers_crashes_and_comes_back(
         await peitho.end()
         peitho.configure(registry_mode(registry))
         await peitho.begin()
-        began = time.monotonic()
         await peer.launch(package)
-        print("LAUNCHED", tool, level, time.monotonic() - began)
         assert "blue" == (await peer.invoke(package, "get", "asset")).payload
         (image,) = {
             each["spec"]["containers"][0]["image"] for each in pods(peitho, package.container)
