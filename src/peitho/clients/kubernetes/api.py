@@ -427,8 +427,10 @@ def _read_all(
         user_auth(user)  # as it is made for each client
         verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
     except OSError as error:  # of a file that it names, or of a certificate in one
+        named = (config.cluster.certificate_auth, user.client_cert, user.client_key)
+        files = ", ".join(each for each in named if each)
         raise Unavailable(
-            f"No Kubernetes: a file that the kubeconfig names cannot be read: {error}"
+            f"No Kubernetes: a file that the kubeconfig names cannot be read: {error} ({files})"
         ) from error
     except (ConfigError, ValueError) as error:
         told = str(error) if isinstance(error, ConfigError) else "a certificate or key is none"
