@@ -5,9 +5,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -152,7 +152,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
     *,
     is_checked: bool,
 ) -> None:
-    tls = composition.api_tls(settings.server.tls)
+    tls = _Tls.of(settings.server)
     composition.make_data_directory(settings)
     async with composition.audit_trail(settings.audit) as trail, asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
@@ -170,7 +170,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         async with listening(*listeners, bound=clear, opened=opened):
             _start(tenants, reloading, tasks)
             storages = [parts.services.storage for parts in tenants.values()]
-            measuring = Measuring(storages, [shared.delivery_tls, *([tls] if tls else [])])
+            measuring = Measuring(storages, [shared.delivery_tls, *tls.files()])
             tasks.spawn(measuring.run(), name="measuring")
             tasks.spawn(measuring.run_lag(), name="measuring of the loop")
             tasks.spawn(collector.run(_lists(tenants)), name="collector")
@@ -187,6 +187,25 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tasks.cancel()
         for parts in tenants.values():
             parts.services.builds.pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tls:
+    """The certificates of the listeners that have one in the settings."""
+
+    api: CertificateFiles | None
+    operations: CertificateFiles | None
+
+    @classmethod
+    def of(cls, server: ServerSettings) -> Self:
+        """Read them. Raises Unavailable."""
+        return cls(
+            composition.api_tls(server.tls), composition.operations_tls(server.operations_tls)
+        )
+
+    def files(self) -> list[CertificateFiles]:
+        """Return those that there are."""
+        return [each for each in (self.api, self.operations) if each]
 
 
 def _start(
@@ -256,7 +275,7 @@ async def _once(word: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
 def _listeners(
     tenants: Mapping[str, Composition],
     shared: Shared,
-    tls: CertificateFiles | None,
+    tls: _Tls,
     lines: Sequence[Lines],
     page: PageParts,
 ) -> list[Listener]:
@@ -269,7 +288,7 @@ def _listeners(
     if is_open:
         _warn_of_open_api(server)
     return [
-        Listener(api, server.api, calls, tls, name="docker api"),
+        Listener(api, server.api, calls, tls.api, name="docker api"),
         Listener(
             delivery.application(parts),
             server.delivery,
@@ -281,6 +300,7 @@ def _listeners(
                 parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts, page=page
             ),
             server.operations,
+            tls=tls.operations,
             name="operations",
         ),
     ]
@@ -289,7 +309,7 @@ def _listeners(
 def _lines(
     tenants: Mapping[str, Composition],
     opened: Mapping[str, asyncio.Server],
-    tls: CertificateFiles | None,
+    tls: _Tls,
 ) -> list[Lines]:
     """What `/readyz?verbose` tells of the parts, beside what is outside."""
     delivery_tls = tenants[DEFAULT_TENANT].shared.delivery_tls
@@ -301,8 +321,7 @@ def _lines(
         tenant = name if len(tenants) > 1 else ""
         lines.append(partial(readiness.pod_watch, parts.services.watch, tenant=tenant))
         lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
-    if tls:
-        lines.append(partial(readiness.certificates, tls))
+    lines += [partial(readiness.certificates, files) for files in tls.files()]
     return lines
 
 

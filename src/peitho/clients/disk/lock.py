@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from peitho.clients.disk.storage import room
+from peitho.clients.disk.room import room
 from peitho.errors import Conflict
 
 log = structlog.get_logger()

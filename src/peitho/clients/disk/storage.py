@@ -18,7 +18,6 @@ trouble of the whole store as StorageUnusable.
 """
 
 import asyncio
-import errno
 import hashlib
 import os
 import secrets
@@ -27,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +36,7 @@ import structlog
 from peitho.clients.authority import Authority, DamagedAuthorityError
 from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
+from peitho.clients.disk.room import room
 from peitho.clients.disk.sealed import BrokenSealError, is_sealed, seal, unseal
 from peitho.clients.disk.verification import (
     DamagedFile,
@@ -45,19 +45,13 @@ from peitho.clients.disk.verification import (
     content_of,
     stamp_now,
 )
-from peitho.errors import InvalidArgument, PeithoError, StorageFull, StorageUnusable
+from peitho.errors import InvalidArgument, PeithoError, StorageUnusable
 
 log = structlog.get_logger()
 
 _OWNER_CHARACTERS = 16
 KEY_BYTES = 32
 AUTHORITY = "delivery-ca.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_UNUSABLE = (
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ESHUTDOWN, errno.EMFILE),
-    *(errno.EEXIST, errno.ELOOP),  # something else is where a directory should be
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,22 +453,3 @@ def sync_directory(path: Path) -> None:
 def image_key(name: str) -> str:
     """Return what the file of an image's record is called, without `.json`."""
     return hashlib.sha256(name.encode()).hexdigest()
-
-
-@contextmanager
-def room() -> Iterator[None]:
-    """Turn the error of a full disk into StorageFull, and of a lost one into StorageUnusable."""
-    try:
-        yield
-    except OSError as error:
-        cause = error.filename or os.strerror(error.errno or 0)
-        if error.errno in _FULL:
-            raise StorageFull(
-                f"The data directory is full ({cause}): nothing was kept; give its volume more room"
-            ) from error
-        if error.errno in _UNUSABLE:
-            raise StorageUnusable(
-                f"The data directory cannot be used ({error.strerror}: {cause}): see that its "
-                "volume is there and can be written; if it was gone, restart Peitho then"
-            ) from error
-        raise

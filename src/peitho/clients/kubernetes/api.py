@@ -41,6 +41,7 @@ _PATHS = {
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
+    "ServiceAccount": "api/v1/namespaces/{namespace}/serviceaccounts",
     "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
