@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench import (
     again,
     compiled,
+    downloaded,
     install,
     launches,
     machine,
@@ -52,6 +53,7 @@ PARTS = {
     "i": Part(named.HOW, named.measure),
     "j": Part(compiled.HOW, compiled.measure),
     "k": Part(launches.HOW, launches.measure),
+    "l": Part(downloaded.HOW, downloaded.measure),
 }
 
 

@@ -20,7 +20,7 @@ from tests.support.guides import ROOT, Block
 from tests.support.settings_files import load
 
 PAGES = guides.pages()
-LOCAL = [block for block in guides.all_blocks("sh") if not block.wants_cluster]
+LOCAL = [block for block in guides.shared("sh") if not block.wants_cluster]
 # What a reader has of their own, in the words of the guides.
 OF_READERS = {
     "/var/lib/peitho": "data",
@@ -30,7 +30,7 @@ OF_READERS = {
 }
 # A line that a reader would type; `text` is for what they only read.
 COMMAND = re.compile(
-    r"^(kubectl|helm|docker|peitho|peer|make|sed|openssl|tar|python) ", re.MULTILINE
+    r"^(kubectl|helm|docker|skopeo|ctr|peitho|peer|make|sed|openssl|tar|python) ", re.MULTILINE
 )
 INDENTED = re.compile(r"\n\n {4}(?=\S)(?! *[-*\d])")
 TEST = re.compile(r"tests/\w+/\w+\.py")

@@ -127,15 +127,15 @@ async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> 
     assert {"message": "this token does not open this"} == json.loads(body)
 
 
-@pytest.mark.parametrize("header", ["", "Basic x", "Bearer", "bearer x", "Bearer é"])
-async def test_what_is_no_token_is_403(tmp_path: Path, header: str) -> None:
+async def test_what_is_no_token_is_403(tmp_path: Path) -> None:
     """
     Whatever is in the header.
     """
     async with running(tmp_path) as peitho:
         url = f"{peitho.delivery}/blobs/{ZEROS}"
-        async with peitho.http.get(url, headers={"Authorization": header}) as response:
-            assert 403 == response.status
+        for header in ("", "Basic x", "Bearer", "bearer x", "Bearer é"):
+            async with peitho.http.get(url, headers={"Authorization": header}) as response:
+                assert 403 == response.status, header
 
 
 async def test_a_token_ends_with_its_build(tmp_path: Path) -> None:
@@ -279,17 +279,17 @@ async def test_a_result_of_no_architecture_that_can_be_is_400(tmp_path: Path) ->
         assert 400 == status
 
 
-@pytest.mark.parametrize("text", [b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50])
-async def test_what_is_no_exit_code_is_400(tmp_path: Path, text: bytes) -> None:
+async def test_what_is_no_exit_code_is_400(tmp_path: Path) -> None:
     """
     The build is not ended by it.
     """
     async with running(tmp_path) as peitho:
         made = await build(peitho)
         path = f"/builds/{made.id}/exit"
-        status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=text)
+        for text in (b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50):
+            status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=text)
+            assert 400 == status, text
 
-        assert 400 == status
         assert "running" == made.summary().state.status
 
 

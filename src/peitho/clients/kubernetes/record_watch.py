@@ -34,6 +34,7 @@ class RecordWatch:
         self._kubernetes = kubernetes
         self._known: dict[str, KnownRecord] = {}
         self._whole: BoundedDict[str, tuple[Record, float]] = BoundedDict(_WHOLE_RECORDS)
+        self._absent: BoundedDict[str, float] = BoundedDict(_REMEMBERED)
         self._removed: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
         self._removing: set[str] = set()
         self._told_version = ""
@@ -100,8 +101,14 @@ class RecordWatch:
         self._drop(record)
 
     def forget_name(self, kubernetes_name: str) -> None:
-        """Know that there is no record of that name."""
+        """Know that there is no record of that name, as the API server has just answered."""
         self._known.pop(kubernetes_name, None)
+        self._absent[kubernetes_name] = _now()
+
+    def is_absent(self, kubernetes_name: str) -> bool:
+        """Whether the API server said a moment ago that there is none, and no word came since."""
+        at = self._absent.get(kubernetes_name)
+        return at is not None and self.is_live and _now() - at < _UNTOLD_SECONDS
 
     async def replace(self, listing: Listing[KnownRecord]) -> None:
         """Take a list: what is not in it is gone, unless it is newer than the list."""
@@ -153,6 +160,7 @@ class RecordWatch:
         """Take a record for the present one; False if a later one is known, or that it is gone."""
         if record.uid in self._removed:
             return False
+        self._absent.pop(record.kubernetes_name, None)
         known = self._known.get(record.kubernetes_name)
         if known is not None and _is_newer(_version(known), _version(record)):
             return False

@@ -40,6 +40,8 @@ class Records:
         """Return the record of that name, or None."""
         if self.watch and (known := self.watch.whole(kubernetes_name)):
             return known
+        if self.watch and self.watch.is_absent(kubernetes_name):
+            return None
         secret = await self.kubernetes.get("Secret", kubernetes_name)
         record = record_secrets.read(secret) if secret else None
         if self.watch and record is None:

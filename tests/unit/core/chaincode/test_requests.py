@@ -55,15 +55,15 @@ async def launch(it: Scene) -> Container:
     return container
 
 
-async def test_a_launch_asks_six_times(tmp_path: Path) -> None:
+async def test_a_launch_asks_four_times(tmp_path: Path) -> None:
     """
-    Three times whether there is such a container, and then to make its record, files and Job.
+    Once whether there is such a container, and then to make its record, files and Job.
     """
     async with built(tmp_path) as it:
         await launch(it)
 
         assert await asked(it) == {
-            "GET secrets": 3,
+            "GET secrets": 1,
             "POST secrets": 1,
             "PATCH secrets": 1,
             "POST jobs": 1,
