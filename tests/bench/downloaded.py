@@ -1,4 +1,4 @@
-"""(l) Install of the second and later Java packages, with a registry at a distance."""
+"""(m) Install of the second and later Java packages, with a registry at a distance."""
 
 import asyncio
 import hashlib
@@ -42,7 +42,7 @@ _MVNW = '#!/bin/sh\nexec mvn --batch-mode --settings settings.xml "$@"\n'
 async def measure(place: Place) -> list[Row]:
     """Rows for each distance: Peitho, dockerd, and the ratio."""
     if not place.cluster.own:
-        raise BenchError("(l) needs the lab's own node, on whose bridge the registry is")
+        raise BenchError("(m) needs the lab's own node, on whose bridge the registry is")
     rows: list[Row] = []
     address = place.cluster.host_address
     builder = _AS_ROOT | {"cache": {"packages": True}}
@@ -58,7 +58,7 @@ async def measure(place: Place) -> list[Row]:
                     taken: list[float] = []
                     for number in range(1, place.runs + 1):
                         taken += [await _install(side, url, docker) for side in sides]
-                        say(f"(l) {delay_seconds} s, run {number}: {taken[-2:]}")
+                        say(f"(m) {delay_seconds} s, run {number}: {taken[-2:]}")
             rows += _rows(delay_seconds, tuple(taken[::2]), tuple(taken[1::2]))
     return rows
 
@@ -71,9 +71,9 @@ def _rows(delay_seconds: float, ours: tuple[float, ...], theirs: tuple[float, ..
     what = f"install of a Java package, second and later, registry {delay_seconds * 1000:.0f} ms"
     ratios = tuple(one / other for one, other in zip(ours, theirs, strict=True))
     return [
-        Row("l", f"{what}, Peitho", "s", ours),
-        Row("l", f"{what}, dockerd", "s", theirs),
-        Row("l", f"{what}, Peitho by dockerd", "", ratios, at_most=_GOAL),
+        Row("m", f"{what}, Peitho", "s", ours),
+        Row("m", f"{what}, dockerd", "s", theirs),
+        Row("m", f"{what}, Peitho by dockerd", "", ratios, at_most=_GOAL),
     ]
 
 

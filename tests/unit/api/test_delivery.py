@@ -350,9 +350,7 @@ async def test_without_the_data_directory_a_blob_is_500(tmp_path: Path) -> None:
     assert "The data directory cannot be used" in json.loads(body)["message"]
 
 
-@pytest.mark.parametrize(
-    ("place", "flip"), [(0.0, 0), (0.3, 0), (0.999, 0), (0.0, 1), (0.3, 0x80), (0.999, 1)]
-)
+@pytest.mark.parametrize(("place", "flip"), [(0.0, 0), (0.999, 0), (0.3, 0x80)])
 async def test_whatever_file_is_damaged_all_else_is_as_before(
     tmp_path: Path, place: float, flip: int
 ) -> None:
@@ -490,7 +488,7 @@ async def test_a_layer_of_many_records_is_given_whole(tmp_path: Path) -> None:
     By the Pod's own client; what it sends arrives whole, too.
     """
     async with running(tmp_path) as peitho:
-        content = os.urandom(5_000_000)
+        content = os.urandom(1_500_000)
         await peitho.services.images.build("mycc", chunks(context(binpackage=package(content))))
         layer = peitho.services.images.get("mycc").layer
         token = await pullers(peitho, layer)

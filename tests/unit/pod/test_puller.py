@@ -169,7 +169,6 @@ class TestTheProgram:
         (left / "chaincode").write_bytes(b"half")
         if ended == "in the middle":
             (tmp_path / "layer").touch()
-
         with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
             monkeypatch.setenv("PEITHO_URL", server.url)
             assert 0 == puller.main()
@@ -189,6 +188,35 @@ class TestTheProgram:
             assert [1, 0] == [puller.main(), puller.main()]
 
         assert (tmp_path / "layer/usr/local/bin/chaincode").is_file()
+
+    def test_a_puller_that_cannot_even_ask_leaves_nothing_that_could_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The file is there before anything else is tried, and nobody is told that the layer is.
+        """
+        monkeypatch.setenv("PEITHO_URL", "https://127.0.0.1:1")
+        monkeypatch.setenv("PEITHO_CA", "")
+        monkeypatch.setenv("PEITHO_WORD", str(tmp_path / "no/word"))
+
+        assert 1 == puller.main()
+
+        assert (tmp_path / "layer").is_file()
+
+    def test_a_word_that_cannot_be_said_is_no_failure(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        The layer is there: chaincode may have begun on it.
+        """
+        word = tmp_path / "word"
+        word.symlink_to(tmp_path / "nowhere")
+        monkeypatch.setenv("PEITHO_WORD", str(word))
+        with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 0 == puller.main()
+
+        assert (tmp_path / "layer/usr/local/bin/chaincode").exists()
 
     def test_it_says_when_the_layer_is_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -34,7 +34,6 @@ class RecordWatch:
         self._kubernetes = kubernetes
         self._known: dict[str, KnownRecord] = {}
         self._whole: BoundedDict[str, tuple[Record, float]] = BoundedDict(_WHOLE_RECORDS)
-        self._absent: BoundedDict[str, float] = BoundedDict(_REMEMBERED)
         self._removed: BoundedDict[str, None] = BoundedDict(_REMEMBERED)
         self._removing: set[str] = set()
         self._told_version = ""
@@ -70,6 +69,14 @@ class RecordWatch:
         """Return a record as the watch tells it; None if it tells of none, or may miss some."""
         return self._known.get(kubernetes_name) if self.is_live else None
 
+    def lacks(self, kubernetes_name: str) -> bool:
+        """
+        Whether no record of that name is ours, for certain.
+
+        Nobody else makes records of this Peitho, and what it makes itself is known at once.
+        """
+        return self.is_live and self.synced.is_set() and kubernetes_name not in self._known
+
     def whole(self, kubernetes_name: str) -> Record | None:
         """Return a record as it was last written or read, unless it may have changed since."""
         record, at = self._whole.get(kubernetes_name, (None, 0.0))
@@ -101,14 +108,8 @@ class RecordWatch:
         self._drop(record)
 
     def forget_name(self, kubernetes_name: str) -> None:
-        """Know that there is no record of that name, as the API server has just answered."""
+        """Know that there is no record of that name."""
         self._known.pop(kubernetes_name, None)
-        self._absent[kubernetes_name] = _now()
-
-    def is_absent(self, kubernetes_name: str) -> bool:
-        """Whether the API server said a moment ago that there is none, and no word came since."""
-        at = self._absent.get(kubernetes_name)
-        return at is not None and self.is_live and _now() - at < _UNTOLD_SECONDS
 
     async def replace(self, listing: Listing[KnownRecord]) -> None:
         """Take a list: what is not in it is gone, unless it is newer than the list."""
@@ -160,7 +161,6 @@ class RecordWatch:
         """Take a record for the present one; False if a later one is known, or that it is gone."""
         if record.uid in self._removed:
             return False
-        self._absent.pop(record.kubernetes_name, None)
         known = self._known.get(record.kubernetes_name)
         if known is not None and _is_newer(_version(known), _version(record)):
             return False

@@ -40,8 +40,6 @@ class Records:
         """Return the record of that name, or None."""
         if self.watch and (known := self.watch.whole(kubernetes_name)):
             return known
-        if self.watch and self.watch.is_absent(kubernetes_name):
-            return None
         secret = await self.kubernetes.get("Secret", kubernetes_name)
         record = record_secrets.read(secret) if secret else None
         if self.watch and record is None:
@@ -49,6 +47,10 @@ class Records:
         if self.watch and isinstance(record, Record):
             self.watch.note(record)
         return record
+
+    def lacks(self, kubernetes_name: str) -> bool:
+        """Whether no record of that name is ours, for certain; nobody is asked."""
+        return self.watch is not None and self.watch.lacks(kubernetes_name)
 
     async def get_metadata(self, kubernetes_name: str) -> RecordMetadata | DamagedRecord | None:
         """Return the same without what the Secret holds, as the watch tells it where it does."""

@@ -85,6 +85,24 @@ async def test_what_the_watch_tells_is_known(tmp_path: Path) -> None:
     assert [[DamagedRecord], [RecordMetadata], []] == seen
 
 
+async def test_a_record_that_is_not_there_is_known_not_to_be(tmp_path: Path) -> None:
+    """
+    While the watch goes on: a peer stops, kills and removes what is not there before each launch.
+    """
+    async with followed(tmp_path, {PATH: record()}) as (server, records, cache):
+        assert (False, True) == (records.lacks(NAME), records.lacks("other"))
+        (there,) = await records.find(OWN)
+        await records.remove(there)
+        assert records.lacks(NAME)
+        await records.create(record())
+        assert not records.lacks(NAME)
+
+        cache.interrupted()
+        assert not records.lacks("other")
+        assert not Records(records.kubernetes).lacks("other")
+        assert 0 == server.count(*READ)
+
+
 async def test_what_somebody_else_removed_is_in_the_trail(tmp_path: Path) -> None:
     """
     Once, by nobody's name; what Peitho removes itself it has told already.
@@ -130,24 +148,6 @@ async def test_a_record_that_was_written_is_not_read_again(tmp_path: Path) -> No
         assert cache.is_live
         assert changed == await records.get(NAME)
         assert 1 == server.count(*READ)
-
-
-async def test_what_was_not_there_is_not_asked_for_again_at_once(tmp_path: Path) -> None:
-    """
-    A peer stops, kills and removes what it is about to create; somebody else may create it, too.
-    """
-    async with followed(tmp_path) as (server, records, cache):
-        for _ in range(3):
-            assert await records.get(NAME) is None
-        assert 1 == server.count(*READ)
-
-        await asyncio.sleep(LATER_SECONDS)
-        assert await records.get(NAME) is None
-        assert 2 == server.count(*READ)
-
-        server.objects[PATH] = record()
-        cache.take("ADDED", known(51))
-        assert isinstance(await records.get(NAME), Record)
 
 
 async def test_a_watch_that_was_cut_hides_nothing(tmp_path: Path) -> None:

@@ -244,6 +244,20 @@ class TestWithAPod:
 
             assert before == len(it.cluster.requests)
 
+    async def test_a_pod_that_gets_on_needs_no_question(self, tmp_path: Path) -> None:
+        """
+        However long it takes on a busy node; once its status stands still, it is asked about.
+        """
+        async with scene(tmp_path, pod=POD) as it, asyncio.TaskGroup() as group:
+            group.create_task(it.last(10))
+            for version in range(2, 7):
+                await asyncio.sleep(1.2)
+                later = POD["metadata"] | {"resourceVersion": str(version)}
+                it.asked.watch.take("MODIFIED", typed.pod(POD | {"metadata": later}))
+            assert 0 == it.cluster.count("GET", "events")
+
+        assert 1 <= it.cluster.count("GET", "events") <= 3
+
     async def test_what_the_status_says_needs_no_question(self, tmp_path: Path) -> None:
         """
         The Pod's own words come first.
