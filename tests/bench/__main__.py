@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.bench import (
     again,
     compiled,
-    downloaded,
     crashes,
+    downloaded,
     goals,
     install,
     launches,

@@ -80,7 +80,8 @@ _HOME = ["HOME=/tmp", "MAVEN_OPTS=-Duser.home=/tmp"]
 _MAVEN = """
 mirror="<mirror><id>m</id><mirrorOf>*</mirrorOf><url>file://$1</url></mirror>"
 echo "<settings><mirrors>$mirror</mirrors></settings>" > /tmp/settings.xml
-cd /chaincode/input && mvn -q -B -s /tmp/settings.xml compile 2>&1 || exit 1
+cd /chaincode/input
+mvn -q -B -s /tmp/settings.xml compile > /tmp/said 2>&1 || { cat /tmp/said; exit 1; }
 find /tmp/.m2/repository -name '*.jar' | wc -l
 """
 _REGISTRY = "/root/.m2/repository"
@@ -103,8 +104,8 @@ async def test_what_maven_downloaded_is_there_for_the_next_build(
     ):
 
         async def build(number: int, command: str, *words: str) -> tuple[int, str]:
-            env = ["HOME=/tmp/home", "MAVEN_OPTS=-Duser.home=/tmp/home"]
-            created = await calls.create("", BUILDER, ["/bin/sh", "-c", command, "sh", *words], env)
+            shell = ["/bin/sh", "-c", command, "sh", *words]
+            created = await calls.create("", BUILDER, shell, _HOME)
             made = str(created.body["Id"])
             await calls.put(made, _source(number))
             code, said = await built(calls, made)
