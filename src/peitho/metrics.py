@@ -113,6 +113,14 @@ COMPILED = _with(
     ),
     ("given", "none"),
 )
+DOWNLOADED = _with(
+    Counter(
+        "peitho_downloaded_packages_total",
+        "Builds that may be given what others downloaded: whether they were, and whose was kept.",
+        ["outcome"],
+    ),
+    ("given", "none", "kept"),
+)
 BUILDS_WAITING = Gauge("peitho_builds_waiting", "Builds that wait for their turn.")
 BUILDS_RUNNING = Gauge("peitho_builds_running", "Builds that are being carried out.")
 

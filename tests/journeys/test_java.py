@@ -23,8 +23,9 @@ from tests.lab.javaenv import CHAINCODE
 from tests.lab.peer import Peer
 from tests.lab.peitho import Peitho, namespace
 from tests.lab.registry import Running
+from tests.support.attached import built
 from tests.support.docker_calls import Calls, archive, context
-from tests.support.observe import pods
+from tests.support.observe import builds, pods, until
 
 BUILDER = "hyperledger/fabric-javaenv:2.5"
 DOCKERFILE = f"""FROM {BUILDER}
@@ -116,6 +117,66 @@ async def test_java_chaincode_is_built_registers_crashes_and_comes_back(
         }
         assert image.startswith(f"{registry.address}/")
         await peer.stop(package)
+
+
+# What the image has is the registry here; another home has nothing of it.  Without a network, and
+# without that registry, Maven has what it was given and nothing else.
+_HOME = ["HOME=/tmp", "MAVEN_OPTS=-Duser.home=/tmp"]
+_MAVEN = """
+mirror="<mirror><id>m</id><mirrorOf>*</mirrorOf><url>file://$1</url></mirror>"
+echo "<settings><mirrors>$mirror</mirrors></settings>" > /tmp/settings.xml
+cd /chaincode/input
+mvn -q -B -s /tmp/settings.xml compile > /tmp/said 2>&1 || { cat /tmp/said; exit 1; }
+find /tmp/.m2/repository -name '*.jar' | wc -l
+"""
+_REGISTRY = "/root/.m2/repository"
+
+
+@beside
+@pytest.mark.timeout(300)
+async def test_what_maven_downloaded_is_there_for_the_next_build(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """
+    It needs no registry any more; what a build that fails left changes nothing.
+    """
+    settings = AS_ROOT | {"cache": {"packages": True}}
+
+    async with (
+        namespace(cluster, level="baseline") as name,
+        Peitho.start(cluster, name, tmp_path, builder=settings) as peitho,
+        Calls.to(peitho) as calls,
+    ):
+
+        async def build(number: int, command: str, *words: str) -> tuple[int, str]:
+            shell = ["/bin/sh", "-c", command, "sh", *words]
+            created = await calls.create("", BUILDER, shell, _HOME)
+            made = str(created.body["Id"])
+            await calls.put(made, _source(number))
+            code, said = await built(calls, made)
+            await calls.remove(made)
+            await until(lambda: not builds(peitho))
+            return code, said.decode()
+
+        code, jars = await build(1, _MAVEN, _REGISTRY)
+        assert 0 == code, jars
+        kept = peitho.data_dir / "builds"
+        await until(lambda: len(list(kept.glob("*/about.json"))) == 2)
+
+        poison = 'for jar in $(find /tmp -name "*.jar"); do echo no > "$jar"; done; exit 3'
+        assert (3, "") == await build(2, poison)
+
+        assert (0, jars) == await build(3, _MAVEN, "/nowhere")
+        assert int(jars) > 20
+
+
+def _source(number: int) -> bytes:
+    """The chaincode with a comment of its own."""
+    files = {"pom.xml": (CHAINCODE / "pom.xml").read_bytes()}
+    for path in (CHAINCODE / "src").rglob("*.java"):
+        said = path.read_bytes() + f"\n// {number}\n".encode()
+        files[str(path.relative_to(CHAINCODE))] = said
+    return archive({name: (0o644, content) for name, content in files.items()})
 
 
 @beside

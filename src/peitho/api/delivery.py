@@ -54,9 +54,8 @@ async def build(request: web.Request) -> web.Response:
     running = _build(request)
     uploads = [{"number": n, "path": upload.path} for n, upload in enumerate(running.uploads)]
 
-    return json_response(
-        {"uploads": uploads, "output": OUTPUT_DIRECTORY, "compiled": bool(running.compiled_key)}
-    )
+    about = {"uploads": uploads, "output": OUTPUT_DIRECTORY, "compiled": bool(running.compiled_key)}
+    return json_response(about | ({"packages": True} if running.packages_key else {}))
 
 
 async def upload(request: web.Request) -> web.StreamResponse:
@@ -76,6 +75,25 @@ async def compiled(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"Nothing was compiled before for {running.spec.image}")
 
     return await send_file(request, archive)
+
+
+async def packages(request: web.Request) -> web.StreamResponse:
+    """GET /builds/{id}/packages — 200: a tar of what builds downloaded before; 404: nothing yet."""
+    running = _build(request)
+    archive = await services(request).builds.pool.packages(running)
+    if archive is None:
+        raise NotFound(f"Nothing was downloaded before for {running.spec.image}")
+
+    return await send_file(request, archive)
+
+
+async def save_packages(request: web.Request) -> web.Response:
+    """PUT /builds/{id}/packages — 200: a tar of what a build that is done downloaded; 400; 409."""
+    running = _build(request)
+
+    await services(request).builds.pool.save_packages(running, chunks(request))
+
+    return web.Response()
 
 
 async def log(request: web.Request) -> web.Response:
@@ -120,7 +138,7 @@ _TENANTS = web.AppKey("tenants", dict[str, Services])
 
 def application(tenants: Mapping[str, Services]) -> web.Application:
     """Make the delivery listener's application, over the parts of all tenants by name."""
-    bodies = Bodies({log: _LOG_PACE, exit_code: BODY, result: BODY})
+    bodies = Bodies({log: _LOG_PACE, exit_code: BODY, result: BODY, save_packages: BODY})
     app = web.Application(middlewares=[answer, bodies.expect])
     app[_TENANTS] = dict(tenants)
     app.add_routes(
@@ -129,6 +147,8 @@ def application(tenants: Mapping[str, Services]) -> web.Application:
             web.get("/builds/{id}", build, allow_head=False),
             web.get(r"/builds/{id}/uploads/{number:\d{1,4}}", upload, allow_head=False),
             web.get("/builds/{id}/compiled", compiled, allow_head=False),
+            web.get("/builds/{id}/packages", packages, allow_head=False),
+            web.put("/builds/{id}/packages", save_packages),
             web.post("/builds/{id}/log", log),
             web.put("/builds/{id}/exit", exit_code),
             web.put("/builds/{id}/result", result),

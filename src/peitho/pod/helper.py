@@ -1,8 +1,9 @@
 """
 The helper beside a build: `python -m peitho.pod.helper`.
 
-It fetches what the peer uploaded and what was compiled before, lets the command begin, and sends
-its output as it comes, then its exit code, then the output directory. PEITHO_URL, PEITHO_TOKEN and
+It fetches what the peer uploaded, and what was compiled or downloaded before, lets the command
+begin, and sends its output as it comes, then its exit code, then the output directory, and last, if
+Peitho wants it, what the command downloaded. PEITHO_URL, PEITHO_TOKEN and
 PEITHO_CA say where to, with what right, and how to know that it is Peitho; PEITHO_BUILD which build
 it is.
 """
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +37,8 @@ _POLL_SECONDS = 0.02
 _CODE_BYTES = 16
 _LACK_BYTES = 16
 _GONE = (403, 404)
+# The command is done by then; 500 MB are packed within seconds.
+_PACKED_SECONDS = 60.0
 
 
 def fetch(peitho: PeithoClient, build: str) -> Path:
@@ -45,11 +49,16 @@ def fetch(peitho: PeithoClient, build: str) -> Path:
         fetch_archive(peitho, f"/builds/{build}/uploads/{upload['number']}", target)
     if about.get("compiled"):
         fetch_compiled(peitho, build)
+    if about.get("packages"):
+        Path(build_wrapper.KEEP).touch()
+        fetch_given(peitho, f"/builds/{build}/packages", Path(build_wrapper.PACKAGES))
     return Path(build_wrapper.helper_path(about["output"]))
 
 
-def fetch_archive(peitho: PeithoClient, path: str, target: Path) -> None:
-    """Fetch an archive that Peitho has checked, and unpack it into a directory."""
+def fetch_archive(
+    peitho: PeithoClient, path: str, target: Path, *, limits: tar.ArchiveLimits = tar.CHECKED
+) -> None:
+    """Fetch an archive, which Peitho has checked, and unpack it into a directory."""
     with tempfile.TemporaryFile(dir=build_wrapper.CONTROL) as archive:
 
         def save(response: http.client.HTTPResponse) -> None:
@@ -59,30 +68,70 @@ def fetch_archive(peitho: PeithoClient, path: str, target: Path) -> None:
 
         peitho.get(path, save)
         archive.seek(0)
-        tar.unpack(archive, target, limits=tar.CHECKED)
+        tar.unpack(archive, target, limits=limits)
 
 
 def fetch_compiled(peitho: PeithoClient, build: str) -> None:
-    """
-    Fetch what Go compiled before, if the builder image lacks it and Peitho has it.
-
-    A build can do without: whatever goes wrong, its command finds all of it or nothing.
-    """
+    """Fetch what Go compiled before, if the builder image lacks it and Peitho has it."""
     while not Path(build_wrapper.READY).exists():
         time.sleep(_POLL_SECONDS)
     with opened(build_wrapper.LACKS) as lacks:
         if lacks.read(_LACK_BYTES).strip() != b"go":
             return
-    target = Path(build_wrapper.GO_CACHE)
+    fetch_given(peitho, f"/builds/{build}/compiled", Path(build_wrapper.GO_CACHE))
+
+
+def fetch_given(peitho: PeithoClient, path: str, target: Path) -> None:
+    """
+    Fetch what is there of earlier builds, if Peitho has it.
+
+    A build can do without: whatever goes wrong, its command finds all of it or nothing.
+    """
     aside = target.with_suffix(".part")
     try:
         aside.mkdir(parents=True)
-        fetch_archive(peitho, f"/builds/{build}/compiled", aside)
+        fetch_archive(peitho, path, aside, limits=tar.ArchiveLimits())
         aside.rename(target)
     except (CallError, PeithoError, OSError, http.client.HTTPException) as error:
         shutil.rmtree(aside, ignore_errors=True)
         if not isinstance(error, CallError) or error.status not in _GONE:
-            print(f"nothing that was compiled before is used: {error}", flush=True)  # noqa: T201  a container's log is its output
+            _say(f"nothing that was there before is used: {error}")
+
+
+def given_packages() -> set[str] | None:
+    """Return the names of the downloaded files that a build is given; None if none are kept."""
+    if not Path(build_wrapper.KEEP).exists():
+        return None
+    root = Path(build_wrapper.PACKAGES)
+    return {str(each.relative_to(root)) for each in root.rglob("*") if not each.is_dir()}
+
+
+def hand_back(peitho: PeithoClient, build: str, given: set[str]) -> None:
+    """
+    Send what the command downloaded, if that is more than it was given.
+
+    The build is done and its peer has the result: what goes wrong here is said, and nothing else.
+    """
+    end = time.monotonic() + _PACKED_SECONDS
+    while not Path(build_wrapper.PACKED).exists() and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+    try:
+        with opened(build_wrapper.PACKED) as archive:
+            if not archive.read(1):
+                return
+            archive.seek(0)
+            found = {each.name for each in tar.scan(archive, limits=tar.ArchiveLimits())}
+            if found <= given:
+                return
+            archive.seek(0)
+            chunks = iter(partial(archive.read, _COPY_BYTES), b"")
+            peitho.send("PUT", f"/builds/{build}/packages", chunks)
+    except (CallError, PeithoError, OSError, http.client.HTTPException) as error:
+        _say(f"what was downloaded is not kept: {error}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  a container's log is its output
 
 
 def output() -> Iterator[bytes]:
@@ -143,14 +192,18 @@ def packed(directory: Path) -> Iterator[bytes]:
 def help_build(peitho: PeithoClient, build: str) -> None:
     """Do all steps in their order."""
     result = fetch(peitho, build)
+    given = given_packages()  # before anything of the peer's runs
     Path(build_wrapper.GO).touch()
     while not Path(build_wrapper.STARTED).exists():
         time.sleep(_POLL_SECONDS)
     peitho.send("POST", f"/builds/{build}/log", output())
-    with opened(build_wrapper.EXIT) as code:
-        peitho.send("PUT", f"/builds/{build}/exit", [code.read(_CODE_BYTES).strip()])
+    with opened(build_wrapper.EXIT) as file:
+        code = file.read(_CODE_BYTES).strip()
+    peitho.send("PUT", f"/builds/{build}/exit", [code])
     architecture = go_name(platform.machine())
     peitho.send("PUT", f"/builds/{build}/result?architecture={architecture}", packed(result))
+    if given is not None and code == b"0":
+        hand_back(peitho, build, given)
 
 
 def main() -> int:

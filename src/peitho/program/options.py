@@ -149,6 +149,7 @@ def build_pool(settings: Settings) -> BuildPoolOptions:
         result_bytes=settings.limits.archive_bytes,
         determinants=[list(settings.images.rewrite.items()), settings.builder.template],
         compiles_ahead=settings.builder.cache.compiler,
+        keeps_packages=settings.builder.cache.packages,
     )
 
 

@@ -331,6 +331,11 @@ class BuildCacheSettings(Section):
     of Peitho's own, and given to all builds in Pods whose image has nothing compiled.  That build
     has a Pod beside those of `builder.maxParallel`, one at a time."""
 
+    packages: bool = False
+    """Whether what Maven and Gradle downloaded in a build that succeeded is given to the tenant's
+    later builds in Pods of the same builder image.  Who builds for a tenant can then change what
+    others build for it: only where all of them belong together."""
+
     limit_bytes: int = Field(default=4 * 1024**3, gt=0)
     """Past this the least recently used go."""
 

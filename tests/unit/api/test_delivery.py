@@ -111,6 +111,8 @@ async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> 
                 ("GET", f"/builds/{made.id}"),
                 ("GET", f"/builds/{made.id}/uploads/0"),
                 ("GET", f"/builds/{made.id}/compiled"),
+                ("GET", f"/builds/{made.id}/packages"),
+                ("PUT", f"/builds/{made.id}/packages"),
                 ("POST", f"/builds/{made.id}/log"),
                 ("PUT", f"/builds/{made.id}/exit"),
                 ("PUT", f"/builds/{made.id}/result"),

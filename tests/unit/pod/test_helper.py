@@ -17,13 +17,13 @@ from peitho.formats.kubernetes import build_wrapper
 from peitho.formats.tar import ArchiveLimits
 from peitho.pod import calls, helper
 from peitho.pod.calls import CallError
-from tests.support.archives import archive_bytes, file
+from tests.support.archives import archive_bytes, directory, file
 from tests.support.serving import AUTHORITY, Answer, Serving, cut_chunks, serving
 
 OK: Answer = (200, b"")
 PATHS = (
     *("CONTROL", "LACKS", "READY", "GO_CACHE"),
-    *("GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE"),
+    *("GO", "STARTED", "STDOUT", "STDERR", "EXIT", "DONE", "PACKAGES", "KEEP", "PACKED"),
 )
 SOURCE = archive_bytes([file("src/main.go", b"package main")], compression="gz")
 
@@ -35,20 +35,24 @@ class Pod:
         self.control = root / "peitho"
         self.input = root / "input"
         self.output = root / "output"
-        for directory in (self.control, self.input, self.output):
-            directory.mkdir()
+        for shared in (self.control, self.input, self.output):
+            shared.mkdir()
 
-    def answers(self, *uploads: bytes, compiled: Answer | None = None) -> dict[str, list[Answer]]:
-        """What Peitho answers to the helper of build `b`; also when asked for what is compiled."""
+    def answers(
+        self, *uploads: bytes, compiled: Answer | None = None, packages: Answer | None = None
+    ) -> dict[str, list[Answer]]:
+        """What Peitho answers to the helper of build `b`; also when asked for what is kept."""
         about = {
             "uploads": [{"number": n, "path": str(self.input)} for n, _ in enumerate(uploads)],
             "output": str(self.output),
             "compiled": compiled is not None,
+            "packages": packages is not None,
         }
         return {
             "/builds/b": [(200, json.dumps(about).encode())],
             **{f"/builds/b/uploads/{n}": [(200, each)] for n, each in enumerate(uploads)},
             "/builds/b/compiled": [compiled or OK],
+            "/builds/b/packages": [packages or OK, OK],
             "/builds/b/log": [OK],
             "/builds/b/exit": [OK],
             **{f"/builds/b/result?architecture={each}": [OK] for each in ("amd64", "arm64")},
@@ -173,6 +177,72 @@ def test_a_build_can_do_without_what_was_compiled_before(pod: Pod, answer: Answe
 
     assert {"/cc": b"unset"} == result_of(server)
     assert [] == list(pod.control.glob("compiled/*"))
+
+
+class TestWhatIsDownloaded:
+    GIVEN = archive_bytes([directory(".m2/repository/a"), file(".m2/repository/a/1.jar", b"one")])
+    MORE = 'cd "$HOME/.m2/repository/a" && echo two > 2.jar'
+
+    def handed_back(self, server: Serving) -> list[dict[str, bytes]]:
+        """The files of what the helper sent in the end."""
+        bodies = [
+            body
+            for method, path, _, body in server.requests
+            if (method, path) == ("PUT", "/builds/b/packages")
+        ]
+        return [tar.read_files(io.BytesIO(body), limits=ArchiveLimits()) for body in bodies]
+
+    def test_it_is_there_for_the_next_and_handed_back_when_there_is_more(self, pod: Pod) -> None:
+        """
+        With what the build was given, after all that its peer waits for.
+        """
+        with serving(pod.answers(SOURCE, packages=(200, self.GIVEN))) as server:
+            pod.run(server, self.MORE)
+
+        assert [b"0"] == server.bodies("/builds/b/exit")
+        assert "/builds/b/packages" == server.requests[-1][1]
+        assert [
+            {"/.m2/repository/a/1.jar": b"one", "/.m2/repository/a/2.jar": b"two\n"}
+        ] == self.handed_back(server)
+
+    @pytest.mark.parametrize("command", ["true", f"{MORE}; exit 1"], ids=["no more", "failed"])
+    def test_nothing_is_handed_back_of_a_build_without_more_or_that_failed(
+        self, pod: Pod, command: str
+    ) -> None:
+        """
+        Its result is sent all the same.
+        """
+        with serving(pod.answers(SOURCE, packages=(200, self.GIVEN))) as server:
+            pod.run(server, command)
+
+        assert {} == result_of(server)
+        assert [] == self.handed_back(server)
+
+    @pytest.mark.parametrize(
+        "answer", [(404, b"none"), (400, b"no"), (200, b"no archive"), (200, GIVEN[:1300])]
+    )
+    def test_a_build_can_do_without(self, pod: Pod, answer: Answer) -> None:
+        """
+        Whatever is wrong with it, and the next is given what this one downloads.
+        """
+        with serving(pod.answers(SOURCE, packages=answer)) as server:
+            pod.run(server, f'mkdir -p "$HOME/.m2/repository/a" && {self.MORE}')
+
+        assert [{"/.m2/repository/a/2.jar": b"two\n"}] == self.handed_back(server)
+
+    @pytest.mark.parametrize("harm", ["echo no archive", "ln -s /etc/passwd", "mkdir"])
+    def test_what_a_build_puts_in_its_place_harms_nobody(self, pod: Pod, harm: str) -> None:
+        """
+        It is not kept, or refused as an archive; the build is done.
+        """
+        place = f"{pod.control}/packed"
+        into = f"> {place}" if harm.startswith("echo") else place
+        with serving(pod.answers(SOURCE, packages=(404, b"none"))) as server:
+            # Nothing is packed then: the place is taken before the command is over.
+            pod.run(server, f"{harm} {into}; chmod a-w {pod.control}; rm {pod.control}/keep")
+
+        assert [b"0"] == server.bodies("/builds/b/exit")
+        assert [] == self.handed_back(server)
 
 
 def test_an_image_that_lacks_nothing_is_given_nothing(pod: Pod) -> None:

@@ -88,6 +88,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
     "builder.abandonedAfterSeconds": (5, "build_containers"),
     "builder.maxParallel": (5, "parallel_builds"),
     "builder.cache.compiler": (False, "build_pool"),
+    "builder.cache.packages": (True, "build_pool"),
     "builder.cache.limitBytes": (5, "sweeper"),
     "builder.cache.maxAgeSeconds": (5, "sweeper"),
     "builder.resources.cpuRequest": ("5m", "pod_backend"),

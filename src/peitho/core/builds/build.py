@@ -60,9 +60,9 @@ class Build:
     """
     One build: what is to be done, what the command wrote so far, and how it ended.
 
-    `compiled_key` is that of packages that it may be given, empty for none; one that
-    `compiles_ahead` makes them, and no container stands for it. `image_id` has the digest of the
-    builder image that it ran in, once that is known.
+    `compiled_key` and `packages_key` are those of what it may be given, empty for none; one that
+    `compiles_ahead` makes what is compiled, and no container stands for it. `image_id` has the
+    digest of the builder image that it ran in, once that is known.
     """
 
     def __init__(  # noqa: PLR0913  what is asked for, by whom, and where it is kept
@@ -77,6 +77,7 @@ class Build:
         result_bytes: int = 0,
         is_shared: bool = True,
         compiled_key: str = "",
+        packages_key: str = "",
     ) -> None:
         self.id = build_id
         self.spec = spec
@@ -88,6 +89,8 @@ class Build:
         self.compiled_key = compiled_key
         self.compiles_ahead = False
         self.lacks_compiled = False
+        self.packages_key = packages_key
+        self.lacks_packages = False
         self.image_id = ""
         self._result_bytes = result_bytes
         self.began = time.monotonic()

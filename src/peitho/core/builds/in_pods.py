@@ -41,6 +41,8 @@ _LATE_SECONDS = 30.0
 _REASON_SECONDS = 3.0
 _RESULT_SECONDS = 60.0
 _IMAGE_SECONDS = 2.0
+# For what a build downloaded, once its peer has the result.
+_PACKAGES_SECONDS = 120.0
 # Another Peitho's settings may allow more than ours.
 _OTHERS_SECONDS = 6 * 3600.0
 
@@ -95,6 +97,7 @@ class PodBackend:
             if build.result is None:
                 build.set_no_result(self._no_result(build))
             await self._until_image_known(build)
+            await self._until_packages_sent(build)
         finally:
             await to_its_end(self._drop_pod(build))
 
@@ -125,6 +128,14 @@ class PodBackend:
                     if build.image_id or sighting.gone or _is_over(sighting):
                         return
         self._note_image(build)
+
+    async def _until_packages_sent(self, build: Build) -> None:
+        """Let the helper send what a build that is done downloaded, if that is kept."""
+        if not build.lacks_packages or build.result is None or build.has_failed:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PACKAGES_SECONDS):
+                await self._until_helper_ends(build)
 
     def _is_left(self, record: RecordMetadata | DamagedRecord) -> bool:
         """Whether nobody carries a build out; an earlier version gave it no owner."""

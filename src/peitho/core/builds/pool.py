@@ -22,6 +22,7 @@ from peitho.clients.disk.room import room
 from peitho.clients.disk.storage import Storage, remove_directory, sha256
 from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.compiled import CompiledPackages, compiled_key
+from peitho.core.builds.downloaded import DownloadedPackages, packages_key
 from peitho.core.builds.output import BuildOutput
 from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.core.builds.tail import Tail
@@ -30,7 +31,7 @@ from peitho.core.images.prebuilt import PrebuiltImages
 from peitho.core.images.store import BuildResults
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
-from peitho.errors import NotFound, PeithoError, StartFailed
+from peitho.errors import Conflict, NotFound, PeithoError, StartFailed
 from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
@@ -55,13 +56,14 @@ class BuildPoolOptions:
 
     `determinants` are the settings that its outcome depends on: builds with other determinants are
     never taken for equal. With `compiles_ahead`, packages that builds have in common are compiled
-    once for all.
+    once for all; with `keeps_packages`, builds are given what others downloaded.
     """
 
     output_bytes: int
     result_bytes: int
     determinants: object = None
     compiles_ahead: bool = False
+    keeps_packages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class BuildPool:
         self._backend = backend
         self._cache = cache
         self._compiled = CompiledPackages(cache) if cache else None
+        self._downloaded = DownloadedPackages(cache, stored_bytes) if cache else None
         # These do not take a turn from the builds that peers wait for.
         self._turns_ahead = asyncio.Semaphore(1)
         self._queue = queue
@@ -187,6 +190,18 @@ class BuildPool:
             return None
         build.lacks_compiled = True
         return await self._compiled.give(build)
+
+    async def packages(self, build: Build) -> Path | None:
+        """Return a tar of what builds with the builder image of this one downloaded, or None."""
+        if self._downloaded is None or not build.packages_key:
+            return None
+        return await self._downloaded.give(build)
+
+    async def save_packages(self, build: Build, chunks: AsyncIterator[bytes]) -> None:
+        """Save a tar of what a build downloaded. Raises Conflict, InvalidArgument."""
+        if self._downloaded is None or not build.packages_key:
+            raise Conflict("what builds download is not kept")
+        await self._downloaded.take(build, chunks)
 
     async def release(self, build: Build, container_id: str) -> None:
         """Remove a container from its build; a build without containers is ended."""
@@ -278,12 +293,18 @@ class BuildPool:
             result_bytes=options.result_bytes,
             is_shared=is_shared,
             compiled_key=self._compiled_key(spec, options) if uploads else "",
+            packages_key=self._packages_key(spec, options) if uploads else "",
         )
 
     def _compiled_key(self, spec: ContainerSpec, options: BuildPoolOptions) -> str:
         if self._compiled is None or not options.compiles_ahead:
             return ""
         return compiled_key(spec.image, options.determinants)
+
+    def _packages_key(self, spec: ContainerSpec, options: BuildPoolOptions) -> str:
+        if self._downloaded is None or not options.keeps_packages:
+            return ""
+        return packages_key(spec.image, options.determinants)
 
     def _begin(self, build: Build, key: str, work: Coroutine[Any, Any, None]) -> None:
         self._by_id[build.id] = self._by_key[key] = build
@@ -301,6 +322,8 @@ class BuildPool:
             if build.result:  # once more: by now it is known in which image it ran
                 self._results.remember_kept(build.result)
             await self._keep(build, key)
+            if self._downloaded:
+                await self._downloaded.keep(build)
             self._compile_ahead(build, backend)
         except PeithoError as error:
             build.fail(error)
@@ -341,7 +364,7 @@ class BuildPool:
         except (PeithoError, OSError) as error:
             log.warning("packages not compiled ahead", image=done.spec.image, cause=str(error))
             return
-        build.compiles_ahead, build.compiled_key = True, key
+        build.compiles_ahead, build.compiled_key, build.packages_key = True, key, ""
         self._begin(build, key, self._carry_out_ahead(build, done, backend, self._compiled))
 
     async def _carry_out_ahead(

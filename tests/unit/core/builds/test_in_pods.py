@@ -84,6 +84,30 @@ async def test_the_pod_stays_until_the_result_is_there(tmp_path: Path) -> None:
         assert {} == it.cluster.objects
 
 
+@pytest.mark.parametrize("tells", [True, False], ids=["ends", "says nothing"])
+async def test_the_pod_stays_until_what_was_downloaded_is_sent(
+    tmp_path: Path, *, tells: bool
+) -> None:
+    """
+    For as long as its helper is at it, if there is one; for two minutes at most.
+    """
+    over = asyncio.Event()
+    news = [told(), after(over, told(done(0), done(0)))] if tells else [told()]
+    async with scene(tmp_path, *news) as it, asyncio.TaskGroup() as group:
+        it.run.lacks_packages = True
+        task = group.create_task(it.carry_out())
+        it.run.set_exit_code(0)
+        await it.make()
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(10)
+        assert not task.done()
+        over.set()
+
+        assert (0, "") == await task
+        assert (asyncio.get_running_loop().time() - began > 100) != tells
+        assert {} == it.cluster.objects
+
+
 async def test_a_build_on_a_lost_node_ends_past_its_deadline(tmp_path: Path) -> None:
     """
     There is no kubelet to end it, so Peitho does: its turn goes to another.

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,6 +171,75 @@ class TestWhatTheImageLacks:
         """
         assert "unset" == run_in(path="/usr/bin:/bin")
         assert "" == (control / "lacks").read_text()
+
+
+class TestWhatIsDownloaded:
+    @pytest.fixture
+    def home(self, control: Path) -> Path:
+        """The home of the image, which has a file of a repository of its own."""
+        home = control / "home"
+        (home / ".m2/repository/own").mkdir(parents=True)
+        (home / ".m2/repository/own/own-1.jar").touch()
+        return home
+
+    def packed(self, control: Path) -> list[str]:
+        """The names of what the wrapper packed."""
+        with tarfile.open(control / "packed") as archive:
+            return sorted(archive.getnames())
+
+    def test_what_is_new_in_the_caches_is_packed(self, control: Path, home: Path) -> None:
+        """
+        What a build was given counts as new; settings, locks and what is newest do not.
+        """
+        (control / "keep").touch()
+        (control / "packages/.m2/repository/given").mkdir(parents=True)
+        (control / "packages/.m2/repository/given/given-1.jar").write_text("given")
+        made = (
+            *(".m2/settings.xml", ".m2/repository/a/1/a-1.jar", ".m2/repository/a/1/a-1.jar.part"),
+            *(".m2/repository/a/1/a-1.pom.lastUpdated", ".m2/repository/a/maven-metadata-x.xml"),
+            *(".m2/repository/a/2-SNAPSHOT/a-2-1.jar", ".m2/repository/resolver-status.properties"),
+            *(".m2/wrapper/dists/maven/bin/mvn", ".gradle/wrapper/dists/gradle/gradle.zip.lck"),
+            *(".gradle/caches/modules-2/files-2.1/b", ".gradle/caches/modules-2/modules-2.lock"),
+            *(".gradle/caches/8.5/c", ".gradle/init.d/d", ".gradle/gradle.properties", ".npm/e"),
+        )
+        make = 'cat .m2/repository/given/given-1.jar; for file in "$@"; do '
+        make += 'mkdir -p "${file%/*}"; : > "$file"; done'
+
+        command = ("/bin/sh", "-c", f"cd {home}; {make}", "sh", *made)
+        assert 0 == run(control, *command, home=str(home))
+
+        assert "given" == (control / "stdout").read_text()
+        assert [
+            ".gradle/caches/modules-2/files-2.1/b",
+            ".m2/repository/a/1/a-1.jar",
+            ".m2/repository/given/given-1.jar",
+            ".m2/wrapper/dists/maven/bin/mvn",
+        ] == self.packed(control)
+
+    def test_a_build_without_any_packs_nothing(self, control: Path) -> None:
+        """
+        An archive that has nothing in it.
+        """
+        (control / "keep").touch()
+
+        assert 0 == run(control, "true", home=str(control))
+
+        assert [] == self.packed(control)
+
+    @pytest.mark.parametrize(("code", "kept"), [(3, True), (0, False)])
+    def test_nothing_is_packed_of_a_build_that_fails_or_that_nobody_asked(
+        self, control: Path, home: Path, code: int, *, kept: bool
+    ) -> None:
+        """
+        And the exit code is the command's own.
+        """
+        if kept:
+            (control / "keep").touch()
+
+        command = ("/bin/sh", "-c", f": > {home}/.m2/repository/new.jar; exit {code}")
+        assert code == run(control, *command, home=str(home))
+
+        assert not (control / "packed").exists()
 
 
 def test_what_the_kubelet_adds_to_the_variables_is_not_there(control: Path) -> None:
