@@ -1,7 +1,8 @@
 """
 `make bench`: what Peitho costs, beside the same work done without it, on this machine.
 
-Writes the table and the machine's description to stdout, `bench.md` and `bench.json`.
+Writes the table, what of the goals is reached, and the machine's description to stdout, `bench.md`
+and `bench.json`.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from pathlib import Path
 from tests.bench import (
     again,
     compiled,
+    crashes,
+    goals,
     install,
     launches,
     machine,
@@ -52,6 +55,7 @@ PARTS = {
     "i": Part(named.HOW, named.measure),
     "j": Part(compiled.HOW, compiled.measure),
     "k": Part(launches.HOW, launches.measure),
+    "l": Part(crashes.HOW, crashes.measure),
 }
 
 
@@ -68,6 +72,7 @@ async def bench(parts: list[str], *, runs: int, out: Path) -> None:
         for letter in parts:
             report.rows += await PARTS[letter].measure(Place(cluster, runs))
             report.how[letter] = PARTS[letter].how
+            report.more = ["## Goals", goals.ABOUT, goals.table(report.rows)]
             report.write(out)
     finally:
         if not was_up:
@@ -93,6 +98,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--runs", type=_runs, default=5, help="runs of each measurement")
     parser.add_argument("--only", type=_parts, default=list(PARTS), help="parts, as a,b,e")
+    parser.add_argument(
+        "--goals",
+        action="store_const",
+        dest="only",
+        const=goals.PARTS,
+        help="only the parts that the goals are measured by",
+    )
     parser.add_argument("--out", type=Path, default=CACHE / "bench", help="folder for the results")
     options = parser.parse_args()
     try:

@@ -18,14 +18,15 @@ HOW = (
     "runtime's own stamp, with an image of 16 MiB that is new in each run.  In registry mode it is "
     "launched twice: the node pulls it from Debian's docker-registry on loopback for the first "
     "launch, and has it for the second.  In delivery mode every launch is the same: the layer "
-    f"comes from Peitho each time.  The modes take turns; {RUNS_FACTOR} times the runs of other "
-    "parts."
+    "comes from Peitho each time, by a puller before, or `beside`.  The modes take turns; "
+    f"{RUNS_FACTOR} times the runs of other parts."
 )
 
 
 async def measure(place: Place) -> list[Row]:
     """Rows for both modes, and what registry mode takes more."""
     delivered: list[float] = []
+    beside: list[float] = []
     pulled: list[float] = []
     there: list[float] = []
     with (
@@ -35,15 +36,23 @@ async def measure(place: Place) -> list[Row]:
         await pairs.mirror(registry)
         async with (
             running(place.cluster, **Pair(PODS, DELIVERY).settings(registry)) as delivering,
+            running(place.cluster, chaincode={"puller": "beside"}) as besides,
             running(place.cluster, **Pair(PODS, REGISTRY).settings(registry)) as pushing,
         ):
             for number in range(1, place.runs * RUNS_FACTOR + 1):
                 delivered += await _launches(delivering, 1)
+                beside += await _launches(besides, 1)
                 new, again = await _launches(pushing, 2)
                 pulled.append(new)
                 there.append(again)
-                say(f"(g) run {number}: {delivered[-1]:.2f} s, pulled {new:.2f}, there {again:.2f}")
-    return _rows(tuple(delivered), tuple(pulled), tuple(there))
+                say(
+                    f"(g) run {number}: {delivered[-1]:.2f} s, beside {beside[-1]:.2f}, "
+                    f"pulled {new:.2f}, there {again:.2f}"
+                )
+    return [
+        *_rows(tuple(delivered), tuple(pulled), tuple(there)),
+        Row("g", "create to process, delivery, puller beside", "s", tuple(beside)),
+    ]
 
 
 def _rows(

@@ -38,11 +38,16 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """All rows so far, the machine they are of, and a word on how each part was measured."""
+    """
+    All rows so far, the machine they are of, and a word on how each part was measured.
+
+    `more` is what the page says below the table.
+    """
 
     machine: Mapping[str, str]
     rows: list[Row] = field(default_factory=list)
     how: dict[str, str] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """`bench.md` and `bench.json`, in place of earlier ones."""
@@ -55,7 +60,7 @@ class Report:
         machine = [f"- {name}: {value}" for name, value in self.machine.items()]
         how = [f"- ({part}) {text}" for part, text in self.how.items()]
         table = markdown_table(_HEADINGS, [_cells(row) for row in self.rows])
-        parts = ["# Benchmarks", _ABOUT, table, "## Machine", "\n".join(machine)]
+        parts = ["# Benchmarks", _ABOUT, table, *self.more, "## Machine", "\n".join(machine)]
         return "\n\n".join([*parts, "## How it was measured", "\n".join(how)]) + "\n"
 
     def as_json(self) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.part,
         row.what,
         str(len(row.values)),
-        *(_number(each) for each in values),
+        *(number(each) for each in values),
         row.unit,
         _target(row),
     )
@@ -90,10 +95,11 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _target(row: Row) -> str:
     if row.at_most is None:
         return ""
-    return f"at most {_number(row.at_most)}: {'met' if row.met else 'NOT MET'}"
+    return f"at most {number(row.at_most)}: {'met' if row.met else 'NOT MET'}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number in three digits."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

@@ -8,8 +8,9 @@ with a real cluster is told by tests/journeys.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections import UserDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,8 @@ from peitho.clients.kubernetes.api import Kubernetes
 from peitho.formats.kubernetes.objects import Manifest
 from tests.support.loopback import on_loopback
 
+# The type of an event, a path, and the object.
+Change = tuple[str, str, Manifest]
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 KUBECONFIG = """\
@@ -33,6 +36,45 @@ clusters:
 """
 
 
+class Objects(UserDict[str, Manifest]):
+    """
+    Objects by path, whose watchers are told when one comes, is put anew, or goes.
+
+    What is changed inside of one is not: see `ApiServer.changed`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._followers: list[asyncio.Queue[Change | None]] = []
+
+    @contextmanager
+    def followed(self) -> Iterator[asyncio.Queue[Change | None]]:
+        """Changes, as they come; None when the watch is to end."""
+        changes = asyncio.Queue[Change | None]()
+        self._followers.append(changes)
+        try:
+            yield changes
+        finally:
+            self._followers.remove(changes)
+
+    def end_watches(self) -> None:
+        """End the watches that are open."""
+        for changes in self._followers:
+            changes.put_nowait(None)
+
+    def __setitem__(self, path: str, item: Manifest) -> None:
+        self._tell("MODIFIED" if path in self else "ADDED", path, item)
+        super().__setitem__(path, item)
+
+    def __delitem__(self, path: str) -> None:
+        self._tell("DELETED", path, self[path])
+        super().__delitem__(path)
+
+    def _tell(self, event: str, path: str, item: Manifest) -> None:
+        for changes in self._followers:
+            changes.put_nowait((event, path, item))
+
+
 class ApiServer:
     """
     Keeps objects by path; answers as scripted where a script is left, once each.
@@ -41,7 +83,7 @@ class ApiServer:
     """
 
     def __init__(self) -> None:
-        self.objects: dict[str, Manifest] = {}
+        self.objects = Objects()
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.scripts: dict[tuple[str, str], list[Script]] = {}
         self.rules: dict[tuple[str, str], Script] = {}
@@ -77,6 +119,11 @@ class ApiServer:
         """Answer the next calls to a collection or an object so; `WATCH` is a method here."""
         self.scripts.setdefault((method, kind), []).extend(scripts)
 
+    def refuse_to_tell_of_secrets(self) -> None:
+        """No watch of Secrets, as with a Role that does not permit it: they are listed."""
+        self.rule("WATCH", "secrets", always(lambda: refusal(403, "Forbidden", "no watch")))
+        self.objects.end_watches()
+
     def rule(self, method: str, kind: str, script: Script) -> None:
         """Answer all calls so for which no script is left."""
         self.rules[method, kind] = script
@@ -104,9 +151,7 @@ class ApiServer:
         if rule := self.rules.get((method, kind)):
             return await rule(request)
         if method == "WATCH" and kind.endswith("secrets"):
-            # Tests put Secrets into `objects` that no watch tells of: so there is none, as with a
-            # Role that does not permit it, and they are listed whenever they are needed.
-            return refusal(403, "Forbidden", "secrets cannot be watched")
+            return await self._tell_all(kind, request)
         if method == "WATCH":
             return await self._tell(request)
         if method == "POST" and request.query.get("dryRun"):
@@ -121,6 +166,21 @@ class ApiServer:
         await response.prepare(request)
         while True:
             await response.write(json.dumps(await self.news.get()).encode() + b"\n")
+
+    async def _tell_all(self, kind: str, request: web.Request) -> web.StreamResponse:
+        """A watch that tells what becomes of all objects of a kind."""
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        wanted = request.query.get("labelSelector", "")
+        with self.objects.followed() as changes:
+            while change := await changes.get():
+                event, path, item = change
+                if path.rpartition("/")[0] == kind and _has_labels(item, wanted):
+                    metadata = item["metadata"] | {"resourceVersion": str(self.version)}
+                    told = {"type": event, "object": item | {"metadata": metadata}}
+                    await response.write(json.dumps(told).encode() + b"\n")
+        return response
 
     def _plain(self, method: str, kind: str, body: Manifest, wanted: str = "") -> web.Response:
         self.version += 1
@@ -139,12 +199,20 @@ class ApiServer:
             return answer(self.objects.pop(kind))
         if method == "PATCH":
             _merge(self.objects[kind], body)
+            self.changed(kind)
         return answer(self.objects[kind])
 
     def _create(self, path: str, body: Manifest) -> web.Response:
         if path in self.objects:
             return refusal(409, "AlreadyExists", f'"{path}" already exists')
         return answer(self.make(path, body), status=201)
+
+    def changed(self, path: str) -> None:
+        """Let watchers know that something was changed inside of an object."""
+        self.version += 1
+        found = self.objects[path]
+        found["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[path] = found
 
     def make(self, path: str, body: Manifest) -> Manifest:
         """Keep an object, as if it was created."""

@@ -33,6 +33,7 @@ async def peitho(
     settings = Settings.model_validate({"dataDir": tmp_path / "data"} | sections)
     async with composed(tmp_path, settings) as (parts, cluster):
         _cluster.set(cluster)
+        cluster.refuse_to_tell_of_secrets()  # stories change what they have in their hands
         yield parts.services, cluster
 
 

@@ -161,7 +161,7 @@ def _bounds(metadata: list[Any]) -> str:
         for name, word in (("gt", "above"), ("ge", "from"), ("lt", "below")):
             bound = getattr(each, name, None)
             if bound is not None and not isinstance(each, types.FunctionType):
-                found.append(f"{word} {bound:g}")
+                found.append(f"{word} {bound}")
         if pattern := getattr(each, "pattern", None):
             found.append(f"that matches `{pattern}`")
     return f" {' and '.join(found)}" if found else ""

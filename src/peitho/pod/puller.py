@@ -11,9 +11,11 @@ import errno
 import http.client
 import os
 import select
+import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from peitho.errors import PeithoError
@@ -45,9 +47,17 @@ def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
 
 
 def pull_whole(peitho: PeithoClient, digest: str, target: Path) -> None:
-    """Have a layer at a path at once; there is a file until it is whole. Raises as `pull`."""
+    """
+    Have a layer at a path at once, where a file was. Raises as `pull`.
+
+    A Pod whose sandbox was made anew runs its puller again: what is whole by then stays, and what a
+    puller began that did not get so far is fetched from the start.
+    """
+    if target.is_dir():
+        return
     part = target.with_name(".part")
-    target.touch()
+    if part.exists():
+        shutil.rmtree(part)
     part.mkdir()
     pull(peitho, digest, part)
     target.unlink()
@@ -87,11 +97,15 @@ def main() -> int:
     digest, target = environment["PEITHO_BLOB"], Path(environment["PEITHO_TARGET"])
     word = environment.get("PEITHO_WORD")
     try:
+        target.touch()  # first of all: what fails after this leaves nothing that could run
         if word:
             make_fifo(word)
         pull_whole(PeithoClient.from_environment(), digest, target)
         if word:
-            say("whole", word)
+            # From here on chaincode may run, and has its layer: nothing is a failure any more.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            with suppress(OSError):
+                say("whole", word)
     except (PeithoError, CallError, OSError, http.client.HTTPException) as error:
         tell(f"the chaincode's layer could not be fetched from Peitho: {error}")
         return 1

@@ -1,7 +1,6 @@
 """The program from start to end: what is started, and in which order it stops."""
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
-from peitho.program import composition, options
+from peitho.program import collector, composition, options
 from peitho.program.checks.kept import KeptChecks
 from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
@@ -42,8 +41,6 @@ from peitho.settings.tenants import each
 
 log = structlog.get_logger()
 
-# A page of a list is decoded into fewer.
-_COLLECTED_OBJECTS = 50_000
 # Peers should not be refused for longer while the cluster is away.
 _CHECK_SECONDS = 5.0
 
@@ -73,7 +70,7 @@ def _own_files() -> Iterator[None]:
 
 
 async def _serve(source: SettingsSource, loaded: LoadedSettings) -> None:
-    _calm_collector()
+    collector.begin()
     settings, stop = loaded.settings, _stop_signal()
     reloading = Reloading(source, loaded)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.tell)
@@ -176,6 +173,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
             measuring = Measuring(storages, [shared.delivery_tls, *tls.files()])
             tasks.spawn(measuring.run(), name="measuring")
             tasks.spawn(measuring.run_lag(), name="measuring of the loop")
+            tasks.spawn(collector.run(_lists(tenants)), name="collector")
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
             tasks.spawn(_look_at_namespaces(tenants), name="templates of tenants")
@@ -257,6 +255,12 @@ def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
         clear_pods = partial(parts.former_builds.clear_leftovers, ())
         clearing = until_done(clear_pods, what="clearing of leftover Pods")
         tasks.spawn(_once(looked, clearing), name="leftover build pods")
+
+
+def _lists(tenants: Mapping[str, Composition]) -> Iterator[asyncio.Event]:
+    """What is set once the lists of all that runs are there."""
+    for parts in tenants.values():
+        yield from (parts.services.watch.synced, parts.record_watch.synced)
 
 
 async def _once(word: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
@@ -392,17 +396,6 @@ def _warn_of_open_api(server: ServerSettings) -> None:
         address=server.api,
         tls=server.tls.cert_file is not None,
     )
-
-
-def _calm_collector() -> None:
-    """
-    Have the garbage collector look at less, and more seldom.
-
-    It stops everything for as long as it looks. What is there by now stays to the end, and what
-    comes are thousands of records that refer to nothing, while a list is decoded.
-    """
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _stop_signal() -> asyncio.Event:

@@ -59,7 +59,7 @@ from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.core.tenant import OwnNames, TenantOptions
-from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes import chaincode_job, labels
 from peitho.formats.records import CHAINCODE
 from peitho.program import options
 from peitho.settings import tenants
@@ -389,7 +389,8 @@ class _Stores:
         storage = Storage(live.now.data_dir, looks=looks)
         cache = BuildCache(_kept_builds(live.now), looks=looks)
         stored_bytes = own.stored_bytes(storage, cache)
-        results, allowed = BuildResults(), own.allowed_images(live)
+        results, allowed = BuildResults(cache.find), own.allowed_images(live)
+        pods = live.map(options.chaincode_pods)
         prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
         return cls(
             storage,
@@ -404,6 +405,7 @@ class _Stores:
                 allowed=allowed,
                 prebuilt=prebuilt.of_result,
                 stored_bytes=stored_bytes,
+                user=lambda image: chaincode_job.runs_as(image, pods.now),
             ),
             ImageUsage(storage),
             cache,

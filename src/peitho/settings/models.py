@@ -79,6 +79,7 @@ class Section(BaseModel):
         validate_by_name=True,
         alias_generator=to_camel,
         coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
 
@@ -349,7 +350,7 @@ class BuilderSettings(Section):
     start_timeout_seconds: float = Field(default=240, gt=0)
     """How long a build Pod may take to run before the build fails; peers allow 300 in all."""
 
-    deadline_seconds: int = Field(default=1800, gt=0)
+    deadline_seconds: int = Field(default=1800, gt=0, lt=2**31)
     """How long a build may take; the cluster ends it then."""
 
     abandoned_after_seconds: float = Field(default=2, gt=0)

@@ -11,6 +11,7 @@ from peitho.api import health, readiness
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.tls import CertificateFiles
 from tests.support.in_process import listening, running
+from tests.support.observe import until
 
 DAY_SECONDS = 86400
 
@@ -64,7 +65,8 @@ async def test_each_part_has_its_line(tmp_path: Path) -> None:
     """
     async with running(tmp_path) as peitho:
         await peitho.services.watch.synced.wait()
-        await peitho.cluster.until_asked("WATCH", "secrets")
+        peitho.cluster.refuse_to_tell_of_secrets()
+        await until(lambda: not peitho.parts.record_watch.is_live)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
         stopped = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)

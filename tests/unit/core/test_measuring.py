@@ -2,17 +2,11 @@ import asyncio
 from pathlib import Path
 from typing import BinaryIO
 
-from prometheus_client import REGISTRY
-
 from peitho import metrics
 from peitho.clients.disk.storage import Storage
 from peitho.clients.tls import CertificateFiles
 from peitho.core.measuring import Measuring
-
-
-def value(name: str, **labels: str) -> float:
-    """A sample, as Prometheus gets it."""
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+from tests.support.measured import sample
 
 
 def layer(file: BinaryIO) -> None:
@@ -32,10 +26,10 @@ async def test_the_store_is_measured(tmp_path: Path) -> None:
 
     await Measuring([storage]).look()
 
-    assert 1000 == value("peitho_store_bytes", kind="layers")
-    assert 50 == value("peitho_store_bytes", kind="builds")
-    assert 1 == value("peitho_store_images")
-    assert 0 < value("peitho_volume_used_bytes") <= value("peitho_volume_bytes")
+    assert 1000 == sample("peitho_store_bytes", kind="layers")
+    assert 50 == sample("peitho_store_bytes", kind="builds")
+    assert 1 == sample("peitho_store_images")
+    assert 0 < sample("peitho_volume_used_bytes") <= sample("peitho_volume_bytes")
     assert set(metrics.STORE_KINDS) == set(storage.sizes())
 
 
@@ -61,24 +55,24 @@ async def test_a_renewed_certificate_is_seen_without_a_connection(
     await measuring.look()
     metrics.CERTIFICATE_EXPIRY.labels("docker api").set(0)
     await measuring.look()
-    assert 0 == value("peitho_certificate_expiry_timestamp_seconds", certificate="docker api")
+    assert 0 == sample("peitho_certificate_expiry_timestamp_seconds", certificate="docker api")
 
     (ours / "admin.crt").write_bytes((ours / "admin.crt").read_bytes() + b"\n")
     await measuring.look()
 
-    expires_at = value("peitho_certificate_expiry_timestamp_seconds", certificate="docker api")
+    expires_at = sample("peitho_certificate_expiry_timestamp_seconds", certificate="docker api")
     assert files.expiries()["docker api"] == expires_at
-    assert 0 < value("peitho_certificate_expiry_timestamp_seconds", certificate="docker api CA")
+    assert 0 < sample("peitho_certificate_expiry_timestamp_seconds", certificate="docker api CA")
 
 
 async def test_the_lag_of_the_loop_is_measured_each_second(tmp_path: Path) -> None:
     """
     What blocks the loop shows.
     """
-    before = value("peitho_loop_lag_seconds_count")
+    before = sample("peitho_loop_lag_seconds_count")
     async with asyncio.TaskGroup() as group:
         task = group.create_task(Measuring([Storage.open(tmp_path)]).run_lag())
         await asyncio.sleep(10.5)
         task.cancel()
 
-    assert 10 == value("peitho_loop_lag_seconds_count") - before
+    assert 10 == sample("peitho_loop_lag_seconds_count") - before

@@ -3,12 +3,11 @@
 import asyncio
 from pathlib import Path
 
-from prometheus_client import REGISTRY
-
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.surroundings import Surroundings
 from peitho.errors import Unavailable
 from tests.support.kubernetes_double import ApiServer
+from tests.support.measured import sample
 
 
 async def answers() -> None:
@@ -41,9 +40,7 @@ async def test_each_is_told_by_itself(tmp_path: Path) -> None:
         } == await around.look()
 
     parts = [("cluster", 0), ("daemon", 1), ("registry", 0), ("other", 0)]
-    assert parts == [
-        (part, REGISTRY.get_sample_value("peitho_reachable", {"part": part})) for part, _ in parts
-    ]
+    assert parts == [(part, sample("peitho_reachable", part=part)) for part, _ in parts]
 
 
 async def test_what_was_told_last_asks_nobody(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ async def test_chaincode_of_an_earlier_peitho_is_a_row(tmp_path: Path) -> None:
     """
     async with ApiServer.start() as cluster:
         add(cluster, "runs", "a" * 64, state=RUNNING)
-        cluster.objects = {path: earlier(made) for path, made in cluster.objects.items()}
+        cluster.objects.update({path: earlier(made) for path, made in cluster.objects.items()})
         add(cluster, "foreign", "f" * 64, instance="another")
         shown = await operate(cluster, tmp_path, "ps", "-o", "json")
 
@@ -137,7 +137,7 @@ async def test_events_are_those_of_our_objects(tmp_path: Path) -> None:
             event("other", "Job", f"{other}-bbbbbbbb", "2026-01-02T03:04:08Z"),
             event("built", "Pod", "build-0123456789ab", "2026-01-02T03:04:09Z"),
         ]
-        cluster.objects |= {f"events/{each['reason']}": each for each in told}
+        cluster.objects.update({f"events/{each['reason']}": each for each in told})
         of_all = await operate(cluster, tmp_path, "events", "-o", "json")
         of_one = await operate(cluster, tmp_path, "events", "runs")
 

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 import structlog.testing
-from prometheus_client import REGISTRY as METRICS
 from structlog.typing import EventDict
 
 from peitho import metrics
@@ -27,6 +26,7 @@ from peitho.settings.loading import SettingsSource
 from tests.support import go_peitho
 from tests.support.docker_double import Dockerd
 from tests.support.kubernetes_double import ApiServer, always, refusal
+from tests.support.measured import sample
 from tests.support.observe import until
 from tests.support.proxy_double import proxying
 from tests.support.tls_wire import client
@@ -391,7 +391,7 @@ async def test_peitho_starts_while_the_cluster_is_away(tmp_path: Path) -> None:
             cluster.rules.clear()
             no = always(lambda: refusal(422, "Invalid", "no such class"))
             cluster.script("POST", "pods", no)
-            await until(lambda: METRICS.get_sample_value("peitho_settings_refused") == 1)
+            await until(lambda: sample("peitho_settings_refused") == 1)
 
 
 async def test_one_that_cannot_be_adopted_keeps_no_other_from_it(tmp_path: Path) -> None:

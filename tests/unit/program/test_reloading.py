@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import structlog.testing
-from prometheus_client import REGISTRY
 from structlog.typing import EventDict
 
 from peitho.clients.registry.transport import RegistryCredentials
@@ -19,6 +18,7 @@ from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
 from peitho.settings.loading import LoadedSettings, SettingsSource
 from tests.support.kubernetes_double import ApiServer, always, refusal, watch
+from tests.support.measured import sample
 from tests.support.observe import until
 
 GOOD = "chaincode: {template: {metadata: {labels: {team: a}}}}\n"
@@ -96,9 +96,9 @@ async def scene(
         tasks.cancel()
 
 
-def refused() -> float | None:
+def refused() -> float:
     """The gauge."""
-    return REGISTRY.get_sample_value("peitho_settings_refused")
+    return sample("peitho_settings_refused")
 
 
 async def test_a_changed_file_is_followed(tmp_path: Path) -> None:

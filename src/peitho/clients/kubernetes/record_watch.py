@@ -69,6 +69,14 @@ class RecordWatch:
         """Return a record as the watch tells it; None if it tells of none, or may miss some."""
         return self._known.get(kubernetes_name) if self.is_live else None
 
+    def lacks(self, kubernetes_name: str) -> bool:
+        """
+        Whether no record of that name is ours, for certain.
+
+        Nobody else makes records of this Peitho, and what it makes itself is known at once.
+        """
+        return self.is_live and self.synced.is_set() and kubernetes_name not in self._known
+
     def whole(self, kubernetes_name: str) -> Record | None:
         """Return a record as it was last written or read, unless it may have changed since."""
         record, at = self._whole.get(kubernetes_name, (None, 0.0))

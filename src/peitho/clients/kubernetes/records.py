@@ -48,6 +48,10 @@ class Records:
             self.watch.note(record)
         return record
 
+    def lacks(self, kubernetes_name: str) -> bool:
+        """Whether no record of that name is ours, for certain; nobody is asked."""
+        return self.watch is not None and self.watch.lacks(kubernetes_name)
+
     async def get_metadata(self, kubernetes_name: str) -> RecordMetadata | DamagedRecord | None:
         """Return the same without what the Secret holds, as the watch tells it where it does."""
         known = self.watch.see(kubernetes_name) if self.watch else None

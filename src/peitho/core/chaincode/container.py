@@ -178,10 +178,17 @@ class ChaincodeContainer:
         except waiting.BegunAlone as error:
             log.warning("chaincode is launched again", name=self._record.name, cause=str(error))
         with self._parts.watch.awaiting_another(self._process.key):
-            await to_its_end(first.withdraw())
+            await to_its_end(first.make_way())
             left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
             second = self._made(published, replace(pods, puller_beside=False), began)
-            return await self._until_running(second, left_seconds)
+            try:
+                return await self._until_running(second, left_seconds)
+            except KubernetesError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                raise StartFailed(
+                    f"what was to be launched again is still there: {error}"
+                ) from error
 
     async def _until_running(self, made: Launch, timeout_seconds: float) -> float:
         """Carry a launch out; which runtime image runs is noted when its node tells."""

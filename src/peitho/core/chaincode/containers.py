@@ -71,9 +71,11 @@ class ChaincodeContainers:
         await self.synced()
         if not reference:
             return None
-        record = await self.parts.records.get(self._secret_name(reference))
-        if record and self._is_meant(record, reference):
-            return self._container(record)
+        secret_name = self._secret_name(reference)
+        if not self.parts.records.lacks(secret_name):
+            record = await self.parts.records.get(secret_name)
+            if record and self._is_meant(record, reference):
+                return self._container(record)
         if set(reference) <= _HEXADECIMAL:
             return await self._find_by_id(reference)
         return None

@@ -85,19 +85,32 @@ class Launch:
         )
         await waiting.first(started, phases.follow(self.watch, self.key))
 
-    async def withdraw(self) -> None:
-        """Delete the Job, and return once its Pod is gone."""
-        await self._withdraw()
+    async def make_way(self) -> None:
+        """
+        Delete the Job, and return once its Pod is gone, so that another one can be.
+
+        Raises StartFailed if it cannot be deleted: two Jobs of a container have one name.
+        """
+        try:
+            await self.kubernetes.delete("Job", self._name)
+        except PeithoError as error:
+            raise StartFailed(
+                f"the Job {self._name} began it without its layer, and cannot be deleted to try "
+                f"again: {error}"
+            ) from error
         with suppress(TimeoutError):
             async with asyncio.timeout(_GONE_SECONDS):
                 await waiting.until_none(self.kubernetes, {labels.CONTAINER: self.key})
 
     async def _withdraw(self) -> None:
-        name = self.job["metadata"]["name"]
         try:
-            await self.kubernetes.delete("Job", name)
+            await self.kubernetes.delete("Job", self._name)
         except PeithoError as error:
-            log.warning("job not withdrawn", job=name, cause=str(error))
+            log.warning("job not withdrawn", job=self._name, cause=str(error))
+
+    @property
+    def _name(self) -> str:
+        return str(self.job["metadata"]["name"])
 
 
 def failed(name: str, error: StartFailed) -> StartFailed:

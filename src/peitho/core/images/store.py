@@ -1,7 +1,7 @@
 """
 Chaincode images, put together from what a peer sends to `/build`, without any daemon.
 
-The layer is deterministic (no time, no owner, sorted), so equal packages share one blob.
+The layer is deterministic (no time, sorted), so equal packages share one blob.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from typing import IO, BinaryIO
 import structlog
 
 from peitho.clients.disk.archive_reading import Reading
-from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
+from peitho.clients.disk.build_cache import KeptBuild
+from peitho.clients.disk.storage import Storage, StoredRecord, sha256, spool
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
@@ -47,23 +48,34 @@ class BuildResults:
     """
     The architecture and the build that each result was made on and by, by the result's sha256.
 
-    Only results of this run are known.
+    Those of this run are known, and what `kept` finds of a former one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[str], KeptBuild | None] = lambda _: None) -> None:
+        self._kept = kept
         self._results: BoundedDict[str, tuple[str, Origin]] = BoundedDict(_REMEMBERED_RESULTS)
 
     def remember(self, digest: str, architecture: str, origin: Origin = NOWHERE) -> None:
         """Note the architecture of a result, and its build."""
         self._results[digest] = architecture, origin
 
-    def architecture(self, digest: str) -> str:
-        """Return Go's name of the architecture; empty if the result is not known."""
-        return self._results.get(digest, ("", NOWHERE))[0]
+    def remember_kept(self, build: KeptBuild) -> None:
+        """Note what the record of a kept build tells."""
+        try:
+            origin = Origin.from_json(build.origin) if build.origin else NOWHERE
+        except (TypeError, ValueError, KeyError):  # of another version of Peitho
+            origin = NOWHERE
+        self.remember(build.digest, build.architecture, origin)
 
-    def origin(self, digest: str) -> Origin:
-        """Return the build; NOWHERE if the result is not known."""
-        return self._results.get(digest, ("", NOWHERE))[1]
+    def find(self, digest: str) -> tuple[str, Origin]:
+        """
+        Return the architecture and the build, empty and NOWHERE if the result is not known.
+
+        Records on the disk may be read: only threads may wait for it.
+        """
+        if digest not in self._results and (build := self._kept(digest)):
+            self.remember_kept(build)
+        return self._results.get(digest, ("", NOWHERE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ class ImageStore:
 
     `limits` apply to build contexts, `allowed` to the runtime images that they name, and
     `stored_bytes` to all of it. `prebuilt` tells the image that the result of a build, by its
-    sha256, stands for.
+    sha256, stands for; `user` whom chaincode on a runtime image runs as.
     """
 
     def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
@@ -92,7 +104,9 @@ class ImageStore:
         allowed: AllowedImages | None = None,
         prebuilt: Callable[[str], str] = lambda _: "",
         stored_bytes: StoredBytes | None = None,
+        user: Callable[[str], int | None] = lambda _: 0,
     ) -> None:
+        self._user = user
         self._prebuilt = prebuilt
         self._allowed = allowed
         self._stored_bytes = stored_bytes
@@ -200,7 +214,7 @@ class ImageStore:
     def _build(
         self, name: str, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> BuiltImage:
-        with room(), reading.open(archive) as context:
+        with reading.open(archive) as context:
             recipe, added = _unpack_context(context, directory, limits, reading)
         if self._allowed:
             self._allowed.check(recipe.base)
@@ -217,11 +231,18 @@ class ImageStore:
         def write(layer: BinaryIO) -> None:
             with reading.open(added) as content:
                 entries.extend(
-                    layers.write(content, layer, directory=recipe.add_directory, limits=limits)
+                    layers.write(
+                        content,
+                        layer,
+                        directory=recipe.add_directory,
+                        limits=limits,
+                        user=self._user(recipe.base),
+                    )
                 )
 
         layer, size = self._storage.add_blob(write)
         result = sha256(added)
+        architecture, origin = self._results.find(result)
         return Image(
             name=name.removesuffix(":latest"),
             runtime=recipe.base,
@@ -231,10 +252,10 @@ class ImageStore:
             entries=_first_level(entries, recipe.add_directory),
             labels=recipe.labels,
             env=recipe.env,
-            architecture=self._results.architecture(result),
+            architecture=architecture,
             created=now(),
             prebuilt=self._prebuilt(result),
-            origin=self._results.origin(result),
+            origin=origin,
         )
 
     def _read_file(self, path: Path) -> Image | None:

@@ -1,10 +1,13 @@
 """
 What keeps a Pod from running that its status does not tell: Events and the Job are asked.
 
-They are asked only while nothing else is known, and ever more seldom. Without the right to read
-Events, or while the cluster is busy, the rest is told all the same.
+They are asked only while nothing else is known and the Pod's status stands still, and ever more
+seldom: on a busy node a Pod may take long and need nothing, and a list of Events costs an API
+server as much as there are in the namespace. Without the right to read Events, or while the cluster
+is busy, the rest is told all the same.
 """
 
+import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -25,6 +28,7 @@ log = structlog.get_logger()
 # An ordinary Pod is there, and runs, before anybody is asked.
 _NO_POD_SECONDS = 1.0
 _NOT_RUNNING_SECONDS = 3.0
+_STILL_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 # Who suspends Jobs until there is room, such as Kueue, lets most of them go at once.
@@ -43,6 +47,21 @@ class Asked:
     job: Manifest | None = None
 
 
+class _Standing:
+    """Whether the status of a Pod has stood still for a while; a Pod that is not there does."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._since = asked.watch.see(asked.key).pod, asyncio.get_running_loop().time()
+
+    def is_still(self) -> bool:
+        """Look again."""
+        pod, now = self._asked.watch.see(self._asked.key).pod, asyncio.get_running_loop().time()
+        if pod != self._since[0]:
+            self._since = pod, now
+        return pod is None or now - self._since[1] >= _STILL_SECONDS
+
+
 async def explain(asked: Asked, patience: Patience) -> None:
     """
     Ask for what keeps a Pod back, and tell it to the launch's patience; for ever.
@@ -50,11 +69,14 @@ async def explain(asked: Asked, patience: Patience) -> None:
     Raises StartFailed once that is the answer.
     """
     await patience.pause(_NO_POD_SECONDS)
+    standing = _Standing(asked)
     if asked.watch.see(asked.key).pod:
         await patience.pause(_NOT_RUNNING_SECONDS - _NO_POD_SECONDS)
     pause_seconds = _PAUSE_SECONDS
     while True:
-        if patience.needs_cause:
+        if not standing.is_still():
+            pause_seconds = _PAUSE_SECONDS
+        elif patience.needs_cause:
             patience.be_told(await _answer(asked))
         await patience.pause(pause_seconds)
         pause_seconds = min(pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)

@@ -9,6 +9,7 @@ what else keeps the Pod from running is seen to at the launch.
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -24,6 +25,7 @@ from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import labels, trial_job
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
+from peitho.formats.kubernetes.pod_status import PodStatus
 from peitho.formats.records import CHAINCODE
 from peitho.settings.live import Live
 
@@ -36,6 +38,8 @@ _REMEMBERED = 1000
 _AT_ONCE = 8
 # A Pod that no node has taken by then is not waited for: the launch will tell why.
 _TAKEN_SECONDS = 4.0
+# Its process is told of at once, and which image that is in the next status, within a second.
+_TOLD_SECONDS = 2.0
 # A large image may take longer to pull; then the build goes on, and so does the pull.
 _PULLED_SECONDS = 60.0
 
@@ -125,11 +129,12 @@ class RuntimeTrials:
         name = job["metadata"]["name"]
         try:
             await self._kubernetes.create(await user_namespaces.suited(self._kubernetes, job))
-            return await self._until_pulled(key)
+            pod = await self._until_pulled(key)
+            return pod.image_id(CHAINCODE) or await self._image_id(key, pod)
         finally:
             await to_its_end(self._drop(name))
 
-    async def _until_pulled(self, key: str) -> str:
+    async def _until_pulled(self, key: str) -> PodStatus:
         patience, is_taken = Patience(), False
         async with asyncio.timeout(_TAKEN_SECONDS) as limit:
             async for sighting in self._watch.sightings(key):
@@ -145,8 +150,19 @@ class RuntimeTrials:
                 if obstacle and obstacle.is_about_image:
                     patience.see(obstacle, version=pod.resource_version)
                 elif pod.has_image(CHAINCODE):
-                    return pod.image_id(CHAINCODE)
+                    return pod
         raise AssertionError("sightings never end")
+
+    async def _image_id(self, key: str, pod: PodStatus) -> str:
+        """Return what the status of a Pod that has begun says next; nothing if it says nothing."""
+        if not pod.is_running(CHAINCODE):
+            return ""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TOLD_SECONDS):
+                async for sighting in self._watch.sightings(key):
+                    if sighting.pod and (image_id := sighting.pod.image_id(CHAINCODE)):
+                        return image_id
+        return ""
 
     async def _drop(self, name: str) -> None:
         try:

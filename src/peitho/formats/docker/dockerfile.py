@@ -46,7 +46,7 @@ def parse(text: str) -> Dockerfile:
             parts.take(line)
         except (ValueError, InvalidArgument) as error:
             # Of a variable, not the value: this is logged.
-            shown = "ENV ..." if line.split()[0].upper() == "ENV" else line[:200]
+            shown = "ENV ..." if line.upper().split()[:1] == ["ENV"] else line[:200]
             raise InvalidArgument(f"Dockerfile line {number}: `{shown}`: {error}") from error
     if not parts.base or not parts.added:
         missing = "ADD" if parts.base else "FROM"

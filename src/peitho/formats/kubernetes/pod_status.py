@@ -6,6 +6,7 @@ All of it is the cluster's own words; nothing is concluded from a Pod's absence.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from peitho.formats.kubernetes import labels, names, pull_errors
@@ -122,7 +123,7 @@ class PodStatus:
     `created_at` is RFC 3339; `grace_seconds` is what a Pod that is being deleted has left to end,
     None for any other; `hosts` are the names and addresses that its hosts file has beside the DNS;
     `node` is empty until the Pod has one. It `has_begun_alone` if its chaincode will never have its
-    layer: it was begun while the puller could not be. `said` is what it says of what it runs.
+    layer: it was begun without a puller that brought it. `said` is what it says of what it runs.
     """
 
     name: str
@@ -210,6 +211,8 @@ class PodStatus:
 
     def with_begun(self, container: str, *, at: str) -> "PodStatus":
         """The same Pod, in which a container runs that was not seen to run, nor to have ended."""
+        if self.has_begun_alone or any(each.has_failed_before for each in self.containers):
+            return self  # whatever began is not what was meant to
         begun = tuple(
             replace(
                 status,
@@ -416,19 +419,37 @@ def _containers(pod: Manifest) -> Iterator[ContainerStatus]:
     for each in beside:
         if each is puller:
             yield replace(each, is_init=True)
-        elif puller and each.name == CHAINCODE and not puller.started_at:
+        elif puller and each.name == CHAINCODE and not _has_brought(puller, each):
             yield _not_begun(each)
         else:
             yield each
 
 
-def _not_begun(chaincode: ContainerStatus) -> ContainerStatus:
+def _has_brought(puller: ContainerStatus, chaincode: ContainerStatus) -> bool:
     """
-    Chaincode as it is before its puller has begun: whatever ran then, it was not chaincode.
+    Whether the puller beside chaincode may have brought the layer before that began.
 
-    A kubelet goes on to it where the puller beside it cannot be made. Once the puller has begun,
-    there is either the layer, or what keeps chaincode from being made.
+    A kubelet goes on to chaincode where the puller cannot be made, cannot begin, or dies before it
+    has put its file where the layer will be. Later it cannot: there is the layer, or that file. One
+    that was killed after its word, in a later second than chaincode began in, has brought it.
     """
+    end = puller.termination
+    if not puller.started_at or (end and end.reason in _NEVER_BEGAN):
+        return False
+    if end is None or end.code == 0:
+        return True
+    return bool(chaincode.started_at) and _is_later(end.finished_at, chaincode.started_at)
+
+
+def _is_later(one: str, other: str) -> bool:
+    try:
+        return datetime.fromisoformat(one) > datetime.fromisoformat(other)
+    except (ValueError, TypeError):
+        return False
+
+
+def _not_begun(chaincode: ContainerStatus) -> ContainerStatus:
+    """Chaincode as it is before its puller has brought the layer: what ran then was none."""
     return replace(
         chaincode,
         waiting_reason="",
@@ -440,14 +461,15 @@ def _not_begun(chaincode: ContainerStatus) -> ContainerStatus:
 
 
 def _has_begun_alone(pod: Manifest) -> bool:
-    """Whether chaincode was begun, though the puller beside it has not been."""
+    """Whether chaincode was begun, though the puller beside it has not brought its layer."""
     found = {
         each.name: each
         for each in map(_container, (pod.get("status") or {}).get("containerStatuses") or [])
     }
     puller, chaincode = found.get(PULLER), found.get(CHAINCODE)
-    has_begun = chaincode and (chaincode.is_running or chaincode.termination)
-    return bool(has_begun and puller and not puller.started_at)
+    if puller is None or chaincode is None or _has_brought(puller, chaincode):
+        return False
+    return chaincode.is_running or chaincode.termination is not None
 
 
 def _container(

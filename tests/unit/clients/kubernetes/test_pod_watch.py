@@ -85,7 +85,7 @@ async def test_pods_are_known_by_their_label(tmp_path: Path) -> None:
     From the first list on, without what makes them long; a Pod without the label is none of ours.
     """
     async with ApiServer.start() as server:
-        server.objects = {"pods/a": pod("a"), "pods/x": {"metadata": {"name": "x"}}}
+        server.objects.update({"pods/a": pod("a"), "pods/x": {"metadata": {"name": "x"}}})
         async with watching(server, tmp_path) as cache:
             assert float("inf") == cache.age_seconds
             await cache.synced.wait()
@@ -160,12 +160,13 @@ async def relist(tmp_path: Path, gone: Script) -> None:
     """A watch that is told 410 while one Pod vanishes and another comes."""
     word = asyncio.Event()
     async with ApiServer.start() as server:
-        server.objects = {"pods/a": pod("a")}
+        server.objects["pods/a"] = pod("a")
         server.script(*WATCH, after(word, gone))
         async with watching(server, tmp_path) as cache:
             await cache.synced.wait()
             assert "1" == version_of(cache.see("a"))
-            server.objects = {"pods/b": pod("b", 2)}
+            del server.objects["pods/a"]
+            server.objects["pods/b"] = pod("b", 2)
             word.set()
             await until_version(cache, "b", 2)
 

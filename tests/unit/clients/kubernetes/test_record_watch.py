@@ -42,7 +42,7 @@ async def followed(
 ) -> AsyncIterator[tuple[ApiServer, Records, RecordWatch]]:
     """Records with a watch that has listed them, and is silent."""
     async with ApiServer.start() as server:
-        server.objects |= objects or {}
+        server.objects.update(objects or {})
         server.script("WATCH", "secrets", watch(stay=True))
         async with server.client(tmp_path) as kubernetes, asyncio.TaskGroup() as group:
             cache = RecordWatch(kubernetes, labels=OWN)
@@ -83,6 +83,24 @@ async def test_what_the_watch_tells_is_known(tmp_path: Path) -> None:
             seen.append([type(each) for each in await records.find_with_damaged(OWN)])
 
     assert [[DamagedRecord], [RecordMetadata], []] == seen
+
+
+async def test_a_record_that_is_not_there_is_known_not_to_be(tmp_path: Path) -> None:
+    """
+    While the watch goes on: a peer stops, kills and removes what is not there before each launch.
+    """
+    async with followed(tmp_path, {PATH: record()}) as (server, records, cache):
+        assert (False, True) == (records.lacks(NAME), records.lacks("other"))
+        (there,) = await records.find(OWN)
+        await records.remove(there)
+        assert records.lacks(NAME)
+        await records.create(record())
+        assert not records.lacks(NAME)
+
+        cache.interrupted()
+        assert not records.lacks("other")
+        assert not Records(records.kubernetes).lacks("other")
+        assert 0 == server.count(*READ)
 
 
 async def test_what_somebody_else_removed_is_in_the_trail(tmp_path: Path) -> None:
@@ -130,6 +148,17 @@ async def test_a_record_that_was_written_is_not_read_again(tmp_path: Path) -> No
         assert cache.is_live
         assert changed == await records.get(NAME)
         assert 1 == server.count(*READ)
+
+
+async def test_a_watch_that_was_cut_hides_nothing(tmp_path: Path) -> None:
+    """
+    What is created meanwhile is found at the next look.
+    """
+    async with followed(tmp_path) as (server, records, cache):
+        assert await records.get(NAME) is None
+        cache.interrupted()
+        server.objects[PATH] = record()
+        assert isinstance(await records.get(NAME), Record)
 
 
 async def test_a_change_by_somebody_else_is_read(tmp_path: Path) -> None:
@@ -189,6 +218,7 @@ async def test_without_a_watch_the_records_are_listed(tmp_path: Path) -> None:
     As where the Role does not permit it; the right may be given later.
     """
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
+        server.refuse_to_tell_of_secrets()
         cache = RecordWatch(kubernetes, labels=OWN)
         records = Records(kubernetes, cache)
         async with asyncio.TaskGroup() as group:

@@ -67,6 +67,7 @@ class TestStart:
 
             del data["ca.crt"]  # as an earlier version made it
             data["token"] = base64.b64encode(b"ab" * 32).decode()
+            it.cluster.changed(path)
             await asyncio.sleep(LATER_SECONDS)
             found = await it.find()
             assert isinstance(found, ChaincodeContainer)

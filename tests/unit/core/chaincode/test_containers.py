@@ -88,8 +88,9 @@ async def test_a_damaged_record_breaks_no_list(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         await it.create()
         whole = await it.create("dev-whole")
-        damaged = next(body for path, body in it.cluster.objects.items() if "peer0" in path)
-        damaged["metadata"]["annotations"][labels.EXIT] = "{"
+        path = next(path for path in it.cluster.objects if "peer0" in path)
+        it.cluster.objects[path]["metadata"]["annotations"][labels.EXIT] = "{"
+        it.cluster.changed(path)
         await asyncio.sleep(LATER_SECONDS)
 
         listed = await it.parts.services.containers.list()
@@ -106,6 +107,7 @@ async def test_a_container_of_another_peitho_is_not_found(tmp_path: Path, damage
     """
     async with scene(tmp_path) as it:
         container = await it.create()
+        it.cluster.refuse_to_tell_of_secrets()
         (secret,) = (body for path, body in it.cluster.objects.items() if "peer0" in path)
         secret["metadata"]["labels"]["peitho/instance"] = "other"
         secret["metadata"]["annotations"][labels.EXIT] = damage

@@ -16,8 +16,9 @@ from tests.support.launches import LATER_SECONDS, NAME, Scene, scene
 async def damaged(it: Scene) -> Container:
     """A container that cannot be read any more."""
     await it.create()
-    (secret,) = it.cluster.objects.values()
+    ((path, secret),) = it.cluster.objects.items()
     del secret["metadata"]["annotations"][labels.CREATED]
+    it.cluster.changed(path)
     await asyncio.sleep(LATER_SECONDS)
     return await it.find()
 

@@ -79,7 +79,7 @@ async def test_a_pod_that_went_meanwhile_has_an_end(tmp_path: Path) -> None:
     On its record, with the time of its Job, and as an Event; though nobody waits for it.
     """
     async with ApiServer.start() as server:
-        server.objects |= {SECRET: record(), JOB: job()}
+        server.objects.update({SECRET: record(), JOB: job()})
         server.script("POST", "events", always(lambda: answer({}, status=201)))
         async with looking(tmp_path, server):
             await server.until_asked("POST", "events")
@@ -94,7 +94,7 @@ async def test_a_job_that_is_not_over_yet_is_looked_at_again(tmp_path: Path) -> 
     By itself and ever more seldom: one that is suspended may never have a Pod.
     """
     async with ApiServer.start() as server:
-        server.objects |= {SECRET: record(), JOB: job(over=False)}
+        server.objects.update({SECRET: record(), JOB: job(over=False)})
         async with looking(tmp_path, server):
             began = asyncio.get_running_loop().time()
             await server.until_asked("GET", JOB, times=9)
@@ -120,7 +120,7 @@ async def test_what_has_another_end_is_left_alone(tmp_path: Path, there: str) ->
         annotations = objects[SECRET]["metadata"]["annotations"]
         annotations[labels.EXIT] = record_secrets.exit_note(Exit(3), finished_at=AT)
     async with ApiServer.start() as server:
-        server.objects |= objects
+        server.objects.update(objects)
         async with looking(tmp_path, server):
             await server.until_asked("GET", "secrets")
 
@@ -135,7 +135,7 @@ async def test_an_api_server_that_cannot_be_reached_is_asked_again(
     """
     monkeypatch.setattr(exits, "_AGAIN_SECONDS", 0.01)
     async with ApiServer.start() as server:
-        server.objects |= {SECRET: record(), JOB: job()}
+        server.objects.update({SECRET: record(), JOB: job()})
         server.script("GET", "jobs", always(lambda: refusal(503, "", "stopping")))
         async with looking(tmp_path, server):
             await server.until_asked("PATCH", SECRET)
@@ -161,7 +161,7 @@ async def test_an_end_is_that_of_a_job_that_is_over_and_has_no_pod(
     The API server is asked: a watch may be silent and not know of the Pod yet.
     """
     async with ApiServer.start() as server, server.client(tmp_path) as kubernetes:
-        server.objects |= {f"pods/{each['metadata']['name']}": each for each in pods}
+        server.objects.update({f"pods/{each['metadata']['name']}": each for each in pods})
 
         found = typed.job(job_) if job_ else None
         assert expected == await unseen_exit(kubernetes, found, typed.metadata(record()))
@@ -181,9 +181,9 @@ async def test_what_is_wrong_with_one_keeps_no_other_from_its_end(
     other = job()
     other["metadata"] = other["metadata"] | {"name": typed.job_name(forbidden)}
     async with ApiServer.start() as server:
-        server.objects |= {"secrets/cc-a": damaged, "secrets/cc-b": forbidden}
-        server.objects |= {f"jobs/{other['metadata']['name']}": other}
-        server.objects |= {SECRET: record(), JOB: job()}
+        server.objects.update({"secrets/cc-a": damaged, "secrets/cc-b": forbidden})
+        server.objects.update({f"jobs/{other['metadata']['name']}": other})
+        server.objects.update({SECRET: record(), JOB: job()})
         server.script("POST", "events", always(lambda: answer({}, status=201)))
         server.script("PATCH", "secrets/cc-b", always(lambda: refusal(422, "Invalid", "no")))
         async with looking(tmp_path, server):

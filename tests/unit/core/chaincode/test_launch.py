@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 from peitho.core.chaincode import launch
+from peitho.core.container import Container
 from peitho.errors import StartFailed
+from peitho.formats.kubernetes.objects import Manifest
 from tests.support.kubernetes_double import always, refusal
 from tests.support.launches import NAME, RUNNING, ended, scene
 from tests.support.manifests import pod_of
+
+LACKS = {"waiting": {"reason": "ErrImagePull", "message": "i/o timeout"}}
 
 
 async def test_what_keeps_a_pod_away_is_told(tmp_path: Path) -> None:
@@ -45,7 +49,6 @@ async def test_a_puller_that_a_node_lacks_for_a_moment_is_waited_for_as_an_init_
     """
     What was begun without it is no launch: nothing of it is noted, told or left.
     """
-    lacks = {"waiting": {"reason": "ErrImagePull", "message": "i/o timeout"}}
     async with scene(tmp_path, puller="beside") as it:
         container = await it.create()
         async with asyncio.TaskGroup() as group:
@@ -53,7 +56,7 @@ async def test_a_puller_that_a_node_lacks_for_a_moment_is_waited_for_as_an_init_
             waiting = group.create_task(container.wait("next-exit"))
             await it.cluster.until_asked("POST", "jobs")
             beside = pod_of(it.job)
-            await it.send(container, ended(128), "ADDED", puller=lacks)
+            await it.send(container, ended(128), "ADDED", puller=LACKS)
             await it.cluster.until_asked("DELETE", f"jobs/{it.job['metadata']['name']}")
             await it.news.put({"type": "DELETED", "object": it.cluster.objects.pop("pods/pod")})
             await it.cluster.until_asked("POST", "jobs", times=2)
@@ -67,6 +70,71 @@ async def test_a_puller_that_a_node_lacks_for_a_moment_is_waited_for_as_an_init_
 
     assert ["puller", "chaincode"] == [each["name"] for each in beside["containers"]]
     assert ["puller"] == [each["name"] for each in before["initContainers"]]
+
+
+@pytest.mark.parametrize("end", [ended(137, reason="OOMKilled"), ended(128, reason="StartError")])
+async def test_chaincode_that_runs_though_its_puller_died_is_no_start(
+    tmp_path: Path, end: Manifest
+) -> None:
+    """
+    Before the puller has put its file, nothing keeps a kubelet from chaincode; no Job is left.
+    """
+    async with scene(tmp_path, puller="beside") as it:
+        container = await it.create()
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(_failed(container))
+            await it.cluster.until_asked("POST", "jobs")
+            await it.send(container, RUNNING, "ADDED", puller=end)
+            said = await starting
+
+        assert said.startswith(f"cannot start container {NAME}: puller failed: ")
+        assert 1 == it.cluster.count("POST", "jobs")
+        assert ["pods", "secrets"] == it.kinds()
+
+
+async def test_a_job_that_cannot_make_way_for_another_fails_the_start(tmp_path: Path) -> None:
+    """
+    With the API server's word; what runs there is not taken for chaincode.
+    """
+    async with scene(tmp_path, puller="beside") as it:
+        container = await it.create()
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(_failed(container))
+            await it.cluster.until_asked("POST", "jobs")
+            job = f"jobs/{it.job['metadata']['name']}"
+            it.cluster.rule("DELETE", job, always(lambda: refusal(422, "Invalid", "kept: why")))
+            await it.send(container, RUNNING, "ADDED", puller=LACKS)
+            said = await starting
+
+        assert "cannot be deleted to try again: kept: why" in said
+        assert 1 == it.cluster.count("POST", "jobs")
+
+
+async def test_a_job_that_is_still_there_is_no_second_launch(tmp_path: Path) -> None:
+    """
+    Deleted, as the API server says, and yet there: `start` does not answer that it was started.
+    """
+    async with scene(tmp_path, puller="beside") as it:
+        container = await it.create()
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(_failed(container))
+            await it.cluster.until_asked("POST", "jobs")
+            job = f"jobs/{it.job['metadata']['name']}"
+            it.cluster.rule("DELETE", job, always(lambda: refusal(409, "Conflict", "again")))
+            await it.send(container, RUNNING, "ADDED", puller=LACKS)
+            await it.cluster.until_asked("DELETE", job)
+            await it.news.put({"type": "DELETED", "object": it.cluster.objects.pop("pods/pod")})
+            said = await starting
+
+        assert "is still there" in said
+        assert 2 == it.cluster.count("POST", "jobs")
+
+
+async def _failed(container: Container) -> str:
+    """What a start fails with."""
+    with pytest.raises(StartFailed) as raised:
+        await container.start()
+    return str(raised.value)
 
 
 def test_a_failed_start_names_its_container() -> None:

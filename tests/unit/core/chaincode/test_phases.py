@@ -1,20 +1,16 @@
 from dataclasses import replace
 
-from prometheus_client import REGISTRY
-
 from peitho import metrics
 from peitho.core.chaincode.phases import LaunchPhases
 from peitho.formats.kubernetes.pod_status import PodStatus, Termination, read
 from peitho.formats.records import CHAINCODE
+from tests.support.measured import sample
 
 
 def counted() -> dict[str, float]:
     """How often each phase was measured so far."""
     name = "peitho_launch_phase_duration_seconds_count"
-    return {
-        phase: REGISTRY.get_sample_value(name, {"phase": phase}) or 0.0
-        for phase in metrics.LAUNCH_PHASES
-    }
+    return {phase: sample(name, phase=phase) for phase in metrics.LAUNCH_PHASES}
 
 
 def seen(*pods: PodStatus) -> list[str]:

@@ -52,9 +52,8 @@ async def test_a_job_that_is_gone_is_told_nothing(tmp_path: Path) -> None:
         it.image_id = RUNS
         container = await it.create()
         await it.launch(container)
-        it.cluster.objects = {
-            path: body for path, body in it.cluster.objects.items() if "jobs/" not in path
-        }
+        for path in [path for path in it.cluster.objects if "jobs/" in path]:
+            del it.cluster.objects[path]
         await asyncio.sleep(1)
 
         assert (await container.inspect()).summary.labels[labels.RUNTIME_ID] == RUNS

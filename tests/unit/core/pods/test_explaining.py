@@ -44,9 +44,9 @@ class Scene:
 
     def says(self, *told: Manifest) -> None:
         """Let the cluster have these Events."""
-        self.cluster.objects |= {
-            f"events/{number}": {"metadata": {}} | each for number, each in enumerate(told)
-        }
+        self.cluster.objects.update(
+            {f"events/{number}": {"metadata": {}} | each for number, each in enumerate(told)}
+        )
 
     async def cause(self) -> str:
         """Why the start fails, without waiting for its time-out."""
@@ -243,6 +243,20 @@ class TestWithAPod:
             await it.last(2.9)
 
             assert before == len(it.cluster.requests)
+
+    async def test_a_pod_that_gets_on_needs_no_question(self, tmp_path: Path) -> None:
+        """
+        However long it takes on a busy node; once its status stands still, it is asked about.
+        """
+        async with scene(tmp_path, pod=POD) as it, asyncio.TaskGroup() as group:
+            group.create_task(it.last(10))
+            for version in range(2, 7):
+                await asyncio.sleep(1.2)
+                later = POD["metadata"] | {"resourceVersion": str(version)}
+                it.asked.watch.take("MODIFIED", typed.pod(POD | {"metadata": later}))
+            assert 0 == it.cluster.count("GET", "events")
+
+        assert 1 <= it.cluster.count("GET", "events") <= 3
 
     async def test_what_the_status_says_needs_no_question(self, tmp_path: Path) -> None:
         """

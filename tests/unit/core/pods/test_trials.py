@@ -94,7 +94,10 @@ def _told(cluster: ApiServer, states: Sequence[Manifest], conditions: Sequence[M
 def _pod(job: Manifest, state: Manifest, version: str, conditions: Sequence[Manifest]) -> Manifest:
     own = job["spec"]["template"]["metadata"]["labels"]
     name = f"{job['metadata']['name']}-x"
-    statuses = [{"name": CHAINCODE, "image": "i:1", "state": state}] if state else []
+    image_id = state.get("imageID", "")
+    state = {key: value for key, value in state.items() if key != "imageID"}
+    status = {"name": CHAINCODE, "image": "i:1", "imageID": image_id, "state": state}
+    statuses = [status] if state else []
     return {
         "metadata": {"name": name, "labels": own, "resourceVersion": version},
         "status": {"containerStatuses": statuses, "conditions": list(conditions)},
@@ -111,6 +114,14 @@ async def test_an_image_that_nodes_have_is_tried_once(tmp_path: Path) -> None:
 
         assert 1 == it.tried
         assert {} == it.cluster.objects
+
+
+async def test_which_image_a_process_has_is_told_after_it_began(tmp_path: Path) -> None:
+    """
+    Its node tells of the process at once, and of the image within its second: no later request.
+    """
+    async with scene(tmp_path, CREATING, RUNNING, {"imageID": "sha256:1", **RUNNING}) as it:
+        assert "sha256:1" == await it.trials.require(IMAGE)
 
 
 @pytest.mark.parametrize(

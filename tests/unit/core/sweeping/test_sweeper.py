@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import structlog.testing
-from prometheus_client import REGISTRY
 
 from peitho.api.services import Services
 from peitho.clients.disk.build_cache import BuildCache, KeptBuild
@@ -25,6 +24,7 @@ from tests.support import typed
 from tests.support.contexts import chunks, context, package
 from tests.support.in_process import composed
 from tests.support.kubernetes_double import always, answer, refusal, watch
+from tests.support.measured import sample
 from tests.support.observe import until
 from tests.support.sweeps import (
     FAILED,
@@ -441,6 +441,7 @@ class TestForEver:
             asyncio.TaskGroup() as group,
         ):
             services = parts.services
+            cluster.refuse_to_tell_of_secrets()
             await created(services, cluster, "forgotten", created=LONG_AGO)
             task = group.create_task(services.sweeper.run())
             await asyncio.sleep(0.05)
@@ -495,5 +496,4 @@ def builds(tmp_path: Path) -> list[str]:
 
 def errors() -> float:
     """How many containers a sweep could not remove so far."""
-    count = REGISTRY.get_sample_value("peitho_sweep_errors_total", {"kind": "chaincode"})
-    return count or 0.0
+    return sample("peitho_sweep_errors_total", kind="chaincode")

@@ -122,6 +122,8 @@ def test_comments_blank_lines_and_windows_line_ends_are_read_over() -> None:
     [
         ("", "Dockerfile line 1: no FROM"),
         ("# nothing\n", "Dockerfile line 2: no FROM"),
+        ("\\", "Dockerfile line 1: ``"),
+        ("\n\\\n \\\n", "Dockerfile line 2: ` `"),
         ("FROM a:1\n", "Dockerfile line 2: no ADD"),
         ("ADD b.tar /x\nFROM a:1\n", "Dockerfile line 1: `ADD b.tar /x`"),
         (HEAD + "RUN rm -rf /", "Dockerfile line 3: `RUN rm -rf /`"),

@@ -396,6 +396,51 @@ class TestThePullerBeside:
         assert (137, "puller failed: no layer") == (end.code, end.reason)
         assert not found.has_begun_alone
 
+    @pytest.mark.parametrize(
+        "puller",
+        [
+            terminated(128, reason="StartError", startedAt="1970-01-01T00:00:00Z"),
+            terminated(0, reason="ContainerCannotRun"),
+            terminated(137, reason="OOMKilled"),
+            terminated(1, message="there is no CA of Peitho"),
+            terminated(137, finishedAt=None),
+        ],
+    )
+    @pytest.mark.parametrize("chaincode", [RUNNING, terminated(128, reason="StartError")])
+    def test_what_ran_though_the_puller_failed_was_not_it(
+        self, puller: Status, chaincode: Status
+    ) -> None:
+        """
+        A puller may die before it has put a file where the layer will be; its node may tell first.
+        """
+        found = self.pod(puller, chaincode).with_begun("chaincode", at=AT)
+
+        assert not found.is_running("chaincode")
+        assert not found.started_at("chaincode")
+        assert found.has_begun_alone
+
+    def test_a_puller_that_failed_first_is_what_is_told(self) -> None:
+        """
+        Whatever became of chaincode.
+        """
+        found = self.pod(terminated(137, reason="OOMKilled"), terminated(126))
+
+        obstacle, end = found.start_obstacle("chaincode"), found.exit_of("chaincode")
+        assert obstacle is not None
+        assert obstacle.final
+        assert "puller failed: exit 137" == str(obstacle)
+        assert end is not None
+        assert (137, "puller failed: exit 137") == (end.code, end.reason)
+
+    def test_a_puller_that_is_killed_after_its_word_takes_nothing_away(self) -> None:
+        """
+        Chaincode that has its layer is running, and stays so.
+        """
+        killed = terminated(137, reason="OOMKilled", finishedAt="2026-01-02T03:04:06Z")
+
+        assert self.pod(killed, RUNNING).is_shown_running("chaincode")
+        assert not self.pod(killed, RUNNING).has_begun_alone
+
     def test_what_keeps_the_puller_back_is_told(self) -> None:
         """
         An image that cannot be had, whatever became of chaincode.
