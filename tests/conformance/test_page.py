@@ -60,8 +60,7 @@ async def test_a_build_is_followed_and_what_it_says_stays_text(
     tmp_path: Path, certificates: Path
 ) -> None:
     """
-    What it says after the page was opened comes to it, in TLS and with the token; nothing of it is
-    markup.
+    What it says later comes to the page, in TLS and with the token; nothing of it is markup.
     """
     ours, token = certificates / "ours", tmp_path / "token"
     token.write_text("s3cret")
