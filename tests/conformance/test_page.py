@@ -1,15 +1,23 @@
 """The status page in a real browser: live with its scripts, and what others say stays text."""
 
 import asyncio
+import base64
+import hashlib
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from peitho.api import health
+from peitho.api.health import PageParts
+from peitho.api.page.guard import PageAccess
+from peitho.clients.tls import CertificateFiles
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.records import ContainerSpec
+from peitho.settings.live import Live
 from tests.lab import browser
 from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks
@@ -41,24 +49,48 @@ async def say(peitho: Running, build: str, line: str) -> None:
     await run.append_output(chunks(streams.frame(STDOUT, f"{line}\n".encode())))
 
 
-async def test_a_build_is_followed_and_what_it_says_stays_text(tmp_path: Path) -> None:
+def known_by(certificate: Path) -> str:
+    """What the browser knows a certificate by: the digest of its key."""
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
+async def test_a_build_is_followed_and_what_it_says_stays_text(
+    tmp_path: Path, certificates: Path
+) -> None:
     """
-    What it says after the page was opened comes to it; nothing of it is markup.
+    What it says later comes to the page, in TLS and with the token; nothing of it is markup.
     """
+    ours, token = certificates / "ours", tmp_path / "token"
+    token.write_text("s3cret")
+    tls = CertificateFiles(
+        "these",
+        ours / "ca.crt",
+        ours / "apiserver.crt",
+        ours / "apiserver.key",
+        is_server=True,
+    )
+    access = PageAccess(token, is_open=False, takes_certificates=True)
     is_followed = asyncio.Event()
 
     async def note(request: web.Request, _: web.StreamResponse) -> None:
-        if request.path.endswith("/log"):
+        if request.path.endswith("/log") and request.secure:
             is_followed.set()
 
     async with running(tmp_path) as peitho:
         build = await begun(peitho)
         await say(peitho, build, f"before {EVIL}")
-        application = health.application(peitho.services)
+        page_parts = PageParts(Live(access))
+        application = health.application(peitho.services, page=page_parts)
         application.on_response_prepare.append(note)
-        async with listening(application) as url, asyncio.TaskGroup() as tasks:
+        async with listening(application, tls=tls) as url, asyncio.TaskGroup() as tasks:
             page = tasks.create_task(
-                browser.opened(f"{url}/status/builds/{build}", profile=tmp_path / "profile")
+                browser.opened(
+                    f"{url.replace('//', '//anybody:s3cret@')}/status/builds/{build}",
+                    profile=tmp_path / "profile",
+                    known_by=known_by(ours / "apiserver.crt"),
+                )
             )
             await is_followed.wait()
             await say(peitho, build, f"after {EVIL}")

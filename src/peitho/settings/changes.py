@@ -43,6 +43,8 @@ NEED_RESTART = frozenset(
     }
 )
 _REGISTRY = "docker.registry."
+_SERVER = "server."
+_PAGE_TOKEN = "server.operationsTokenFile"  # noqa: S105  the name of a setting
 _TENANTS = "access.tenants"
 
 S = TypeVar("S", bound=Section)
@@ -61,7 +63,9 @@ def change(running: Settings, wanted: Settings) -> SettingsChange:
     """
     Work out which of the wanted settings a running Peitho follows.
 
-    An account belongs to its registry: it waits with it, so that no other registry sees it.
+    An account belongs to its registry: it waits with it, so that no other registry sees it. Whether
+    the status page asks for a token hangs on the listeners: the token waits with them, so that a
+    certificate that takes its place does not leave the page open until then.
     """
     now = dict(_values(running))
     differing = [
@@ -72,6 +76,8 @@ def change(running: Settings, wanted: Settings) -> SettingsChange:
     waiting = [key for key in differing if key in NEED_RESTART]
     if any(key.startswith(_REGISTRY) for key in waiting):
         waiting = [key for key in differing if key in waiting or key.startswith(_REGISTRY)]
+    if any(key.startswith(_SERVER) for key in waiting):
+        waiting = [key for key in differing if key in waiting or key == _PAGE_TOKEN]
     tenants = _tenants_change(running.access.tenants, wanted.access.tenants)
     merged = _merged(running, wanted, frozenset(waiting))
     access = merged.access.model_copy(update={"tenants": tenants.tenants})

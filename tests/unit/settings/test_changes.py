@@ -157,3 +157,19 @@ def test_the_first_and_the_last_tenant_wait() -> None:
         change = changes.change(one, other)
         assert ((), ("access.tenants",)) == (change.followed, change.waiting)
         assert one == change.settings
+
+
+def test_the_token_of_the_page_waits_for_what_takes_its_place() -> None:
+    """
+    Else the page would be open until the restart; alone it is followed.
+    """
+    token = {"operationsTokenFile": "/token"}
+    tls = {"cert-file": "/a", "key-file": "/b", "client-ca-file": "/c"}
+    running = settings(server=token)
+
+    change = changes.change(running, settings(server={"operationsTls": tls}))
+
+    assert () == change.followed
+    assert "server.operationsTokenFile" in change.waiting
+    assert running == change.settings
+    assert ("server.operationsTokenFile",) == changes.change(running, settings()).followed

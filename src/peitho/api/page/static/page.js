@@ -21,7 +21,9 @@
   }
 
   async function asked(path) {
-    const response = await fetch(path, { cache: "no-store", credentials: "same-origin" });
+    // An address that was opened with a name and a password in it has them, and fetch takes none.
+    const place = new URL(path, location.origin + location.pathname);
+    const response = await fetch(place, { cache: "no-store", credentials: "same-origin" });
     if (!response.ok) {
       throw new Error(`Peitho answered ${response.status}`);
     }
