@@ -12,21 +12,26 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from rich.console import Console
+
 from tests.lab import cluster as lab
 from tests.lab import images, peer
 from tests.lab.cluster import Cluster, answers
 from tests.lab.deployed import deploy, discard
-from tests.lab.machine import CACHE, LabError
+from tests.lab.machine import CACHE, LabError, require_root_on_linux
 from tests.lab.peer import Event, Package, Peer, PeerError
-from tests.lab.progress import Progress
+from tests.lab.progress import Progress, is_bar_shown, shown
 from tests.support.observe import until
 
 NAMESPACE = "peitho-demo"
 CHAINCODE_NAMESPACE = "peitho-demo-chaincode"
 VERSION = "2.5.16"
 EXIT_CODE = 7
+# The images that a Go package needs, by their upmost layers.
+LAYERS = ("baseos", "ccenv")
 
-_PROGRESS_SECONDS = 5.0
+# Long lines are left to the terminal, which wraps them where they can be copied whole.
+_CONSOLE = Console(highlight=False, soft_wrap=True)
 # About what they take on two cores, before a run has told.
 _FIRST_SECONDS = {"cluster is up": 20.0, "cluster is built": 60.0, "nothing is built": 720.0}
 _SECONDS = {
@@ -56,7 +61,8 @@ def step(progress: Progress, name: str, what: str) -> Iterator[None]:
     """Print what is done, how far all is, and in the end how long it took."""
     progress.begin(name)
     print(_styled(_BOLD, f"\n{what}"), flush=True)
-    print(f"  {progress.bar()}", flush=True)
+    if not is_bar_shown(_CONSOLE):
+        print(f"  {progress.line()}", flush=True)
     yield
     print(f"  {progress.end():.1f} s", flush=True)
 
@@ -68,21 +74,6 @@ def known_progress() -> Progress:
         "cluster is up" if lab.is_up() else "cluster is built" if is_made else "nothing is built"
     )
     return Progress({first: _FIRST_SECONDS[first]} | _SECONDS, CACHE / "demo.json")
-
-
-@asynccontextmanager
-async def shown(progress: Progress) -> AsyncIterator[None]:
-    """Show every few seconds how far all is."""
-
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(_PROGRESS_SECONDS)
-            print(f"  {progress.bar()}", flush=True)
-
-    async with asyncio.TaskGroup() as tasks:
-        ticking = tasks.create_task(tick())
-        yield
-        ticking.cancel()
 
 
 def expect(condition: object, what: str) -> None:
@@ -132,8 +123,7 @@ async def story(cluster: Cluster, url: str, progress: Progress) -> None:
         with step(
             progress, "install", f"A peer {VERSION} installs a Go package: it is compiled in a Pod"
         ):
-            async with shown(progress):
-                package = await it.install("go", label="asset_1")
+            package = await it.install("go", label="asset_1")
             print(f"  package ID {package.id}")
             (compiled,) = (each for each in it.steps("build") if each.status == "ok")
             expect(
@@ -142,8 +132,7 @@ async def story(cluster: Cluster, url: str, progress: Progress) -> None:
         with step(
             progress, "launch", "It commits the package: the chaincode is launched, as a Job"
         ):
-            async with shown(progress):
-                await it.launch(package)
+            await it.launch(package)
             registered = await it.expect("registered", package=package)
             expect(registered, "the chaincode connected back over TLS, and registered")
             show(cluster, "secrets", "jobs", "pods")
@@ -194,28 +183,49 @@ def _left(cluster: Cluster) -> str:
     return _kubectl(cluster, CHAINCODE_NAMESPACE, *words)
 
 
-def prepare() -> tuple[Cluster, str]:
-    """A cluster with all images, and the name of Peitho's."""
-    cluster = lab.up()
+async def prepare() -> tuple[Cluster, str]:
+    """
+    A cluster with all images, and the name of Peitho's.
+
+    What a new machine lacks is made at the same time: much of it waits for downloads.
+    """
     image = _ENVIRONMENT.get("IMAGE", "")
+    if not _ENVIRONMENT.get("KUBECONFIG"):
+        require_root_on_linux()
+    async with asyncio.TaskGroup() as parts:
+        brought_up = parts.create_task(asyncio.to_thread(lab.up))
+        parts.create_task(asyncio.to_thread(_make, with_peitho=not image))
+    cluster = brought_up.result()
     if cluster.own:
-        images.ensure()
+        await asyncio.to_thread(images.ensure, *LAYERS)
     if not image:
-        images.ensure_peitho()
-        image = images.PEITHO
-    peer.build_peers()
+        await asyncio.to_thread(images.ensure_peitho)
+    return cluster, image or images.PEITHO
+
+
+def _make(*, with_peitho: bool) -> None:
+    if not _ENVIRONMENT.get("KUBECONFIG"):
+        images.make(*LAYERS)
+    if with_peitho:
+        images.peitho()
+    peer.build_peers(peer.library(VERSION))
     peer.build_chaincode("go")
-    return cluster, image
 
 
 async def demo() -> None:
     """All of it."""
     began = time.monotonic()
-    was_up = lab.is_up()
     progress = known_progress()
+    with shown(progress, _CONSOLE):
+        await _tell_all(progress)
+    seconds = time.monotonic() - began
+    print(_styled(_BOLD, f"\nThe demo is over: all was as it should be, {seconds:.0f} s"))
+
+
+async def _tell_all(progress: Progress) -> None:
+    was_up = lab.is_up()
     with step(progress, progress.first, "A Kubernetes, Peitho's image, and a peer"):
-        async with shown(progress):
-            cluster, image = await asyncio.to_thread(prepare)
+        cluster, image = await prepare()
     try:
         with step(progress, "start Peitho", "Peitho starts, as a Deployment from its own image"):
             address = deploy(cluster, image, peitho=NAMESPACE, chaincode=CHAINCODE_NAMESPACE)
@@ -236,8 +246,6 @@ async def demo() -> None:
         else:
             with step(progress, "clean up", "Cleaning up"):
                 _clean(cluster, stop=not was_up)
-    seconds = time.monotonic() - began
-    print(_styled(_BOLD, f"\nThe demo is over: all was as it should be, {seconds:.0f} s"))
 
 
 def _clean(cluster: Cluster, *, stop: bool) -> None:

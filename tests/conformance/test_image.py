@@ -1,6 +1,7 @@
 """Peitho's image, as `docker build .` of a fresh clone makes it: what is in it, and how it runs."""
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Archive:
     """What a docker archive of one image says of it."""
 
     config: dict[str, object]
+    layers: list[str]
     tags: list[str]
     entries: tuple[tarfile.TarInfo, ...]
 
@@ -37,7 +39,8 @@ class Archive:
             for name in listed["Layers"]:
                 with tarfile.open(fileobj=archive.extractfile(name)) as layer:
                     entries += layer.getmembers()
-        return cls(config["config"], listed["RepoTags"], tuple(entries))
+        digests = config["rootfs"]["diff_ids"]
+        return cls(config["config"], digests, listed["RepoTags"], tuple(entries))
 
 
 def _content(archive: tarfile.TarFile, name: str) -> bytes:
@@ -117,3 +120,18 @@ def test_it_runs_with_nothing_to_write_to(docker: list[str]) -> None:
     assert "True\n" == run([*begin, *python])
     with pytest.raises(LabError, match="no such file or directory"):
         run([*begin, "--entrypoint=/bin/sh", images.PEITHO, "-c", "true"])
+
+
+def test_it_is_the_same_by_whomever_it_is_built(
+    archive: Path, docker: list[str], tmp_path: Path
+) -> None:
+    """
+    In another folder, at another time, with another umask, and nothing taken of a build before.
+    """
+    before = os.umask(0o077)
+    try:
+        layers = images.built_anew(docker, tmp_path)
+    finally:
+        os.umask(before)
+
+    assert Archive.read(archive).layers == layers

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest_asyncio
 import yaml
 
 from peitho.settings.models import Settings
-from tests.lab import chart, images
+from tests.lab import chart, images, pki
 from tests.lab import cluster as lab
 from tests.lab.chart import CHART, DEPLOY
 from tests.lab.cluster import Cluster
@@ -50,6 +51,10 @@ SETS = {
         "extraVolumes": [{"name": "more", "emptyDir": {}}],
         "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
         "tls": {"secretName": "tls", "clientCa": {"secretName": "ca"}},
+        "operations": {
+            "tls": {"secretName": "operations", "clientCa": {"secretName": "ca", "key": "x.crt"}},
+            "token": {"secretName": "page", "key": "x"},
+        },
         "networkPolicy": {
             "enabled": True,
             "peers": [{"podSelector": {"matchLabels": {"app": "peer"}}}],
@@ -83,6 +88,7 @@ SETS = {
         },
     },
 }
+TOKEN = "s3cret"  # noqa: S105  of a Peitho of the test
 TENANT = {"match": [{"o": "x"}], "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
 # Kinds of others, which are not in this cluster.
 OF_OTHERS = {"certManager": {"enabled": True, "issuerRef": {"name": "fabric"}}} | {
@@ -178,6 +184,58 @@ def test_objects_of_others_are_rendered(tmp_path: Path) -> None:
     assert alerts == made["PrometheusRule"]["spec"]
 
 
+def test_whoever_calls_the_operations_listener_speaks_tls_with_it(tmp_path: Path) -> None:
+    """
+    Kubelet, Service and Prometheus, who trusts its CA and has the token or a certificate.
+    """
+    operations = {"tls": {"clientCa": {"secretName": "ca"}}, "token": {"secretName": "page"}}
+    issued = {"operations": True, "issuerRef": {"name": "fabric"}}
+    values = {"operations": operations, "certManager": issued, "podMonitor": {"enabled": True}}
+    made = {each["kind"]: each for each in _rendered(tmp_path, values)}
+
+    (container,) = made["Deployment"]["spec"]["template"]["spec"]["containers"]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("readiness", "liveness")]
+    assert ["HTTPS", "HTTPS"] == [each["scheme"] for each in probes]
+    ports = {each["name"]: each for each in made["Service"]["spec"]["ports"]}
+    assert "https" == ports["operations"]["appProtocol"]
+    certificate = made["Certificate"]["spec"]
+    (scraped,) = made["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    assert scraped["tlsConfig"]["serverName"] in certificate["dnsNames"]
+    ca = {"secret": {"name": certificate["secretName"], "key": "ca.crt"}}
+    assert ("https", ca) == (scraped["scheme"], scraped["tlsConfig"]["ca"])
+    assert {"type": "Bearer", "credentials": {"name": "page", "key": "token"}} == scraped[
+        "authorization"
+    ]
+    settings = yaml.safe_load(made["ConfigMap"]["data"]["peitho.yml"])
+    server = Settings.model_validate(settings).server
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert f"{mounts['operations-tls']}/tls.crt" == str(server.operations_tls.cert_file)
+    assert f"{mounts['operations-client-ca']}/ca.crt" == str(server.operations_tls.client_ca_file)
+    assert f"{mounts['operations-token']}/token" == str(server.operations_token_file)
+
+    shown = {"cert": {"secret": {"name": "prometheus", "key": "tls.crt"}}}
+    values["podMonitor"] = {"enabled": True, "tlsConfig": shown}
+    made = {each["kind"]: each for each in _rendered(tmp_path, values)}
+    (scraped,) = made["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    assert shown.items() <= scraped["tlsConfig"].items()
+    assert "authorization" not in scraped
+
+
+@pytest.mark.parametrize("with_values", [True, False])
+def test_a_certificate_in_the_settings_alone_counts_as_well(
+    tmp_path: Path, *, with_values: bool
+) -> None:
+    """
+    The kubelet speaks TLS to the listener, whichever way it got a certificate.
+    """
+    tls = {"operationsTls": {"cert-file": "/c", "key-file": "/k"}}
+    values = {"settings": {"server": tls if with_values else {}}}
+    made = {each["kind"]: each for each in _rendered(tmp_path, values)}
+
+    (container,) = made["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert ("HTTPS" if with_values else None) == container["livenessProbe"]["httpGet"].get("scheme")
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     {
@@ -187,6 +245,13 @@ def test_objects_of_others_are_rendered(tmp_path: Path) -> None:
         "unknown=1": "unknown",
         "serviceAccount.create=false": "serviceAccount.name is needed",
         "settings.docker.registry.password=x": "would be in a ConfigMap",
+        "operations.tls.clientCa.secretName=x": "needs operations.tls.secretName",
+        "certManager.enabled=true": "certManager.issuerRef is needed",
+        "certManager.operations=true": "certManager.issuerRef is needed",
+        (
+            "podMonitor.enabled=true,operations.tls.secretName=x,"
+            "operations.tls.clientCa.secretName=x"
+        ): "podMonitor needs operations.token",
     }.items(),
 )
 def test_wrong_values_are_told(wrong: str, words: str) -> None:
@@ -204,6 +269,19 @@ def _rendered(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(text) if each]
 
 
+def _operations_tls(folder: Path, address: str) -> dict[str, Any]:
+    """Values by which the operations listener has a certificate, and asks for one or a token."""
+    pki.certificates(folder, host=address, node="node")
+    files = {"tls.crt": "apiserver.crt", "tls.key": "apiserver.key", "ca.crt": "ca.crt"}
+    content = {key: (folder / name).read_text() for key, name in files.items()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "operations"}}
+    name = {"secretName": "operations"}
+    return {
+        "operations": {"tls": name | {"clientCa": name}, "token": name},
+        "extraObjects": [secret | {"stringData": content | {"token": TOKEN}}],
+    }
+
+
 class Release:
     """A release of the chart in namespaces of its own."""
 
@@ -211,6 +289,7 @@ class Release:
         self.cluster = cluster
         self.namespace = f"release-{secrets.token_hex(3)}"
         self.chaincode = f"{self.namespace}-chaincode"
+        self.certificates = folder / "pki"
         self.address = f"10.96.200.{secrets.randbelow(250) + 1}"
         self._values = folder / "values.yaml"
         repository, _, tag = images.PEITHO.removeprefix("docker.io/").rpartition(":")
@@ -220,6 +299,7 @@ class Release:
             "chaincode": {"namespaces": [self.chaincode]},
             "service": {"clusterIP": self.address},
             "persistence": {"storageClassName": ""},
+            **_operations_tls(self.certificates, self.address),
         }
 
     def helm(self, *words: str) -> str:
@@ -274,6 +354,7 @@ async def test_chaincode_runs_on_through_the_life_of_a_release(release: Release)
     do = asyncio.to_thread
     await do(release.put, "install", "--create-namespace", checks={"initContainer": True})
     await do(_tested, release)
+    await _guarded(release)
     async with aiohttp.ClientSession(f"http://{release.address}:8080") as session:
         calls = BareCalls(session)
         await calls.make_image("lives")
@@ -320,6 +401,22 @@ def _tested(release: Release) -> None:
     with pytest.raises(LabError, match="exceeded quota: none"):
         release.helm("test", "one", "--logs", "--filter", "name=peitho-check")
     release.cluster.run_kubectl("-n", release.chaincode, "delete", "resourcequota", "none")
+
+
+async def _guarded(release: Release) -> None:
+    """Metrics and the page are for who has the token, or a certificate of the CA."""
+    known = ssl.create_default_context(cafile=release.certificates / "ca.crt")
+    shown = ssl.create_default_context(cafile=release.certificates / "ca.crt")
+    shown.load_cert_chain(release.certificates / "admin.crt", release.certificates / "admin.key")
+    async with aiohttp.ClientSession(f"https://{release.address}:9090") as http:
+        for path in ("/", "/metrics"):
+            async with http.get(path, ssl=known) as response:
+                assert 401 == response.status
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            async with http.get(path, ssl=known, headers=headers) as response:
+                assert 200 == response.status
+            async with http.get(path, ssl=shown) as response:
+                assert 200 == response.status
 
 
 async def _knows(calls: BareCalls, name: str) -> bool:

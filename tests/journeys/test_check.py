@@ -219,16 +219,35 @@ def no_names(set_up: SetUp, settings: Tree) -> None:
 
 def no_peer(set_up: SetUp, _: Tree) -> None:
     """A chaincode's peer is gone."""
+    _launched(set_up, "127.0.0.1:1")
+
+
+def _launched(set_up: SetUp, peer: str) -> None:
+    """A chaincode that is to call a peer."""
     secret = record_secrets.chaincode_secret(
         instance="peitho",
         container_id="0" * 64,
         name="lost",
-        spec=ContainerSpec("mycc", ("chaincode", "-peer.address=127.0.0.1:1"), (), ()),
+        spec=ContainerSpec("mycc", ("chaincode", f"-peer.address={peer}"), (), ()),
         token="",
         created="2026-01-02T03:04:05Z",
     )
     secret["metadata"]["namespace"] = set_up.peitho.namespace
     set_up.peitho.cluster.apply(secret)
+
+
+def no_chain(set_up: SetUp, settings: Tree) -> None:
+    """What comes behind the certificate is not its issuer's."""
+    write(set_up.folder, "issued", issuer="issuer")
+    write(set_up.folder, "stranger")
+    files = [set_up.folder / f"{name}.crt" for name in ("issued", "stranger")]
+    (set_up.folder / "chain.crt").write_bytes(b"".join(each.read_bytes() for each in files))
+    with_tls(set_up, settings, "chain", "issued")
+
+
+def no_host(set_up: SetUp, _: Tree) -> None:
+    """No DNS knows the name that a peer has given."""
+    _launched(set_up, "peer0.no-such-org.invalid:7052")
 
 
 def no_token(set_up: SetUp, settings: Tree) -> None:
@@ -274,6 +293,8 @@ BROKEN: tuple[tuple[Callable[[SetUp, Tree], None], str, str], ...] = (
     (ended, "certificates", "has ended"),
     (no_names, "certificates", "has no names"),
     (no_peer, "peers", "127.0.0.1:1 cannot be reached"),
+    (no_chain, "certificates", "not in order"),
+    (no_host, "peers", "peer0.no-such-org.invalid:7052 cannot be reached"),
     (no_token, "Kubernetes", "Unauthorized"),
     (no_cluster, "Kubernetes", "cannot be reached"),
     (bad_template, "templates", "chaincode.template"),

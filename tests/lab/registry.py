@@ -7,12 +7,16 @@ openssl.
 
 import asyncio
 import base64
+import gzip
+import io
 import json
 import secrets
 import signal
 import socket
 import subprocess
+import tarfile
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -233,6 +237,67 @@ async def push(target: Registry, image: images.Image, repository: str, tag: str)
     }
     body = json.dumps(manifest).encode()
     await target.put_manifest(repository, tag, media_type=oci.DOCKER_MANIFEST, body=body)
+
+
+def push_for_platforms(address: str, repository: str, tag: str, *architectures: str) -> str:
+    """Push an image of an index, with a file for each architecture; the digest of the index."""
+    listed = []
+    for name in architectures:
+        manifest = _one_platform(address, repository, name)
+        digest = oci.digest_of(manifest)
+        _put_manifest(address, repository, digest, oci.DOCKER_MANIFEST, manifest)
+        described = {"mediaType": oci.DOCKER_MANIFEST, "digest": digest, "size": len(manifest)}
+        listed.append(described | {"platform": {"architecture": name, "os": "linux"}})
+    index = {"schemaVersion": 2, "mediaType": oci.DOCKER_INDEX, "manifests": listed}
+    body = json.dumps(index).encode()
+    _put_manifest(address, repository, tag, oci.DOCKER_INDEX, body)
+    return oci.digest_of(body)
+
+
+def _one_platform(address: str, repository: str, architecture: str) -> bytes:
+    """The manifest of an image with one file; its blobs are there."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(f"of-{repository.replace('/', '-')}-{architecture}"))
+    layer = gzip.compress(file.getvalue(), mtime=0)
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [oci.digest_of(file.getvalue())]},
+    }
+    described = [
+        _put_blob(address, repository, kind, content)
+        for kind, content in (
+            (oci.DOCKER_CONFIG, json.dumps(config).encode()),
+            (f"{oci.DOCKER_LAYER}.gzip", layer),
+        )
+    ]
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": oci.DOCKER_MANIFEST,
+        "config": described[0],
+        "layers": described[1:],
+    }
+    return json.dumps(manifest).encode()
+
+
+def _put_blob(address: str, repository: str, kind: str, content: bytes) -> dict[str, Any]:
+    blob = Descriptor(kind, oci.digest_of(content), len(content))
+    place = f"http://{address}/v2/{repository}/blobs/uploads/"
+    with urllib.request.urlopen(urllib.request.Request(place, method="POST")) as answer:
+        upload = answer.headers["Location"]
+    url = f"{upload}{'&' if '?' in upload else '?'}digest={blob.digest}"
+    binary = {"Content-Type": "application/octet-stream"}
+    put = urllib.request.Request(url, content, binary, method="PUT")
+    urllib.request.urlopen(put).close()
+    return _described(blob)
+
+
+def _put_manifest(address: str, repository: str, name: str, kind: str, body: bytes) -> None:
+    url = f"http://{address}/v2/{repository}/manifests/{name}"
+    put = urllib.request.Request(url, body, {"Content-Type": kind}, method="PUT")
+    urllib.request.urlopen(put).close()
 
 
 def free_port() -> int:

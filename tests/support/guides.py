@@ -28,14 +28,18 @@ _BLOCK = re.compile(
     r"```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
+# Pages whose commands have a test of their own.
+OF_THEIR_OWN = ("docs/guides/air-gap.md", "docs/guides/fabric-networks.md")
 # Programs that have nothing to speak to without a cluster.
 _CLUSTER = re.compile(
-    r"\b(?:kubectl|helm|docker)\s|\bpeitho (?:ps|logs|events|builds|images|rm|check|rehearse)\s"
+    r"\b(?:kubectl|helm|docker|skopeo|ctr)\s"
+    r"|\bpeitho (?:ps|logs|events|builds|images|rm|check|rehearse)\s"
 )
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 # With something to act on: `docker rmi` alone names a command, and is none.
 _PROGRAM = re.compile(
-    r"(?:kubectl(?! peitho)|helm|docker (?:-H|network)|kind|k3d|k3s|oc|sed|peer|promtool)"
+    r"(?:kubectl(?! peitho)|helm|docker (?:-H|network)|skopeo|ctr"
+    r"|kind|k3d|k3s|oc|sed|peer|promtool)"
     r"(?: \S+){2}|curl "
 )
 _KUBECTL = re.compile(r"kubectl -n peitho")
@@ -56,6 +60,7 @@ NOT_RUN = {
     "kubectl apply -n peitho -f": "of the operator of Prometheus, which is not in the lab",
     "kubectl hlf peer create": "bevel-operator-fabric's plugin is not in the lab",
     "kubectl patch --type=strategic": "it says how something is merged",
+    "skopeo login registry.example": "the account is the reader's",
     "promtool test rules alerts_test.yaml": "tests/lab/test_promtool.py runs it",
 }
 
@@ -96,6 +101,12 @@ def all_blocks(*languages: str) -> list[Block]:
     """What all pages quote in some languages, and is not marked."""
     every = (block for page in pages() for block in blocks(page))
     return [block for block in every if block.language in languages and not block.not_run]
+
+
+def shared(*languages: str) -> list[Block]:
+    """Those of `all_blocks` that are run with others', where they stand alone."""
+    every = all_blocks(*languages)
+    return [block for block in every if not block.place.startswith(OF_THEIR_OWN)]
 
 
 def unfenced(page: Path) -> str:

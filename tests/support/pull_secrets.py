@@ -8,9 +8,9 @@ from peitho.clients.registry.transport import RegistryCredentials
 from peitho.formats.kubernetes.objects import Manifest
 
 
-def pull_secret(accounts: Mapping[str, RegistryCredentials]) -> Manifest:
+def pull_secret(accounts: Mapping[str, RegistryCredentials], name: str = "mine") -> Manifest:
     """A Secret with an account for each address."""
-    return secret_of({"auths": {key: entry(each) for key, each in accounts.items()}})
+    return secret_of({"auths": {key: entry(each) for key, each in accounts.items()}}, name=name)
 
 
 def entry(account: RegistryCredentials) -> Manifest:
@@ -19,12 +19,12 @@ def entry(account: RegistryCredentials) -> Manifest:
     return {"auth": auth}
 
 
-def secret_of(content: object, kind: str = "dockerconfigjson") -> Manifest:
+def secret_of(content: object, kind: str = "dockerconfigjson", name: str = "mine") -> Manifest:
     """A Secret of a kind with that content."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "mine"},
+        "metadata": {"name": name},
         "type": f"kubernetes.io/{kind}",
         "data": {f".{kind}": base64.b64encode(json.dumps(content).encode()).decode()},
     }

@@ -61,9 +61,9 @@ VALUES = (
         "settings",
         {"$ref": "#/$defs/Settings"},
         "Peitho's [settings](../../docs/reference/settings.md), as in its file. "
-        "`k8s.namespace`, `peitho.pullerAccessAddress`, `peitho.pullerImage` and `server.tls` "
-        "follow from other values, unless they are given here. They are in a ConfigMap, so a "
-        "password comes by `extraEnv` or `extraVolumes`.",
+        "`k8s.namespace`, `peitho.pullerAccessAddress`, `peitho.pullerImage`, `server.tls` "
+        "and other keys of `server` follow from other values, unless they are given here. They are "
+        "in a ConfigMap, so a password comes by `extraEnv` or `extraVolumes`.",
     ),
     Value("namespace.create", YES_OR_NO, "Whether the release's own namespace is an object of it."),
     Value(
@@ -126,7 +126,27 @@ VALUES = (
         "A Secret with the CA of peers' certificates; nobody else is answered then.",
     ),
     Value("tls.clientCa.key", TEXT, "The key of the CA in it."),
+    Value(
+        "operations.tls.secretName",
+        TEXT,
+        "A Secret with `tls.crt` and `tls.key` for the operations listener "
+        "([guide](../../docs/guides/tls.md#the-operations-listener)).",
+    ),
+    Value(
+        "operations.tls.clientCa.secretName",
+        TEXT,
+        "A Secret with a CA: the status page and metrics are for who shows a certificate of it, or "
+        "has the token.",
+    ),
+    Value("operations.tls.clientCa.key", TEXT, "The key of the CA in it."),
+    Value(
+        "operations.token.secretName",
+        TEXT,
+        "A Secret with the token of the [status page](../../docs/guides/status-page.md).",
+    ),
+    Value("operations.token.key", TEXT, "The key of the token in it."),
     Value("certManager.enabled", YES_OR_NO, "Whether cert-manager makes the certificate of `tls`."),
+    Value("certManager.operations", YES_OR_NO, "Whether it makes that of `operations.tls`."),
     Value("certManager.issuerRef", MAP, "By which issuer: `{kind: Issuer, name: fabric}`."),
     Value(
         "networkPolicy.enabled",
@@ -185,6 +205,12 @@ VALUES = (
     Value("podMonitor.enabled", YES_OR_NO, "Whether the Prometheus operator scrapes Peitho."),
     Value("podMonitor.labels", MAP, "Labels by which it finds the PodMonitor."),
     Value("podMonitor.interval", TEXT, "How often it scrapes."),
+    Value(
+        "podMonitor.tlsConfig",
+        MAP,
+        "Its `tlsConfig`, where the operations listener has TLS: `ca` is that of the listener's "
+        "Secret, unless it is given here, and `cert` with `keySecret` what Prometheus shows.",
+    ),
     Value(
         "prometheusRule.enabled",
         YES_OR_NO,

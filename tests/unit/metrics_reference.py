@@ -52,7 +52,8 @@ OTHERS = {
     ("peitho_kubernetes_requests_total", "code"): "HTTP status, or `none`",
     ("peitho_reachable", "part"): "`cluster`, `registry`, `daemon`, as far as they are set",
     ("peitho_certificate_expiry_timestamp_seconds", "certificate"): (
-        "`delivery`, `docker api`, `daemon`, and of each its `CA`, as far as they are set"
+        "`delivery`, `docker api`, `operations`, `daemon`, and of each its `CA`, as far as they "
+        "are set"
     ),
 }
 

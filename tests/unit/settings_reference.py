@@ -25,6 +25,7 @@ from peitho.settings.values import (
     Endpoint,
     Format,
     HostAliases,
+    HostNames,
     ImagePatterns,
     Level,
     Quantity,
@@ -62,6 +63,7 @@ _ALLOWED: tuple[tuple[object, str], ...] = (
     (Address, "`HOST:PORT` with the host as an IP address, or `:PORT`"),
     (Endpoint, "`unix:///PATH`, `tcp://HOST:PORT`, or empty"),
     (HostAliases, "a list of `IP:HOST`"),
+    (HostNames, "a list of names"),
     (Words, "a list of words"),
     (Level, "`debug`, `info`, `warn` or `error`"),
     (Format, "`auto`, `console` or `json`"),
@@ -159,7 +161,7 @@ def _bounds(metadata: list[Any]) -> str:
         for name, word in (("gt", "above"), ("ge", "from"), ("lt", "below")):
             bound = getattr(each, name, None)
             if bound is not None and not isinstance(each, types.FunctionType):
-                found.append(f"{word} {bound:g}")
+                found.append(f"{word} {bound}")
         if pattern := getattr(each, "pattern", None):
             found.append(f"that matches `{pattern}`")
     return f" {' and '.join(found)}" if found else ""

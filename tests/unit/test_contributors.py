@@ -1,5 +1,6 @@
 """What contributors meet before any of our code: workflow, issue forms, pre-commit, changelog."""
 
+import fnmatch
 import os
 import re
 import tomllib
@@ -23,22 +24,38 @@ def read(path: str) -> dict[Any, Any]:
     return tree
 
 
-def test_the_workflow_runs_what_everybody_runs() -> None:
-    """
-    `.ci/run`, on pull requests, within a limit, with no right but to read.
-    """
-    workflow = read(".github/workflows/ci.yml")
-    (job,) = workflow["jobs"].values()
-
-    assert {"push", "pull_request"} <= workflow[True].keys()  # YAML reads `on` as yes
-    assert {"contents": "read"} == workflow["permissions"]
+def command_of(workflow: str) -> str:
+    """What a workflow runs on pull requests, within a limit, with no right but to read."""
+    tree = read(f".github/workflows/{workflow}.yml")
+    (job,) = tree["jobs"].values()
+    assert {"push", "pull_request"} <= tree[True].keys()  # YAML reads `on` as yes
+    assert {"contents": "read"} == tree["permissions"]
     assert 30 < job["timeout-minutes"] <= 360
     assert all(("uses" in step) != ("run" in step) for step in job["steps"])
     assert [] == [
         step for step in job["steps"] if not VERSION.fullmatch(step.get("uses", "a/b@v1"))
     ]
     (command,) = (step["run"] for step in job["steps"] if "run" in step)
-    assert ".ci/run" in command
+    return str(command)
+
+
+def test_a_workflow_runs_what_everybody_runs() -> None:
+    """
+    `.ci/run`, as root on Debian.
+    """
+    assert ".ci/run" in command_of("ci")
+
+
+def test_a_workflow_builds_the_image_for_each_platform() -> None:
+    """
+    Of the Dockerfile as it is: the base's index has to have both.
+    """
+    command = "docker buildx build --platform linux/amd64,linux/arm64 ."
+
+    assert command == command_of("image")
+    paths = read(".github/workflows/image.yml")[True]["pull_request"]["paths"]
+    for made_of in ("Dockerfile", "requirements.lock", "release/base.py", "pyproject.toml"):
+        assert any(fnmatch.fnmatch(made_of, path) for path in paths), made_of
 
 
 def test_ci_runs_a_target_that_is_there() -> None:

@@ -8,6 +8,8 @@ import yaml
 
 from peitho.formats.images import references
 from peitho.formats.kubernetes import labels, pull_secret, record_secrets
+from peitho.program.checks.all import PodChecks
+from peitho.rehearsal.generations import GENERATIONS
 from peitho.settings.models import PeithoSettings, Settings
 from tests.support import manifests
 
@@ -42,6 +44,46 @@ def expressions() -> str:
     """What the admission policy looks at, as one text."""
     spec = only("admission-policy.yaml", "ValidatingAdmissionPolicy")["spec"]
     return "\n".join([*variables().values(), *(each["expression"] for each in spec["validations"])])
+
+
+# What a peer pulls by default: `chaincode` in `sampleconfig/core.yaml` of 1.4.12 to 3.1.5.
+OF_PEERS = {
+    "1.4": (
+        *("fabric-ccenv:1.4", "fabric-baseos:amd64-0.4.22", "fabric-baseimage:amd64-0.4.22"),
+        "fabric-javaenv:1.4",
+    ),
+    "2.2": ("fabric-ccenv:2.2", "fabric-baseos:2.2", "fabric-nodeenv:2.2", "fabric-javaenv:2.2"),
+    "2.5": ("fabric-ccenv:2.5", "fabric-baseos:2.5", "fabric-nodeenv:2.5", "fabric-javaenv:2.5"),
+    "3.1": ("fabric-ccenv:3.1", "fabric-baseos:3.1", "fabric-nodeenv:2.5", "fabric-javaenv:2.5"),
+}
+
+
+def pulled(node: Any) -> set[str]:
+    """All images that an object names."""
+    if isinstance(node, list):
+        return {name for each in node for name in pulled(each)}
+    if not isinstance(node, dict):
+        return set()
+    image = node.get("image")
+    inner = {name for each in node.values() for name in pulled(each)}
+    return inner | ({image} if isinstance(image, str) else set())
+
+
+def test_the_list_of_images_is_what_nodes_pull() -> None:
+    """
+    Of the manifests, of settings, of `check` and `rehearse`, and of peers: no more and no less.
+    """
+    lines = (DEPLOY / "images.txt").read_text().splitlines()
+    listed = [line for line in lines if line and not line.startswith("#")]
+    named = {name for file in DEPLOY.glob("*.yaml") for name in pulled(objects(file.name))}
+    named.add(PeithoSettings().puller_image)
+    checks = PodChecks()
+    named |= {references.parse(name).full() for name in (*checks.builders, *checks.runtimes)}
+    for each in GENERATIONS:
+        named |= {references.parse(name).full() for name in (each.builder, each.runtime)}
+    named |= {f"docker.io/hyperledger/{name}" for names in OF_PEERS.values() for name in names}
+
+    assert sorted(named) == sorted(listed)
 
 
 def selectors(policy: dict[str, Any], direction: str) -> list[dict[str, Any]]:

@@ -1,18 +1,14 @@
 """Whatever the guides quote is run, or read by what reads it in the end, or says why not."""
 
-import hashlib
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import pytest
 import yaml
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from peitho import cli
 from tests.support import guides
@@ -20,17 +16,9 @@ from tests.support.guides import ROOT, Block
 from tests.support.settings_files import load
 
 PAGES = guides.pages()
-LOCAL = [block for block in guides.all_blocks("sh") if not block.wants_cluster]
-# What a reader has of their own, in the words of the guides.
-OF_READERS = {
-    "/var/lib/peitho": "data",
-    "COPY": "copy",
-    "DIGEST": "0" * 64,
-    "alerts.yaml prometheusrule.yaml": "monitoring/alerts.yaml monitoring/prometheusrule.yaml",
-}
 # A line that a reader would type; `text` is for what they only read.
 COMMAND = re.compile(
-    r"^(kubectl|helm|docker|peitho|peer|make|sed|openssl|tar|python) ", re.MULTILINE
+    r"^(kubectl|helm|docker|skopeo|ctr|peitho|peer|make|sed|openssl|tar|python) ", re.MULTILINE
 )
 INDENTED = re.compile(r"\n\n {4}(?=\S)(?! *[-*\d])")
 TEST = re.compile(r"tests/\w+/\w+\.py")
@@ -123,47 +111,6 @@ VARIABLES_OF_PEERS = (
     "CORE_VM_DOCKER_TLS_KEY_FILE",
     "CORE_VM_ENDPOINT",
 )
-
-
-@each(LOCAL)
-def test_each_command_that_wants_no_cluster_succeeds(block: Block, tmp_path: Path) -> None:
-    """
-    In a folder that has what the guide speaks of.
-    """
-    prepare(tmp_path)
-    text = block.text
-    for theirs, ours in OF_READERS.items():
-        text = text.replace(theirs, ours)
-
-    ended = guides.run_block(text, tmp_path)
-
-    assert 0 == ended.returncode, ended.stdout + ended.stderr
-
-
-def prepare(folder: Path) -> None:
-    """Make a folder that has what readers have: settings, a data directory, a release, a trail."""
-    (settings,) = (
-        each["data"]["peitho.yml"]
-        for each in yaml.safe_load_all((ROOT / "deploy/peitho.yaml").read_text())
-        if each["kind"] == "ConfigMap"
-    )
-    (folder / "peitho.yml").write_text(settings)
-    for parent in (folder, folder / "data", folder / "copy"):
-        for name in ("images", "blobs", "builds"):
-            (parent / name).mkdir(parents=True)
-        (parent / "usage.json").write_text("{}")
-    for name in ("delivery.key", "delivery-ca.json"):
-        (folder / "data" / name).touch()
-    shutil.copytree(ROOT / "deploy" / "monitoring", folder / "monitoring")
-    guides.write_trail(folder)
-    key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    (folder / "peitho.pub").write_bytes(public)
-    sums = f"{hashlib.sha256(public).hexdigest()}  peitho.pub\n".encode()
-    (folder / "SHA256SUMS").write_bytes(sums)
-    (folder / "SHA256SUMS.sig").write_bytes(key.sign(sums))
 
 
 @pages

@@ -15,14 +15,36 @@ REGISTRY = ROOT / "docs" / "guides" / "registry.md"
 ROW = re.compile(r"^\| (.*?`.*?) \| ", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
 # What differs each time: numbers, dots, what is in quotes, and words that stand for others.
-VARIES = re.compile(r"\d+|\.\.\.|\"[^\"]*\"|'[^']*'|\b(?:N|HOST|IMAGE|NAME|LINE)\b")
-# Kinds that an operator mends; the others are about a request that no peer makes.
-MENDED = (
-    *("Forbidden", "LimitReached", "StartFailed", "StorageFull", "StorageUnusable"),
-    *("TemplateRefused", "Unavailable"),
-)
+VARIES = re.compile(r"\d+|\.\.\.|\"[^\"]*\"|'[^']*'|\b(?:N|ARCH|HOST|IMAGE|NAME|LINE)\b")
 # What these say is read by whoever has typed the command.
-ON_A_TERMINAL = ("operators", "rehearsal", "program/checks")
+ON_A_TERMINAL = ("operators", "rehearsal", "program/checks", "clients/disk/check.py")
+# What these say is answered to programs that are no peer: clients of Docker, and Peitho's own Pods.
+OF_NO_PEER = (
+    *("api/containers.py", "api/delivery.py", "api/filters.py", "api/images.py", "api/options.py"),
+    *("api/output.py", "api/queries.py", "core/builds/container.py", "core/builds/pool.py"),
+    *("core/chaincode/container.py", "core/containers.py", "formats/docker", "program/app.py"),
+    *("formats/images/architectures.py", "formats/images/references.py"),
+    "formats/kubernetes/quantities.py",
+)
+# Of those, what a peer's operator reads all the same.
+MENDED = ("Forbidden", "LimitReached", "StartFailed", "StorageFull", "Unavailable", "_TooMany")
+# What these say comes behind other words, by which it is found.
+BEHIND = {
+    "clients/authority.py": "take it from a backup, or remove it and a new one is made",
+    "clients/disk/build_cache.py": "kept build cannot be used",
+    "clients/disk/sealed.py": "stored file damaged",
+    "clients/registry/uploads.py": "bytes too early",
+    "core/images/pull_accounts.py": "registry HOST: ...: 401",
+    "formats/images/auth_challenges.py": "registry HOST: its token server answered 401",
+    "formats/images/cosign.py": "cannot be used (...)",
+    "formats/images/dsse.py": "cannot be used (...)",
+    "formats/images/image_record.py": "image record cannot be read",
+    "formats/images/oci.py": "cannot put a layer on IMAGE",
+    "formats/kubernetes/pull_accounts.py": "registry HOST: ...: 401",
+    "pod/calls.py": "puller failed",
+    "pod/helper.py": "the helper beside the build failed",
+    "pod/layer.py": "puller failed",
+}
 GAP = "…"
 
 
@@ -63,16 +85,34 @@ def literals() -> str:
     )
 
 
+@cache
+def kinds() -> frozenset[str]:
+    """The names of all classes that are told to a peer, wherever they are."""
+    found = {"PeithoError"}
+    classes = [node for _, nodes in sources() for node in nodes if isinstance(node, ast.ClassDef)]
+    while (
+        more := {
+            each.name
+            for each in classes
+            if found & {base.id for base in each.bases if isinstance(base, ast.Name)}
+        }
+        - found
+    ):
+        found |= more
+    return frozenset(found)
+
+
 def messages() -> Iterator[tuple[str, str]]:
     """Where an error of these kinds is made, and what it says; only what has words of its own."""
     for place, nodes in sources():
-        if place.startswith(ON_A_TERMINAL):
+        if place.startswith((*ON_A_TERMINAL, *BEHIND)):
             continue
+        looked_at = MENDED if place.startswith(OF_NO_PEER) else kinds()
         for node in nodes:
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
-                and node.func.id in MENDED
+                and node.func.id in looked_at
                 and node.args
                 and len((text := _text(node.args[0])).replace(GAP, "").strip()) > 10
             ):
@@ -86,7 +126,24 @@ def _text(node: ast.expr) -> str:
         return "".join(_text(value) for value in node.values)
     if isinstance(node, ast.BinOp):
         return _text(node.left) + _text(node.right)
+    if isinstance(node, ast.Name):
+        return constants().get(node.id, GAP)
     return GAP
+
+
+@cache
+def constants() -> dict[str, str]:
+    """The texts that modules have under a name, such as `_FULL`."""
+    return {
+        name.id: node.value.value
+        for _, nodes in sources()
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for name in node.targets
+        if isinstance(name, ast.Name) and name.id.isupper()
+    }
 
 
 def test_what_is_quoted_is_said() -> None:
@@ -130,14 +187,28 @@ def test_what_an_operator_has_to_mend_is_on_the_page() -> None:
     """
     known = [parts(quote) for quote in quotes()]
     made = [*messages()]
+    assert set(MENDED) <= kinds()
     unknown = [
         (place, message)
         for place, message in made
         if not any(found and all(part in message for part in found) for found in known)
     ]
 
-    assert 30 < len(made)
+    assert 100 < len(made)
     assert [] == unknown
+
+
+def test_what_comes_behind_other_words_is_found_by_those() -> None:
+    """
+    And each place that is left out is one of the source's.
+    """
+    _, _, looks = PAGE.read_text().partition("### In Peitho's log")
+    found = {*quotes(), *(code for row in ROW.findall(looks) for code in CODE.findall(row))}
+    places = [place for place, _ in sources()]
+
+    assert set() == set(BEHIND.values()) - found
+    for left_out in (*ON_A_TERMINAL, *OF_NO_PEER, *BEHIND):
+        assert any(place.startswith(left_out) for place in places), left_out
 
 
 # Words that Peitho passes on, by whose they are; and Peitho's own that are put together of two.
@@ -158,5 +229,4 @@ OF_OTHERS = {
     "has expired": "OpenSSL: 'certificate has expired'",
     "puller failed": "core/chaincode: '{container} failed'",
     "Suspended: the Job ...": "core/pods/explaining.py: a reason, and a message",
-    "cannot put a layer on IMAGE: it is for arm64": "core/images/registry.py, in two parts",
 }

@@ -57,6 +57,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
+{{- define "peitho.operationsTlsSecret" -}}
+{{- if .Values.certManager.operations -}}
+{{- default (printf "%s-operations-tls" (include "peitho.fullname" .)) .Values.operations.tls.secretName -}}
+{{- else -}}
+{{- .Values.operations.tls.secretName -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* "https" or "http": the settings may have a certificate without the chart's values. */ -}}
+{{- define "peitho.operationsScheme" -}}
+{{- $server := default dict .Values.settings.server -}}
+{{- $given := dig "cert-file" "" (default dict $server.operationsTls) -}}
+{{- if or (include "peitho.operationsTlsSecret" .) $given }}https{{ else }}http{{ end -}}
+{{- end -}}
+
+{{- define "peitho.issuer" -}}
+{{- if not .Values.certManager.issuerRef -}}
+{{- fail "certManager.issuerRef is needed where cert-manager makes a certificate" -}}
+{{- end -}}
+{{- toYaml .Values.certManager.issuerRef -}}
+{{- end -}}
+
 {{- /* What Peitho's Pod and that of a check have, and where. */ -}}
 {{- define "peitho.volumes" -}}
 - name: data
@@ -79,6 +101,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
   secret:
     secretName: {{ .Values.tls.clientCa.secretName }}
 {{- end }}
+{{- if include "peitho.operationsTlsSecret" . }}
+- name: operations-tls
+  secret:
+    secretName: {{ include "peitho.operationsTlsSecret" . }}
+{{- end }}
+{{- if .Values.operations.tls.clientCa.secretName }}
+- name: operations-client-ca
+  secret:
+    secretName: {{ .Values.operations.tls.clientCa.secretName }}
+{{- end }}
+{{- if .Values.operations.token.secretName }}
+- name: operations-token
+  secret:
+    secretName: {{ .Values.operations.token.secretName }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -93,9 +130,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if .Values.tls.clientCa.secretName }}
 - {name: client-ca, mountPath: /etc/peitho-client-ca, readOnly: true}
 {{- end }}
+{{- if include "peitho.operationsTlsSecret" . }}
+- {name: operations-tls, mountPath: /etc/peitho-operations-tls, readOnly: true}
+{{- end }}
+{{- if .Values.operations.tls.clientCa.secretName }}
+- {name: operations-client-ca, mountPath: /etc/peitho-operations-client-ca, readOnly: true}
+{{- end }}
+{{- if .Values.operations.token.secretName }}
+- {name: operations-token, mountPath: /etc/peitho-operations-token, readOnly: true}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- /* The kubelet looks at no certificate, and shows none. */ -}}
+{{- define "peitho.probe" -}}
+{{- $is_tls := eq (include "peitho.operationsScheme" (first .)) "https" -}}
+{path: {{ last . }}, port: operations{{ if $is_tls }}, scheme: HTTPS{{ end }}}
 {{- end -}}
 
 {{- /* A container that looks at the set-up, without its arguments and volumes. */ -}}
@@ -122,18 +174,48 @@ securityContext:
 {{- $address := printf "%s:8081" (default $service .Values.service.clusterIP) -}}
 {{- $peitho := dict "pullerAccessAddress" $address "pullerImage" (include "peitho.image" .) -}}
 {{- $derived := dict "k8s" (dict "namespace" (first .Values.chaincode.namespaces)) "peitho" $peitho -}}
+{{- $server := dict -}}
 {{- if include "peitho.tlsSecret" . -}}
 {{- $tls := dict "cert-file" "/etc/peitho-tls/tls.crt" "key-file" "/etc/peitho-tls/tls.key" -}}
 {{- if .Values.tls.clientCa.secretName -}}
 {{- $_ := set $tls "client-ca-file" (printf "/etc/peitho-client-ca/%s" .Values.tls.clientCa.key) -}}
 {{- end -}}
-{{- $_ := set $derived "server" (dict "tls" $tls) -}}
+{{- $_ := set $server "tls" $tls -}}
+{{- end -}}
+{{- with .Values.operations -}}
+{{- if include "peitho.operationsTlsSecret" $ -}}
+{{- $tls := dict "cert-file" "/etc/peitho-operations-tls/tls.crt" "key-file" "/etc/peitho-operations-tls/tls.key" -}}
+{{- if .tls.clientCa.secretName -}}
+{{- $_ := set $tls "client-ca-file" (printf "/etc/peitho-operations-client-ca/%s" .tls.clientCa.key) -}}
+{{- end -}}
+{{- $_ := set $server "operationsTls" $tls -}}
+{{- else if .tls.clientCa.secretName -}}
+{{- fail "operations.tls.clientCa needs operations.tls.secretName, or certManager.operations" -}}
+{{- end -}}
+{{- if .token.secretName -}}
+{{- $_ := set $server "operationsTokenFile" (printf "/etc/peitho-operations-token/%s" .token.key) -}}
+{{- end -}}
+{{- end -}}
+{{- if $server -}}
+{{- $_ := set $derived "server" $server -}}
 {{- end -}}
 {{- if .Values.openshift -}}
 {{- $_ := set $derived "builder" (dict "user" nil) -}}
 {{- $_ := set $derived "chaincode" (dict "user" nil) -}}
 {{- end -}}
 {{- mergeOverwrite $derived (deepCopy .Values.settings) | toYaml -}}
+{{- end -}}
+
+{{- /* How Prometheus, which calls the Pod's address, knows Peitho. */ -}}
+{{- define "peitho.scrapeTls" -}}
+{{- $tls := dict "serverName" (printf "%s.%s.svc" (include "peitho.fullname" .) .Release.Namespace) -}}
+{{- with include "peitho.operationsTlsSecret" . -}}
+{{- $_ := set $tls "ca" (dict "secret" (dict "name" . "key" "ca.crt")) -}}
+{{- end -}}
+{{- range $key, $value := .Values.podMonitor.tlsConfig -}}
+{{- $_ := set $tls $key $value -}}
+{{- end -}}
+{{- toYaml $tls -}}
 {{- end -}}
 
 {{- /* Of the whole cluster, so it has the namespace in it, unless that is its name already. */ -}}

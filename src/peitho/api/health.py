@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from peitho.api import operators
 from peitho.api.page.checks import Checks, no_checks
-from peitho.api.page.guard import PageAccess
+from peitho.api.page.guard import Guard, PageAccess
 from peitho.api.page.pages import StatusPage
 from peitho.api.readiness import Lines, bad, good
 from peitho.api.services import SERVICES, Services, services
@@ -17,6 +17,7 @@ from peitho.settings.models import DEFAULT_TENANT
 
 _OPEN = web.AppKey("open", bool)
 _LINES = web.AppKey("lines", Sequence[Lines])
+_GUARD = web.AppKey("guard", Guard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ def _told(app: web.Application, causes: Mapping[str, str]) -> list[str]:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """GET /metrics — 200: Prometheus' text format."""
-    del request
+    """GET /metrics — 200: Prometheus' text format; 401, 403 where a certificate is wanted."""
+    if refused := await request.app[_GUARD].metrics_refused(request):
+        return refused
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -83,13 +85,14 @@ def application(
     app[SERVICES], app[_OPEN], app[_LINES] = everything, is_open, lines
     app[operators.TENANTS] = served = tenants or {DEFAULT_TENANT: everything}
     page = page or PageParts()
+    app[_GUARD] = guard = Guard(page.access)
 
     async def parts() -> Sequence[str]:
         # What is outside was looked at a moment ago: whoever looks at the page asks nobody.
         cause = await everything.write_probe.cause()
         return _told(app, {"data directory": cause, **everything.surroundings.last})
 
-    status = StatusPage(served, parts=parts, checked=page.checked, access=page.access)
+    status = StatusPage(served, parts=parts, checked=page.checked, guard=guard)
     app.add_routes(
         [
             web.get("/healthz", alive),

@@ -8,7 +8,7 @@ The former ones were those of Helm's charts, by which Argo CD 2 knows its own
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import structlog
@@ -17,7 +17,8 @@ from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.following import DAMAGE
 from peitho.core.clock import growing_pauses
 from peitho.errors import PeithoError, Unavailable
-from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes import job_status, labels
+from peitho.formats.kubernetes.job_status import JobStatus
 from peitho.formats.kubernetes.objects import Manifest
 
 log = structlog.get_logger()
@@ -36,10 +37,11 @@ _ERRORS = (PeithoError, *DAMAGE)
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """An object with former labels."""
+    """An object with former labels; `awaits_pod` if it is a Job that may get its Pod yet."""
 
     name: str
     uid: str
+    awaits_pod: bool = False
 
 
 async def look(kubernetes: Kubernetes, instance: str) -> list[str]:
@@ -56,8 +58,11 @@ async def look(kubernetes: Kubernetes, instance: str) -> list[str]:
         except _ERRORS as error:
             log.debug("objects with former labels not found out", kind=kind, cause=str(error))
             is_there = not isinstance(error, Unavailable)
-        kubernetes.expect_former(kind, instance)
         kinds.append(kind)
+    if "Job" in kinds and "Pod" not in kinds:  # it makes its Pod with the labels of its template
+        kinds.append("Pod")
+    for kind in kinds:
+        kubernetes.expect_former(kind, instance)
     return kinds
 
 
@@ -78,25 +83,42 @@ class Relabelling:
         finally:
             self.looked.set()  # watches wait for it
         for pause_seconds in growing_pauses(_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
-            kinds = [kind for kind in kinds if not await self._relabel_all(kind)]
+            kinds = await self._left_of(kinds)
             if not kinds:
                 return
             await asyncio.sleep(pause_seconds)
 
+    async def _left_of(self, kinds: Sequence[str]) -> list[str]:
+        """Relabel all objects of these kinds; return those of which some are left, or may come."""
+        left: list[str] = []
+        for kind in kinds:
+            is_done = await self._relabel_all(kind)
+            if is_done and not (kind == "Pod" and "Job" in left):
+                self._kubernetes.forget_former(kind, self._instance)
+            else:
+                left.append(kind)
+        return left
+
     async def _relabel_all(self, kind: str) -> bool:
-        """Relabel all objects of a kind; whether none is left."""
+        """
+        Relabel all objects of a kind; whether none is left.
+
+        A Job that has no Pod yet is left, so that it tells, to the next start too, of one to come.
+        """
         try:
             listing = await self._kubernetes.listed(
-                kind, _read, labels=labels.former_labels(self._instance), metadata_only=True
+                kind,
+                _read_job if kind == "Job" else _read,
+                labels=labels.former_labels(self._instance),
+                metadata_only=kind != "Job",
             )
         except _ERRORS as error:
             self._tell(kind, [str(error)])
             return False
-        causes = await self._relabel_each(kind, listing.items)
+        ready = [each for each in listing.items if not each.awaits_pod]
+        causes = await self._relabel_each(kind, ready)
         self._tell(kind, causes)
-        if not causes:
-            self._kubernetes.forget_former(kind, self._instance)
-        return not causes
+        return not causes and len(ready) == len(listing.items)
 
     async def _relabel_each(self, kind: str, found: Sequence[Former]) -> list[str]:
         """Relabel these; return why some are left."""
@@ -142,3 +164,8 @@ class Relabelling:
 def _read(found: Manifest) -> Former:
     metadata = found["metadata"]
     return Former(str(metadata["name"]), str(metadata.get("uid", "")))
+
+
+def _read_job(found: Manifest) -> Former:
+    status = job_status.read(found)
+    return replace(_read(found), awaits_pod=isinstance(status, JobStatus) and status.awaits_pod)

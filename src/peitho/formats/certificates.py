@@ -1,6 +1,7 @@
-"""When certificates expire."""
+"""When certificates expire, and what they are known by."""
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
@@ -15,3 +16,8 @@ def first_expiry(pem: bytes) -> float | None:
         return None
     found = x509.load_pem_x509_certificates(pem)
     return min(each.not_valid_after_utc.timestamp() for each in found)
+
+
+def first_digest(pem: bytes) -> bytes:
+    """Return the sha256 of the first of the certificates in a PEM text. Raises ValueError."""
+    return x509.load_pem_x509_certificates(pem)[0].fingerprint(hashes.SHA256())

@@ -2,9 +2,10 @@
 Tar archives from outside: hostile until read.
 
 Names are taken from the target down, as dockerd does, so `/etc/x` and `etc/x` are the same; what
-would leave the target (`..`, links that climb, links planted earlier) and what is no file,
-directory or link is refused with its name.  Archives are plain or gzip, as peers send them.  Time
-is linear in an archive's bytes, memory grows with its names alone, and those are bounded.
+would leave the target (`..`, links planted earlier, in uploads links that climb) and what is no
+file, directory, link or fifo is refused with its name.  Archives are plain or gzip, as peers send
+them.  Time is linear in an archive's bytes, memory grows with its names alone, and those are
+bounded.
 """
 
 import hashlib
@@ -29,7 +30,8 @@ _COPY_BYTES = 1024 * 1024
 _MODE = 0o7777
 # Linux takes names of 255 bytes, and paths of 4096: what is nested deeper is no source tree.
 _COMPONENT_BYTES = 255
-_COMPONENTS = 200
+COMPONENTS = 200
+_LINK_BYTES = 4095
 _PADDING_BYTES = 64 * 1024
 # Linux follows as many links in one path.
 _LINKS_FOLLOWED = 40
@@ -75,14 +77,6 @@ class FileWithMode:
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An entry of an archive that is not compressed, and where its content begins."""
-
-    entry: TarEntry
-    offset: int
-
-
 def scan(archive: BinaryIO, *, limits: ArchiveLimits, digests: bool = False) -> list[TarEntry]:
     """
     Read an archive to its end, and check all of it; with `digests`, the contents' sha256 too.
@@ -90,25 +84,22 @@ def scan(archive: BinaryIO, *, limits: ArchiveLimits, digests: bool = False) -> 
     Raises InvalidArgument that names the entry; also for an archive that is cut or no archive.
     """
     entries = []
-    for entry, content in read(archive, limits=limits):
-        _refuse_absolute_link(entry)
+    for entry, content in read(archive, limits=limits, fifos=True):
         digest = _sha256(content) if content and digests else ""
         entries.append(TarEntry(entry.name, entry.kind, entry.mode, entry.size, entry.link, digest))
-    refuse_links_out(entries)
+    _refuse_links_out(entries)
     return entries
 
 
-def places(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, Placed]:
+def members_for_image(
+    archive: BinaryIO, limits: ArchiveLimits
+) -> Iterator[tuple[Member, TarEntry, Content | None]]:
     """
-    The entries of an archive for an image, by name, with the places of their contents.
+    The entries of an archive that is not compressed, with their members: what images may have.
 
-    It is not compressed.  Of entries with the same name the last counts.  Raises InvalidArgument
-    that names the entry; links that leave the target by way of others are for the caller to find.
+    Links may lead anywhere. What lies where, and what below links, is for the caller to find out.
     """
-    return {
-        entry.name: Placed(entry, member.offset)
-        for member, entry, _ in _read(archive, limits, fifos=True)
-    }
+    yield from _read(archive, limits, fifos=True, for_image=True)
 
 
 def unpack(archive: BinaryIO, target: Path, *, limits: ArchiveLimits) -> list[TarEntry]:
@@ -145,14 +136,16 @@ def read_files_with_modes(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[s
     return files
 
 
-def read(archive: BinaryIO, *, limits: ArchiveLimits) -> Iterator[tuple[TarEntry, Content | None]]:
+def read(
+    archive: BinaryIO, *, limits: ArchiveLimits, fifos: bool = False
+) -> Iterator[tuple[TarEntry, Content | None]]:
     """
-    The entries of an archive, each checked, and the content of files.
+    The entries of an archive, each checked, and the content of files; fifos if they are wanted.
 
     A content must be read before the next entry is asked for.  Raises InvalidArgument.
     """
     with unpacked(archive, limit_bytes=limits.stream_bytes) as plain:
-        for _, entry, content in _read(plain, limits):
+        for _, entry, content in _read(plain, limits, fifos=fifos):
             yield entry, content
 
 
@@ -160,8 +153,8 @@ def pack(root: Path, out: BinaryIO) -> None:
     """
     A tar of a directory's content, named `./...`, as Docker's archive of `DIR/.` is.
 
-    Links are packed and never followed, also if a file becomes one meanwhile; a socket or fifo that
-    was left behind is not packed.  Raises InvalidArgument for what is nested too deep.
+    Links are packed and never followed, also if a file becomes one meanwhile; a socket that was
+    left behind is not packed.  Raises InvalidArgument for what is nested too deep.
     """
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as archive:
         _Packing(archive).directory(os.open(root, _OPEN_DIRECTORY), ".")
@@ -181,8 +174,8 @@ class _Packing:
     def directory(self, descriptor: int, name: str, *, depth: int = 0) -> None:
         """Pack a directory, and close its descriptor."""
         try:
-            if depth > _COMPONENTS:
-                raise InvalidArgument(f"the directory {_shown(name)} is nested too deep")
+            if depth > COMPONENTS:
+                raise InvalidArgument(f"the directory {shown(name)} is nested too deep")
             self._archive.addfile(_header(name, os.fstat(descriptor), tarfile.DIRTYPE))
             for child in sorted(os.listdir(descriptor)):
                 self._child(descriptor, child, f"{name}/{child}", depth)
@@ -198,6 +191,8 @@ class _Packing:
             header = _header(name, status, tarfile.SYMTYPE)
             header.linkname = os.readlink(child, dir_fd=parent)
             self._archive.addfile(header)
+        elif stat.S_ISFIFO(status.st_mode):
+            self._archive.addfile(_header(name, status, tarfile.FIFOTYPE))
         elif stat.S_ISREG(status.st_mode):
             self._file(os.open(child, _OPEN_FILE, dir_fd=parent), name)
 
@@ -226,7 +221,7 @@ def _header(name: str, status: os.stat_result, kind: bytes) -> tarfile.TarInfo:
     return header
 
 
-def refuse_links_out(entries: Iterable[TarEntry]) -> None:
+def _refuse_links_out(entries: Iterable[TarEntry]) -> None:
     """
     Refuse a relative link that leaves the target by way of the archive's other links.
 
@@ -238,7 +233,7 @@ def refuse_links_out(entries: Iterable[TarEntry]) -> None:
     for name, link in links.items():
         if not link.startswith("/") and following.leaves(name):
             raise InvalidArgument(
-                f"the entry {_shown(name)} is a link to {_shown(link)}, which leaves the target "
+                f"the entry {shown(name)} is a link to {shown(link)}, which leaves the target "
                 "by way of other links"
             )
 
@@ -307,35 +302,37 @@ class _Leaves:
             if kind := self._kinds.get(name[:end]):
                 word = "link" if kind == "symlink" else "file"
                 raise InvalidArgument(
-                    f"the entry {_shown(name)} lies below the {word} {_shown(name[:end])}"
+                    f"the entry {shown(name)} lies below the {word} {shown(name[:end])}"
                 )
             end = name.find("/", end + 1)
 
 
 def _read(
-    plain: BinaryIO, limits: ArchiveLimits, *, fifos: bool = False
+    plain: BinaryIO, limits: ArchiveLimits, *, fifos: bool = False, for_image: bool = False
 ) -> Iterator[tuple[Member, TarEntry, Content | None]]:
     total = names = 0
     leaves = _Leaves()
     for number, (member, content) in enumerate(tar_members.members(plain)):
         if number >= limits.entries:
             raise InvalidArgument(
-                f"the archive has more than {limits.entries} entries, at {_shown(member.name)}"
+                f"the archive has more than {limits.entries} entries, at {shown(member.name)}"
             )
         total += member.size
         if total > limits.total_bytes:
             raise InvalidArgument(
                 f"the archive unpacks to more than {limits.total_bytes} bytes, "
-                f"at {_shown(member.name)}"
+                f"at {shown(member.name)}"
             )
         names += len(member.name) + len(member.link)
         if names > limits.names_bytes:
             raise InvalidArgument(
                 f"the names in the archive are longer than {limits.names_bytes} bytes in all, "
-                f"at {_shown(member.name)}"
+                f"at {shown(member.name)}"
             )
         entry = _entry(member, limits, fifos=fifos)
-        leaves.check(entry)
+        if not for_image:
+            _refuse_link_up(entry)
+            leaves.check(entry)
         yield member, entry, content if entry.kind == "file" else None
     _drain(plain, limits)
 
@@ -357,57 +354,57 @@ def _entry(member: Member, limits: ArchiveLimits, *, fifos: bool) -> TarEntry:
     if member.type == tar_members.DIRECTORY:
         return TarEntry(name, "dir", mode, 0)
     if member.type == tar_members.SYMBOLIC_LINK and name:
-        return TarEntry(name, "symlink", mode, 0, _link_of(member, name, limits))
+        return TarEntry(name, "symlink", mode, 0, _link_of(member, limits))
     if member.type == tar_members.HARD_LINK and name:
         return TarEntry(name, "hardlink", mode, 0, _inside(member, member.link, limits))
     if member.type == tar_members.FIFO and name and fifos:
         return TarEntry(name, "fifo", mode, 0)
     raise InvalidArgument(
-        f"the entry {_shown(member.name)} is neither a file, a directory nor a link"
+        f"the entry {shown(member.name)} is neither a file, a directory nor a link"
     )
 
 
 def _inside(member: Member, path: str, limits: ArchiveLimits) -> str:
     if len(os.fsencode(path)) > limits.path_bytes:
-        raise InvalidArgument(f"the name of the entry {_shown(member.name)} is too long")
+        raise InvalidArgument(f"the name of the entry {shown(member.name)} is too long")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in path:
-        raise InvalidArgument(f"the entry {_shown(member.name)} leaves the target")
-    if len(parts) > _COMPONENTS:
-        raise InvalidArgument(f"the entry {_shown(member.name)} is nested too deep")
+        raise InvalidArgument(f"the entry {shown(member.name)} leaves the target")
+    if len(parts) > COMPONENTS:
+        raise InvalidArgument(f"the entry {shown(member.name)} is nested too deep")
     if any(len(os.fsencode(part)) > _COMPONENT_BYTES for part in parts):
-        raise InvalidArgument(f"the name of the entry {_shown(member.name)} is too long")
+        raise InvalidArgument(f"the name of the entry {shown(member.name)} is too long")
     return "/".join(parts)
 
 
-def _link_of(member: Member, name: str, limits: ArchiveLimits) -> str:
-    """
-    Where a symbolic link leads; it must not climb above the target.
-
-    In an image it may be absolute, and means the container's own root: npm 8 and 9 leave such
-    links behind, and dockerd takes them.
-    """
+def _link_of(member: Member, limits: ArchiveLimits) -> str:
+    """Where a symbolic link leads. It may be absolute, and means the container's own root."""
     link = member.link
-    if not link or "\0" in link or len(os.fsencode(link)) > limits.path_bytes:
+    if not link or "\0" in link or len(os.fsencode(link)) > min(limits.path_bytes, _LINK_BYTES):
         raise _leaves_target(member.name, link)
-    if not link.startswith("/"):
-        depth = name.count("/")
-        for part in link.split("/"):
-            depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-            if depth < 0:
-                raise _leaves_target(member.name, link)
     return link
 
 
+def _refuse_link_up(entry: TarEntry) -> None:
+    """Refuse a relative link that climbs above the target; dockerd does so in uploads, too."""
+    if entry.kind != "symlink" or entry.link.startswith("/"):
+        return
+    depth = entry.name.count("/")
+    for part in entry.link.split("/"):
+        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
+        if depth < 0:
+            raise _leaves_target(entry.name, entry.link)
+
+
 def _refuse_absolute_link(entry: TarEntry) -> None:
-    """What is uploaded has no business outside of where it is uploaded to."""
+    """What becomes files of a Pod has no links."""
     if entry.link.startswith("/"):
         raise _leaves_target(entry.name, entry.link)
 
 
 def _leaves_target(name: str, link: str) -> InvalidArgument:
     return InvalidArgument(
-        f"the entry {_shown(name)} is a link to {_shown(link)}, which leaves the target"
+        f"the entry {shown(name)} is a link to {shown(link)}, which leaves the target"
     )
 
 
@@ -422,7 +419,7 @@ def _write(entry: TarEntry, content: Content | None, target: Path) -> None:
             path.chmod(entry.mode | stat.S_IRWXU)
         return
     if path.is_dir() and not path.is_symlink():
-        raise InvalidArgument(f"the entry {_shown(entry.name)} would replace a directory")
+        raise InvalidArgument(f"the entry {shown(entry.name)} would replace a directory")
     path.unlink(missing_ok=True)
     if entry.kind == "symlink":
         path.symlink_to(entry.link)
@@ -443,7 +440,7 @@ def _make_parents(path: Path, target: Path) -> None:
     for part in path.relative_to(target).parts[:-1]:
         below /= part
         if below.is_symlink() or (below.exists() and not below.is_dir()):
-            raise InvalidArgument(f"{_shown(str(below.relative_to(target)))} is no directory")
+            raise InvalidArgument(f"{shown(str(below.relative_to(target)))} is no directory")
         below.mkdir(exist_ok=True)
 
 
@@ -458,7 +455,7 @@ def _link(entry: TarEntry, path: Path, target: Path) -> None:
 def no_file(entry: TarEntry) -> InvalidArgument:
     """The refusal of a hard link to what is no file."""
     return InvalidArgument(
-        f"the entry {_shown(entry.name)} is a link to {_shown(entry.link)}, which is no file"
+        f"the entry {shown(entry.name)} is a link to {shown(entry.link)}, which is no file"
     )
 
 
@@ -469,5 +466,6 @@ def _sha256(content: Content) -> str:
     return digest.hexdigest()
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """Return a name for an error."""
     return repr(name if len(name) <= 200 else f"{name[:200]}...")  # noqa: PLR2004  enough to find it

@@ -18,7 +18,7 @@ from peitho.clients.disk.build_cache import LOG, BuildCache, CacheEntry
 from peitho.clients.disk.storage import Storage
 from peitho.core.images.usage import ImageUsage
 from peitho.errors import InvalidArgument, NotFound, PeithoError, Unavailable
-from peitho.formats import operator_token
+from peitho.formats import certificates, operator_token
 from peitho.formats.docker.streams import FrameReader
 from peitho.formats.images import image_record
 from peitho.formats.readable import duration, size
@@ -189,15 +189,17 @@ async def _asked(
     settings: Settings, path: str, *, seconds: float | None = _SECONDS
 ) -> AsyncIterator[Any]:
     """Ask the Peitho that serves from this data directory. Raises NotFound, Unavailable."""
-    host, _, port = settings.server.operations.rpartition(":")
+    listener, tls = settings.server.operations, settings.server.operations_tls
+    host, _, port = listener.rpartition(":")
     host = "127.0.0.1" if host.strip("[]") in _EVERYWHERE else host
+    scheme = "https" if tls.cert_file else "http"
     key = Storage(settings.data_dir, looks=True).delivery_key()
     headers = {"Authorization": f"Bearer {operator_token.issue(key)}"}
     timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_SECONDS)
     try:
         async with (
             aiohttp.ClientSession(headers=headers, timeout=timeout) as http,
-            http.get(f"http://{host}:{port}{path}") as response,
+            http.get(f"{scheme}://{host}:{port}{path}", ssl=_known(tls.cert_file)) as response,
         ):
             if response.status == 404:  # noqa: PLR2004  HTTP's
                 raise NotFound(f"No such build, or an earlier Peitho: {path}")
@@ -211,4 +213,20 @@ async def _asked(
         raise Unavailable(
             f"No Peitho answers at {host}:{port} (server.operations): {error or 'no answer'}. "
             "Does it run, and are these its settings (-c, PEITHO_CONFIG)?"
+        ) from error
+
+
+def _known(certificate: Path | None) -> aiohttp.Fingerprint | bool:
+    """
+    Return what a listener is known by: the certificate that is in its file.
+
+    It is asked at an address, for which the certificate need not be. Raises Unavailable.
+    """
+    if certificate is None:
+        return True
+    try:
+        return aiohttp.Fingerprint(certificates.first_digest(certificate.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise Unavailable(
+            f"The certificate of the operations listener cannot be read ({certificate}): {error}"
         ) from error

@@ -8,9 +8,11 @@ buffer into which it came. Nothing outside the target is ever written. It has fe
 are half of what a small layer takes.
 """
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,9 @@ _FILE, _HARD_LINK, _LINK, _DIRECTORY, _FIFO, _PAX = b"0", b"1", b"2", b"5", b"6"
 _MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPACES = 8 * ord(" ")
+# What a layer itself can be the cause of; all else is the volume's.
+_OF_A_PATH = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_OF_THE_LAYER = (*_OF_A_PATH, errno.EEXIST, errno.EISDIR)
 
 
 def unpack(read_into: ReadInto, digest: str, target: str) -> None:
@@ -46,12 +51,13 @@ def unpack(read_into: ReadInto, digest: str, target: str) -> None:
         source.check(digest)
     except BaseException as error:
         empty(target)
-        if isinstance(error, InvalidArgument):  # a damaged one may look like any other
+        fault = error if error is source.broken_off else _fault(error)
+        if isinstance(fault, InvalidArgument):  # a damaged one may look like any other
             source.skip_rest()
             source.check(digest)
-        if isinstance(error, OSError) and error is not source.broken_off:
-            raise PeithoError(f"the layer cannot be written: {error}") from error
-        raise
+        if fault is error:
+            raise
+        raise fault from error
     finally:
         os.umask(umask)
 
@@ -148,7 +154,9 @@ class _Directories:
             try:
                 descriptor = _opened(part, descriptor)
             except OSError as error:
-                raise InvalidArgument(f"{path!r} is no directory") from error
+                if error.errno not in _OF_A_PATH:
+                    raise
+                raise InvalidArgument(f"{path!r} is no directory: {error.strerror}") from error
             name = f"{name}/{part}" if name else part
             self._open.append((name, descriptor))
         return descriptor
@@ -192,10 +200,17 @@ def _unpack_all(source: _Source, target: str) -> None:
             source.skip(-size % _BLOCK_BYTES)
     except ValueError as error:
         raise InvalidArgument("not a layer: a header is damaged") from error
-    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise InvalidArgument(f"not a layer: {error.strerror}: {error.filename!r}") from error
     finally:
         directories.close()
+
+
+def _fault(error: BaseException) -> BaseException:
+    """Return what an error says of the layer, or of the volume."""
+    if not isinstance(error, OSError):
+        return error
+    if error.errno in _OF_THE_LAYER:
+        return InvalidArgument(f"not a layer: {error.strerror}: {error.filename!r}")
+    return PeithoError(f"the layer cannot be written: {error}")
 
 
 def _kind(header: bytes) -> bytes:
@@ -257,22 +272,11 @@ def _make(kind: bytes, link: bytes, path: str, mode: int, parent: int) -> None:
             os.close(os.open(name, _OPENED, dir_fd=parent))  # it is one
         os.chmod(name, mode | _OWNERS, dir_fd=parent)
     elif kind == _LINK:
-        os.symlink(_checked_link(link, path), name, dir_fd=parent)
+        os.symlink(link, os.fsencode(name), dir_fd=parent)
     elif kind == _FIFO:
         os.mkfifo(name, mode, dir_fd=parent)
     else:
         raise InvalidArgument(f"the entry {path!r} is neither a file, a directory nor a link")
-
-
-def _checked_link(link: bytes, path: str) -> str:
-    """Return where a link leads: not above the target, but for what is absolute."""
-    text = link.decode("utf-8", "surrogateescape")
-    depth = path.count("/")
-    for part in () if text.startswith("/") else text.split("/"):
-        depth += {"..": -1, ".": 0, "": 0}.get(part, 1)
-        if depth < 0:
-            raise InvalidArgument(f"the entry {path!r} is a link that leaves the target")
-    return text
 
 
 def _link_again(first: str, name: str, parent: int, target: str) -> None:
@@ -280,14 +284,16 @@ def _link_again(first: str, name: str, parent: int, target: str) -> None:
     directories = _Directories(target)
     try:
         place, _, own = first.rpartition("/")
-        os.link(
-            own,
-            name,
-            src_dir_fd=directories.descriptor(place),
-            dst_dir_fd=parent,
-            follow_symlinks=False,
-        )
-    except (FileNotFoundError, PermissionError) as error:
-        raise InvalidArgument(f"the entry {name!r} is a link to {first!r}, no file") from error
+        descriptor = directories.descriptor(place)
+        if not own or not _is_file(own, descriptor):
+            raise InvalidArgument(f"the entry {name!r} is a link to {first!r}, no file")
+        os.link(own, name, src_dir_fd=descriptor, dst_dir_fd=parent, follow_symlinks=False)
     finally:
         directories.close()
+
+
+def _is_file(name: str, parent: int) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False

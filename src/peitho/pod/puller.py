@@ -11,6 +11,7 @@ import errno
 import http.client
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -46,8 +47,17 @@ def pull(peitho: PeithoClient, digest: str, target: Path) -> None:
 
 
 def pull_whole(peitho: PeithoClient, digest: str, target: Path) -> None:
-    """Have a layer at a path at once, where a file was. Raises as `pull`."""
+    """
+    Have a layer at a path at once, where a file was. Raises as `pull`.
+
+    A Pod whose sandbox was made anew runs its puller again: what is whole by then stays, and what a
+    puller began that did not get so far is fetched from the start.
+    """
+    if target.is_dir():
+        return
     part = target.with_name(".part")
+    if part.exists():
+        shutil.rmtree(part)
     part.mkdir()
     pull(peitho, digest, part)
     target.unlink()

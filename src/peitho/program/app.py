@@ -1,14 +1,13 @@
 """The program from start to end: what is started, and in which order it stops."""
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -32,7 +31,7 @@ from peitho.core.tasks import BackgroundTasks, until_done
 from peitho.errors import NotFound, PeithoError, TemplateRefused, Unavailable
 from peitho.formats.images.repositories import is_loopback
 from peitho.formats.kubernetes.go_peitho import GoChaincode
-from peitho.program import composition, options
+from peitho.program import collector, composition, options
 from peitho.program.checks.kept import KeptChecks
 from peitho.program.composition import Composition, Shared
 from peitho.program.reloading import Reloading
@@ -42,8 +41,6 @@ from peitho.settings.tenants import each
 
 log = structlog.get_logger()
 
-# A page of a list is decoded into fewer.
-_COLLECTED_OBJECTS = 50_000
 # Peers should not be refused for longer while the cluster is away.
 _CHECK_SECONDS = 5.0
 
@@ -73,7 +70,7 @@ def _own_files() -> Iterator[None]:
 
 
 async def _serve(source: SettingsSource, loaded: LoadedSettings) -> None:
-    _calm_collector()
+    collector.begin()
     settings, stop = loaded.settings, _stop_signal()
     reloading = Reloading(source, loaded)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.tell)
@@ -155,7 +152,7 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
     *,
     is_checked: bool,
 ) -> None:
-    tls = composition.api_tls(settings.server.tls)
+    tls = _Tls.of(settings.server)
     composition.make_data_directory(settings)
     async with composition.audit_trail(settings.audit) as trail, asyncio.TaskGroup() as group:
         tasks = BackgroundTasks(group)
@@ -173,9 +170,10 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         async with listening(*listeners, bound=clear, opened=opened):
             _start(tenants, reloading, tasks)
             storages = [parts.services.storage for parts in tenants.values()]
-            measuring = Measuring(storages, [shared.delivery_tls, *([tls] if tls else [])])
+            measuring = Measuring(storages, [shared.delivery_tls, *tls.files()])
             tasks.spawn(measuring.run(), name="measuring")
             tasks.spawn(measuring.run_lag(), name="measuring of the loop")
+            tasks.spawn(collector.run(_lists(tenants)), name="collector")
             if not is_checked:
                 tasks.spawn(_check_templates(settings, kubernetes), name="templates")
             tasks.spawn(_look_at_namespaces(tenants), name="templates of tenants")
@@ -189,6 +187,25 @@ async def _run(  # noqa: PLR0913  what a run is made of, once
         tasks.cancel()
         for parts in tenants.values():
             parts.services.builds.pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tls:
+    """The certificates of the listeners that have one in the settings."""
+
+    api: CertificateFiles | None
+    operations: CertificateFiles | None
+
+    @classmethod
+    def of(cls, server: ServerSettings) -> Self:
+        """Read them. Raises Unavailable."""
+        return cls(
+            composition.api_tls(server.tls), composition.operations_tls(server.operations_tls)
+        )
+
+    def files(self) -> list[CertificateFiles]:
+        """Return those that there are."""
+        return [each for each in (self.api, self.operations) if each]
 
 
 def _start(
@@ -240,6 +257,12 @@ def _start_tenant(parts: Composition, tasks: BackgroundTasks) -> None:
         tasks.spawn(_once(looked, clearing), name="leftover build pods")
 
 
+def _lists(tenants: Mapping[str, Composition]) -> Iterator[asyncio.Event]:
+    """What is set once the lists of all that runs are there."""
+    for parts in tenants.values():
+        yield from (parts.services.watch.synced, parts.record_watch.synced)
+
+
 async def _once(word: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
     """Do something once the word is given."""
     try:
@@ -252,7 +275,7 @@ async def _once(word: asyncio.Event, work: Coroutine[Any, Any, object]) -> None:
 def _listeners(
     tenants: Mapping[str, Composition],
     shared: Shared,
-    tls: CertificateFiles | None,
+    tls: _Tls,
     lines: Sequence[Lines],
     page: PageParts,
 ) -> list[Listener]:
@@ -265,7 +288,7 @@ def _listeners(
     if is_open:
         _warn_of_open_api(server)
     return [
-        Listener(api, server.api, calls, tls, name="docker api"),
+        Listener(api, server.api, calls, tls.api, name="docker api"),
         Listener(
             delivery.application(parts),
             server.delivery,
@@ -277,6 +300,7 @@ def _listeners(
                 parts[DEFAULT_TENANT], is_open=is_open, lines=lines, tenants=parts, page=page
             ),
             server.operations,
+            tls=tls.operations,
             name="operations",
         ),
     ]
@@ -285,7 +309,7 @@ def _listeners(
 def _lines(
     tenants: Mapping[str, Composition],
     opened: Mapping[str, asyncio.Server],
-    tls: CertificateFiles | None,
+    tls: _Tls,
 ) -> list[Lines]:
     """What `/readyz?verbose` tells of the parts, beside what is outside."""
     delivery_tls = tenants[DEFAULT_TENANT].shared.delivery_tls
@@ -297,8 +321,7 @@ def _lines(
         tenant = name if len(tenants) > 1 else ""
         lines.append(partial(readiness.pod_watch, parts.services.watch, tenant=tenant))
         lines.append(partial(readiness.record_watch, parts.record_watch, tenant=tenant))
-    if tls:
-        lines.append(partial(readiness.certificates, tls))
+    lines += [partial(readiness.certificates, files) for files in tls.files()]
     return lines
 
 
@@ -373,17 +396,6 @@ def _warn_of_open_api(server: ServerSettings) -> None:
         address=server.api,
         tls=server.tls.cert_file is not None,
     )
-
-
-def _calm_collector() -> None:
-    """
-    Have the garbage collector look at less, and more seldom.
-
-    It stops everything for as long as it looks. What is there by now stays to the end, and what
-    comes are thousands of records that refer to nothing, while a list is decoded.
-    """
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _stop_signal() -> asyncio.Event:

@@ -59,7 +59,7 @@ from peitho.core.surroundings import Probe, Surroundings
 from peitho.core.sweeping.sweeper import Sweeper
 from peitho.core.tasks import BackgroundTasks
 from peitho.core.tenant import OwnNames, TenantOptions
-from peitho.formats.kubernetes import labels
+from peitho.formats.kubernetes import chaincode_job, labels
 from peitho.formats.records import CHAINCODE
 from peitho.program import options
 from peitho.settings import tenants
@@ -117,15 +117,24 @@ def api_tls(settings: TlsSettings) -> CertificateFiles | None:
 
     Raises Unavailable if its files cannot be used.
     """
+    return _server_tls(settings, what="The TLS files of the Docker API", name="docker api")
+
+
+def operations_tls(settings: TlsSettings) -> CertificateFiles | None:
+    """Read the certificate of the operations listener in the same way. Raises Unavailable."""
+    return _server_tls(settings, what="The TLS files of the operations listener", name="operations")
+
+
+def _server_tls(settings: TlsSettings, *, what: str, name: str) -> CertificateFiles | None:
     if settings.cert_file is None:
         return None
     files = CertificateFiles(
-        "The TLS files of the Docker API",
+        what,
         ca=settings.client_ca_file,
         certificate=settings.cert_file,
         key=settings.key_file,
         is_server=True,
-        name="docker api",
+        name=name,
     )
     files.context()
     return files
@@ -380,7 +389,8 @@ class _Stores:
         storage = Storage(live.now.data_dir, looks=looks)
         cache = BuildCache(_kept_builds(live.now), looks=looks)
         stored_bytes = own.stored_bytes(storage, cache)
-        results, allowed = BuildResults(), own.allowed_images(live)
+        results, allowed = BuildResults(cache.find), own.allowed_images(live)
+        pods = live.map(options.chaincode_pods)
         prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
         return cls(
             storage,
@@ -395,6 +405,7 @@ class _Stores:
                 allowed=allowed,
                 prebuilt=prebuilt.of_result,
                 stored_bytes=stored_bytes,
+                user=lambda image: chaincode_job.runs_as(image, pods.now),
             ),
             ImageUsage(storage),
             cache,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # The work that one of them begins takes 0.3 to 1 ms.
-_SOCKETS_PER_TURN = 32
+_SOCKETS_PER_TURN = 16
 
 _Ready = list[tuple[selectors.SelectorKey, int]]
 

@@ -1,5 +1,6 @@
 """What settings mean for each part: functions from settings to the parts' options."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,14 +60,30 @@ def allowed_images(settings: Settings) -> tuple[str, ...]:
 
 
 def page_access(settings: Settings) -> PageAccess:
-    """Who may read the status page: it is as open as the Docker API, unless it has a token."""
+    """Who may read the status page: it is as open as the Docker API, unless more is asked for."""
     server = settings.server
     is_api_open = server.tls.client_ca_file is None and not is_loopback(server.api)
+    takes_certificates = server.operations_tls.client_ca_file is not None
+    is_asked_for = takes_certificates or server.operations_token_file is not None
     return PageAccess(
         token_file=server.operations_token_file,
-        is_open=server.operations_token_file is None
-        and (is_api_open or is_loopback(server.operations)),
+        takes_certificates=takes_certificates,
+        is_open=not is_asked_for and (is_api_open or is_loopback(server.operations)),
+        hosts=(*_service_names(delivery_address(settings)), *server.operations_hosts),
     )
+
+
+def _service_names(address: str) -> Iterator[str]:
+    """Yield the names by which a cluster's DNS knows the Service of an address, if it has one."""
+    given = address.rpartition(":")[0].lower()
+    yield given
+    host = given.removesuffix(".cluster.local").removesuffix(".svc")
+    name, _, namespace = host.partition(".")
+    if host == given and "." in namespace:  # a name of the operator's own DNS
+        return
+    yield name
+    if namespace:
+        yield from (f"{host}{below}" for below in ("", ".svc", ".svc.cluster.local"))
 
 
 def prebuilt(settings: Settings) -> PrebuiltOptions:

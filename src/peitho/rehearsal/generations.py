@@ -34,7 +34,8 @@ GENERATIONS = (
         ("GET", "/version"),
         headers={"User-Agent": "go-dockerclient", "Content-Type": "plain/text"},
         builder="hyperledger/fabric-ccenv:1.4",
-        runtime="hyperledger/fabric-baseos:1.4",
+        # `$(ARCH)-$(BASE_VERSION)` of core.yaml: there are images of amd64 alone.
+        runtime="hyperledger/fabric-baseos:amd64-0.4.22",
     ),
     Generation(
         "2.5",

@@ -20,6 +20,7 @@ from peitho.settings.values import (
     Endpoint,
     Format,
     HostAliases,
+    HostNames,
     ImagePatterns,
     Level,
     Namespace,
@@ -49,6 +50,7 @@ __all__ = [
     "LimitSettings",
     "LogSettings",
     "MatchSettings",
+    "OperationsTlsSettings",
     "OverrideSettings",
     "PeithoSettings",
     "ProxySettings",
@@ -77,6 +79,7 @@ class Section(BaseModel):
         validate_by_name=True,
         alias_generator=to_camel,
         coerce_numbers_to_str=True,
+        allow_inf_nan=False,
     )
 
 
@@ -108,6 +111,21 @@ class TlsSettings(KebabSection):
         return self
 
 
+class OperationsTlsSettings(TlsSettings):
+    """TLS at the operations listener; the files are read again when they change."""
+
+    cert_file: Path | None = None
+    """PEM file of the certificate that the operations listener shows, with those between it and its
+    CA; without it, the listener is plain HTTP."""
+
+    key_file: Path | None = None
+    """PEM file of its key."""
+
+    client_ca_file: Path | None = None
+    """PEM file of CAs: the status page and `/metrics` are for who shows a certificate of one of
+    them, or has the token. `/livez` and `/readyz` ask for none, since the kubelet has none."""
+
+
 class ServerSettings(Section):
     """Where Peitho listens; three listeners, so that a NetworkPolicy can tell them apart."""
 
@@ -123,8 +141,14 @@ class ServerSettings(Section):
     operations_token_file: Path | None = None
     """A file with the token that the status page asks for, read again at each use; a browser sends
     it as the password, with any name. Null: the page is open, or closed where
-    `server.tls.client-ca-file` is set. Metrics and health ask for none."""
+    `server.tls.client-ca-file` is set. `/metrics` asks for it where `operationsTls.client-ca-file`
+    is set, health never."""
 
+    operations_hosts: HostNames = ()
+    """Names of hosts by which browsers come to an open status page without TLS, with `*`, beside
+    `localhost`, addresses, and the Service's name in `peitho.pullerAccessAddress`."""
+
+    operations_tls: OperationsTlsSettings = OperationsTlsSettings()
     tls: TlsSettings = TlsSettings()
 
 
@@ -326,7 +350,7 @@ class BuilderSettings(Section):
     start_timeout_seconds: float = Field(default=240, gt=0)
     """How long a build Pod may take to run before the build fails; peers allow 300 in all."""
 
-    deadline_seconds: int = Field(default=1800, gt=0)
+    deadline_seconds: int = Field(default=1800, gt=0, lt=2**31)
     """How long a build may take; the cluster ends it then."""
 
     abandoned_after_seconds: float = Field(default=2, gt=0)

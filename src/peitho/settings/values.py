@@ -15,6 +15,8 @@ from peitho.formats.kubernetes import quantities, templates
 
 # RFC 1123, which Kubernetes holds namespaces to.
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# As it comes in a `Host` header; `*` stands for any text.
+_HOST_NAME = re.compile(r"[A-Za-z0-9*_.-]+")
 # Levels of the Go project's logger that are more severe than any of ours.
 _SEVEREST = frozenset({"dpanic", "panic", "fatal"})
 
@@ -34,6 +36,12 @@ def _host_alias(value: str) -> str:
         raise ValueError("must be IP:HOST")
     ipaddress.ip_address(address.strip("[]"))
     return value
+
+
+def _host_name(value: str) -> str:
+    if not _HOST_NAME.fullmatch(value):
+        raise ValueError("must be the name of a host, without https:// and without a port")
+    return value.lower()
 
 
 def _endpoint(value: str) -> str:
@@ -121,6 +129,8 @@ Address = Annotated[str, AfterValidator(_listen_address)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 HostAlias = Annotated[str, AfterValidator(_host_alias)]
 HostAliases = Annotated[tuple[HostAlias, ...], BeforeValidator(_listed)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
 Namespace = Annotated[str, AfterValidator(_namespace)]

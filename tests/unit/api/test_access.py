@@ -1,9 +1,11 @@
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import structlog
 from structlog.typing import EventDict
 
@@ -48,16 +50,16 @@ async def test_nobody_without_a_certificate_is_answered(tmp_path: Path, certific
     folder = certificates / "ours"
     unnamed = client(folder, named=False)
     refused = Counted("peitho_refused_total", "reason")
-    async with served(tmp_path, folder) as url:
-        for method, path in CALLS:
-            for prefix in ("", "/v1.44"):
-                async with tls_wire(url, unnamed) as peer:
-                    status, body = await answer(peer, method, f"{prefix}{path}")
-                    if path == "/_ping":
-                        assert (200, b"OK") == (status, body)
-                    else:
-                        assert 403 == status, (method, path)
-                        assert method == "HEAD" or "a client certificate is needed" in str(body)
+    connector = aiohttp.TCPConnector(ssl=unnamed)
+    async with served(tmp_path, folder) as url, aiohttp.ClientSession(connector=connector) as peer:
+        for (method, path), prefix in itertools.product(CALLS, ("", "/v1.44")):
+            async with peer.request(method, f"{url}{prefix}{path}") as response:
+                body = await response.text()
+                if path == "/_ping":
+                    assert (200, "OK") == (response.status, body)
+                else:
+                    assert 403 == response.status, (method, path)
+                    assert method == "HEAD" or "a client certificate is needed" in body
     # Each call bare and with a version; a ping is for anybody.
     assert {"certificate"} == refused.grown.keys()
     assert 2 * (len(CALLS) - 2) <= refused.grown["certificate"] <= 2 * len(CALLS)

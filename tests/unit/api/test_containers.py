@@ -145,27 +145,25 @@ async def test_a_name_in_use_is_409(tmp_path: Path) -> None:
     assert 'The container name "/dev-mycc" is already in use' in answer["message"]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "message"),
-    [
-        ("POST", "start", "No such container: nobody"),
-        ("POST", "stop?t=0", "No such container: nobody"),
-        ("POST", "kill", "cannot kill container: nobody: No such container: nobody"),
-        ("POST", "wait", "No such container: nobody"),
-        ("GET", "json", "No such container: nobody"),
-        ("GET", f"logs?{BOTH}", "No such container: nobody"),
-    ],
+OF_NOBODY = (
+    ("POST", "start", "No such container: nobody"),
+    ("POST", "stop?t=0", "No such container: nobody"),
+    ("POST", "kill", "cannot kill container: nobody: No such container: nobody"),
+    ("POST", "wait", "No such container: nobody"),
+    ("GET", "json", "No such container: nobody"),
+    ("GET", f"logs?{BOTH}", "No such container: nobody"),
 )
-async def test_a_container_that_is_not_there_is_404(
-    tmp_path: Path, method: str, path: str, message: str
-) -> None:
+
+
+async def test_a_container_that_is_not_there_is_404(tmp_path: Path) -> None:
     """
     The peers' first calls of every launch.
     """
     async with running(tmp_path) as peitho:
-        assert (404, {"message": message}) == await ask(
-            peitho, method, f"/containers/nobody/{path}"
-        )
+        for method, path, message in OF_NOBODY:
+            answer = await ask(peitho, method, f"/containers/nobody/{path}")
+
+            assert (404, {"message": message}) == answer
 
 
 async def test_wait_answers_its_head_at_once_and_the_code_at_the_end(tmp_path: Path) -> None:
@@ -404,32 +402,30 @@ async def test_a_list_shows_the_labels_that_inspect_shows(tmp_path: Path) -> Non
     assert "SizeRootFs" not in plain
 
 
-@pytest.mark.parametrize(
-    ("call", "status", "message"),
-    [
-        ("stop?t=x", 400, "invalid value for 't': 'x' is no number"),
-        ("stop?signal=SIGHUP", 501, "the signal SIGHUP is not part of what Peitho does"),
-        ("kill?signal=hup", 501, "the signal SIGHUP is not part of what Peitho does"),
-        ("kill?signal=1", 501, "the signal SIGHUP is not part of what Peitho does"),
-        ("kill?signal=never", 400, "Invalid signal: NEVER"),
-        ("kill?signal=9", 409, "is not running"),
-        ("kill?signal=SIGINT", 409, "is not running"),
-        ("kill?signal=TERM", 409, "is not running"),
-        ("kill?signal=", 409, "is not running"),
-    ],
+SIGNALS = (
+    ("stop?t=x", 400, "invalid value for 't': 'x' is no number"),
+    ("stop?signal=SIGHUP", 501, "the signal SIGHUP is not part of what Peitho does"),
+    ("kill?signal=hup", 501, "the signal SIGHUP is not part of what Peitho does"),
+    ("kill?signal=1", 501, "the signal SIGHUP is not part of what Peitho does"),
+    ("kill?signal=never", 400, "Invalid signal: NEVER"),
+    ("kill?signal=9", 409, "is not running"),
+    ("kill?signal=SIGINT", 409, "is not running"),
+    ("kill?signal=TERM", 409, "is not running"),
+    ("kill?signal=", 409, "is not running"),
 )
-async def test_a_signal_that_would_not_end_the_process_is_refused(
-    tmp_path: Path, call: str, status: int, message: str
-) -> None:
+
+
+async def test_a_signal_that_would_not_end_the_process_is_refused(tmp_path: Path) -> None:
     """
     Whatever its spelling: name, short name or number.
     """
     async with running(tmp_path) as peitho:
         await create_chaincode(peitho, "dev-mycc")
-        found, answer = await ask(peitho, "POST", f"/containers/dev-mycc/{call}")
+        for call, status, message in SIGNALS:
+            found, answer = await ask(peitho, "POST", f"/containers/dev-mycc/{call}")
 
-    assert status == found
-    assert message in answer["message"]
+            assert status == found, call
+            assert message in answer["message"]
 
 
 async def test_logs_are_refused_by_status_where_they_cannot_be_had(tmp_path: Path) -> None:

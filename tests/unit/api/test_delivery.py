@@ -125,15 +125,15 @@ async def test_another_token_opens_nothing_and_tells_nothing(tmp_path: Path) -> 
     assert {"message": "this token does not open this"} == json.loads(body)
 
 
-@pytest.mark.parametrize("header", ["", "Basic x", "Bearer", "bearer x", "Bearer é"])
-async def test_what_is_no_token_is_403(tmp_path: Path, header: str) -> None:
+async def test_what_is_no_token_is_403(tmp_path: Path) -> None:
     """
     Whatever is in the header.
     """
     async with running(tmp_path) as peitho:
         url = f"{peitho.delivery}/blobs/{ZEROS}"
-        async with peitho.http.get(url, headers={"Authorization": header}) as response:
-            assert 403 == response.status
+        for header in ("", "Basic x", "Bearer", "bearer x", "Bearer é"):
+            async with peitho.http.get(url, headers={"Authorization": header}) as response:
+                assert 403 == response.status, header
 
 
 async def test_a_token_ends_with_its_build(tmp_path: Path) -> None:
@@ -277,17 +277,17 @@ async def test_a_result_of_no_architecture_that_can_be_is_400(tmp_path: Path) ->
         assert 400 == status
 
 
-@pytest.mark.parametrize("text", [b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50])
-async def test_what_is_no_exit_code_is_400(tmp_path: Path, text: bytes) -> None:
+async def test_what_is_no_exit_code_is_400(tmp_path: Path) -> None:
     """
     The build is not ended by it.
     """
     async with running(tmp_path) as peitho:
         made = await build(peitho)
         path = f"/builds/{made.id}/exit"
-        status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=text)
+        for text in (b"", b"-1", b"256", b"1.5", b"x", b"0x1", b"9" * 50):
+            status, _ = await call(peitho, "PUT", path, helpers(peitho, made), body=text)
+            assert 400 == status, text
 
-        assert 400 == status
         assert "running" == made.summary().state.status
 
 
@@ -348,9 +348,7 @@ async def test_without_the_data_directory_a_blob_is_500(tmp_path: Path) -> None:
     assert "The data directory cannot be used" in json.loads(body)["message"]
 
 
-@pytest.mark.parametrize(
-    ("place", "flip"), [(0.0, 0), (0.3, 0), (0.999, 0), (0.0, 1), (0.3, 0x80), (0.999, 1)]
-)
+@pytest.mark.parametrize(("place", "flip"), [(0.0, 0), (0.999, 0), (0.3, 0x80)])
 async def test_whatever_file_is_damaged_all_else_is_as_before(
     tmp_path: Path, place: float, flip: int
 ) -> None:
@@ -488,7 +486,7 @@ async def test_a_layer_of_many_records_is_given_whole(tmp_path: Path) -> None:
     By the Pod's own client; what it sends arrives whole, too.
     """
     async with running(tmp_path) as peitho:
-        content = os.urandom(5_000_000)
+        content = os.urandom(1_500_000)
         await peitho.services.images.build("mycc", chunks(context(binpackage=package(content))))
         layer = peitho.services.images.get("mycc").layer
         token = await pullers(peitho, layer)

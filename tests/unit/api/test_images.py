@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -88,29 +89,27 @@ PLANTED = "pass-of-the-caller"
 CALLS = ("/images/create?fromImage=x.io/hyperledger/fabric-ccenv:2.5", f"/build?t={NAME}")
 
 
+DAMAGED = (PLANTED, "e30", f"{account('x.io')}=", "W10=", PLANTED * 400, "=" * 7000)
+
+
 @pytest.mark.parametrize("header", ["X-Registry-Auth", "X-Registry-Config"])
-@pytest.mark.parametrize(
-    "value", [PLANTED, "e30", f"{account('x.io')}=", "W10=", PLANTED * 400, "=" * 7000]
-)
 async def test_damaged_registry_credentials_are_400_and_told_to_nobody(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, value: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str
 ) -> None:
     """
     Junk, another padding, no object: neither answer nor log repeats it, and nothing is done.
     """
     async with running(tmp_path) as peitho:
-        for call in CALLS:
+        for value, call in itertools.product(DAMAGED, CALLS):
             status, body, _ = await peitho.ask("POST", call, body=context(), **{header: value})
 
-            assert (400, f"invalid {header} header") == (
-                status,
-                json.loads(body)["message"].partition(":")[0],
-            )
+            message = json.loads(body)["message"].partition(":")[0]
+            assert (400, f"invalid {header} header") == (status, message), value
             assert value not in body.decode()
+            logged = "".join(capsys.readouterr())
+            assert "invalid X-Registry" in logged
+            assert value[:15] not in logged.replace("peer=", "")
         assert [] == json.loads((await peitho.ask("GET", "/images/json"))[1])
-    logged = capsys.readouterr()
-    assert "invalid X-Registry" in logged.out + logged.err
-    assert value[:15] not in (logged.out + logged.err).replace("peer=", "")
 
 
 def content_of(directory: Path) -> bytes:

@@ -44,6 +44,11 @@ def found_labels(server: ApiServer, path: str) -> Mapping[str, str]:
     return own
 
 
+def job(*, active: int) -> Manifest:
+    """The Job of a chaincode, and how many Pods it has."""
+    return manifests.job(manifests.record()) | {"status": {"active": active}}
+
+
 def pod(name: str) -> Manifest:
     """The running Pod of a chaincode."""
     made = manifests.job(manifests.record())["spec"]["template"]
@@ -62,7 +67,7 @@ async def test_all_kinds_get_the_labels_of_today(tmp_path: Path) -> None:
     """
     async with following(tmp_path) as (server, kubernetes, _):
         put(server, "secrets/cc", manifests.record())
-        put(server, "jobs/cc", manifests.job(manifests.record()))
+        put(server, "jobs/cc", job(active=1))
         put(server, "pods/cc", pod("cc"))
         put(server, "secrets/theirs", manifests.record())
         theirs = server.objects["secrets/theirs"]["metadata"]["labels"]
@@ -123,6 +128,33 @@ async def test_what_is_not_relabelled_yet_is_known_all_the_same(tmp_path: Path) 
                 break
         assert not pods.see("b" * 32).pod
         task.cancel()
+
+
+async def test_a_pod_that_comes_late_is_known(tmp_path: Path) -> None:
+    """
+    Its Job, made by an earlier Peitho, waited for a quota; the next start knows of it as well.
+    """
+    async with following(tmp_path) as (server, kubernetes, pods), asyncio.TaskGroup() as group:
+        put(server, "secrets/cc", manifests.record())
+        put(server, "jobs/cc", job(active=0))
+        relabelling = Relabelling(kubernetes, "peitho")
+        task = group.create_task(relabelling.run())
+        await server.until_asked("GET", "jobs", times=4)
+        assert not labels.own_labels("peitho").items() <= found_labels(server, "jobs/cc").items()
+        watching = group.create_task(pods.run())
+        await pods.synced.wait()
+
+        put(server, "pods/cc", pod("cc"))
+        await server.news.put({"type": "ADDED", "object": server.objects["pods/cc"]})
+        async for sighting in pods.sightings(labels.container_label(manifests.ID)):
+            if sighting.pod:
+                break
+        server.objects["jobs/cc"]["status"]["active"] = 1
+        await task
+        watching.cancel()
+
+        for path in ("jobs/cc", "pods/cc"):
+            assert labels.own_labels("peitho").items() <= found_labels(server, path).items()
 
 
 async def test_one_that_is_refused_keeps_no_other(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 import base64
+import hashlib
+import ssl
 import time
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peitho.formats.certificates import first_expiry
+from peitho.formats.certificates import first_digest, first_expiry
 
 DAY_SECONDS = 86400
 
@@ -41,6 +43,17 @@ def test_without_a_certificate_there_is_no_end(pem: bytes) -> None:
     assert first_expiry(pem) is None
 
 
+def test_the_first_of_several_is_what_a_server_is_known_by(certificates: Path) -> None:
+    """
+    Its sha256, as programs of others show it.
+    """
+    leaf = (certificates / "ours/admin.crt").read_bytes()
+    der = ssl.PEM_cert_to_DER_cert(leaf.decode())
+
+    chain = leaf + (certificates / "ours/ca.crt").read_bytes()
+    assert hashlib.sha256(der).digest() == first_digest(chain)
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_certificate_is_a_value_error(content: bytes) -> None:
     """
@@ -50,3 +63,5 @@ def test_what_is_no_certificate_is_a_value_error(content: bytes) -> None:
 
     with pytest.raises(ValueError):  # noqa: PT011  the kind is what counts here
         first_expiry(pem % base64.b64encode(content or b"\x30\x00"))
+    with pytest.raises(ValueError):  # noqa: PT011  the kind is what counts here
+        first_digest(content)

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import socket
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,11 +69,13 @@ def test_a_packed_directory_is_read_as_it_was(files: dict[str, bytes]) -> None:
 
 def test_a_packed_directory_is_named_as_dockers(tmp_path: Path) -> None:
     """
-    The root is `.`, names begin with `./`, owners have no names, and what is no file is left out.
+    The root is `.`, names begin with `./`, owners have no names, and a socket is left out.
     """
     (tmp_path / "chaincode").write_bytes(b"elf")
     (tmp_path / "link").symlink_to("chaincode")
     os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.path.relpath(tmp_path / "socket"))
     out = io.BytesIO()
 
     tar.pack(tmp_path, out)
@@ -80,7 +83,7 @@ def test_a_packed_directory_is_named_as_dockers(tmp_path: Path) -> None:
     out.seek(0)
     with tarfile.open(fileobj=out) as packed:
         members = packed.getmembers()
-    assert [".", "./chaincode", "./link"] == [member.name for member in members]
+    assert [".", "./chaincode", "./fifo", "./link"] == [member.name for member in members]
     assert {("", "")} == {(member.uname, member.gname) for member in members}
 
 

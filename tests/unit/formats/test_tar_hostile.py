@@ -49,12 +49,16 @@ REFUSED: dict[str, tuple[list[Member], str]] = {
     ),
 }
 
-# Whoever reads an archive as it comes cannot know of links that are yet to come, and follows none;
-# in an image, an absolute link means the container's own root, and a fifo is as good as a file.
+# Whoever reads an archive as it comes cannot know of links that are yet to come, and follows none.
+# A link in an image may lead anywhere, and so may an absolute one in an upload: it means the
+# container's own root. A fifo is as good as a file.
 TAKEN_BY = {
-    "links that leave together": ("unpack", "read_files"),
-    "absolute link": ("layer", "unpack"),
-    "fifo": ("layer", "unpack"),
+    "link up": ("layer",),
+    "link up from below": ("layer",),
+    "link up and down again": ("layer",),
+    "links that leave together": ("layer", "unpack", "read_files"),
+    "absolute link": ("scan", "layer", "unpack"),
+    "fifo": ("scan", "layer", "unpack"),
 }
 
 CALLS: dict[str, Callable[[io.BytesIO, Path], object]] = {

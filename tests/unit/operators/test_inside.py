@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from peitho.api import health
 from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
 from peitho.clients.disk.storage import Storage, sha256
 from peitho.errors import InvalidArgument, NotFound, Unavailable
@@ -11,9 +12,10 @@ from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.records import ContainerSpec
 from peitho.operators import inside
+from peitho.program import composition
 from peitho.settings.models import Settings
 from tests.support.contexts import chunks, context
-from tests.support.in_process import Running, running
+from tests.support.in_process import Running, listening, running
 from tests.support.operated import run
 
 _SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
@@ -24,6 +26,17 @@ def settings_of(tmp_path: Path, *, operations: str = "127.0.0.1:9") -> Settings:
     return Settings.model_validate(
         {"dataDir": tmp_path / "data", "server": {"operations": operations}}
     )
+
+
+def with_tls(tmp_path: Path, url: str, folder: Path) -> Settings:
+    """The settings by which a Peitho serves with the certificate in a folder."""
+    tls = {
+        "cert-file": folder / "apiserver.crt",
+        "key-file": folder / "apiserver.key",
+        "client-ca-file": folder / "ca.crt",
+    }
+    server = {"operations": url.removeprefix("https://"), "operationsTls": tls}
+    return Settings.model_validate({"dataDir": tmp_path / "data", "server": server})
 
 
 def keep(tmp_path: Path, key: str) -> None:
@@ -97,6 +110,28 @@ async def test_without_a_peitho_it_is_told_where_it_was_looked_for(tmp_path: Pat
     async with running(tmp_path / "other") as peitho:
         with pytest.raises(Unavailable, match=r"answered 403: does it serve from .*dataDir"):
             await inside.builds(serving(peitho, tmp_path))
+
+
+async def test_in_tls_a_peitho_is_known_by_its_certificate(
+    tmp_path: Path, certificates: Path
+) -> None:
+    """
+    Whatever name that is for, and without one of our own; with another it is asked for nothing.
+    """
+    ours, others = certificates / "ours", certificates / "others"
+    async with running(tmp_path) as peitho:
+        settings = with_tls(tmp_path, "https://127.0.0.1:9", ours)
+        tls = composition.operations_tls(settings.server.operations_tls)
+        async with listening(health.application(peitho.services), tls=tls) as url:
+            keep(tmp_path, "ab" * 32)
+            (kept,) = await inside.builds(with_tls(tmp_path, url, ours))
+            with pytest.raises(Unavailable, match=r"^No Peitho answers at 127\.0\.0\.1:\d+ "):
+                await inside.builds(with_tls(tmp_path, url, others))
+            (others / "apiserver.crt").unlink()
+            with pytest.raises(Unavailable, match=r"cannot be read \(.*apiserver\.crt\): "):
+                await inside.builds(with_tls(tmp_path, url, others))
+
+    assert "kept" == kept["phase"]
 
 
 async def test_a_log_is_a_running_builds_or_a_kept_ones(tmp_path: Path) -> None:

@@ -253,8 +253,8 @@ def test_links_in_a_result_are_packed_as_links(tmp_path: Path) -> None:
     packed = b"".join(helper.packed(result))
 
     assert b"the helper's token" not in packed
-    assert {"": "dir", "file": "symlink", "directory": "symlink"} == {
-        entry.name: entry.kind for entry, _ in tar.read(io.BytesIO(packed), limits=ArchiveLimits())
+    assert {"": "dir", "file": "symlink", "directory": "symlink", "fifo": "fifo"} == {
+        entry.name: entry.kind for entry in tar.scan(io.BytesIO(packed), limits=ArchiveLimits())
     }
 
 

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import resource
 import tarfile
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def made(place: str = "/usr/local/src") -> bytes:
             file("dir/b", os.urandom(100_000)),
             symlink("link", "dir/b"),
             symlink("away", "/usr/bin/node"),
+            symlink("up", "dir/../a"),
             hardlink("again", "dir/b"),
             special("fifo", tarfile.FIFOTYPE),
         ]
@@ -114,7 +116,7 @@ def test_one_with_another_digest_leaves_nothing(tmp_path: Path) -> None:
     [
         (entry("../evil"), "leaves the target"),
         (entry("a/../../evil"), "leaves the target"),
-        (entry("l", tarfile.SYMTYPE, "..") + entry("l/evil"), "leaves the target"),
+        (entry("l", tarfile.SYMTYPE, "..") + entry("l/evil"), "is no directory"),
         (entry("l", tarfile.SYMTYPE, "/tmp") + entry("l/evil"), "is no directory"),
         (entry("f") + entry("f/evil"), "is no directory"),
         (entry("f") + entry("f"), "File exists"),
@@ -123,7 +125,10 @@ def test_one_with_another_digest_leaves_nothing(tmp_path: Path) -> None:
         (entry("h", tarfile.LNKTYPE, "../../etc/passwd"), "leaves the target"),
         (entry("h", tarfile.LNKTYPE, "none"), "no file"),
         (entry("h", tarfile.LNKTYPE, ""), "no file"),
+        (entry("d", tarfile.DIRTYPE) + entry("h", tarfile.LNKTYPE, "d"), "no file"),
         (entry("c", tarfile.CHRTYPE), "neither a file"),
+        (entry("n" * 300), "not a layer: File name too long"),
+        (entry("n" * 300 + "/f"), "is no directory: File name too long"),
         (entry("x")[:-1] + b"x", "a header is damaged"),
         (entry("f")[:100], "it is cut"),
     ],
@@ -154,4 +159,22 @@ def test_a_cut_is_no_damage(tmp_path: Path) -> None:
 
     with pytest.raises(ConnectionResetError):
         layer.unpack(read_into, digest_of(content), str(tmp_path / "t"))
+    assert [] == list((tmp_path / "t").iterdir())
+
+
+def test_what_the_volume_does_not_do_is_told_as_that(tmp_path: Path) -> None:
+    """
+    Also where a directory is missing: the layer is as it should be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+    deep = made("/".join("d" for _ in range(150)))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, hard))
+    try:
+        with pytest.raises(PeithoError, match=r"cannot be written: .*Too many open") as e:
+            unpack(deep, tmp_path / "t")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert not isinstance(e.value, InvalidArgument)
     assert [] == list((tmp_path / "t").iterdir())

@@ -141,6 +141,54 @@ class TestTheProgram:
         assert said.startswith("the chaincode's layer could not be fetched from Peitho: GET /blobs")
         assert "404 nothing here" in said
 
+    def test_a_layer_that_is_whole_is_not_fetched_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A Pod's puller may run a second time; what chaincode has written since then stays.
+        """
+        with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 0 == puller.main()
+            (tmp_path / "layer/written").touch()
+            assert 0 == puller.main()
+            assert 1 == len(server.requests)
+
+        assert ["usr", "written"] == sorted(each.name for each in (tmp_path / "layer").iterdir())
+        assert not (tmp_path / ".part").exists()
+
+    @pytest.mark.parametrize("ended", ["in the middle", "before the layer had its name"])
+    def test_what_a_puller_left_is_fetched_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str
+    ) -> None:
+        """
+        Nobody knows how much of it is there.
+        """
+        left = tmp_path / ".part/usr/local/bin"
+        left.mkdir(parents=True)
+        (left / "chaincode").write_bytes(b"half")
+        if ended == "in the middle":
+            (tmp_path / "layer").touch()
+        with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert 0 == puller.main()
+
+        assert b"elf" * 1000 == (tmp_path / "layer/usr/local/bin/chaincode").read_bytes()
+        assert not (tmp_path / ".part").exists()
+
+    def test_a_puller_that_failed_can_run_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        As where a template has a Pod's containers restarted.
+        """
+        answers: list[Answer] = [(404, b"not yet"), (200, LAYER)]
+        with serving({f"/blobs/{DIGEST}": answers}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert [1, 0] == [puller.main(), puller.main()]
+
+        assert (tmp_path / "layer/usr/local/bin/chaincode").is_file()
+
     def test_a_puller_that_cannot_even_ask_leaves_nothing_that_could_run(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import structlog.testing
 from structlog.typing import EventDict
@@ -19,6 +20,7 @@ from peitho.clients.disk.storage import Storage
 from peitho.errors import Conflict, NotFound, StorageUnusable, Unavailable
 from peitho.formats.kubernetes import labels
 from peitho.formats.records import BUILD, CHAINCODE
+from peitho.operators import inside
 from peitho.program import app
 from peitho.settings.loading import SettingsSource
 from tests.support import go_peitho
@@ -27,6 +29,7 @@ from tests.support.kubernetes_double import ApiServer, always, refusal
 from tests.support.measured import sample
 from tests.support.observe import until
 from tests.support.proxy_double import proxying
+from tests.support.tls_wire import client
 
 LISTENERS = {f"server.{name}": "127.0.0.1:0" for name in ("api", "delivery", "operations")}
 REGISTRY = {
@@ -308,6 +311,40 @@ async def test_a_certificate_that_cannot_be_used_ends_the_start(
             await app.serve(source, source.load())
 
     assert not (tmp_path / "data/images").exists()
+
+
+async def test_the_operations_listener_speaks_tls_where_it_has_a_certificate(
+    tmp_path: Path, certificates: Path, unused_tcp_port: int
+) -> None:
+    """
+    One that cannot be used ends the start; a renewed one is shown to new connections.
+    """
+    ours, others = certificates / "ours", certificates / "others"
+    files = {"cert-file": "apiserver.crt", "key-file": "apiserver.key", "client-ca-file": "ca.crt"}
+    tls = {f"server.operationsTls.{key}": str(ours / name) for key, name in files.items()}
+    place = {"server.operations": f"127.0.0.1:{unused_tcp_port}"}
+    url = f"https://127.0.0.1:{unused_tcp_port}"
+    async with ApiServer.start() as cluster:
+        source = SettingsSource(None, {**flags(tmp_path, cluster), **tls, **place}, {})
+        async with serving(source), aiohttp.ClientSession(url) as http:
+            async with http.get("/readyz?verbose", ssl=client(ours, named=False)) as response:
+                lines = (await response.text()).splitlines()
+            async with http.get("/metrics", ssl=client(ours, named=False)) as response:
+                assert 403 == response.status
+            async with http.get("/metrics", ssl=client(ours)) as response:
+                assert 'expiry_timestamp_seconds{certificate="operations CA"}' in (
+                    await response.text()
+                )
+            assert [] == await inside.builds(source.load().settings)
+            for name in files.values():
+                (ours / name).write_bytes((others / name).read_bytes())
+            async with http.get("/livez", ssl=client(others, named=False)) as response:
+                assert 200 == response.status
+        (ours / "apiserver.key").write_bytes((ours / "ca.key").read_bytes())
+        with pytest.raises(Unavailable, match=r"files of the operations listener .*: .*mismatch"):
+            await app.serve(source, source.load())
+
+    assert {"[+]operations certificate ok", "[+]operations CA certificate ok"} <= set(lines)
 
 
 @pytest.mark.parametrize(

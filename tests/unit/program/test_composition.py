@@ -30,6 +30,7 @@ from tests.support.in_process import composed
 from tests.support.registry_double import USER, RegistryDouble, normally, says
 
 SPEC = ContainerSpec(image="ccenv", command=("go", "build"), entrypoint=(), env=())
+NAMED = {"cert-file": "/c", "key-file": "/k", "client-ca-file": "/ca"}
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}}
 # What the parts read of the settings.
 VIEWS: Mapping[str, Callable[[Settings], object]] = {
@@ -54,7 +55,8 @@ VIEWS: Mapping[str, Callable[[Settings], object]] = {
 # Every setting that is followed, another value than in BASE, and the views that it is for.
 FOLLOWED: Mapping[str, tuple[object, str]] = {
     "server.operationsTokenFile": ("/other", "page_access"),
-    "peitho.pullerAccessAddress": ("other:1", "chaincode_pods pod_backend"),
+    "server.operationsHosts": (["peitho.example.com"], "page_access"),
+    "peitho.pullerAccessAddress": ("other:1", "chaincode_pods page_access pod_backend"),
     "peitho.pullerImage": ("other:1", "chaincode_pods pod_backend"),
     "k8s.dns": (["10.0.0.1:peer"], "chaincode_pods sweeper"),
     "images.rewrite": (
@@ -317,10 +319,12 @@ async def test_an_image_is_put_on_what_is_set_at_the_moment(tmp_path: Path) -> N
         ({"api": "127.0.0.1:8080", "operations": "127.0.0.1:9090"}, True),
         ({"operationsTokenFile": "/token"}, False),
         ({"operationsTokenFile": "/token", "operations": "127.0.0.1:9090"}, False),
+        ({"operationsTls": {"cert-file": "/c", "key-file": "/k"}}, True),
+        ({"operationsTls": NAMED, "operations": "127.0.0.1:9090"}, False),
     ],
 )
 def test_the_status_page_is_no_more_open_than_the_docker_api(
-    server: dict[str, str], *, is_open: bool
+    server: dict[str, Any], *, is_open: bool
 ) -> None:
     """
     What is on loopback is not open to the network, and neither is the page then.
@@ -328,6 +332,35 @@ def test_the_status_page_is_no_more_open_than_the_docker_api(
     settings = Settings.model_validate({"server": server})
 
     assert is_open == options.page_access(settings).is_open
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("peitho:8081", {"peitho"}),
+        (
+            "Peitho.Fabric:8081",
+            {"peitho", "peitho.fabric", "peitho.fabric.svc", "peitho.fabric.svc.cluster.local"},
+        ),
+        (
+            "peitho.fabric.svc:8081",
+            {"peitho", "peitho.fabric", "peitho.fabric.svc", "peitho.fabric.svc.cluster.local"},
+        ),
+        ("peitho.example.com:8081", {"peitho.example.com"}),
+        ("10.96.0.7:8081", {"10.96.0.7"}),
+    ],
+)
+def test_an_open_page_knows_the_services_names(address: str, names: set[str]) -> None:
+    """
+    As the cluster's DNS has them, beside those that are set.
+    """
+    tree = {
+        "peitho": {"pullerAccessAddress": address},
+        "server": {"operationsHosts": ["Page.Example.Com"]},
+    }
+    settings = Settings.model_validate(tree)
+
+    assert names | {"page.example.com"} == set(options.page_access(settings).hosts)
 
 
 async def test_a_pull_secret_of_the_template_reads_a_runtime_image(tmp_path: Path) -> None:

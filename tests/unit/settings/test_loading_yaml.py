@@ -108,3 +108,13 @@ docker: {registry: {password: {hush: 1, hush: 2}}}
     found = problems(tmp_path, text)
 
     assert not [problem for problem in found if "twice" in problem or "hush" in problem]
+
+
+@pytest.mark.parametrize("text", [".inf", ".nan", "-.inf"])
+def test_a_time_without_an_end_is_told(tmp_path: Path, text: str) -> None:
+    """
+    Nobody could wait for it.
+    """
+    (problem,) = problems(tmp_path, f"sweeper: {{interval: {text}}}\n")
+
+    assert problem.startswith("sweeper.interval: Input should be a finite number")

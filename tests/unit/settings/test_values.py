@@ -12,6 +12,15 @@ def test_an_address_to_listen_at_is_taken(address: str) -> None:
     assert address == ServerSettings(api=address).api
 
 
+@pytest.mark.parametrize("host", ["", "https://peitho", "peitho:9090", "peitho/page", "a b"])
+def test_what_is_no_name_of_a_host_is_refused(host: str) -> None:
+    """
+    It would match no header that a browser sends.
+    """
+    with pytest.raises(ValidationError, match="must be the name of a host, without https://"):
+        ServerSettings(operations_hosts=(host,))
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [("WARN", "warn"), ("dpanic", "error"), ("panic", "error"), ("FATAL", "error")],

@@ -59,12 +59,12 @@ class StatusPage:
         *,
         parts: Parts,
         checked: Checks = checks.no_checks,
-        access: Live[PageAccess] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._tenants = tenants
         self._parts = parts
         self._checked = checked
-        self._guard = Guard(access or Live(PageAccess()))
+        self._guard = guard or Guard(Live(PageAccess()))
         self._at_work = 0
         self._chaincode = Kept(partial(AllChaincode.of, tenants), seconds=_CHAINCODE_SECONDS)
         self._images = Kept(partial(AllImages.of, tenants), seconds=_IMAGES_SECONDS)
@@ -112,7 +112,7 @@ class StatusPage:
         return Look.at(request.path, now=time.time(), has_tenants=has_tenants)
 
     async def _overview(self, request: web.Request) -> web.StreamResponse:
-        """GET / — 200; 401 where a token is wanted, as for all below."""
+        """GET / — 200; 401 where a token is wanted, 403 otherwise, as for all below."""
         look = self._look(request)
         everything, stored = await self._chaincode.get(), await self._images.get()
         running, lines, checked = AllBuilds.of(self._tenants), await self._parts(), self._checked()

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
+from peitho.clients.disk.room import room
+
 T = TypeVar("T")
 
 _THREADS = 2
@@ -66,7 +68,8 @@ class ArchiveReading:
         """
         Do something in one of the threads that opens files with the `Reading` it is given.
 
-        If the caller is cancelled, it ends soon, and the thread has ended when this returns.
+        Raises StorageFull and StorageUnusable for what the disk does not do. If the caller is
+        cancelled, it ends soon, and the thread has ended when this returns.
         """
         reading = Reading()
         future = asyncio.get_running_loop().run_in_executor(self._threads, _begin, work, reading)
@@ -92,4 +95,5 @@ class _Raw(io.FileIO):
 
 def _begin(work: Callable[[Reading], T], reading: Reading) -> T:
     reading.check()  # it may have waited for its turn
-    return work(reading)
+    with room():
+        return work(reading)

@@ -23,8 +23,9 @@ from typing import Any, Self
 import structlog
 
 from peitho.clients.disk.damaged import DamagedFiles
+from peitho.clients.disk.room import room
 from peitho.clients.disk.sealed import is_sealed, seal, unseal
-from peitho.clients.disk.storage import room, sha256, sync_directory
+from peitho.clients.disk.storage import sha256, sync_directory
 from peitho.clients.disk.verification import DamagedFile, content_of, digest_of
 from peitho.errors import PeithoError
 
@@ -142,6 +143,23 @@ class BuildCache:
             return None
         return build
 
+    def find(self, digest: str) -> KeptBuild | None:
+        """
+        Return the record of a build with that result, if one is kept; log and result are not read.
+
+        All records are read: only threads may wait for it.
+        """
+        for entry in self._root.iterdir() if self._root.is_dir() else ():
+            if not is_key(entry.name):
+                continue
+            try:
+                build = _record(entry)[0]
+            except (DamagedFile, OSError, ValueError, TypeError, KeyError):
+                continue  # whoever uses it sets it aside
+            if build and build.digest == digest:
+                return build
+        return None
+
     def drop(self, key: str) -> None:
         """Remove an entry; it may be gone already. Raises StorageUnusable."""
         aside = partial(tempfile.TemporaryDirectory, dir=self._aside)
@@ -191,12 +209,7 @@ def read_entry(entry: Path) -> KeptBuild | None:
     Raises BadEntryError, OSError.
     """
     try:
-        _, content = content_of(entry / ABOUT)
-        about = _mapping(unseal(content))
-        if not is_sealed(content) and "digest" in about:
-            return None
-        digests = {LOG: about.pop(_LOG_DIGEST), RESULT: about["digest"]}
-        build = KeptBuild(**about)
+        build, digests = _record(entry)
         for name, digest in digests.items():
             _verify(entry / name, digest)
     except (ValueError, TypeError, KeyError) as error:
@@ -204,6 +217,16 @@ def read_entry(entry: Path) -> KeptBuild | None:
     except (DamagedFile, FileNotFoundError) as error:
         raise BadEntryError(str(error)) from error
     return build
+
+
+def _record(entry: Path) -> tuple[KeptBuild | None, dict[str, str]]:
+    """Return the record of an entry, and the digests of its files; None if it has no seal."""
+    _, content = content_of(entry / ABOUT)
+    about = _mapping(unseal(content))
+    if not is_sealed(content) and "digest" in about:
+        return None, {}
+    digests = {LOG: about.pop(_LOG_DIGEST), RESULT: about["digest"]}
+    return KeptBuild(**about), digests
 
 
 def _verify(path: Path, digest: str) -> None:

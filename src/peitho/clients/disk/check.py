@@ -13,8 +13,9 @@ from pathlib import Path
 
 from peitho.clients.authority import DamagedAuthorityError
 from peitho.clients.disk.build_cache import BadEntryError, is_key, read_entry
+from peitho.clients.disk.room import room
 from peitho.clients.disk.sealed import BrokenSealError, unseal
-from peitho.clients.disk.storage import AUTHORITY, KEY_BYTES, image_key, read_authority, room
+from peitho.clients.disk.storage import AUTHORITY, KEY_BYTES, image_key, read_authority
 from peitho.clients.disk.verification import DamagedFile, content_of, digest_of
 from peitho.errors import NotFound, PeithoError
 from peitho.formats.images import image_record

@@ -1,13 +1,14 @@
 """One serving Peitho for one data directory."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
-from peitho.clients.disk.storage import room
+from peitho.clients.disk.room import room
 from peitho.errors import Conflict
 
 log = structlog.get_logger()
@@ -22,7 +23,8 @@ def locked(root: Path) -> Iterator[None]:
     """
     with room():
         root.mkdir(parents=True, exist_ok=True)
-        file = (root / "lock").open("ab")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC  # it may be a FIFO
+        file = os.fdopen(os.open(root / "lock", flags, 0o666), "wb")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

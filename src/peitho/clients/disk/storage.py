@@ -18,7 +18,6 @@ trouble of the whole store as StorageUnusable.
 """
 
 import asyncio
-import errno
 import hashlib
 import os
 import secrets
@@ -27,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -37,20 +36,22 @@ import structlog
 from peitho.clients.authority import Authority, DamagedAuthorityError
 from peitho.clients.disk.archive_reading import ArchiveReading
 from peitho.clients.disk.damaged import DamagedFiles
+from peitho.clients.disk.room import room
 from peitho.clients.disk.sealed import BrokenSealError, is_sealed, seal, unseal
-from peitho.clients.disk.verification import DamagedFile, Stamp, Verification, content_of
-from peitho.errors import InvalidArgument, PeithoError, StorageFull, StorageUnusable
+from peitho.clients.disk.verification import (
+    DamagedFile,
+    Stamp,
+    Verification,
+    content_of,
+    stamp_now,
+)
+from peitho.errors import InvalidArgument, PeithoError, StorageUnusable
 
 log = structlog.get_logger()
 
 _OWNER_CHARACTERS = 16
 KEY_BYTES = 32
 AUTHORITY = "delivery-ca.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_UNUSABLE = (
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ESHUTDOWN, errno.EMFILE),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Storage:
         """Remove what an earlier run left half-written: it must have ended."""
         with room():
             for path in self._spool.iterdir():
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
@@ -114,17 +115,13 @@ class Storage:
         """
         path = self._root / "delivery.key"
         with room():
-            if not path.exists():
+            if not os.path.lexists(path):  # a link may lead elsewhere, and nowhere for now
                 if self._looks:
                     return secrets.token_bytes(KEY_BYTES)  # for tokens that nobody gets
                 self._replace(path, secrets.token_bytes(KEY_BYTES))
-            key = path.read_bytes()
+            key = _whole(path)
         if len(key) != KEY_BYTES:
-            raise StorageUnusable(
-                f"{path} is damaged, it has {len(key)} bytes instead of {KEY_BYTES}: take it from "
-                "a backup, or remove it and a new one is made (chaincode that is being launched "
-                "then has to be launched again)"
-            )
+            raise _damaged_secret(path, f"it has {len(key)} bytes instead of {KEY_BYTES}")
         return key
 
     def delivery_authority(self) -> Authority:
@@ -135,19 +132,16 @@ class Storage:
         """
         path = self._root / AUTHORITY
         with room():
-            if not path.exists():
+            if not os.path.lexists(path):
                 made = Authority.make(time.time())
                 if self._looks:
                     return made
                 self._replace(path, seal(made.to_json()))
-            content = path.read_bytes()
+            content = _whole(path)
         try:
             return read_authority(content)
         except (BrokenSealError, DamagedAuthorityError) as error:
-            raise StorageUnusable(
-                f"{path} is damaged, {error}: take it from a backup, or remove it and a new one is "
-                "made (chaincode that is being launched then has to be launched again)"
-            ) from error
+            raise _damaged_secret(path, str(error)) from error
 
     def owner(self) -> str:
         """Return a name for whoever serves from this directory: the same after a restart."""
@@ -188,8 +182,7 @@ class Storage:
                     file.seek(0)
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                     stamp = Stamp.of(os.fstat(file.fileno()))
-                with self._placing:
-                    temporary.rename(self._blobs / digest)
+                self._place(temporary, self._blobs / digest, "layer")
                 self._verified.note(self._blobs / digest, digest, stamp)
                 sync_directory(self._blobs)
             finally:
@@ -217,7 +210,7 @@ class Storage:
         with room(), os.scandir(self._blobs) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):  # removed meanwhile
-                    total += entry.stat().st_size
+                    total += entry.stat(follow_symlinks=False).st_size
         return total
 
     def verified_blob(self, digest: str, *, anew: bool = False) -> Path | None:
@@ -271,7 +264,7 @@ class Storage:
             for entry in entries:
                 if entry.name.endswith(".json"):
                     with suppress(FileNotFoundError):  # removed meanwhile
-                        found.append((Path(entry.path), Stamp.of(entry.stat())))
+                        found.append((Path(entry.path), stamp_now(Path(entry.path))))
         return sorted(found, key=lambda file: file[0].name)
 
     def image_at(self, path: Path) -> StoredRecord | None:
@@ -356,12 +349,19 @@ class Storage:
         """Set a damaged file aside; False if another file, or none, is in its place by now."""
         with self._placing:
             try:
-                if Stamp.of(path.stat()) != stamp:
+                if stamp_now(path) != stamp:
                     return False
             except FileNotFoundError:
                 return False
             self._damaged.put(path, kind=kind, cause=cause)
             return True
+
+    def _place(self, written: Path, path: Path, kind: str) -> None:
+        """Put a file in its place; a directory that is there, which is none of ours, is damage."""
+        with self._placing:
+            if path.is_dir() and not path.is_symlink():
+                self._damaged.put(path, kind=kind, cause="it is no file")
+            written.rename(path)
 
     def _look_for(self, folder: Path) -> None:
         """Raise StorageUnusable if a folder is gone, and with it all that was there."""
@@ -376,11 +376,25 @@ class Storage:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                with self._placing:
-                    Path(name).rename(path)
+                self._place(Path(name), path, "notes")
                 sync_directory(path.parent)
             finally:
                 Path(name).unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> bytes:
+    """Return what a file has. Raises StorageUnusable if it is none."""
+    try:
+        return content_of(path)[1]
+    except DamagedFile as damage:
+        raise _damaged_secret(path, str(damage)) from damage
+
+
+def _damaged_secret(path: Path, cause: str) -> StorageUnusable:
+    return StorageUnusable(
+        f"{path} is damaged, {cause}: take it from a backup, or remove it and a new one is made "
+        "(chaincode that is being launched then has to be launched again)"
+    )
 
 
 def _bytes_below(folder: Path) -> int:
@@ -439,22 +453,3 @@ def sync_directory(path: Path) -> None:
 def image_key(name: str) -> str:
     """Return what the file of an image's record is called, without `.json`."""
     return hashlib.sha256(name.encode()).hexdigest()
-
-
-@contextmanager
-def room() -> Iterator[None]:
-    """Turn the error of a full disk into StorageFull, and of a lost one into StorageUnusable."""
-    try:
-        yield
-    except OSError as error:
-        cause = error.filename or os.strerror(error.errno or 0)
-        if error.errno in _FULL:
-            raise StorageFull(
-                f"The data directory is full ({cause}): nothing was kept; give its volume more room"
-            ) from error
-        if error.errno in _UNUSABLE:
-            raise StorageUnusable(
-                f"The data directory cannot be used ({error.strerror}: {cause}): see that its "
-                "volume is there and can be written; if it was gone, restart Peitho then"
-            ) from error
-        raise

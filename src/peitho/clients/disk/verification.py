@@ -7,7 +7,9 @@ hand-over reads it again.
 
 import errno
 import hashlib
+import io
 import os
+import stat
 import threading
 import time
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ _DAY_SECONDS = 86_400.0
 _REMEMBERED = 10_000
 # The disk's own words for damage. Others, such as a missing right, are trouble of the whole store.
 _ROTTEN = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+# What opening says of links that lead in a circle, and of sockets.
+_NO_FILE = (errno.ELOOP, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,9 @@ class Stamp:
     inode: int
 
     @classmethod
-    def of(cls, stat: os.stat_result) -> Self:
+    def of(cls, status: os.stat_result) -> Self:
         """Return the stamp of a file."""
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 class DamagedFile(Exception):  # noqa: N818  a finding, which no caller outside of the store sees
@@ -92,9 +96,37 @@ class Verification:
             self._findings[path] = _Finding(stamp, digest, time.monotonic())
 
 
+def opened(path: Path) -> io.BufferedReader:
+    """
+    Open a file of the store to read it.
+
+    Raises DamagedFile for all that is no file: who opens a FIFO waits for ever. Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        there = path.lstat()
+        if error.errno in _NO_FILE and not stat.S_ISREG(there.st_mode):
+            raise DamagedFile(f"it is no file: {error.strerror}", Stamp.of(there)) from error
+        raise
+    there = os.fstat(descriptor)
+    if stat.S_ISREG(there.st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise DamagedFile("it is no file", Stamp.of(there))
+
+
+def stamp_now(path: Path) -> Stamp:
+    """Return the stamp of what is in a place, also of a link that leads nowhere. Raises OSError."""
+    try:
+        return Stamp.of(path.stat())
+    except OSError:
+        return Stamp.of(path.lstat())
+
+
 def digest_of(path: Path) -> tuple[Stamp, str]:
     """Return the stamp and the sha256 of a file. Raises DamagedFile, OSError."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         stamp = Stamp.of(os.fstat(file.fileno()))
         try:
             return stamp, hashlib.file_digest(file, "sha256").hexdigest()
@@ -104,7 +136,7 @@ def digest_of(path: Path) -> tuple[Stamp, str]:
 
 def content_of(path: Path) -> tuple[Stamp, bytes]:
     """Return the stamp and the content of a small file. Raises DamagedFile, OSError."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         stamp = Stamp.of(os.fstat(file.fileno()))
         try:
             return stamp, file.read()

@@ -41,6 +41,7 @@ _PATHS = {
     "Job": "apis/batch/v1/namespaces/{namespace}/jobs",
     "Pod": "api/v1/namespaces/{namespace}/pods",
     "Secret": "api/v1/namespaces/{namespace}/secrets",
+    "ServiceAccount": "api/v1/namespaces/{namespace}/serviceaccounts",
     "SelfSubjectAccessReview": "apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
@@ -151,8 +152,8 @@ class Kubernetes:
     async def about(self) -> ClusterAbout:
         """Return the API server's version, and what time it has."""
         answer = await _RequestTries().answer(partial(self._http.request, "GET", "version"))
-        told = answer.json()
-        date = answer.headers.get("Date", "")
+        told = answer.body
+        date = answer.date
         try:
             seconds = parsedate_to_datetime(date).timestamp() if date else 0.0
         except ValueError:
@@ -408,8 +409,7 @@ class Kubernetes:
                     ),
                 )
 
-        answer: Manifest = (await (tries or _RequestTries()).answer(request)).json()
-        return answer
+        return (await (tries or _RequestTries()).answer(request)).body
 
 
 def _read_all(
@@ -580,11 +580,11 @@ class _RequestTries:
         """How many tries have failed."""
         return self._tries.failed
 
-    async def answer(self, request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def answer(self, request: Callable[[], Awaitable[httpx.Response]]) -> "_Answer":
         """The answer to a request.  Raises Unavailable, KubernetesError."""
         return await self._tries.run(partial(self._try, request))
 
-    async def _try(self, request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def _try(self, request: Callable[[], Awaitable[httpx.Response]]) -> "_Answer":
         try:
             with _reachable():
                 response = await request()
@@ -594,9 +594,9 @@ class _RequestTries:
             if self._silent >= _SILENT_TRIES or self._unheard >= _UNHEARD_TRIES:
                 raise
             raise Again(error) from error
-        if not response.is_error:
-            return response
-        refusal = _refusal(response)
+        if not response.is_error and (answer := _decoded(response)):
+            return answer
+        refusal = _refusal(response) if response.is_error else _no_answer(response)
         if not self._may_pass(refusal, response.request.method):
             raise refusal
         busy = response.status_code == httpx.codes.TOO_MANY_REQUESTS
@@ -611,6 +611,33 @@ class _RequestTries:
         # A quota that others change at the same time; of our own changes, a conflict is the answer.
         is_contended = method == "POST" and error.reason == "Conflict"
         return is_contended or retries.is_passing(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the API server answered, which is JSON and an object; `date` is a header."""
+
+    body: Manifest
+    date: str
+
+
+def _decoded(response: httpx.Response) -> _Answer | None:
+    """Return an answer, or None if it is none of an API server's."""
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return _Answer(body, response.headers.get("Date", "")) if isinstance(body, dict) else None
+
+
+def _no_answer(response: httpx.Response) -> KubernetesError:
+    kind = response.headers.get("Content-Type", "")[:80]
+    return KubernetesError(
+        f"What the Kubernetes API answered is no object in JSON (Content-Type: {kind!r}): is there "
+        "something between that answers in its place?",
+        code=httpx.codes.BAD_GATEWAY,
+        reason="",
+    )
 
 
 def _is_made_of(present: Manifest, manifest: Manifest) -> bool:

@@ -26,7 +26,7 @@ _GONE = 410
 # A right that is missing may be given, and then what is known is still true.
 _DENIED = frozenset({401, 403, 405})
 # What reading raises where the answer is none of an API server's.
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError)
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 8.0
 # An API server that was set back knows no such version, and says something else than "gone".

@@ -116,6 +116,13 @@ class Registry:
         """Return if the registry answers at all, whatever it says. Raises Unavailable."""
         await self._calls.ping()
 
+    async def log_in(self) -> None:
+        """Return if the registry takes the account. Raises RegistryError, Unavailable."""
+        call = RegistryCall("GET", self._calls.endpoint.url, "logging in", ())
+        response = await self._calls.send(call)
+        await self._expect(call, response)
+        response.release()
+
     async def digest(self, repository: str, reference: str) -> str | None:
         """Return the digest that a tag leads to; None if there is no such tag."""
         response = await self._calls.send(self._manifest_call("HEAD", repository, reference))

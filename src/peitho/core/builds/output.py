@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from peitho.clients.disk.storage import room
+from peitho.clients.disk.room import room
 from peitho.core.builds.tail import Tail
 from peitho.core.container import OutputOptions
 from peitho.formats.docker import streams

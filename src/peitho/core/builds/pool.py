@@ -18,7 +18,8 @@ import structlog
 
 from peitho import metrics
 from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
-from peitho.clients.disk.storage import Storage, remove_directory, room, sha256
+from peitho.clients.disk.room import room
+from peitho.clients.disk.storage import Storage, remove_directory, sha256
 from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.compiled import CompiledPackages, compiled_key
 from peitho.core.builds.output import BuildOutput
@@ -33,7 +34,6 @@ from peitho.errors import NotFound, PeithoError, StartFailed
 from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
-from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
@@ -175,7 +175,7 @@ class BuildPool:
         """Save the tar of a build's output directory."""
         await build.save_result(chunks, architecture)
         if build.result:
-            self._remember(build.result)
+            self._results.remember_kept(build.result)
 
     async def compiled(self, build: Build) -> Path | None:
         """
@@ -233,7 +233,7 @@ class BuildPool:
                 await remove_directory(directory)
         if kept is None:
             return None
-        self._remember(kept)
+        self._results.remember_kept(kept)
         build = Build(build_id, spec, directory=directory, output=BuildOutput.kept(directory / LOG))
         build.finish_from_cache(kept)
         self._open.add(build)
@@ -299,7 +299,7 @@ class BuildPool:
                 with metrics.BUILDS_RUNNING.track_inprogress():
                     await self._run(build, backend)
             if build.result:  # once more: by now it is known in which image it ran
-                self._remember(build.result)
+                self._results.remember_kept(build.result)
             await self._keep(build, key)
             self._compile_ahead(build, backend)
         except PeithoError as error:
@@ -408,13 +408,6 @@ class BuildPool:
             await build.discard()
         finally:
             build.over.set()
-
-    def _remember(self, result: KeptBuild) -> None:
-        try:
-            origin = Origin.from_json(result.origin) if result.origin else NOWHERE
-        except (TypeError, ValueError, KeyError):  # of another version of Peitho
-            origin = NOWHERE
-        self._results.remember(result.digest, result.architecture, origin)
 
     def _waits(self) -> str:
         """Return the line for the log of a build that has to wait, or an empty one."""

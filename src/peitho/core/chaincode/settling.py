@@ -8,6 +8,7 @@ became of it, and so has one that its peer stops (docs/decisions/0018-failed-sta
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,6 +19,9 @@ from peitho.errors import StartFailed
 from peitho.formats.records import CHAINCODE, Exit
 
 _SHOWN_LINES = 20
+# How Go tells where a process panicked: this handler is at work in a call of chaincode, and once it
+# has registered (fabric-chaincode-go, shim/handler.go; Fabric 1.x: core/chaincode/shim).
+_IN_A_CALL = re.compile(r"/shim\.\(\*Handler\)\.handle")
 # The kubelet tells in whole seconds when a process began and ended: if they are not the same, it
 # may have registered.  It looks once a second, so what it shows for as long proves nothing.
 _TOLD_SECONDS = 1.0
@@ -76,7 +80,7 @@ async def _until_known(process: ChaincodeProcess) -> None:
             ran_seconds = 0.0 if seen_running is None else loop.time() - seen_running
             began = sighting.pod.started_at(CHAINCODE) if sighting.pod else ""
             is_short = ran_seconds < _SEEN_SECONDS and _told_seconds(began, end) < _TOLD_SECONDS
-            if is_short and end.code:
+            if is_short and end.code and not _IN_A_CALL.search(end.log):
                 raise StartFailed(_ended_at_once(end))
             return
         if seen_running is None and sighting.pod and sighting.pod.is_running(CHAINCODE):

@@ -7,13 +7,12 @@ keeps them; then also the attestation below the tag of cosign until 3.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from peitho.clients.registry.api import Registry
+from peitho.clients.registry.api import ManifestContent, Registry
 from peitho.clients.registry.uploads import bytes_source
 from peitho.core.images.publisher import PublishedImage
 from peitho.errors import PeithoError, Unavailable
@@ -43,11 +42,38 @@ class AttestationOptions:
     key: Path | None = None
 
 
+class UnsignedError(PeithoError):
+    """Images are signed here, and of this one nothing is known that could be."""
+
+
 class Attestations:
     """The statements about images in one registry."""
 
     def __init__(self, options: Live[AttestationOptions]) -> None:
         self._options = options
+
+    async def require(
+        self, registry: Registry, published: PublishedImage, image: Descriptor
+    ) -> None:
+        """
+        Raise UnsignedError for an image that nothing could be signed about, if there is a key.
+
+        Whoever admits Pods by what is signed would refuse it at each launch: its install tells.
+        """
+        if not self.signs or published.image.origin != NOWHERE or published.image.prebuilt:
+            return
+        repository = _repository(published)
+        if await _find(registry, repository, image.digest, await self._key()):
+            return
+        raise UnsignedError(
+            f"the image {published.image.name} cannot be signed, as images.sign asks: the build of "
+            "its package is not known to this Peitho: install the package again, through this one"
+        )
+
+    @property
+    def signs(self) -> bool:
+        """Whether there is a key."""
+        return self._options.now.key is not None
 
     async def push(self, registry: Registry, published: PublishedImage, image: Descriptor) -> None:
         """
@@ -57,14 +83,11 @@ class Attestations:
         signed: so it fails the build. Raises PeithoError then.
         """
         if published.image.origin == NOWHERE:
-            if self._options.now.key:
-                cause = "its build is not known here: install the package again"
-                log.warning("image not signed", image=published.image.name, cause=cause)
             return
         try:
             await self._push(registry, published, image)
         except PeithoError as error:
-            if self._options.now.key:
+            if self.signs:
                 raise PeithoError(f"the provenance of the image was not pushed: {error}") from error
             log.warning("provenance not pushed", image=published.image.name, cause=str(error))
 
@@ -89,17 +112,22 @@ class Attestations:
         """
         return await _find(registry, repository, digest, await self._key())
 
-    async def remove(self, registry: Registry, repository: str, digest: str) -> None:
-        """Remove what is said beside an image; what stays does no harm."""
-        with suppress(PeithoError):
-            listed = await registry.referrers(repository, digest)
-            for each in referrers.read(listed.body) if listed else []:
-                if _KEY in each.annotations:
-                    await registry.delete_manifest(repository, each.descriptor.digest)
+    async def remove(self, registry: Registry, repository: str, image: Descriptor) -> None:
+        """
+        Remove what Peitho says beside an image, and its entries in lists that are manifests.
+
+        What others say stays, and so does what the registry does not delete: it does no harm.
+        """
+        place = _Place(registry, repository, image)
+        for remove in (place.remove_referrers, place.remove_attestations):
+            try:
+                await remove()
+            except PeithoError as error:
+                log.info("provenance not removed", repository=repository, cause=str(error))
 
     async def _push(self, registry: Registry, published: PublishedImage, image: Descriptor) -> None:
         options = self._options.now
-        place = _Place(registry, published.reference.partition("/")[2].partition("@")[0], image)
+        place = _Place(registry, _repository(published), image)
         key = await self._key()
         if await _find(registry, place.repository, image.digest, key):
             return
@@ -115,8 +143,11 @@ class Attestations:
         if key is None:
             await place.put_referrer(statement, dsse.IN_TOTO, {_KEY: signer})
         else:
-            envelope = await asyncio.to_thread(dsse.sign, statement, key)
-            await place.put_attestation(envelope)
+            # There may be one of a try before this one, which ended here.
+            envelope = await place.attested(key)
+            if envelope is None:
+                envelope = await asyncio.to_thread(dsse.sign, statement, key)
+                await place.put_attestation(envelope)
             notes = {
                 _KEY: signer,
                 "dev.sigstore.bundle.content": "dsse-envelope",
@@ -190,6 +221,50 @@ class _Place:
         index = referrers.index(listed.body if listed else None, [(manifest, kind)])
         await self.registry.put_manifest(self.repository, tag, media_type=oci.OCI_INDEX, body=index)
 
+    async def attested(self, key: PrivateKey) -> bytes | None:
+        """Return an envelope about the image that a key has signed, as cosign until 3 finds it."""
+        listed = await self.registry.manifest(self.repository, self._attestations)
+        known = referrers.layers(listed.body) if listed else []
+        for each in reversed(known[-_MOST_STATEMENTS:]):
+            content = await self._envelope(each)
+            if content is None:
+                continue
+            found = dsse.read(content)
+            about = provenance.is_about(found.payload, self.image.digest)
+            if about and found.is_signed_by(key.public_key()):
+                return content
+        return None
+
+    async def remove_referrers(self) -> None:
+        """Delete Peitho's referrers, and their entries in the index below a tag, if there is it."""
+        listed = await self.registry.referrers(self.repository, self.image.digest)
+        known = referrers.read(listed.body) if listed else []
+        ours = [each.descriptor.digest for each in known if _KEY in each.annotations]
+        for digest in ours:
+            await self.registry.delete_manifest(self.repository, digest)
+        tag = referrers.tag(self.image.digest)
+        index = await self.registry.manifest(self.repository, tag)
+        if index is None:
+            return
+        left = referrers.index_without(index.body, ours)
+        await self._replace(tag, index, left, oci.OCI_INDEX)
+
+    async def remove_attestations(self) -> None:
+        """Delete Peitho's envelopes from the manifest of cosign until 3."""
+        listed = await self.registry.manifest(self.repository, self._attestations)
+        if listed is None:
+            return
+        ours = [
+            each.digest
+            for each in referrers.layers(listed.body)
+            if (content := await self._envelope(each)) and provenance.is_own(_payload(content))
+        ]
+        left = referrers.attestations_without(listed.body, ours)
+        if left:
+            config = referrers.attestation_config(_digests(left))
+            await self._upload(config, oci.OCI_CONFIG)
+        await self._replace(self._attestations, listed, left, oci.OCI_MANIFEST)
+
     async def put_attestation(self, envelope: bytes) -> None:
         """Put an envelope where cosign until 3 looks for it, beside those of others."""
         await self._upload(envelope, dsse.ENVELOPE)
@@ -198,7 +273,7 @@ class _Place:
             "dev.cosignproject.cosign/signature": "",
             "predicateType": provenance.PREDICATE,
         }
-        tag = f"{referrers.tag(self.image.digest)}.att"
+        tag = self._attestations
         listed = await self.registry.manifest(self.repository, tag)
         manifest = referrers.attestations(listed.body if listed else None, [(layer, notes)])
         config = referrers.attestation_config(_digests(manifest))
@@ -207,9 +282,43 @@ class _Place:
             self.repository, tag, media_type=oci.OCI_MANIFEST, body=manifest
         )
 
+    @property
+    def _attestations(self) -> str:
+        return f"{referrers.tag(self.image.digest)}.att"
+
+    async def _envelope(self, layer: Descriptor) -> bytes | None:
+        """Return the content of a layer, if it is an envelope, and not larger than one is."""
+        if layer.media_type != dsse.ENVELOPE or layer.size > _STATEMENT_BYTES:
+            return None
+        try:
+            content = await self.registry.small_blob(self.repository, layer)
+            dsse.read(content)
+        except Unavailable:
+            raise
+        except PeithoError:  # one that is damaged hides no other
+            return None
+        return content
+
+    async def _replace(
+        self, tag: str, former: ManifestContent, left: bytes | None, media_type: str
+    ) -> None:
+        """Put what is left of a list in its place, or delete the list."""
+        if left is None:
+            await self.registry.delete_manifest(self.repository, former.digest)
+        elif left != former.body:
+            await self.registry.put_manifest(self.repository, tag, media_type=media_type, body=left)
+
     async def _upload(self, content: bytes, media_type: str) -> None:
         blob = Descriptor(media_type, oci.digest_of(content), len(content))
         await self.registry.upload(self.repository, blob, bytes_source(content))
+
+
+def _repository(published: PublishedImage) -> str:
+    return published.reference.partition("/")[2].partition("@")[0]
+
+
+def _payload(envelope: bytes) -> bytes:
+    return dsse.read(envelope).payload
 
 
 def _digests(manifest: bytes) -> Sequence[str]:

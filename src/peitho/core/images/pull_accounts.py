@@ -1,13 +1,13 @@
-"""The accounts by which nodes pull runtime images: Peitho reads these with them, too."""
+"""The accounts by which nodes pull images: Peitho reads runtime images with them, too."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
-from peitho.clients.registry.transport import RegistryCredentials
-from peitho.errors import InvalidArgument, PeithoError
+from peitho.errors import InvalidArgument, NotFound, PeithoError
 from peitho.formats.images.references import Reference
 from peitho.formats.kubernetes import pull_accounts
+from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.pull_accounts import PullAccount
 from peitho.settings.live import Live
@@ -16,41 +16,109 @@ _FORBIDDEN = 403
 
 
 @dataclass(frozen=True, slots=True)
-class FoundAccount:
-    """The account for one image, if there is one, and why Secrets could not be read."""
+class SecretRead:
+    """
+    A pull Secret: who names it, its accounts, and why these could not be read, if so.
 
-    credentials: RegistryCredentials | None = field(default=None, repr=False)
+    One that is malformed keeps the kubelet from every pull, one that is missing from no other.
+    """
+
+    name: str
+    named_by: str
+    accounts: Sequence[PullAccount] = ()
+    problem: str = ""
+    is_missing: bool = False
+    is_malformed: bool = False
+    named_by_account: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAccounts:
+    """The accounts for one image, as they are to be tried, and why Secrets could not be read."""
+
+    accounts: Sequence[PullAccount] = ()
     problems: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PullSecrets:
+    """The pull Secrets of Pods; `problem` is why those of their ServiceAccount are not known."""
+
+    secrets: Sequence[SecretRead] = ()
+    problem: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """Why some do not count, each in a sentence."""
+        own = [self.problem] if self.problem else []
+        return own + [
+            f"the pull secret {each.name} does not count: {each.problem}"
+            for each in self.secrets
+            if each.problem
+        ]
+
+
 class PullAccounts:
-    """Reads the pull Secrets of chaincode Pods at each use, and keeps nothing of them."""
+    """Reads the pull Secrets of Pods of one kind at each use, and keeps nothing of them."""
 
     def __init__(self, kubernetes: Kubernetes, pods: Live[PodOptions]) -> None:
         self._kubernetes = kubernetes
         self._pods = pods
 
-    async def find(self, reference: Reference) -> FoundAccount:
-        """Return the account for an image; a Secret that cannot be read is a problem, no error."""
-        accounts: list[PullAccount] = []
-        problems: list[str] = []
-        for name in pull_accounts.secret_names(self._pods.now):
-            try:
-                accounts += await self._read(name)
-            except PeithoError as error:
-                problems.append(f"the pull secret {name} does not count: {error}")
-        account = pull_accounts.chosen(accounts, reference.domain, reference.repository)
-        if account is None:
-            return FoundAccount(None, problems)
-        return FoundAccount(RegistryCredentials(account.username, account.password), problems)
+    async def find(self, reference: Reference) -> FoundAccounts:
+        """Return the accounts for an image; a Secret that cannot be read is a problem, no error."""
+        read = await self.read()
+        accounts = [account for secret in read.secrets for account in secret.accounts]
+        found = pull_accounts.matching(accounts, reference.domain, reference.repository)
+        return FoundAccounts(found, read.problems)
 
-    async def _read(self, name: str) -> list[PullAccount]:
+    async def read(self) -> PullSecrets:
+        """
+        Return the Secrets that Pods pull with.
+
+        As admission has it, those of a ServiceAccount count where the operator's template names
+        none; the one that Peitho adds for its own registry takes them from nobody here.
+        """
+        pods = self._pods.now
+        own = [
+            await self._secret(name, "the settings") for name in pull_accounts.secret_names(pods)
+        ]
+        if pull_accounts.template_names(pods):
+            return PullSecrets(own)
+        account = pull_accounts.service_account(pods)
+        named_by = f"the ServiceAccount {account}"
+        known = {each.name for each in own}
         try:
-            secret = await self._kubernetes.get("Secret", name)
+            found = await self._get("ServiceAccount", account)
+        except PeithoError as error:
+            return PullSecrets(own, f"the pull secrets of {named_by} are not known: {error}")
+        more = [
+            replace(await self._secret(name, named_by), named_by_account=True)
+            for name in pull_accounts.names_of(found)
+            if name not in known
+        ]
+        return PullSecrets([*own, *more])
+
+    async def _secret(self, name: str, named_by: str) -> SecretRead:
+        try:
+            secret = await self._get("Secret", name)
+        except PeithoError as error:
+            is_missing = isinstance(error, NotFound)
+            return SecretRead(name, named_by, problem=str(error), is_missing=is_missing)
+        try:
+            return SecretRead(name, named_by, pull_accounts.read(secret))
+        except InvalidArgument as error:
+            is_malformed = pull_accounts.is_of_its_type(secret)
+            return SecretRead(name, named_by, problem=str(error), is_malformed=is_malformed)
+
+    async def _get(self, kind: str, name: str) -> Manifest:
+        try:
+            found = await self._kubernetes.get(kind, name)
         except KubernetesError as error:
             if error.code != _FORBIDDEN:
                 raise
-            raise PeithoError("Peitho may not `get` secrets: give its Role this right") from error
-        if secret is None:
-            raise InvalidArgument("it is not in the namespace: make it, or name another")
-        return pull_accounts.read(secret)
+            what = f"Peitho may not `get` {kind.lower()}s: give its Role this right"
+            raise PeithoError(what) from error
+        if found is None:
+            raise NotFound("it is not in the namespace: make it, or name another")
+        return found

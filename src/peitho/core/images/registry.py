@@ -19,9 +19,9 @@ from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
 from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
-from peitho.core.images.attestations import Attestations
+from peitho.core.images.attestations import Attestations, UnsignedError
 from peitho.core.images.publisher import PublishedImage, get
-from peitho.core.images.pull_accounts import FoundAccount, PullAccounts
+from peitho.core.images.pull_accounts import FoundAccounts, PullAccounts
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats.bounded_dict import BoundedDict
@@ -117,9 +117,10 @@ class RegistryPublisher:
                 await self._require(built.image, self._try_prebuilt)
             try:
                 published = await self._push(built.image, auths)
-            except PeithoError:
-                # Without the account it cannot be pushed later: so its peer builds it again.
-                if auths.of(self._runtime(built.image).domain):
+            except PeithoError as error:
+                # Without the account, or unsigned, it cannot be pushed later: its peer builds it.
+                has_own = auths.of(self._runtime(built.image).domain)
+                if has_own or isinstance(error, UnsignedError):
                     await self._images.forget(built.image)
                 raise
         return BuiltImage(published.image, built.recipe)
@@ -169,7 +170,8 @@ class RegistryPublisher:
         try:
             digest = published.reference.rpartition("@")[2]
             if self._attestations:
-                await self._attestations.remove(registry, location.repository, digest)
+                image = Descriptor(oci.OCI_MANIFEST, digest, 0)
+                await self._attestations.remove(registry, location.repository, image)
             await registry.delete_manifest(location.repository, digest)
         except RegistryError as error:
             if error.code == _NOT_ALLOWED:
@@ -194,7 +196,12 @@ class RegistryPublisher:
         if image is None:
             return None
         async with self._in_data_directory():
-            return await self._push(image)
+            try:
+                return await self._push(image)
+            except UnsignedError as error:
+                log.warning("image dropped", image=name, cause=str(error))
+                await self._images.forget(image)
+                return None
 
     async def _push(self, kept: Image, auths: RegistryAuths = NOBODY) -> PublishedImage:
         location = self._location(kept.name)
@@ -203,17 +210,21 @@ class RegistryPublisher:
         image = oci.normalized(kept, architecture=origin.base.architecture)
         appended = oci.append(origin.base, image)
         image = replace(image, runtime_id=origin.image_id, origin=kept.origin)
+        published = PublishedImage(image, self._reference(location, appended.digest))
+        if self._attestations:
+            await self._attestations.require(registry, published, appended.descriptor)
         is_there = await registry.digest(location.repository, location.tag) == appended.digest
         if not is_there:
             own = await self._own_layer(kept)
             layers = (*_base_layers(origin, registry), own)
             await self._send(registry, location, layers, appended)
-        published = PublishedImage(image, self._reference(location, appended.digest))
+        is_signed = self._attestations is not None and self._attestations.signs
+        if not is_there:  # by its digest first: until it is signed, nobody finds it by its name
+            reference = appended.digest if is_signed else location.tag
+            await _put(registry, location, reference, appended)
         if self._attestations:
-            if not is_there:  # by its digest: until it is signed, nobody finds it by its name
-                await _put(registry, location, appended.digest, appended)
             await self._attestations.push(registry, published, appended.descriptor)
-        if not is_there:
+        if is_signed and not is_there:
             await _put(registry, location, location.tag, appended)
         self._known[image.name] = published
         self._pushed.append(kept)
@@ -275,10 +286,16 @@ class RegistryPublisher:
         architecture = image.architecture or self._options.now.architecture
         if account := auths.of(reference.domain):
             return await self._origin_for(account, reference, architecture)
-        registry, found = await self._readable(reference)
+        found = FoundAccounts()
+        if self._pull_accounts and not self._registries.has_account(reference.domain):
+            found = await self._pull_accounts.find(reference)
+        readers = await self._readers(reference, found)
         key = (reference.full(), architecture)
+        registry = readers[0]
         try:
-            known = await _read_base(registry, reference, architecture, self._bases.get(key))
+            registry, known = await _first_read(
+                readers, reference, architecture, self._bases.get(key)
+            )
             self._bases[key] = known
         except (Unavailable, RegistryError) as error:
             if key not in self._bases:
@@ -289,14 +306,14 @@ class RegistryPublisher:
         digest, base = self._bases[key]
         return _Origin(registry, reference.repository, base, f"{reference.full()}@{digest}")
 
-    async def _readable(self, reference: Reference) -> tuple[Registry, FoundAccount]:
-        """Return the registry of a runtime image: with our account, a pull secret's, or none."""
-        found = FoundAccount()
-        if self._pull_accounts and not self._registries.has_account(reference.domain):
-            found = await self._pull_accounts.find(reference)
-        if found.credentials:
-            return await self._registries.as_caller(reference.domain, found.credentials), found
-        return await self._registries.of(reference.domain), found
+    async def _readers(self, reference: Reference, found: FoundAccounts) -> Sequence[Registry]:
+        """Return the registry of a runtime image as each pull Secret's account, or as our own."""
+        return [
+            await self._registries.as_caller(
+                reference.domain, RegistryCredentials(each.username, each.password)
+            )
+            for each in found.accounts
+        ] or [await self._registries.of(reference.domain)]
 
     async def _origin_for(
         self, account: RegistryAuth, reference: Reference, architecture: str
@@ -407,12 +424,32 @@ def _base_layers(origin: _Origin, registry: Registry) -> Iterator[_Blob]:
 
 
 def _with_problems(
-    error: Unavailable | RegistryError, found: FoundAccount
+    error: Unavailable | RegistryError, found: FoundAccounts
 ) -> Unavailable | RegistryError:
-    """Return an error that also tells, after a refusal, which pull secrets did not count."""
-    if not (isinstance(error, RegistryError) and error.code in _REFUSED and found.problems):
+    """Return an error that also tells, after a refusal, which pull secrets did not help."""
+    if not (isinstance(error, RegistryError) and error.code in _REFUSED):
         return error
-    return RegistryError("; ".join((str(error), *found.problems)), code=error.code)
+    shown = dict.fromkeys(each.secret for each in found.accounts)
+    refused = [f"it refuses the account of the pull secret {name}" for name in shown]
+    return RegistryError("; ".join((str(error), *refused, *found.problems)), code=error.code)
+
+
+async def _first_read(
+    readers: Sequence[Registry],
+    reference: Reference,
+    architecture: str,
+    known: tuple[str, RuntimeImage] | None,
+) -> tuple[Registry, tuple[str, RuntimeImage]]:
+    """Return a runtime image as the first account that may read it, as the kubelet tries them."""
+    *others, last = readers
+    for registry in others:
+        try:
+            return registry, await _read_base(registry, reference, architecture, known)
+        except Unavailable:
+            raise
+        except PeithoError as error:
+            log.info("account tried in vain", image=reference.full(), cause=str(error))
+    return last, await _read_base(last, reference, architecture, known)
 
 
 async def _read_base(

@@ -1,7 +1,7 @@
 """
 Chaincode images, put together from what a peer sends to `/build`, without any daemon.
 
-The layer is deterministic (no time, no owner, sorted), so equal packages share one blob.
+The layer is deterministic (no time, sorted), so equal packages share one blob.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ import structlog
 
 from peitho.clients.disk import archive_reading
 from peitho.clients.disk.archive_reading import Reading
-from peitho.clients.disk.storage import Storage, StoredRecord, room, sha256, spool
+from peitho.clients.disk.build_cache import KeptBuild
+from peitho.clients.disk.storage import Storage, StoredRecord, sha256, spool
 from peitho.clients.disk.verification import Stamp
 from peitho.core.clock import now
 from peitho.core.images.allowed import AllowedImages
@@ -51,30 +52,46 @@ class BuildResults:
     """
     The architecture and the build that each result was made on and by, by the result's sha256.
 
-    Only results of this run are known.
+    Those of this run are known, and what `kept` finds of a former one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[str], KeptBuild | None] = lambda _: None) -> None:
+        self._kept = kept
         self._results: BoundedDict[str, tuple[str, Origin]] = BoundedDict(_REMEMBERED_RESULTS)
 
     def remember(self, digest: str, architecture: str, origin: Origin = NOWHERE) -> None:
         """Note the architecture of a result, and its build."""
         self._results[digest] = architecture, origin
 
-    def architecture(self, digest: str) -> str:
-        """Return Go's name of the architecture; empty if the result is not known."""
-        return self._results.get(digest, ("", NOWHERE))[0]
+    def remember_kept(self, build: KeptBuild) -> None:
+        """Note what the record of a kept build tells."""
+        try:
+            origin = Origin.from_json(build.origin) if build.origin else NOWHERE
+        except (TypeError, ValueError, KeyError):  # of another version of Peitho
+            origin = NOWHERE
+        self.remember(build.digest, build.architecture, origin)
 
-    def origin(self, digest: str) -> Origin:
-        """Return the build; NOWHERE if the result is not known."""
-        return self._results.get(digest, ("", NOWHERE))[1]
+    def find(self, digest: str) -> tuple[str, Origin]:
+        """
+        Return the architecture and the build, empty and NOWHERE if the result is not known.
+
+        Records on the disk may be read: only threads may wait for it.
+        """
+        if digest not in self._results and (build := self._kept(digest)):
+            self.remember_kept(build)
+        return self._results.get(digest, ("", NOWHERE))
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a context is: its Dockerfile, the layer of what that adds, and the sha256 of that."""
+    """
+    What a context is: its Dockerfile, the layer of what that adds, and the sha256 of that.
+
+    `user` is whom the layer's files belong to.
+    """
 
     recipe: Dockerfile
+    user: int | None
     layer: str
     layer_bytes: int
     entries: tuple[str, ...]
@@ -95,7 +112,7 @@ class ImageStore:
 
     `limits` apply to build contexts, `allowed` to the runtime images that they name, and
     `stored_bytes` to all of it. `prebuilt` tells the image that the result of a build, by its
-    sha256, stands for.
+    sha256, stands for; `user` whom chaincode on a runtime image runs as.
     """
 
     def __init__(  # noqa: PLR0913  what it keeps, and what holds for it
@@ -107,7 +124,9 @@ class ImageStore:
         allowed: AllowedImages | None = None,
         prebuilt: Callable[[str], str] = lambda _: "",
         stored_bytes: StoredBytes | None = None,
+        user: Callable[[str], int | None] = lambda _: 0,
     ) -> None:
+        self._user = user
         self._prebuilt = prebuilt
         self._allowed = allowed
         self._stored_bytes = stored_bytes
@@ -236,28 +255,38 @@ class ImageStore:
         """Return what a context of these bytes is, if its layer is there and whole."""
         with self._knowing:
             content = self._contents.get(key)
-        return content if content and self._storage.verified_blob(content.layer) else None
+        if content is None or content.user != self._user(content.recipe.base):
+            return None  # files of a layer belong to the user that runs it
+        return content if self._storage.verified_blob(content.layer) else None
 
     def _put_together(
         self, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> "_Content":
-        with room(), reading.open(archive) as context:
+        with reading.open(archive) as context:
             recipe, added = _unpack_context(context, directory, limits, reading)
         if self._allowed:
             self._allowed.check(recipe.base)
+        user = self._user(recipe.base)
         entries: list[TarEntry] = []
 
         def write(layer: BinaryIO) -> None:
             with reading.open(added) as content:
                 entries.extend(
-                    layers.write(content, layer, directory=recipe.add_directory, limits=limits)
+                    layers.write(
+                        content,
+                        layer,
+                        directory=recipe.add_directory,
+                        limits=limits,
+                        user=user,
+                    )
                 )
 
         layer, size = self._storage.add_blob(write)
         first = _first_level(entries, recipe.add_directory)
-        return _Content(recipe, layer, size, first, result=sha256(added))
+        return _Content(recipe, user, layer, size, first, result=sha256(added))
 
     def _image(self, name: str, content: "_Content") -> Image:
+        architecture, origin = self._results.find(content.result)
         return Image(
             name=name.removesuffix(":latest"),
             runtime=content.recipe.base,
@@ -267,10 +296,10 @@ class ImageStore:
             entries=content.entries,
             labels=content.recipe.labels,
             env=content.recipe.env,
-            architecture=self._results.architecture(content.result),
+            architecture=architecture,
             created=now(),
             prebuilt=self._prebuilt(content.result),
-            origin=self._results.origin(content.result),
+            origin=origin,
         )
 
     def _read_file(self, path: Path) -> Image | None:

@@ -1,5 +1,6 @@
 """The layer of a chaincode image: what the Dockerfile adds, with the same bytes each time."""
 
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -7,32 +8,42 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from peitho.errors import InvalidArgument
-from peitho.formats import tar
-from peitho.formats.tar import ArchiveLimits, Placed, TarEntry
+from peitho.formats import tar, tar_places
+from peitho.formats.tar import ArchiveLimits, TarEntry
+from peitho.formats.tar_places import Placed
 
 _COPY_BYTES = 1024 * 1024
+_DIRECTORY_MODE = 0o755
 # What a hard link may name: all but a directory.
 _LINKED = ("file", "symlink", "fifo")
 
 
 def write(
-    archive: BinaryIO, layer: BinaryIO, *, directory: str, limits: ArchiveLimits
+    archive: BinaryIO,
+    layer: BinaryIO,
+    *,
+    directory: str,
+    limits: ArchiveLimits,
+    user: int | None = 0,
 ) -> list[TarEntry]:
     """
     Write what `ADD archive directory` adds as an uncompressed layer; return its entries.
 
-    Equal contents give equal bytes: entries are sorted, hard links come last, times and owners are
-    zero. `archive` must be seekable and not compressed. Raises InvalidArgument.
+    `user` runs the image, and owns the directory and all in it; None is a number that OpenShift
+    chooses, whose group is 0, which then has the owner's rights. Equal contents give equal bytes
+    for a user: entries are sorted, hard links come last, times are zero. `archive` must be seekable
+    and not compressed. Raises InvalidArgument.
     """
     base = PurePosixPath(directory.strip("/"))
-    placed = tar.places(archive, limits=limits)
+    placed = tar_places.places(archive, limits=limits)
     written = [*_parents(base)]
-    layer.writelines(_header(parent) for parent in written)
+    layer.writelines(_header(parent) for parent in written[:-1])
+    layer.writelines(_header(own, user) for own in written[-1:])
     for entry in sorted(_entries(placed), key=_order):
         if not entry.name:
             continue  # the directory itself is among its own parents
         added = _below(base, entry)
-        layer.write(_header(added))
+        layer.write(_header(added, user))
         if entry.kind == "file":
             _copy(archive, placed[entry.name], layer)
         written.append(added)
@@ -43,12 +54,10 @@ def write(
 def _entries(placed: Mapping[str, Placed]) -> list[TarEntry]:
     """The entries of an archive, each hard link with the first name of what it leads to."""
     files = _hard_links(placed)
-    entries = [
+    return [
         _second_name(each.entry, placed[files[name]].entry) if name in files else each.entry
         for name, each in placed.items()
     ]
-    tar.refuse_links_out(entries)
-    return entries
 
 
 def _second_name(entry: TarEntry, first: TarEntry) -> TarEntry:
@@ -107,7 +116,7 @@ def _end(layer: BinaryIO) -> None:
 def _parents(base: PurePosixPath) -> Iterator[TarEntry]:
     for path in [*reversed(base.parents), base]:
         if str(path) != ".":
-            yield TarEntry(str(path), "dir", 0o755, 0)
+            yield TarEntry(str(path), "dir", _DIRECTORY_MODE, 0)
 
 
 def _below(base: PurePosixPath, entry: TarEntry) -> TarEntry:
@@ -115,9 +124,14 @@ def _below(base: PurePosixPath, entry: TarEntry) -> TarEntry:
     return replace(entry, name=str(base / entry.name), link=link)
 
 
-def _header(entry: TarEntry) -> bytes:
+def _header(entry: TarEntry, user: int | None = 0) -> bytes:
     header = tarfile.TarInfo(entry.name)
     header.mode = entry.mode
+    if entry.kind == "dir":
+        header.mode |= stat.S_IRWXU  # as the puller makes them
+    if user is None:
+        header.mode |= (header.mode & stat.S_IRWXU) >> 3
+    header.uid = header.gid = user or 0
     header.size = entry.size
     header.linkname = entry.link
     header.type = {

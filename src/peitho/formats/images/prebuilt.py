@@ -42,7 +42,7 @@ def find(entries: Iterable[TarEntry]) -> TarEntry | None:
 
 def read(archive: BinaryIO, name: str, *, limits: ArchiveLimits) -> str:
     """Return the reference that an archive's entry tells; see `reference`."""
-    for entry, content in tar.read(archive, limits=limits):
+    for entry, content in tar.read(archive, limits=limits, fifos=True):
         if entry.name == name and content is not None:
             return reference(content.read(_FILE_BYTES))
     return ""

@@ -85,6 +85,15 @@ def is_about(content: bytes, digest: str) -> bool:
         return False
 
 
+def is_own(content: bytes) -> bool:
+    """Whether a statement is one of Peitho's, of whichever."""
+    try:
+        definition = json.loads(content)["predicate"]["buildDefinition"]
+        return bool(definition["buildType"] == BUILD_TYPE)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def read(content: bytes) -> Told:
     """Return what a statement of Peitho tells of a build; nothing for one of others."""
     try:

@@ -74,6 +74,14 @@ def index(listed: bytes | None, added: Sequence[tuple[bytes, str]]) -> bytes:
     return _dump({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": entries})
 
 
+def index_without(listed: bytes, digests: Sequence[str]) -> bytes | None:
+    """Return an index without some manifests; None if that leaves none."""
+    entries = _others(listed, "manifests", digests)
+    if not entries:
+        return None
+    return _dump({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": entries})
+
+
 def layers(manifest_body: bytes) -> list[Descriptor]:
     """Return the blobs of a manifest; none if it is damaged."""
     try:
@@ -97,6 +105,16 @@ def attestations(listed: bytes | None, added: Sequence[tuple[Descriptor, _Json]]
         for descriptor, annotations in added
         if descriptor.digest not in known
     ]
+    return _attestations(entries)
+
+
+def attestations_without(listed: bytes, digests: Sequence[str]) -> bytes | None:
+    """Return the manifest of attestations without some layers; None if that leaves none."""
+    entries = _others(listed, "layers", digests)
+    return _attestations(entries) if entries else None
+
+
+def _attestations(entries: list[_Json]) -> bytes:
     config = attestation_config([str(each.get("digest")) for each in entries])
     return _dump(
         {
@@ -120,6 +138,10 @@ def attestation_config(digests: Sequence[str]) -> bytes:
             "rootfs": {"type": "layers", "diff_ids": list(digests)},
         }
     )
+
+
+def _others(listed: bytes, key: str, digests: Sequence[str]) -> list[_Json]:
+    return [each for each in _entries(listed, key) if each.get("digest") not in digests]
 
 
 def _entries(listed: bytes | None, key: str) -> list[_Json]:

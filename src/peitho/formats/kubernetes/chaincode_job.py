@@ -12,6 +12,7 @@ kubelet sees that an init container has ended (docs/decisions/0037-puller-beside
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from peitho.errors import TemplateRefused
 from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
 from peitho.formats.kubernetes import labels as own
@@ -76,6 +77,28 @@ def manifest(record: Record, image: Image, *, options: PodOptions, reference: st
             "template": _in_order(options.with_templates(template, record.spec.env), options),
         },
     }
+
+
+def runs_as(image: str, options: PodOptions) -> int | None:
+    """
+    The user of chaincode on a runtime image, as far as it is known before there is a container.
+
+    A template for all counts, those for some do not.
+    """
+    given = options.user_for(image)
+    made: Manifest = {
+        "spec": pod_parts.pod_spec(given, options)
+        | {"containers": [{"name": CHAINCODE, "securityContext": {}}]}
+    }
+    try:
+        spec = options.with_templates(made)["spec"]
+    except TemplateRefused:  # a launch tells it
+        return given
+    (main,) = [each for each in spec["containers"] if each["name"] == CHAINCODE]
+    for security in (main.get("securityContext"), spec.get("securityContext")):
+        if isinstance(number := (security or {}).get("runAsUser"), int):
+            return number
+    return None
 
 
 def proof(record: Record, image: Image) -> dict[str, str]:

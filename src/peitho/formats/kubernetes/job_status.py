@@ -17,7 +17,7 @@ class JobStatus:
 
     Times are RFC 3339. `finished_at` is when it was over by its own word, empty until then, and
     `is_complete` if it is over since its process exited with 0. While it `is_suspended`, nobody
-    makes its Pod.
+    makes its Pod. It `awaits_pod` if it has none, had none, and may get one.
     """
 
     name: str
@@ -27,6 +27,7 @@ class JobStatus:
     finished_at: str
     is_complete: bool
     is_suspended: bool = False
+    awaits_pod: bool = False
 
     @property
     def reference(self) -> ObjectReference:
@@ -54,6 +55,7 @@ def read(job: Manifest) -> JobStatus | DamagedJob:
             finished_at=_finished_at(job),
             is_complete=any(condition["type"] == "Complete" for condition in _met(job)),
             is_suspended=bool((job.get("spec") or {}).get("suspend")),
+            awaits_pod=not (_finished_at(job) or _had_pod(job)),
         )
     except _DAMAGE as error:
         return DamagedJob(str(metadata.get("name", "")), f"{type(error).__name__}: {error}")
@@ -64,6 +66,11 @@ def _finished_at(job: Manifest) -> str:
         if condition["type"] in ("Complete", "Failed"):
             return str(condition["lastTransitionTime"])
     return ""
+
+
+def _had_pod(job: Manifest) -> bool:
+    status = job.get("status") or {}
+    return any(status.get(each) for each in ("active", "succeeded", "failed"))
 
 
 def _met(job: Manifest) -> list[Mapping[str, Any]]:

@@ -7,6 +7,9 @@ from peitho.formats.kubernetes.build_wrapper import CONTROL
 
 # The kernel's, the kubelet's and Peitho's own: nothing may lie at them or below.
 _TAKEN = ("/proc", "/sys", "/dev", "/run/secrets", "/var/run/secrets", CONTROL)
+# Linux' own bounds, of which a kubelet would tell when the Pod starts.
+_PATH_BYTES = 4095
+_NAME_BYTES = 255
 # Docker adds to these directories of the image; a volume would hide what they hold.
 _HELD_BY_IMAGES = re.compile(
     r"/(bin|boot|etc|home|lib|lib64|opt|root|run|sbin|usr|var)?|/usr/(local/)?(bin|lib|sbin)"
@@ -30,6 +33,13 @@ def of_file(path: str) -> str:
     parts = path.split("/")
     if not path.startswith("/") or ".." in parts or "\0" in path:
         raise InvalidArgument(f"the path {path!r} must be absolute, without `..`")
+    try:
+        longest = max(len(part.encode()) for part in parts)
+        length = len(path.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"the path {path[:80]!r} is not in UTF-8") from error
+    if longest > _NAME_BYTES or length > _PATH_BYTES:
+        raise InvalidArgument(f"the path {path[:80]!r}... is longer than Linux takes")
     normalized = "/" + "/".join(part for part in parts if part not in ("", "."))
     if any(f"{normalized}/".startswith(f"{taken}/") for taken in _TAKEN):
         raise InvalidArgument(

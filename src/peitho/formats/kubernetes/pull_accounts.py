@@ -2,12 +2,13 @@
 The accounts in pull Secrets, and which of them the kubelet would use for an image.
 
 It matches as `pkg/credentialprovider/keyring.go` of Kubernetes does: host by parts with globs, the
-same port, and the beginning of the path; of several, the last in order, whose path is the longest.
+same port, and the beginning of the path. Several are tried in turn: the last in order first, whose
+path is the longest; and of two for the same, the one of the first Secret.
 """
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -21,32 +22,58 @@ _DATA_KEYS = {
     "kubernetes.io/dockercfg": ".dockercfg",
 }
 _API_PATHS = ("/v1/", "/v2/")
+_DEFAULT_ACCOUNT = "default"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PullAccount:
-    """An account, and the host and path of the images that it is for."""
+    """An account, the host and path of the images that it is for, and the Secret that has it."""
 
     host: str
     path: str
     username: str
     password: str
+    secret: str = ""
+
+    @property
+    def place(self) -> str:
+        """The host and path, as a Secret has them."""
+        return f"{self.host}{self.path}"
 
 
 def secret_names(options: PodOptions) -> tuple[str, ...]:
     """Return the names of the pull Secrets of Pods: Peitho's own choice, and the template's."""
+    return tuple(dict.fromkeys((*options.pull_secrets, *template_names(options))))
+
+
+def template_names(options: PodOptions) -> tuple[str, ...]:
+    """Return the names of the pull Secrets of the template for Pods."""
+    return tuple(_names((options.template.get("spec") or {}).get("imagePullSecrets")))
+
+
+def service_account(options: PodOptions) -> str:
+    """Return the name of the ServiceAccount that Pods run as."""
     spec = options.template.get("spec") or {}
-    named = (
-        each["name"]
-        for each in spec.get("imagePullSecrets") or ()
-        if isinstance(each, dict) and each.get("name") and "$patch" not in each
-    )
-    return tuple(dict.fromkeys((*options.pull_secrets, *named)))
+    return spec.get("serviceAccountName") or spec.get("serviceAccount") or _DEFAULT_ACCOUNT
+
+
+def names_of(account: Manifest) -> tuple[str, ...]:
+    """
+    Return the pull Secrets of a ServiceAccount.
+
+    They are those of a Pod that names none itself (plugin/pkg/admission/serviceaccount).
+    """
+    return tuple(dict.fromkeys(_names(account.get("imagePullSecrets"))))
+
+
+def is_of_its_type(secret: Manifest) -> bool:
+    """Whether a Secret is of a type that the kubelet reads accounts of."""
+    return secret.get("type") in _DATA_KEYS
 
 
 def read(secret: Manifest) -> list[PullAccount]:
     """Return the accounts of a pull Secret. Raises InvalidArgument, which repeats no content."""
-    kind = str(secret.get("type"))
+    kind, name = str(secret.get("type")), str(secret["metadata"]["name"])
     key = _DATA_KEYS.get(kind)
     if key is None:
         raise InvalidArgument(f"it is of none of the types {', '.join(_DATA_KEYS)}")
@@ -54,7 +81,7 @@ def read(secret: Manifest) -> list[PullAccount]:
         said = json.loads(base64.b64decode((secret.get("data") or {})[key]))
         entries = said["auths"] if key == ".dockerconfigjson" else said
         return [
-            _account(address, entry)
+            _account(address, entry, name)
             for address, entry in entries.items()
             if entry.get("auth") or entry.get("username")
         ]
@@ -62,13 +89,22 @@ def read(secret: Manifest) -> list[PullAccount]:
         raise InvalidArgument(f"its {key} is malformed") from None
 
 
-def chosen(accounts: Iterable[PullAccount], domain: str, repository: str) -> PullAccount | None:
-    """Return the account for an image, or None; of two for the same, the first."""
-    matching = [each for each in accounts if _is_for(each, domain, repository)]
-    return max(matching, key=lambda each: each.host + each.path, default=None)
+def matching(
+    accounts: Iterable[PullAccount], domain: str, repository: str
+) -> tuple[PullAccount, ...]:
+    """Return the accounts for an image, each once, as they are tried."""
+    found = [each for each in accounts if _is_for(each, domain, repository)]
+    return tuple(dict.fromkeys(sorted(found, key=lambda each: each.place, reverse=True)))
 
 
-def _account(address: str, entry: Mapping[str, str]) -> PullAccount:
+def _names(entries: object) -> Iterator[str]:
+    """The names in a list of pull Secrets, without those that a patch deletes."""
+    for each in entries if isinstance(entries, list) else ():
+        if isinstance(each, dict) and each.get("name") and "$patch" not in each:
+            yield each["name"]
+
+
+def _account(address: str, entry: Mapping[str, str], secret: str) -> PullAccount:
     username, password = entry.get("username", ""), entry.get("password", "")
     if auth := entry.get("auth"):
         username, separator, password = base64.b64decode(auth).decode().partition(":")
@@ -84,12 +120,12 @@ def _account(address: str, entry: Mapping[str, str]) -> PullAccount:
     (username + password).encode()  # JSON can have what no encoding has
     host = host.lower()
     host = DOCKER_HUB if is_docker_hub(host) else host
-    return PullAccount(host, "" if path == "/" else path, username, password)
+    return PullAccount(host, "" if path == "/" else path, username, password, secret)
 
 
 def _is_for(account: PullAccount, domain: str, repository: str) -> bool:
-    glob, _, glob_port = account.host.partition(":")
-    host, _, port = domain.lower().partition(":")
+    glob, glob_port = _split(account.host)
+    host, port = _split(domain.lower())
     globs, parts = glob.split("."), host.split(".")
     return (
         glob_port == port
@@ -97,3 +133,11 @@ def _is_for(account: PullAccount, domain: str, repository: str) -> bool:
         and all(map(fnmatchcase, parts, globs))
         and f"/{repository}".startswith(account.path)
     )
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Return host and port; an IPv6 address, in brackets, has colons itself."""
+    host, colon, port = address.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = address, ""
+    return host.strip("[]"), port

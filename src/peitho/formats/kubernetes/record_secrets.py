@@ -35,6 +35,7 @@ TOKEN_KEY = "token"  # noqa: S105  the name of a key in a Secret, not its value
 CA_KEY = "ca.crt"
 _VARIABLES = "variables"
 
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]*")
 _COMMAND_CHARACTERS = 1000
 # A host name has 253 characters at most; without a bound, a long command would take very long.
 # Go: `-peer.address=HOST:PORT`; Node.js and Java: `--peer.address HOST:PORT` (2.x platforms).
@@ -209,11 +210,13 @@ def peer_address(spec: ContainerSpec) -> str:
 
 def _metadata_fields(secret: Manifest) -> dict[str, Any]:
     metadata = secret["metadata"]
-    notes = metadata["annotations"]
+    notes = _texts(metadata["annotations"], "annotation")
     created = notes[labels.CREATED]
     datetime.fromisoformat(created).timestamp()
     container_id = notes[labels.ID]
-    own = labels.renewed(metadata.get("labels") or {})
+    if not _ID.fullmatch(container_id):  # names of other objects are made of it
+        raise ValueError(f"{container_id[:80]!r} is no ID of a container")
+    own = labels.renewed(_texts(metadata.get("labels") or {}, "label"))
     kind = own.get(labels.KIND, "")
     return {
         "kind": kind,
@@ -228,8 +231,16 @@ def _metadata_fields(secret: Manifest) -> dict[str, Any]:
         "created": created,
         "peer_address": notes.get(labels.PEER, ""),
         "exit": _noted_exit(notes.get(labels.EXIT, "")),
-        "asked_labels": dict(json.loads(notes.get(labels.ASKED_LABELS, "{}"))),
+        "asked_labels": _texts(json.loads(notes.get(labels.ASKED_LABELS, "{}")), "label"),
     }
+
+
+def _texts(found: Mapping[Any, Any], what: str) -> dict[str, str]:
+    """Return a mapping of texts. Raises TypeError if it is not."""
+    for key, value in found.items():
+        if not isinstance(value, str):
+            raise TypeError(f"the {what} {key} is no text")
+    return dict(found)
 
 
 def _noted_exit(note: str) -> Exit | None:

@@ -36,6 +36,7 @@ RIGHTS = (
     Right("", "events", "create", "that a chaincode has ended"),
     Right("", "events", "list", "why a Pod does not come", needed=False),
     Right("", "events", "watch", "that a process has begun", needed=False),
+    Right("", "serviceaccounts", "get", "the pull Secrets that its Pods get of it", needed=False),
     Right("batch", "jobs", "create", "chaincode that is started"),
     Right("batch", "jobs", "get", "whether it is started, and over"),
     Right("batch", "jobs", "list", "all of them, at start and in a sweep"),

@@ -56,20 +56,24 @@ def _open(settings: Settings) -> Iterator[Finding]:
     """Tell what the other listeners give to whoever reaches them."""
     server = settings.server
     yield ok("delivery", f"{server.delivery}: TLS, with a token for each blob and build")
-    if is_loopback(server.operations):
+    access, tls = options.page_access(settings), server.operations_tls
+    if is_loopback(server.operations) and not access.takes_certificates:
         yield ok("operations", f"{server.operations}: on this machine alone")
     else:
-        page = _page(options.page_access(settings))
-        yield ok(
-            "operations",
-            f"{server.operations}: metrics for whoever reaches it, {page}; plain HTTP",
-        )
+        spoken = "TLS" if tls.cert_file else "plain HTTP"
+        yield ok("operations", f"{server.operations}: {_readers(access)}; {spoken}")
 
 
-def _page(access: PageAccess) -> str:
+def _readers(access: PageAccess) -> str:
+    """Tell who reads metrics and the status page."""
+    if access.takes_certificates:
+        token = " or has the token" if access.token_file else ""
+        return f"metrics and the status page for who shows a certificate{token}"
+    metrics = "metrics for whoever reaches it"
     if access.is_open:
-        return "the status page, too"
-    return "the status page for who has the token" if access.token_file else "no status page"
+        return f"{metrics}, the status page, too"
+    page = "the status page for who has the token" if access.token_file else "no status page"
+    return f"{metrics}, {page}"
 
 
 def _images(settings: Settings) -> Finding:

@@ -16,6 +16,7 @@ from peitho.program.checks import (
     cluster,
     outside,
     pods,
+    pull_secrets,
     storage,
     timeouts,
     versions,
@@ -27,6 +28,7 @@ from peitho.settings.models import Settings
 # The clients try again for as long as a peer would wait; somebody looks on here.
 _LONGEST_SECONDS = 20.0
 _PODS_SECONDS = 150.0
+_KEEP_NO_POD_OUT = ("peers", "pull secrets")
 
 _Findings = AsyncIterator[Finding]
 
@@ -122,12 +124,13 @@ async def _of_namespace(
     made: list[tuple[str, Callable[[], _Findings]]] = [
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),
         ("admission", lambda: cluster.takes_its_pods(settings, kubernetes)),
+        ("pull secrets", lambda: pull_secrets.pull_secrets(settings, kubernetes)),
     ]
     if with_peers:
         made.append(("peers", lambda: outside.peers(settings, kubernetes)))
     for name, check in made:
         async for finding in _told(name, check):
-            is_there = is_there and (finding.status != "wrong" or name == "peers")
+            is_there = is_there and (finding.status != "wrong" or name in _KEEP_NO_POD_OUT)
             yield finding
     if asked and is_there:  # else no Pod would come to be
         async for finding in _of_pods(settings, kubernetes, asked):

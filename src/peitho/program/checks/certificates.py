@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -23,23 +24,23 @@ _SOON_DAYS = 14
 
 def certificates(settings: Settings) -> Iterator[Finding]:
     """Tell of each certificate that the settings name."""
-    tls, docker = settings.server.tls, settings.docker
+    tls, operations = settings.server.tls, settings.server.operations_tls
+    docker = settings.docker
     yield from _problem("server.tls", lambda: composition.api_tls(tls))
+    yield from _problem("server.operationsTls", lambda: composition.operations_tls(operations))
     daemon = DaemonTlsFiles(docker.ca_file, docker.cert_file, docker.key_file).trust()
     if daemon:
         yield from _problem("docker", daemon.context)
     if authority := docker.registry.ca_file:
         registry = CertificateFiles("docker.registry.ca-file", ca=authority)
         yield from _problem("docker.registry", registry.context)
-    for key, path in (
-        ("server.tls.cert-file", tls.cert_file),
-        ("server.tls.client-ca-file", tls.client_ca_file),
-        ("docker.ca-file", docker.ca_file),
-        ("docker.cert-file", docker.cert_file),
-        ("docker.registry.ca-file", docker.registry.ca_file),
-    ):
-        if path:
-            yield from _of_file(key, path, is_server=path == tls.cert_file)
+    yield from _of_file("server.tls.cert-file", tls.cert_file, named=_FOR_PEERS)
+    yield from _of_file("server.tls.client-ca-file", tls.client_ca_file)
+    yield from _of_file("server.operationsTls.cert-file", operations.cert_file, named=_FOR_READERS)
+    yield from _of_file("server.operationsTls.client-ca-file", operations.client_ca_file)
+    yield from _of_file("docker.ca-file", docker.ca_file)
+    yield from _of_file("docker.cert-file", docker.cert_file)
+    yield from _of_file("docker.registry.ca-file", docker.registry.ca_file)
 
 
 def _problem(what: str, read: Callable[[], object]) -> Iterator[Finding]:
@@ -56,21 +57,41 @@ def _problem(what: str, read: Callable[[], object]) -> Iterator[Finding]:
         )
 
 
-def _of_file(key: str, path: Path, *, is_server: bool) -> Iterator[Finding]:
-    """Tell of the certificates in a file; of one that cannot be read `_problem` has told."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Who takes no server's certificate without names, and which names it needs."""
+
+    by: str
+    host: str
+
+
+_FOR_PEERS = _Named("no peer takes it", "the host of CORE_VM_ENDPOINT")
+_FOR_READERS = _Named(
+    "no browser and no Prometheus takes it", "the Service's name, and those that browsers call"
+)
+
+
+def _of_file(key: str, path: Path | None, *, named: _Named | None = None) -> Iterator[Finding]:
+    """
+    Tell of the certificates in a file, if there is one; a server's is `named`.
+
+    Of one that cannot be read `_problem` has told.
+    """
+    if path is None:
+        return
     found: list[x509.Certificate] = []
     with suppress(OSError, ValueError):
         found = x509.load_pem_x509_certificates(path.read_bytes())
     for number, certificate in enumerate(found):
         said = f"{key} ({certificate.subject.rfc4514_string() or 'without a name'})"
         yield _life(said, certificate)
-        if is_server and number == 0 and not _names(certificate):
+        if named and number == 0 and not _names(certificate):
             yield wrong(
                 _NAME,
-                f"{said}: has no names (subjectAltName), so no peer takes it",
-                "have it issued for the host of CORE_VM_ENDPOINT",
+                f"{said}: has no names (subjectAltName), so {named.by}",
+                f"have it issued for {named.host}",
             )
-    if is_server and len(found) > 1 and not _is_chain(found):
+    if named and len(found) > 1 and not _is_chain(found):
         yield wrong(
             _NAME,
             f"{key}: its certificates are not in order, each issued by the next",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from peitho.clients.disk.archive_reading import ArchiveReading, Reading, Stopped
+from peitho.errors import StorageUnusable
 
 
 async def test_what_is_done_is_given_back(tmp_path: Path) -> None:
@@ -20,11 +21,19 @@ async def test_what_is_done_is_given_back(tmp_path: Path) -> None:
     assert (b"archive", False) == await ArchiveReading().run(work)
 
 
-async def test_errors_are_those_of_the_work(tmp_path: Path) -> None:
+async def test_errors_are_those_of_the_work() -> None:
     """
     Whatever they are.
     """
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ZeroDivisionError):
+        await ArchiveReading().run(lambda _: 1 // 0)
+
+
+async def test_what_the_disk_does_not_do_is_told_as_that(tmp_path: Path) -> None:
+    """
+    And not as damage of the archive.
+    """
+    with pytest.raises(StorageUnusable, match=r"cannot be used \(No such file"):
         await ArchiveReading().run(lambda reading: reading.open(tmp_path / "none"))
 
 

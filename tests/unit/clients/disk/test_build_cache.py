@@ -63,6 +63,21 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
+def test_a_build_is_found_by_its_result(cache: BuildCache, root: Path, tmp_path: Path) -> None:
+    """
+    A record that is damaged hides no other, and stays for whoever uses it.
+    """
+    cache.keep(KEY, BUILD, made(tmp_path, "one"))
+    cache.keep(OTHER, built(b"other"), made(tmp_path, "two", result=b"other"))
+    (root / "c").mkdir()
+    (root / OTHER / "about.json").write_bytes(b"{")
+
+    assert BUILD == cache.find(BUILD.digest)
+    assert cache.find(built(b"other").digest) is None
+    assert cache.has(OTHER)
+    assert BuildCache(tmp_path / "none").find(BUILD.digest) is None
+
+
 def test_what_was_kept_is_given_back(cache: BuildCache, tmp_path: Path) -> None:
     """
     Log, result and record, after the run's own files are gone and Peitho has restarted.

@@ -1,7 +1,9 @@
 import errno
 import fcntl
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,14 @@ def test_without_locks_peitho_serves_and_says_so(
         pass
 
     assert ["data directory not locked"] == [each["event"] for each in logs]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_file_is_told(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """
+    Nobody waits for whoever would read a FIFO.
+    """
+    make(tmp_path / "lock")
+
+    with pytest.raises(StorageUnusable, match="cannot be used"), locked(tmp_path):
+        pass

@@ -445,21 +445,97 @@ class TestAMissingDirectory:
 
         assert [] == files(tmp_path)
 
-    def test_one_record_that_cannot_be_read_is_passed_over(self, opened: Storage) -> None:
+
+def a_directory(path: Path) -> None:
+    """Put one where a file was, with something in it."""
+    (path / "in").mkdir(parents=True)
+
+
+def a_socket(path: Path) -> None:
+    """Put one where a file was; its name may be longer than that of a socket."""
+    os.mknod(path, 0o600 | stat.S_IFSOCK)
+
+
+def a_circle(path: Path) -> None:
+    """Put a link that leads to itself."""
+    path.symlink_to(path.name)
+
+
+def a_device(path: Path) -> None:
+    """Put a link to what has no end."""
+    path.symlink_to("/dev/zero")
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "directory": a_directory,
+    "fifo": os.mkfifo,
+    "socket": a_socket,
+    "circle": a_circle,
+    "device": a_device,
+}
+
+
+def write_layer(file: BinaryIO) -> None:
+    """Write what a layer has."""
+    file.write(b"layer")
+
+
+@pytest.mark.parametrize("odd", ODD)
+class TestWhatIsNoFile:
+    """Something else where a file should be: who opens a FIFO waits for ever."""
+
+    def test_an_image_is_not_there_and_no_other_suffers(self, opened: Storage, odd: str) -> None:
         """
-        The others are listed, and whoever asks for that one is told.
+        It is set aside, and built anew.
         """
         opened.save_image("mycc", b"{}")
         opened.save_image("odd", b"{}")
-        (odd,) = [each.path for each in opened.images() if each.is_of("odd")]
-        odd.unlink()
-        odd.mkdir()
+        (place,) = [each.path for each in opened.images() if each.is_of("odd")]
+        place.unlink()
+        ODD[odd](place)
 
+        assert 2 == len(opened.image_files())
+        assert opened.image("odd") is None
         assert ["mycc"] == [
             name for name in ("mycc", "odd") for r in opened.images() if r.is_of(name)
         ]
-        with pytest.raises(StorageUnusable):
-            opened.image("odd")
+        opened.save_image("odd", b"{}")
+        assert opened.image("odd")
+
+    def test_a_layer_is_not_there(self, opened: Storage, odd: str) -> None:
+        """
+        The next build makes it anew.
+        """
+        digest, size = opened.add_blob(write_layer)
+        place = opened.blob(digest)
+        assert place
+        place.unlink()
+        ODD[odd](place)
+
+        assert opened.verified_blob(digest) is None
+        assert opened.blobs_bytes() >= 0
+        assert (digest, size) == opened.add_blob(write_layer)
+        assert opened.verified_blob(digest, anew=True)
+
+    def test_a_key_is_not_replaced(self, opened: Storage, tmp_path: Path, odd: str) -> None:
+        """
+        The operator is told which it is.
+        """
+        for name in ("delivery.key", "delivery-ca.json"):
+            ODD[odd](tmp_path / "data" / name)
+
+        for use in (opened.delivery_key, opened.delivery_authority):
+            with pytest.raises(StorageUnusable, match=r"delivery.* is damaged, it is no file"):
+                use()
+
+    def test_notes_begin_anew(self, opened: Storage, tmp_path: Path, odd: str) -> None:
+        """
+        They can be written again.
+        """
+        ODD[odd](tmp_path / "data" / "usage.json")
+        assert opened.read_file("usage.json") is None
+        opened.save_file("usage.json", b"[]")
+        assert b"[]" == opened.read_file("usage.json")
 
 
 def test_a_try_of_writing_leaves_nothing(opened: Storage, tmp_path: Path) -> None:

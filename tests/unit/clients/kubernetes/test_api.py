@@ -307,6 +307,17 @@ class TestLogs:
         assert b"half" == b"".join(found)
 
 
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"5", b"\xff", b"[" * 100_000])
+async def test_an_answer_that_is_none_of_an_api_server_is_told(tmp_path: Path, body: bytes) -> None:
+    """
+    Nothing is taken for gone, and the cause is no word of ours.
+    """
+    async with connected(tmp_path) as (server, kubernetes):
+        server.rule("GET", "secrets/a", always(lambda: web.Response(body=body)))
+        with pytest.raises(KubernetesError, match="no object in JSON"):
+            await kubernetes.get("Secret", "a")
+
+
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"'])
 async def test_a_proxys_json_is_told(tmp_path: Path, body: bytes) -> None:
     """
@@ -376,6 +387,7 @@ PASSING = {
     "rights are not known yet": always(lambda: refusal(403, "Forbidden", "User x cannot create")),
     "a quota is contended": always(lambda: refusal(409, "Conflict", "cannot be fulfilled on")),
     "it is cut": watch(dies=True),
+    "a proxy has a page": always(lambda: web.Response(text="<html>", content_type="text/html")),
 }
 
 

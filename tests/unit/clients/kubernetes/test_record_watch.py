@@ -150,6 +150,17 @@ async def test_a_record_that_was_written_is_not_read_again(tmp_path: Path) -> No
         assert 1 == server.count(*READ)
 
 
+async def test_a_watch_that_was_cut_hides_nothing(tmp_path: Path) -> None:
+    """
+    What is created meanwhile is found at the next look.
+    """
+    async with followed(tmp_path) as (server, records, cache):
+        assert await records.get(NAME) is None
+        cache.interrupted()
+        server.objects[PATH] = record()
+        assert isinstance(await records.get(NAME), Record)
+
+
 async def test_a_change_by_somebody_else_is_read(tmp_path: Path) -> None:
     """
     As soon as the watch tells of it.

@@ -239,12 +239,12 @@ async def test_a_file_is_sent_without_being_held_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Of a file of 100 MB, a few are there at a time.
+    Of a file of 50 MB, a few are there at a time.
     """
     monkeypatch.setattr(uploads, "PIECE_BYTES", USUAL_PIECE_BYTES)
     path = tmp_path / "layer"
     with path.open("wb") as file:
-        file.truncate(100_000_000)
+        file.truncate(50_000_000)
     size, digest = path.stat().st_size, "sha256:" + "0" * 64
 
     async def swallow(request: web.Request) -> web.StreamResponse:

@@ -71,7 +71,7 @@ async def test_a_build_runs_in_the_daemon(tmp_path: Path) -> None:
         archive = await build.get_archive(OUTPUT)
         assert b"the result" == await asyncio.to_thread(archive.file.read_bytes)
         digest = hashlib.sha256(b"the result").hexdigest()
-        assert "arm64" == services.images._results.architecture(digest)  # noqa: SLF001
+        assert "arm64" == services.images._results.find(digest)[0]  # noqa: SLF001
         with pytest.raises(NotFound, match="Could not find the file /etc"):
             await build.get_archive("/etc/.")
         await until(lambda: not daemon.containers)

@@ -110,6 +110,47 @@ async def test_one_that_ended_before_it_was_seen_fails_its_start(tmp_path: Path)
             await Settling().watch(process, seconds=30)
 
 
+IN_A_CALL = """\
+panic: no such asset
+
+goroutine 34 [running]:
+main.(*Assets).Invoke(0xc000010a08, {0x7c8e70, 0xc0001a4000})
+	/chaincode/input/src/main.go:20 +0x1d
+github.com/hyperledger/fabric-chaincode-go/shim.(*Handler).handleTransaction(0xc0000b2000, ...)
+	/go/src/github.com/hyperledger/fabric-chaincode-go/shim/handler.go:214 +0x15f
+created by github.com/hyperledger/fabric-chaincode-go/shim.(*Handler).handleReady
+	/go/src/github.com/hyperledger/fabric-chaincode-go/shim/handler.go:620 +0x1b7
+"""
+AT_ITS_START = """\
+panic: open /etc/key: no such file or directory
+
+goroutine 1 [running]:
+main.main()
+	/chaincode/input/src/main.go:9 +0x1d
+"""
+
+
+async def test_one_that_panicked_in_a_call_had_registered(tmp_path: Path) -> None:
+    """
+    However soon: its last words are a trace that has the shim's handler.
+    """
+    state = ended(2)
+    state["terminated"]["message"] = IN_A_CALL
+    async with running(tmp_path, end=asyncio.Event(), began=state) as process:
+        await Settling().watch(process, seconds=30)
+
+
+async def test_one_that_panicked_before_it_registered_fails_its_start(tmp_path: Path) -> None:
+    """
+    The trace is told, and has nothing of a call.
+    """
+    state = ended(2)
+    state["terminated"]["message"] = AT_ITS_START
+    async with running(tmp_path, end=asyncio.Event(), began=state) as process:
+        with pytest.raises(StartFailed, match=r"exited with 2 at its start; .*panic: open /etc"):
+            await Settling().watch(process, seconds=30)
+
+
 async def test_one_that_was_seen_to_run_for_a_while_may_have_registered(tmp_path: Path) -> None:
     """
     Its peer knows it, and `wait` tells how it ended.

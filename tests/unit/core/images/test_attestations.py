@@ -14,6 +14,7 @@ from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOpti
 from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import PeithoError
 from peitho.formats.images import dsse, oci, provenance, referrers
+from peitho.formats.images.oci import Descriptor
 from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live
@@ -192,6 +193,121 @@ async def test_it_goes_with_its_image(tmp_path: Path) -> None:
             await ours.remove(NAME)
         (each,) = referrers.read(listed)
         assert each.descriptor.digest not in double.repository(REPOSITORY).manifests
+
+
+def attested(double: RegistryDouble, digest: str) -> list[Descriptor]:
+    """The envelopes where cosign until 3 looks for them."""
+    found = double.repository(REPOSITORY).manifests.get(f"{referrers.tag(digest)}.att")
+    return referrers.layers(found[1]) if found else []
+
+
+async def test_a_statement_is_attested_once_however_often_it_is_tried(tmp_path: Path) -> None:
+    """
+    A try that ends after the first of both formats leaves its envelope to the next one.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double, key=key) as ours:
+            for _ in range(3):
+                double.script("PUT", "manifest", *[_normally] * 2, says(403))
+                with pytest.raises(PeithoError, match="the provenance of the image was not pushed"):
+                    await ours.build(NAME, chunks(context()))
+                del double.scripts["PUT", "manifest"]
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+
+        assert 1 == len(attested(double, digest))
+        assert [dsse.BUNDLE] == beside(double, digest)
+
+
+async def test_nothing_of_it_stays_in_lists_and_what_others_say_does(tmp_path: Path) -> None:
+    """
+    When an image is removed; a list that has nothing else goes, too.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        repository = double.repository(REPOSITORY)
+        others = Descriptor(dsse.ENVELOPE, double.add_blob(REPOSITORY, b"odd"), 3)
+        async with peitho(tmp_path / "a", double, key=key) as ours:
+            await ours.build(NAME, chunks(context()))
+            await ours.remove(NAME)
+            assert {} == repository.manifests
+
+            await ours.build(NAME, chunks(context()))
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+            tag = referrers.tag(digest)
+            kind, listed = repository.manifests[f"{tag}.att"]
+            mixed = referrers.attestations(listed, [(others, {})])
+            repository.manifests[f"{tag}.att"] = (kind, mixed)
+            subject = Descriptor(oci.OCI_MANIFEST, digest, 1)
+            theirs = referrers.manifest(subject, others, artifact_type="sbom", annotations={})
+            index = referrers.index(repository.manifests[tag][1], [(theirs, "sbom")])
+            repository.manifests[tag] = (oci.OCI_INDEX, index)
+            await ours.remove(NAME)
+
+        assert [others] == attested(double, digest)
+        assert ["sbom"] == beside(double, digest)
+
+
+async def test_with_a_key_what_cannot_be_signed_is_refused(tmp_path: Path) -> None:
+    """
+    At its install, which says why; nothing of it is pushed or kept, so the next is tried anew.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double, origin=NOWHERE) as delivering:
+            await delivering.build(NAME, chunks(context()))
+        del double.repositories[REPOSITORY]
+        async with peitho(tmp_path / "b", double, key=key, origin=NOWHERE) as ours:
+            with pytest.raises(PeithoError, match="install the package again, through this one"):
+                await ours.build(NAME, chunks(context()))
+            assert await ours.find(NAME) is None
+            assert {} == double.repository(REPOSITORY).manifests
+
+            async with peitho(tmp_path / "c", double, key=key) as who_knows:
+                await who_knows.build(NAME, chunks(context()))
+            await ours.build(NAME, chunks(context()))
+            assert (await get(ours, NAME)).reference
+
+
+async def test_what_is_left_of_before_and_cannot_be_signed_is_built_anew(tmp_path: Path) -> None:
+    """
+    A peer that asks for it hears that it is missing, which makes it build.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        images = ImageStore(
+            Storage.open(tmp_path / "a"), BuildResults(), limits=Live(ArchiveLimits())
+        )
+        await images.build(NAME, chunks(context()))
+        async with peitho(tmp_path / "a", double, key=key, origin=NOWHERE) as ours:
+            assert await ours.find(NAME) is None
+        assert [] == images.list()
+
+
+@pytest.mark.parametrize(("has_key", "puts"), [(False, 1), (True, 2)])
+async def test_a_manifest_is_put_twice_only_to_be_signed_first(
+    tmp_path: Path, *, has_key: bool, puts: int
+) -> None:
+    """
+    By its digest, so that nobody finds it by its name yet.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double, key=key if has_key else None) as ours:
+            await ours.build(NAME, chunks(context()))
+            # Each statement is a manifest and its place in the index; a signed one is two.
+            others = 3 if has_key else 2
+            assert puts + others == double.count("PUT", "manifest")
 
 
 async def _normally(_: object) -> None:

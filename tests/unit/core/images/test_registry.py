@@ -11,7 +11,7 @@ from aiohttp import web
 
 from peitho.clients.disk.storage import Storage
 from peitho.clients.registry.registries import Registries
-from peitho.clients.registry.transport import RegistryError
+from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.core.images import publisher
 from peitho.core.images.pull_accounts import PullAccounts
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
@@ -233,6 +233,40 @@ async def test_a_runtime_image_is_read_with_the_pull_secret_of_its_registry(
 
         assert oci.digest_of(BASE) in double.repository(f"chaincode/{OTHER}").blobs
         assert all("Authorization" not in each for each in double.headers)
+
+
+async def test_a_runtime_image_is_read_with_the_first_account_that_may(tmp_path: Path) -> None:
+    """
+    Of a ServiceAccount's Secrets, too; if none may, those that were refused are named.
+    """
+    wrong = RegistryCredentials("robot", "no-word")
+    async with (
+        RegistryDouble.start(auth="basic") as private,
+        RegistryDouble.start() as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        fabric(private)
+        address = private.address
+        rewrite = {"hyperledger/*": f"{address}/hyperledger/*"}
+        named = {"imagePullSecrets": [{"name": "first"}, {"name": "second"}]}
+        cluster.make("serviceaccounts/default", {"metadata": {}, **named})
+        cluster.make("secrets/first", pull_secret({f"{address}/hyperledger": wrong}, "first"))
+        cluster.make("secrets/second", pull_secret({address: wrong}, "second"))
+        accounts = PullAccounts(kubernetes, Live(SETTINGS))
+        async with peitho(tmp_path, double, rewrite=rewrite, pull_accounts=accounts) as ours:
+            with pytest.raises(RegistryError) as refused:
+                await ours.pushing.build(NAME, chunks(context()))
+            said = str(refused.value)
+            assert "401" in said
+            assert "it refuses the account of the pull secret first; it refuses" in said
+            assert said.endswith("secret second")
+            assert "no-word" not in said
+
+            cluster.objects["secrets/second"] = pull_secret({address: USER}, "second")
+            await ours.pushing.build(OTHER, chunks(context()))
+
+        assert oci.digest_of(BASE) in double.repository(f"chaincode/{OTHER}").blobs
 
 
 async def test_what_cannot_be_pushed_with_the_callers_account_is_not_kept(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peitho.clients.disk.build_cache import KeptBuild
 from peitho.clients.disk.storage import Storage
 from peitho.core.images.store import BuildResults, ImageStore
 from peitho.errors import InvalidArgument, NotFound
 from peitho.formats.images import image_record
 from peitho.formats.images.image_record import Image
+from peitho.formats.images.origin import NOWHERE, Origin
 from peitho.formats.tar import ArchiveLimits
 from peitho.settings.live import Live, Replaceable
 from tests.support.archives import Member, archive_bytes, directory, file, special, symlink
@@ -57,6 +59,28 @@ def images(storage: Storage, results: BuildResults) -> ImageStore:
     return ImageStore(
         storage, results, limits=Live(ArchiveLimits(entries=50, total_bytes=10_000_000))
     )
+
+
+async def test_a_layer_belongs_to_whom_its_runtime_image_runs_as(storage: Storage) -> None:
+    """
+    Chaincode may write in its folder, also where the layer is a part of the image.
+    """
+    asked = []
+
+    def user(image: str) -> int:
+        asked.append(image)
+        return 500
+
+    images = ImageStore(storage, BuildResults(), limits=Live(ArchiveLimits()), user=user)
+    built = await images.build(NAME, chunks(context()))
+
+    path = storage.blob(built.image.layer)
+    assert path
+    with tarfile.open(path) as layer:
+        assert {"usr/local/bin": 500, "usr/local/bin/chaincode": 500, "usr/local": 0, "usr": 0} == {
+            each.name: each.uid for each in layer
+        }
+    assert ["hyperledger/fabric-baseos:2.5"] == asked
 
 
 async def test_an_image_is_put_together_from_a_context(
@@ -352,11 +376,12 @@ class Counting(Storage):
 
 async def test_the_same_context_is_put_together_once(tmp_path: Path) -> None:
     """
-    It has another name alone; but where its layer is gone or damaged, or less may be sent.
+    But where its layer is gone, damaged or of another user, or where less may be sent by now.
     """
     Storage.open(tmp_path)
     storage, limits = Counting(tmp_path), Replaceable(ArchiveLimits())
-    images = ImageStore(storage, BuildResults(), limits=limits)
+    users = [0]
+    images = ImageStore(storage, BuildResults(), limits=limits, user=lambda _: users[-1])
     first = (await images.build("one", chunks(context()))).image
     second = await images.build("two", chunks(context()))
 
@@ -373,9 +398,12 @@ async def test_the_same_context_is_put_together_once(tmp_path: Path) -> None:
     await asyncio.to_thread(storage.remove_blob, first.layer)
     await images.build("four", chunks(context()))
     assert 3 == storage.written
+    users.append(500)
+    other = (await images.build("five", chunks(context()))).image
+    assert (4, True) == (storage.written, other.layer != first.layer)
     limits.now = ArchiveLimits(total_bytes=100)
     with pytest.raises(InvalidArgument, match="larger than"):
-        await images.build("five", chunks(context()))
+        await images.build("six", chunks(context()))
 
 
 async def test_a_slow_disk_keeps_only_those_waiting_who_need_it(tmp_path: Path) -> None:
@@ -570,7 +598,21 @@ def test_where_results_were_made_is_forgotten_one_day() -> None:
     for number in range(1001):
         results.remember(str(number), "amd64")
 
-    assert ("", "amd64") == (results.architecture("0"), results.architecture("1"))
+    assert ["", "amd64"] == [results.find(digest)[0] for digest in ("0", "1")]
+
+
+def test_a_result_of_a_former_run_is_known_as_long_as_its_build_is_kept() -> None:
+    """
+    A peer may ask for the image after a restart; what a record of another version says is nothing.
+    """
+    origin = Origin(build_id="b1", builder="ccenv")
+    told = {"1": origin.to_json(), "2": {"builder": 5}, "3": {}}
+    kept = {digest: KeptBuild(digest, "arm64", "i", 1.0, 1.0, told[digest]) for digest in told}
+    results = BuildResults(kept.get)
+
+    assert [("arm64", origin), ("arm64", NOWHERE), ("arm64", NOWHERE), ("", NOWHERE)] == [
+        results.find(digest) for digest in ("1", "2", "3", "4")
+    ]
 
 
 async def test_an_unused_bomb_in_a_context_is_refused(tmp_path: Path) -> None:

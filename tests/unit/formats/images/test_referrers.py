@@ -51,6 +51,24 @@ def test_attestations_of_others_stay() -> None:
     assert oci.digest_of(wanted) == config
 
 
+def test_what_is_taken_away_leaves_the_rest() -> None:
+    """
+    Or nothing at all.
+    """
+    other = Descriptor("text/plain", "sha256:" + "ef" * 32, 3)
+    attested = referrers.attestations(None, [(other, {}), (LAYER, {})])
+    index = referrers.index(None, [(manifest(), "text/plain"), (manifest("x"), "x")])
+    digests = [each.descriptor.digest for each in referrers.read(index)]
+
+    left = referrers.attestations_without(attested, [LAYER.digest])
+    assert referrers.attestations(None, [(other, {})]) == left
+    assert referrers.attestations_without(attested, [LAYER.digest, other.digest]) is None
+    assert referrers.index(None, [(manifest("x"), "x")]) == referrers.index_without(
+        index, digests[:1]
+    )
+    assert referrers.index_without(index, digests) is None
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"manifests": [1]}', b"[" * 10_000])
 def test_a_damaged_list_is_empty(content: bytes) -> None:
     """

@@ -65,6 +65,32 @@ class TestFiles:
         assert ["layer"] == [volume["name"] for volume in pod_of(job(record()))["volumes"]]
 
 
+class TestWhoRunsIt:
+    def test_it_is_whom_the_settings_name_for_the_image(self) -> None:
+        """
+        None where OpenShift chooses.
+        """
+        options = dataclasses.replace(SETTINGS, users={"*javaenv*": 0, "*nodeenv*": None})
+
+        assert [SETTINGS.user, 0, None] == [
+            chaincode_job.runs_as(f"fabric-{name}:2.5", options)
+            for name in ("baseos", "javaenv", "nodeenv")
+        ]
+
+    def test_a_template_has_the_last_word(self) -> None:
+        """
+        For the container before the Pod; one that a launch refuses says nothing.
+        """
+        of_pod = {"securityContext": {"runAsUser": 7}}
+        of_container = {"containers": [{"name": "chaincode", "securityContext": {"runAsUser": 8}}]}
+        refused = {"restartPolicy": "Always", "securityContext": {"runAsUser": 9}}
+
+        assert [7, 8, SETTINGS.user] == [
+            chaincode_job.runs_as("any", dataclasses.replace(SETTINGS, template={"spec": spec}))
+            for spec in (of_pod, of_pod | of_container, refused)
+        ]
+
+
 class TestTheJob:
     def test_a_process_that_ends_is_not_started_again(self) -> None:
         """

@@ -33,6 +33,17 @@ def test_a_directory_that_a_pod_cannot_have_is_refused_with_its_path(path: str) 
         mount_paths.of_directory(path)
 
 
+@pytest.mark.parametrize("path", ["/" + "a" * 256, "/" + "ä" * 128, "/a" * 2048, "/a\udc80"])
+def test_a_path_that_no_file_has_is_refused(path: str) -> None:
+    """
+    The kubelet would tell of it only when the Pod starts.
+    """
+    with pytest.raises(InvalidArgument, match=r"longer than Linux takes|not in UTF-8"):
+        mount_paths.of_file(path)
+    for longest in ("/" + "a" * 255, "/a" * 2047):
+        assert longest == mount_paths.of_directory(longest)
+
+
 @pytest.mark.parametrize("path", TAKEN)
 def test_a_file_that_a_pod_cannot_have_is_refused_with_its_path(path: str) -> None:
     """

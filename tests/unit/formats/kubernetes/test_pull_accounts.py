@@ -28,6 +28,14 @@ ROBOT = RegistryCredentials("robot", "pass:word")
         ("x.io", "x.io.evil.org", False),
         ("https://index.docker.io/v1/", "docker.io", True),
         ("https://index.docker.io/v1/", "x.io", False),
+        ("http://x.io/v1/p", "x.io", True),
+        ("x.io/p/ii", "x.io", False),
+        ("x.?o", "x.io", True),
+        ("*", "localhost", True),
+        ("*.io:5000", "x.io:5000", True),
+        ("*.io:*", "x.io:5000", False),
+        ("[::1]:5000", "[::1]:5000", True),
+        ("[::1]", "[::1]:5000", False),
     ],
 )
 def test_an_account_is_for_the_images_that_the_kubelet_would_pull_with_it(
@@ -38,11 +46,11 @@ def test_an_account_is_for_the_images_that_the_kubelet_would_pull_with_it(
     """
     accounts = pull_accounts.read(pull_secret({address: ROBOT}))
 
-    found = pull_accounts.chosen(accounts, domain, "p/i")
-    assert is_for == (found is not None)
-    if found:
-        assert ("robot", "pass:word") == (found.username, found.password)
-        assert "pass" not in repr(found)
+    found = pull_accounts.matching(accounts, domain, "p/i")
+    assert is_for == bool(found)
+    for each in found:
+        assert ("robot", "pass:word", "mine") == (each.username, each.password, each.secret)
+        assert "pass" not in repr(each)
 
 
 def test_the_secrets_of_a_pod_are_those_of_the_settings_and_of_the_template() -> None:
@@ -57,11 +65,11 @@ def test_the_secrets_of_a_pod_are_those_of_the_settings_and_of_the_template() ->
     assert () == pull_accounts.secret_names(dataclasses.replace(SETTINGS, template={"spec": None}))
 
 
-def test_the_longest_path_counts_and_a_host_before_a_glob() -> None:
+def test_all_that_are_for_an_image_are_tried_the_longest_path_first() -> None:
     """
-    Of two for the same, the first.
+    A host comes before a glob; of two for the same, the first Secret's; none comes twice.
     """
-    addresses = ("*.x.io/p/i", "a.x.io", "a.x.io/p", "a.x.io/p")
+    addresses = ("*.x.io/p/i", "a.x.io", "a.x.io/p", "a.x.io/p", "b.x.io")
     accounts = [
         account
         for number, address in enumerate(addresses)
@@ -70,9 +78,26 @@ def test_the_longest_path_counts_and_a_host_before_a_glob() -> None:
         )
     ]
 
-    found = pull_accounts.chosen(accounts, "a.x.io", "p/i")
-    assert found is not None
-    assert "2" == found.username
+    found = pull_accounts.matching([*accounts, *accounts], "a.x.io", "p/i")
+    assert ["2", "3", "1", "0"] == [each.username for each in found]
+
+
+def test_a_service_account_is_the_templates_or_default() -> None:
+    """
+    Its pull Secrets are each named once.
+    """
+    for spec, name in (
+        (None, "default"),
+        ({}, "default"),
+        ({"serviceAccountName": "own"}, "own"),
+        ({"serviceAccount": "former"}, "former"),
+    ):
+        options = dataclasses.replace(SETTINGS, template={"spec": spec})
+        assert name == pull_accounts.service_account(options)
+
+    entries = [{"name": "a"}, {}, {"name": "b"}, {"name": "a"}]
+    assert ("a", "b") == pull_accounts.names_of({"imagePullSecrets": entries})
+    assert () == pull_accounts.names_of({"imagePullSecrets": None})
 
 
 def test_the_older_type_is_read_too() -> None:

@@ -141,13 +141,18 @@ def test_the_peers_address_is_read_from_the_command(words: str, expected: str) -
         (labels.NAME, None),
         (labels.CREATED, None),
         (labels.CREATED, "yesterday"),
+        (labels.ID, "\0"),
+        (labels.ID, "../../secrets/other"),
+        (labels.IMAGE, 1),
+        (labels.ASKED_LABELS, "[]"),
+        (labels.ASKED_LABELS, '{"a": 1}'),
         (labels.EXIT, "{"),
         (labels.EXIT, "[]"),
         (labels.EXIT, '{"code": "x", "reason": "", "at": "2026-01-02T03:04:05Z"}'),
         (labels.EXIT, '{"code": 1, "reason": "", "at": ""}'),
     ],
 )
-def test_a_record_that_somebody_wrote_on_is_a_value_of_its_own(key: str, value: str | None) -> None:
+def test_a_record_that_somebody_wrote_on_is_a_value_of_its_own(key: str, value: object) -> None:
     """
     With its name in the cluster, and the cause; what reads a list need not expect an exception.
     """

@@ -59,7 +59,16 @@ def test_it_is_told_which_images_may_be_named() -> None:
         ({"operationsTokenFile": "/token"}, "the status page for who has the token"),
         (
             {"tls": {"cert-file": "/c", "key-file": "/k", "client-ca-file": "/ca"}},
-            "no status page",
+            "no status page; plain HTTP",
+        ),
+        ({"operationsTls": TLS}, "the status page, too; TLS"),
+        (
+            {"operationsTls": NAMES},
+            "metrics and the status page for who shows a certificate; TLS",
+        ),
+        (
+            {"operationsTls": NAMES, "operationsTokenFile": "/t", "operations": "127.0.0.1:1"},
+            "metrics and the status page for who shows a certificate or has the token; TLS",
         ),
     ],
 )

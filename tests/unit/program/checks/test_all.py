@@ -84,11 +84,12 @@ async def test_the_namespace_of_each_tenant_is_looked_at(
     async with ApiServer.start() as double:
         double.rule("GET", "", always(lambda: answer({"gitVersion": "v1.35.4"})))
         double.rule("POST", "", review)
+        double.make("acme-ns:serviceaccounts/default", {"metadata": {}})
         place = {"k8s": {"kubeconfig": double.kubeconfig(tmp_path)}}
         settings = tenants.settings_of(certificates / "ours", tmp_path, **place)
         found = await gathered(checks.findings(settings, None))
 
-    expected = {"rights": "wrong", "admission": "ok", "peers": "ok"}
+    expected = {"rights": "wrong", "admission": "ok", "pull secrets": "ok", "peers": "ok"}
     assert {(f"tenant acme: {name}", status) for name, status in expected.items()} == {
         each for each in brief(found) if each[0].startswith("tenant")
     }

@@ -8,13 +8,13 @@ from peitho.settings.models import Settings
 from tests.support.certificates import write
 
 
-def found(folder: Path, certificate: str, key: str = "") -> list[Finding]:
+def found(folder: Path, certificate: str, key: str = "", *, listener: str = "tls") -> list[Finding]:
     """What is told of a server's certificate."""
     tls = {
         "cert-file": str(folder / f"{certificate}.crt"),
         "key-file": str(folder / f"{key or certificate}.key"),
     }
-    return list(certificates(Settings.model_validate({"server": {"tls": tls}})))
+    return list(certificates(Settings.model_validate({"server": {listener: tls}})))
 
 
 def test_without_files_there_is_nothing_to_tell() -> None:
@@ -84,13 +84,40 @@ def test_files_that_are_none_are_told(tmp_path: Path) -> None:
         assert f"{name}.crt" in only.said
 
 
-def test_a_certificate_without_names_is_taken_by_no_peer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("listener", "host"), [("tls", "CORE_VM_ENDPOINT"), ("operationsTls", "browsers call")]
+)
+def test_a_certificate_without_names_is_taken_by_nobody(
+    tmp_path: Path, listener: str, host: str
+) -> None:
     """
-    Go has not looked at the common name since 1.15.
+    Go has not looked at the common name since 1.15, and browsers do not either.
     """
     write(tmp_path, "a", names=())
 
-    assert ["ok", "wrong"] == [each.status for each in found(tmp_path, "a")]
+    life, names = found(tmp_path, "a", listener=listener)
+
+    assert ("ok", "wrong") == (life.status, names.status)
+    assert names.said.startswith(f"server.{listener}.cert-file (CN=a): has no names")
+    assert names.do.endswith(host)
+
+
+def test_the_operations_listeners_certificates_are_told_as_well(tmp_path: Path) -> None:
+    """
+    Its own, the CA of clients, and a key that is another's.
+    """
+    for name in ("a", "b", "ca"):
+        write(tmp_path, name)
+    files = {"cert-file": "a.crt", "key-file": "b.key", "client-ca-file": "ca.crt"}
+    tls = {key: str(tmp_path / name) for key, name in files.items()}
+    settings = Settings.model_validate({"server": {"operationsTls": tls}})
+
+    key, own, authority = certificates(settings)
+
+    assert ["wrong", "ok", "ok"] == [key.status, own.status, authority.status]
+    assert key.said.startswith("server.operationsTls: The TLS files of the operations listener")
+    assert "the key is not that of the certificate" in key.said
+    assert authority.said.startswith("server.operationsTls.client-ca-file (CN=ca): good until")
 
 
 def test_a_chain_has_an_order(tmp_path: Path) -> None:

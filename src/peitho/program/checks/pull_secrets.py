@@ -1,0 +1,136 @@
+"""The pull Secrets of Pods: what each is for, and whether its registries take its accounts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+
+from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.registry.registries import Registries, RegistryAccount
+from peitho.clients.registry.transport import RegistryCredentials, RegistryError
+from peitho.clients.retries import RetryPolicy
+from peitho.core.images.pull_accounts import PullAccounts, SecretRead
+from peitho.errors import InvalidArgument, PeithoError
+from peitho.formats.images import references
+from peitho.formats.kubernetes import pull_accounts, pull_secret
+from peitho.formats.kubernetes.pull_accounts import PullAccount
+from peitho.program import options
+from peitho.program.checks.finding import Finding, ok, warning, wrong
+from peitho.settings.live import Live
+from peitho.settings.models import Settings
+
+_NAME = "pull secrets"
+_ONCE = RetryPolicy(attempts=1)
+_LOG_IN_SECONDS = 5.0
+_MOST_ACCOUNTS = 50
+_REFUSED = (401, 403)
+_SEE_TO_IT = (
+    "make it anew (`kubectl create secret docker-registry`), or name another: in "
+    "docker.registry.pull-secret, imagePullSecrets of the templates, or the ServiceAccount"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """A Secret, and which Pods have it."""
+
+    secret: SecretRead
+    pods: tuple[str, ...]
+
+
+async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncIterator[Finding]:
+    """Tell which pull Secret is for which registry, and which does not count or is refused."""
+    secrets: dict[str, _Used] = {}
+    kinds = {"builds": options.build_pods(settings), "chaincode": options.chaincode_pods(settings)}
+    told: dict[str, None] = {}
+    for kind, pods in kinds.items():
+        found = await PullAccounts(kubernetes, Live(pods)).read()
+        if found.problem:
+            told[found.problem] = None
+        hides = bool(pull_accounts.secret_names(pods))
+        for each in found.secrets:
+            if hides and each.named_by_account:
+                told[_hidden(each)] = None
+            before = secrets.get(each.name)
+            secrets[each.name] = _Used(each, (*(before.pods if before else ()), kind))
+    for said in told:
+        yield warning(_NAME, said, _SEE_TO_IT)
+    if not secrets:
+        yield ok(_NAME, f"none: Pods in {kubernetes.namespace} pull without an account")
+    refused = await _refusals(settings, [used.secret for used in secrets.values()])
+    for name, used in secrets.items():
+        for finding in _of_secret(settings, used, refused.get(name, ())):
+            yield finding
+
+
+def _hidden(secret: SecretRead) -> str:
+    return (
+        f"{secret.name}, which {secret.named_by} names, is no pull secret of Pods that have "
+        "another of docker.registry; Peitho itself reads runtime images with it"
+    )
+
+
+def _of_secret(settings: Settings, used: _Used, refused: Iterable[str]) -> Iterator[Finding]:
+    secret = used.secret
+    who = f"{secret.name}, which {secret.named_by} names for Pods of {' and '.join(used.pods)}"
+    if secret.is_missing and secret.name == pull_secret.name(settings.peitho.instance):
+        yield ok(_NAME, f"{secret.name} is made of the account of docker.registry at the start")
+    elif secret.problem:
+        tell = wrong if secret.is_malformed else warning
+        yield tell(_NAME, f"{who}, does not count: {secret.problem}", _SEE_TO_IT)
+    elif not secret.accounts:
+        yield warning(_NAME, f"{who}, has no account", _SEE_TO_IT)
+    else:
+        places = ", ".join(dict.fromkeys(each.place for each in secret.accounts))
+        yield ok(_NAME, f"{who}, is for {places}")
+    for said in refused:
+        yield wrong(_NAME, f"{secret.name}: {said}", _SEE_TO_IT)
+
+
+async def _refusals(settings: Settings, secrets: Iterable[SecretRead]) -> dict[str, list[str]]:
+    """Return what registries that are reached from here say to accounts which they refuse."""
+    accounts = [
+        account for secret in secrets for account in secret.accounts if _is_one_host(account)
+    ]
+    registries = Registries(
+        options.registry_endpoint(settings),
+        RegistryAccount(Live(options.registry_account(settings))),
+        patience=_ONCE,
+        proxies=options.proxies(settings),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(registries.run(), name="registries")
+        try:
+            async with asyncio.TaskGroup() as asked:
+                tasks = {
+                    account: asked.create_task(_refusal(registries, account), name=account.place)
+                    for account in dict.fromkeys(accounts[:_MOST_ACCOUNTS])
+                }
+        finally:
+            running.cancel()
+    refused: dict[str, list[str]] = {}
+    for account, task in tasks.items():
+        if said := task.result():
+            refused.setdefault(account.secret, []).append(said)
+    return refused
+
+
+def _is_one_host(account: PullAccount) -> bool:
+    """Whether an account names a host that can be asked, and not many by a glob."""
+    try:
+        return references.parse(f"{account.host}/image").domain == account.host
+    except InvalidArgument:
+        return False
+
+
+async def _refusal(registries: Registries, account: PullAccount) -> str:
+    """Return what a registry says that refuses an account; empty if it does not, or is away."""
+    credentials = RegistryCredentials(account.username, account.password)
+    try:
+        async with asyncio.timeout(_LOG_IN_SECONDS):
+            registry = await registries.as_caller(account.host, credentials)
+            await registry.log_in()
+    except RegistryError as error:
+        return f"{account.host} refuses its account: {error}" if error.code in _REFUSED else ""
+    except (TimeoutError, PeithoError):
+        return ""  # nodes may reach what cannot be reached from here
+    return ""

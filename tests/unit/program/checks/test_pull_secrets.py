@@ -1,0 +1,122 @@
+from pathlib import Path
+from typing import Any
+
+from peitho.clients.kubernetes.api import Kubernetes
+from peitho.clients.registry.transport import RegistryCredentials
+from peitho.formats.kubernetes.objects import Manifest
+from peitho.program.checks.finding import Finding
+from peitho.program.checks.pull_secrets import pull_secrets
+from peitho.settings.models import Settings
+from tests.support.check_findings import brief, gathered
+from tests.support.kubernetes_double import ApiServer
+from tests.support.pull_secrets import pull_secret, secret_of
+from tests.support.registry_double import USER, RegistryDouble
+
+WRONG = RegistryCredentials("robot", "no-word")
+AWAY = "127.0.0.1:1"
+
+
+def settings(*chaincode: str, **registry: Any) -> Settings:
+    """Settings whose template of chaincode names pull Secrets."""
+    names = [{"name": name} for name in chaincode]
+    template = {"spec": {"imagePullSecrets": names}} if names else {}
+    return Settings.model_validate(
+        {"chaincode": {"template": template}, "docker": {"registry": registry}}
+    )
+
+
+def account(*secrets: str) -> Manifest:
+    """A ServiceAccount with pull Secrets."""
+    return {"metadata": {}, "imagePullSecrets": [{"name": name} for name in secrets]}
+
+
+async def found_in(kubernetes: Kubernetes, chosen: Settings) -> list[Finding]:
+    """What the check finds; no word of an account is in it."""
+    found = await gathered(pull_secrets(chosen, kubernetes))
+    assert WRONG.password not in repr(found)
+    assert USER.password not in repr(found)
+    return found
+
+
+async def test_each_secret_is_told_with_what_it_is_for(tmp_path: Path) -> None:
+    """
+    With who names it, for which Pods; a registry that is away from here is no fault of it.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        accounts = {double.address: USER, AWAY: USER, "*.x.io/p": USER}
+        cluster.make("serviceaccounts/default", account("of-all"))
+        cluster.make("secrets/of-all", pull_secret(accounts, "of-all"))
+        found = await found_in(kubernetes, settings())
+
+    who = "of-all, which the ServiceAccount default names for Pods of builds and chaincode"
+    assert [f"{who}, is for {double.address}, {AWAY}, *.x.io/p"] == [each.said for each in found]
+    assert [("pull secrets", "ok")] == brief(found)
+
+
+async def test_a_secret_that_does_not_help_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """
+    One that the kubelet cannot read, or a registry refuses, keeps images from nodes.
+    """
+    names = ("gone", "other", "malformed", "empty", "refused")
+    async with (
+        RegistryDouble.start(auth="bearer") as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        cluster.make("serviceaccounts/default", account())
+        cluster.make("secrets/other", secret_of({}, "tls", "other"))
+        cluster.make("secrets/malformed", secret_of([], name="malformed"))
+        cluster.make("secrets/empty", pull_secret({}, "empty"))
+        cluster.make("secrets/refused", pull_secret({double.address: WRONG}, "refused"))
+        found = await found_in(kubernetes, settings(*names))
+
+    said = {name: [each for each in found if each.said.startswith(name)] for name in names}
+    status = {name: [each.status for each in lines] for name, lines in said.items()}
+    assert {
+        "gone": ["warning"],
+        "other": ["warning"],
+        "malformed": ["wrong"],
+        "empty": ["warning"],
+        "refused": ["ok", "wrong"],
+    } == status
+    assert "it is not in the namespace" in said["gone"][0].said
+    assert f"{double.address} refuses its account" in said["refused"][1].said
+    assert all(each.do for each in found if each.status != "ok")
+
+
+async def test_without_a_secret_or_a_right_that_is_told(tmp_path: Path) -> None:
+    """
+    The Secret of the registry's account is made at the start, and may not be there yet.
+    """
+    async with ApiServer.start() as cluster, cluster.client(tmp_path) as kubernetes:
+        (unknown, none) = await found_in(kubernetes, settings())
+        cluster.make("serviceaccounts/default", account("of-account"))
+        cluster.make("secrets/of-account", pull_secret({"*.x.io": USER}, "of-account"))
+        own = {"server-address": AWAY, "username": "robot", "password": USER.password}
+        registry_mode = settings(**own).model_copy(
+            update={"peitho": settings().peitho.model_copy(update={"image_mode": "registry"})}
+        )
+        found = await found_in(kubernetes, registry_mode)
+
+    assert ("warning", True) == (unknown.status, "ServiceAccount default" in unknown.said)
+    assert "none: Pods in ns pull without an account" == none.said
+    assert [
+        ("warning", "of-account, which the ServiceAccount default names, is no pull secret"),
+        ("ok", "peitho-registry is made of the account of docker.registry at the start"),
+        ("ok", "of-account, which the ServiceAccount default names for Pods of"),
+    ] == [
+        (each.status, each.said[: len(said)])
+        for each, said in zip(
+            found,
+            (
+                "of-account, which the ServiceAccount default names, is no pull secret",
+                "peitho-registry is made of the account of docker.registry at the start",
+                "of-account, which the ServiceAccount default names for Pods of",
+            ),
+            strict=True,
+        )
+    ]
