@@ -7,6 +7,7 @@ six threads, and 16 ms with two.
 """
 
 import asyncio
+import hashlib
 import io
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ T = TypeVar("T")
 _THREADS = 2
 # How much is read between two looks at whether anybody still waits.
 _READ_BYTES = 64 * 1024
+_DIGESTED_BYTES = 1024 * 1024
 
 
 class Stopped(Exception):  # noqa: N818  no error: nobody waits any more
@@ -45,6 +47,15 @@ class Reading:
         """Raise Stopped if nobody waits any more."""
         if self._stopped.is_set():
             raise Stopped
+
+
+def digest(path: Path, reading: Reading) -> str:
+    """Return the sha256 of a file's content, in hexadecimal digits."""
+    found = hashlib.sha256()
+    with reading.open(path) as file:
+        while chunk := file.read(_DIGESTED_BYTES):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 class ArchiveReading:

@@ -16,8 +16,9 @@ from pathlib import Path
 import structlog
 
 from peitho import audit
+from peitho.clients.disk import archive_reading
 from peitho.clients.disk.archive_reading import Reading
-from peitho.clients.disk.storage import Storage, remove_directory, sha256, spool
+from peitho.clients.disk.storage import Storage, remove_directory, spool
 from peitho.core.builds.attendance import Attendance
 from peitho.core.builds.build import OUTPUT_DIRECTORY, Build, BuildUpload
 from peitho.core.builds.pool import BuildPool
@@ -34,6 +35,7 @@ from peitho.errors import (
     Unsupported,
 )
 from peitho.formats import tar
+from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker import build_key
 from peitho.formats.docker.streams import STDERR
 from peitho.formats.images import origin, prebuilt
@@ -62,6 +64,9 @@ _DRAIN_SECONDS = 10.0
 # Go's FileMode of a directory, 0755 (os.ModeDir is its top bit).
 _DIRECTORY_MODE = 1 << 31 | 0o755
 _SHORTEST_BEGINNING = 4
+# Of so many archives it is remembered what they are, unless that is long.
+_LOOKED_THROUGH = 200
+_MOST_LOCKS = 50
 
 
 class _TooMany(Unavailable):
@@ -95,6 +100,9 @@ class BuildContainers:
         self.tasks = tasks
         self._builds: dict[str, BuildContainer] = {}
         self._uploaded_bytes: Counter[str] = Counter()
+        self._looked_through: BoundedDict[tuple[str, ArchiveLimits], tuple[BuildUpload, int]] = (
+            BoundedDict(_LOOKED_THROUGH)
+        )
 
     async def run(self) -> None:
         """Remove what its peer has left behind, for ever."""
@@ -137,6 +145,24 @@ class BuildContainers:
         """Remove a build container from the list."""
         if self._builds.pop(build.id, None):
             self.count_bytes(build.peer, -build.uploaded_bytes)
+
+    async def look_through(
+        self, archive: Path, directory: str, limits: ArchiveLimits
+    ) -> tuple[BuildUpload, int]:
+        """
+        Return what an archive is for a build, and how many entries it has.
+
+        The peers of an organization send the same bytes, which are looked through once.
+        """
+        run = self.storage.archives.run
+        digest = await run(partial(archive_reading.digest, archive))
+        known = self._looked_through.get((digest, limits))
+        if known is None:
+            known = await run(partial(_scan, archive, directory, digest, limits))
+            if len(known[0].locks) <= _MOST_LOCKS:
+                self._looked_through[digest, limits] = known
+        upload, entries = known
+        return replace(upload, path=directory, archive=archive), entries
 
     def count_bytes(self, peer: str, size: int) -> None:
         """Count bytes that peers at an address have uploaded. Raises Unavailable past the limit."""
@@ -210,9 +236,7 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            upload, entries = await self._all.storage.archives.run(
-                partial(_scan, archive, directory, limits)
-            )
+            upload, entries = await self._all.look_through(archive, directory, limits)
             self._check_not_removed()
         except BaseException:
             self._count_bytes(archive, -self._upload_bytes[archive])
@@ -453,9 +477,9 @@ def _killed(reason: str, started_at: str) -> State:
 
 
 def _scan(
-    path: Path, directory: str, limits: ArchiveLimits, reading: Reading
+    path: Path, directory: str, digest: str, limits: ArchiveLimits, reading: Reading
 ) -> tuple[BuildUpload, int]:
-    """What an archive is for a build, and how many entries it has."""
+    """What an archive of that sha256 is for a build, and how many entries it has."""
     with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
     reference = ""
@@ -469,7 +493,7 @@ def _scan(
         build_key.tree(entries),
         vendored,
         reference,
-        sha256=sha256(path),
+        sha256=digest,
         locks=origin.locks(entries),
     )
     return upload, len(entries)

@@ -14,6 +14,7 @@ from typing import IO, BinaryIO
 
 import structlog
 
+from peitho.clients.disk import archive_reading
 from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.build_cache import KeptBuild
 from peitho.clients.disk.storage import Storage, StoredRecord, sha256, spool
@@ -42,6 +43,9 @@ _CONTEXT_ENTRIES = 1000
 _COPY_BYTES = 1024 * 1024
 _REMEMBERED_RESULTS = 1000
 _SHORTEST_ID = 12
+# Of so many contexts it is remembered what they are, unless that is long.
+_CONTENTS = 200
+_MOST_ENTRIES = 1000
 
 
 class BuildResults:
@@ -76,6 +80,22 @@ class BuildResults:
         if digest not in self._results and (build := self._kept(digest)):
             self.remember_kept(build)
         return self._results.get(digest, ("", NOWHERE))
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """
+    What a context is: its Dockerfile, the layer of what that adds, and the sha256 of that.
+
+    `user` is whom the layer's files belong to.
+    """
+
+    recipe: Dockerfile
+    user: int | None
+    layer: str
+    layer_bytes: int
+    entries: tuple[str, ...]
+    result: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,10 @@ class ImageStore:
         # Images are put together in threads: no layer may be removed while its image is saved.  It
         # is held for as long as the disk takes, so only threads may wait for it.
         self._noting = threading.Lock()
+        # What contexts are, by their sha256: the peers of an organization send the same bytes, and
+        # only the name of the image is another.
+        self._contents: BoundedDict[tuple[str, ArchiveLimits], _Content] = BoundedDict(_CONTENTS)
+        self._knowing = threading.Lock()
         # Images as they were listed last: a file that has not changed since is not read again.
         self._listed: dict[Path, tuple[Stamp, Image]] = {}
 
@@ -214,18 +238,35 @@ class ImageStore:
     def _build(
         self, name: str, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
     ) -> BuiltImage:
+        key = archive_reading.digest(archive, reading), limits
+        content = self._known_content(key)
+        if content is None:
+            content = self._put_together(archive, directory, limits, reading)
+        elif self._allowed:
+            self._allowed.check(content.recipe.base)
+        while not self._note(image := self._image(name, content)):  # its layer is gone by now
+            content = self._put_together(archive, directory, limits, reading)
+        if len(content.entries) <= _MOST_ENTRIES:
+            with self._knowing:
+                self._contents[key] = content
+        return BuiltImage(image=image, recipe=content.recipe)
+
+    def _known_content(self, key: tuple[str, ArchiveLimits]) -> "_Content | None":
+        """Return what a context of these bytes is, if its layer is there and whole."""
+        with self._knowing:
+            content = self._contents.get(key)
+        if content is None or content.user != self._user(content.recipe.base):
+            return None  # files of a layer belong to the user that runs it
+        return content if self._storage.verified_blob(content.layer) else None
+
+    def _put_together(
+        self, archive: Path, directory: Path, limits: ArchiveLimits, reading: Reading
+    ) -> "_Content":
         with reading.open(archive) as context:
             recipe, added = _unpack_context(context, directory, limits, reading)
         if self._allowed:
             self._allowed.check(recipe.base)
-        image = self._put_together(name, recipe, added, limits, reading)
-        while not self._note(image):
-            image = self._put_together(name, recipe, added, limits, reading)
-        return BuiltImage(image=image, recipe=recipe)
-
-    def _put_together(
-        self, name: str, recipe: Dockerfile, added: Path, limits: ArchiveLimits, reading: Reading
-    ) -> Image:
+        user = self._user(recipe.base)
         entries: list[TarEntry] = []
 
         def write(layer: BinaryIO) -> None:
@@ -236,25 +277,28 @@ class ImageStore:
                         layer,
                         directory=recipe.add_directory,
                         limits=limits,
-                        user=self._user(recipe.base),
+                        user=user,
                     )
                 )
 
         layer, size = self._storage.add_blob(write)
-        result = sha256(added)
-        architecture, origin = self._results.find(result)
+        first = _first_level(entries, recipe.add_directory)
+        return _Content(recipe, user, layer, size, first, result=sha256(added))
+
+    def _image(self, name: str, content: "_Content") -> Image:
+        architecture, origin = self._results.find(content.result)
         return Image(
             name=name.removesuffix(":latest"),
-            runtime=recipe.base,
-            layer=layer,
-            layer_bytes=size,
-            directory=recipe.add_directory,
-            entries=_first_level(entries, recipe.add_directory),
-            labels=recipe.labels,
-            env=recipe.env,
+            runtime=content.recipe.base,
+            layer=content.layer,
+            layer_bytes=content.layer_bytes,
+            directory=content.recipe.add_directory,
+            entries=content.entries,
+            labels=content.recipe.labels,
+            env=content.recipe.env,
             architecture=architecture,
             created=now(),
-            prebuilt=self._prebuilt(result),
+            prebuilt=self._prebuilt(content.result),
             origin=origin,
         )
 

@@ -1,6 +1,7 @@
 """A build container from create to remove, before a double of the API server."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -92,6 +93,22 @@ class TestUploads:
 
             (folder,) = (tmp_path / "data/spool").glob("build-*")
             assert [] == list(folder.iterdir())
+
+    async def test_the_same_archive_is_another_upload(self, tmp_path: Path) -> None:
+        """
+        It is looked through once, and each has a file and a place of its own.
+        """
+        async with builds(tmp_path) as found:
+            one, other = found.create(SPEC), found.create(SPEC)
+            await one.put_archive("/chaincode/input", chunks(SOURCE))
+            await other.put_archive("/chaincode/other", chunks(SOURCE))
+            await one.remove()
+
+            (upload,) = other.uploads
+            assert "/chaincode/other" == upload.path
+            assert SOURCE == upload.archive.read_bytes()
+            assert hashlib.sha256(SOURCE).hexdigest() == upload.sha256
+            assert one.uploads[0].tree == upload.tree
 
     async def test_nothing_is_uploaded_after_the_start(self, tmp_path: Path) -> None:
         """

@@ -352,14 +352,58 @@ async def test_a_layer_that_is_dropped_before_its_image_is_noted_is_written_agai
     await images.build("one", chunks(context()))
     storage.halt("layer")
 
+    other = context(f"{DOCKERFILE}LABEL a=b\n")
     async with asyncio.TaskGroup() as group:
-        building = group.create_task(images.build("two", chunks(context())))
-        await asyncio.to_thread(storage.halted.wait)
+        building = group.create_task(images.build("two", chunks(other)))
+        await asyncio.to_thread(storage.halted.wait, 10)
         await images.remove("one")
         storage.word.set()
 
     assert [building.result().image] == images.list()
     assert storage.blob(building.result().image.layer) is not None
+
+
+class Counting(Storage):
+    """A data directory that counts the layers which are written."""
+
+    written = 0
+
+    def add_blob(self, write: Callable[[BinaryIO], None]) -> tuple[str, int]:
+        """Keep what is written."""
+        self.written += 1
+        return super().add_blob(write)
+
+
+async def test_the_same_context_is_put_together_once(tmp_path: Path) -> None:
+    """
+    But where its layer is gone, damaged or of another user, or where less may be sent by now.
+    """
+    Storage.open(tmp_path)
+    storage, limits = Counting(tmp_path), Replaceable(ArchiveLimits())
+    users = [0]
+    images = ImageStore(storage, BuildResults(), limits=limits, user=lambda _: users[-1])
+    first = (await images.build("one", chunks(context()))).image
+    second = await images.build("two", chunks(context()))
+
+    assert 1 == storage.written
+    assert replace(first, name="two", created="") == replace(second.image, created="")
+    assert "binpackage.tar" == second.recipe.add_source
+
+    blob = storage.blob(first.layer)
+    assert blob is not None
+    blob.write_bytes(changed(blob.read_bytes(), 0.5, 1))
+    third = (await images.build("three", chunks(context()))).image
+    assert (2, third) == (storage.written, await images.find_whole("three"))
+
+    await asyncio.to_thread(storage.remove_blob, first.layer)
+    await images.build("four", chunks(context()))
+    assert 3 == storage.written
+    users.append(500)
+    other = (await images.build("five", chunks(context()))).image
+    assert (4, True) == (storage.written, other.layer != first.layer)
+    limits.now = ArchiveLimits(total_bytes=100)
+    with pytest.raises(InvalidArgument, match="larger than"):
+        await images.build("six", chunks(context()))
 
 
 async def test_a_slow_disk_keeps_only_those_waiting_who_need_it(tmp_path: Path) -> None:
