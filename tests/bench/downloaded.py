@@ -24,8 +24,8 @@ from tests.support.observe import builds, until
 HOW = (
     "A peer's double of 3.1.5 installs the chaincode `java` for Maven, whose source is new in each "
     "run, as in (j). A registry on this machine answers at once, or 25 ms later; all that a build "
-    "needs is there, and the builder image's own repository does not count for it (another "
-    "mirror). Peitho has `builder.cache.packages` on, and has carried out one install before that "
+    "needs is there, and it has another home than the image's, which has it too (HOME, "
+    "user.home). Peitho has `builder.cache.packages` on, and has carried out one install before that "
     "is not counted; in dockerd every build downloads. The two take turns; a ratio is of neighbors."
 )
 
@@ -35,6 +35,8 @@ _DELAYS_SECONDS = (0.0, 0.025)
 # Addresses of the lab's bridge that no Pod will have.
 _BRIDGE = ("peitho0", "10.88.250.0/24")
 _AS_ROOT = {"users": {"*fabric-javaenv*": 0}}
+# The image's own repository is at root's home.
+_ANOTHER_HOME = ("HOME=/tmp", "MAVEN_OPTS=-Duser.home=/tmp")
 _REPOSITORY = "root/.m2/repository/"
 _MVNW = '#!/bin/sh\nexec mvn --batch-mode --settings settings.xml "$@"\n'
 
@@ -89,7 +91,13 @@ async def _install(side: Side, url: str, docker: list[str]) -> float:
         )
         label = f"bench{token}_1"
         return await install(
-            side, source, version=_VERSION, label=label, language="java", docker=docker
+            side,
+            source,
+            version=_VERSION,
+            label=label,
+            language="java",
+            build_env=_ANOTHER_HOME,
+            docker=docker,
         )
 
 
