@@ -9,8 +9,9 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -46,6 +47,9 @@ _SECONDS = {
 }
 _BOLD, _RED, _GREEN = 1, 31, 32
 _ENVIRONMENT = os.environ  # noqa: TID251  the demo's own settings: KEEP, IMAGE, KUBECONFIG
+
+
+_Made = TypeVar("_Made")
 
 
 class DemoError(Exception):
@@ -193,14 +197,23 @@ async def prepare() -> tuple[Cluster, str]:
     if not _ENVIRONMENT.get("KUBECONFIG"):
         require_root_on_linux()
     async with asyncio.TaskGroup() as parts:
-        brought_up = parts.create_task(asyncio.to_thread(lab.up))
-        parts.create_task(asyncio.to_thread(_make, with_peitho=not image))
+        brought_up = parts.create_task(_part(lab.up))
+        parts.create_task(_part(_make, with_peitho=not image))
     cluster = brought_up.result()
     if cluster.own:
         await asyncio.to_thread(images.ensure, *LAYERS)
     if not image:
         await asyncio.to_thread(images.ensure_peitho)
     return cluster, image or images.PEITHO
+
+
+async def _part(make: Callable[..., _Made], **how: bool) -> _Made:
+    """What a part makes; that it failed is said at once, since the other goes on for minutes."""
+    try:
+        return await asyncio.to_thread(make, **how)
+    except LabError as error:
+        print(f"lab: {error}\nlab: this ends once what has begun is over", flush=True)
+        raise
 
 
 def _make(*, with_peitho: bool) -> None:

@@ -8,18 +8,24 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from peitho.clients.registry.api import Registry
 from tests.journeys.peers import lives_and_comes_back
+from tests.lab import images
+from tests.lab import registry as lab
 from tests.lab.beside import beside
 from tests.lab.cluster import Cluster
 from tests.lab.javaenv import CHAINCODE
 from tests.lab.peer import Peer
 from tests.lab.peitho import Peitho, namespace
+from tests.lab.registry import Running
 from tests.support.attached import built
 from tests.support.docker_calls import Calls, archive, context
-from tests.support.observe import builds, until
+from tests.support.observe import builds, pods, until
 
 BUILDER = "hyperledger/fabric-javaenv:2.5"
 DOCKERFILE = f"""FROM {BUILDER}
@@ -31,6 +37,33 @@ ENV CORE_CHAINCODE_BUILDLEVEL=2.5.16
 # build.sh takes Gradle where there is something for it.
 NOT_OF = {"gradle": ["pom.xml"], "maven": ["*.gradle"]}
 AS_ROOT = {"users": {"*fabric-javaenv*": 0}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def registry(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Running]:
+    """A registry on the node's loopback that has javaenv, for anybody."""
+    del cluster  # its images, which are mirrored, are made by then
+    image = images.find(f"docker.io/{BUILDER}")
+    with lab.registry(tmp_path_factory.mktemp("registry")) as running:
+        async with Registry.connect(running.endpoint, lambda: None) as client:
+            for name in image.tags:
+                repository, _, tag = name.removeprefix("docker.io/").rpartition(":")
+                await lab.push(client, image, repository, tag)
+        yield running
+
+
+def registry_mode(registry: Running) -> dict[str, Any]:
+    """Settings with which chaincode's image is put on javaenv, and pulled."""
+    name = BUILDER.partition(":")[0]
+    return {
+        "builder": AS_ROOT,
+        "chaincode": AS_ROOT,
+        "peitho": {"imageMode": "registry"},
+        "images": {"rewrite": {f"{name}*": f"{registry.address}/{name}*"}},
+        "docker": {"registry": {"server-address": registry.address, "insecure": True}},
+    }
 
 
 @asynccontextmanager
@@ -50,17 +83,18 @@ async def peitho_in(
 @beside
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("tool", "release", "level"),
-    [("gradle", "2.5.16", "restricted"), ("maven", "3.1.5", "baseline")],
+    "which", [("gradle", "2.5.16", "restricted"), ("maven", "3.1.5", "baseline")], ids=str
 )
 async def test_java_chaincode_is_built_registers_crashes_and_comes_back(
-    cluster: Cluster, tmp_path: Path, tool: str, release: str, level: str
+    cluster: Cluster, registry: Running, tmp_path: Path, which: tuple[str, str, str]
 ) -> None:
     """
     A Java package is built in a Pod, offline, and Fabric's own shim registers over TLS.
 
-    In a `restricted` namespace its user 0 is that of a user namespace.
+    In a `restricted` namespace its user 0 is that of a user namespace. What was built for delivery
+    is pushed to a registry when the settings say so, and lives as well as one image.
     """
+    tool, release, level = which
     source = tmp_path / tool
     shutil.copytree(CHAINCODE, source, ignore=shutil.ignore_patterns(*NOT_OF[tool]))
     async with (
@@ -71,6 +105,17 @@ async def test_java_chaincode_is_built_registers_crashes_and_comes_back(
         await lives_and_comes_back(peer, package, peitho)
         mapped = (await peer.invoke(package, "file", "/proc/self/uid_map")).payload.split()
         assert ["0", "0"] != mapped[:2] if level == "restricted" else ["0", "0"] == mapped[:2]
+        await peer.stop(package)
+
+        await peitho.end()
+        peitho.configure(registry_mode(registry))
+        await peitho.begin()
+        await peer.launch(package)
+        assert "blue" == (await peer.invoke(package, "get", "asset")).payload
+        (image,) = {
+            each["spec"]["containers"][0]["image"] for each in pods(peitho, package.container)
+        }
+        assert image.startswith(f"{registry.address}/")
         await peer.stop(package)
 
 

@@ -71,6 +71,12 @@ async def peitho(
         await until(lambda: not builds(running) + daemon.containers())
 
 
+@pytest.fixture(scope="module")
+def layers() -> set[str]:
+    """The layers of the one package that is built in each pair."""
+    return set()
+
+
 def peer_of(peitho: Peitho, version: str, name: str) -> AbstractAsyncContextManager[Peer]:
     """A peer of a release."""
     host = peitho.cluster.host_address
@@ -78,10 +84,12 @@ def peer_of(peitho: Peitho, version: str, name: str) -> AbstractAsyncContextMana
 
 
 async def test_chaincode_is_built_and_lives_and_outlasts_a_restart(
-    pair: Pair, peitho: Peitho, calls: Calls, tmp_path: Path
+    pair: Pair, peitho: Peitho, calls: Calls, tmp_path: Path, layers: set[str]
 ) -> None:
     """
     A second peer shares the build and the image; after a restart the image is still known.
+
+    Whichever builder, peer and mode: the layer is the same.
     """
     release, label = RELEASES[pair][0], f"{pair.builder}-{pair.mode}_1"
     async with (
@@ -92,6 +100,8 @@ async def test_chaincode_is_built_and_lives_and_outlasts_a_restart(
         await lives_and_comes_back(one, package, peitho)
         runs_as_its_mode_says(pair, peitho, package)
         image = await identity(calls, package)
+        layers.update(await layers_of(calls, package))
+        assert 1 == len(layers)
 
         built = count(peitho, "build ended")
         assert built
@@ -127,6 +137,13 @@ async def identity(calls: Calls, package: Package) -> tuple[str, Any]:
     assert 200 == answer.status, answer
     digests = [each.partition("@")[2] for each in answer.body["RepoDigests"]]
     return answer.body["Id"], digests
+
+
+async def layers_of(calls: Calls, package: Package) -> list[str]:
+    """What Peitho has put on the runtime image."""
+    answer = await calls.call("GET", f"/images/{package.image}/json")
+    found: list[str] = answer.body["RootFS"]["Layers"]
+    return found
 
 
 def runs_as_its_mode_says(pair: Pair, peitho: Peitho, package: Package) -> None:

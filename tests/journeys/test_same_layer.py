@@ -51,7 +51,7 @@ async def test_a_package_is_the_same_layer_elsewhere(cluster: Cluster, tmp_path:
     here, there = (each.result() for each in built)
 
     assert here == there
-    assert len(PACKAGES) == len(set(here.values()))
+    assert here["tiny"] != here["node"]
 
 
 async def _layers(
@@ -62,7 +62,6 @@ async def _layers(
     names: Mapping[str, Any],
 ) -> dict[str, list[str]]:
     """The layers of the packages that a peer has installed at a Peitho of its own."""
-    found: dict[str, list[str]] = {}
     async with AsyncExitStack() as stack:
         own = await stack.enter_async_context(namespace(cluster))
         peitho = await stack.enter_async_context(Peitho.start(cluster, own, folder, **settings))
@@ -70,8 +69,13 @@ async def _layers(
             Peer.start(release, endpoint=peitho.url, host_address=cluster.host_address, **names)
         )
         calls = await stack.enter_async_context(Calls.to(peitho))
-        for chaincode, language in PACKAGES.items():
+
+        async def layers(chaincode: str, language: str) -> list[str]:
             package = await peer.install(chaincode, language=language)
             answer = await calls.call("GET", f"/images/{package.image}/json")
-            found[chaincode] = answer.body["RootFS"]["Layers"]
-    return found
+            found: list[str] = answer.body["RootFS"]["Layers"]
+            return found
+
+        async with asyncio.TaskGroup() as tasks:
+            built = {each: tasks.create_task(layers(*each)) for each in PACKAGES.items()}
+    return {chaincode: task.result() for (chaincode, _), task in built.items()}

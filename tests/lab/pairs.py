@@ -11,7 +11,7 @@ from tests.lab.registry import ACCOUNT, Running
 PODS, DAEMON = "Pods", "daemon"
 DELIVERY, REGISTRY = "delivery", "registry"
 
-_BASEOS = "hyperledger/fabric-baseos"
+_FABRIC = "hyperledger/fabric-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,22 @@ class Pair:
                 "insecure": True,
             }
             found["peitho"] = {"imageMode": "registry"}
-            found["images"] = {"rewrite": {f"{_BASEOS}*": f"{registry.address}/{_BASEOS}*"}}
+            found["images"] = {"rewrite": rewrite(registry, "baseos")}
         return found
+
+
+def rewrite(registry: Running, *names: str) -> dict[str, str]:
+    """`images.rewrite` for images of Fabric that are mirrored."""
+    return {f"{_FABRIC}{name}*": f"{registry.address}/{_FABRIC}{name}*" for name in names}
 
 
 PAIRS = tuple(Pair(builder, mode) for mode in (DELIVERY, REGISTRY) for builder in (PODS, DAEMON))
 
 
-async def mirror(registry: Running) -> None:
-    """Have the runtime images of Go in a registry, under each tag that peers name."""
-    image = images.find(f"docker.io/{_BASEOS}:2.5")
+async def mirror(registry: Running, name: str = "baseos") -> None:
+    """Have the runtime images of Go, or others, in a registry, under each tag that peers name."""
+    image = images.find(f"docker.io/{_FABRIC}{name}:2.5")
     async with Registry.connect(registry.endpoint, lambda: ACCOUNT) as client:
-        for name in image.tags:
-            repository, _, tag = name.removeprefix("docker.io/").rpartition(":")
+        for tagged in image.tags:
+            repository, _, tag = tagged.removeprefix("docker.io/").rpartition(":")
             await lab.push(client, image, repository, tag)

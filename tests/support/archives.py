@@ -48,6 +48,12 @@ def special(name: str, kind: bytes, *, link: str = "", mode: int = 0o644) -> Mem
     return info, b""
 
 
+def with_headers(member: Member, **records: str) -> Member:
+    """The same entry, with records in a PAX header of its own."""
+    member[0].pax_headers = records
+    return member
+
+
 def archive(*members: Member, compression: str = "") -> io.BytesIO:
     """An archive of these entries, at its beginning."""
     return io.BytesIO(archive_bytes(members, compression=compression))

@@ -75,6 +75,14 @@ class BareCalls:
             "PUT", f"/containers/{container}/archive", params={"path": path}, data=content
         )
 
+    async def download(self, container: str, path: str) -> bytes:
+        """The archive of a path."""
+        parameters = {"path": path}
+        url = f"/containers/{container}/archive"
+        async with self._session.get(url, params=parameters) as response:
+            assert response.status == 200, await response.text()
+            return await response.read()
+
     async def start(self, container: str) -> Answer:
         """Start a container."""
         return await self.call("POST", f"/containers/{container}/start")

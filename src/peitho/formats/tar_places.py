@@ -118,8 +118,16 @@ class _Tree:
         self._implied += 1
         self._implied_bytes += len(place)
         limits = self._limits
-        if self._implied > limits.entries or self._implied_bytes > limits.names_bytes:
-            raise InvalidArgument("the archive has more directories in names than it may")
+        if self._implied > limits.entries:
+            raise InvalidArgument(
+                f"the archive has more than {limits.entries} entries: its names have directories, "
+                f"at {tar.shown(place)}"
+            )
+        if self._implied_bytes > limits.names_bytes:
+            raise InvalidArgument(
+                f"the names in the archive are longer than {limits.names_bytes} bytes in all, "
+                f"with those of their directories, at {tar.shown(place)}"
+            )
         return _Directory()
 
 

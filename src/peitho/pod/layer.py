@@ -26,6 +26,7 @@ _PAX_BYTES = 256 * 1024
 _MOST_PARTS = 220  # 200 are taken of a peer, below the image's own directory
 _MODE = 0o7777
 _OWNERS = 0o700
+_OF_OWNERS = stat.S_ISUID | stat.S_ISGID
 _FILE, _HARD_LINK, _LINK, _DIRECTORY, _FIFO, _PAX = b"0", b"1", b"2", b"5", b"6", b"x"
 _MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPENED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -259,6 +260,8 @@ def _write(source: _Source, size: int, name: str, mode: int, parent: int) -> Non
             size -= len(data)
             while data:
                 data = data[os.write(descriptor, data) :]
+        if mode & _OF_OWNERS:  # a write by who is not root takes them away
+            os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
 

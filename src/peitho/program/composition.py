@@ -261,22 +261,15 @@ def compose(
     kubernetes = shared.kubernetes.in_namespace(settings.kubernetes.namespace)
     watch = PodWatch(kubernetes, labels=labels.own_labels(settings.peitho.instance))
     own = _OwnThings.of(shared, tenant)
-    stores = _Stores.at(live, own, looks=looks)
+    pull_accounts = PullAccounts(kubernetes, live.map(options.chaincode_pods))
+    stores = _Stores.at(live, own, pull_accounts, looks=looks)
     record_watch = RecordWatch(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
     records = Records(kubernetes, record_watch)
     place = _Place(kubernetes, watch, records, docker, account, stores, own)
     trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
-    publisher = own.publisher(
-        _publisher(
-            live,
-            stores,
-            registries,
-            trials,
-            PullAccounts(kubernetes, live.map(options.chaincode_pods)),
-        )
-    )
+    publisher = own.publisher(_publisher(live, stores, registries, trials, pull_accounts))
     base_images = place.base_images(live)
     launched = _chaincodes(live, place, publisher, tasks)
     builds = _builds(live, place, tasks)
@@ -384,14 +377,21 @@ class _Stores:
     stored_bytes: StoredBytes | None
 
     @classmethod
-    def at(cls, live: Live[Settings], own: _OwnThings, *, looks: bool) -> "_Stores":
+    def at(
+        cls, live: Live[Settings], own: _OwnThings, pull_accounts: PullAccounts, *, looks: bool
+    ) -> "_Stores":
         """Return those of the data directory in the settings."""
         storage = Storage(live.now.data_dir, looks=looks)
         cache = BuildCache(_kept_builds(live.now), looks=looks)
         stored_bytes = own.stored_bytes(storage, cache)
         results, allowed = BuildResults(cache.find), own.allowed_images(live)
         pods = live.map(options.chaincode_pods)
-        prebuilt = PrebuiltImages(allowed, own.shared.registries, live.map(options.prebuilt))
+        prebuilt = PrebuiltImages(
+            allowed,
+            own.shared.registries,
+            live.map(options.prebuilt),
+            pull_accounts=pull_accounts,
+        )
         return cls(
             storage,
             DeliveryTokens(storage.delivery_key(), own.tenant),

@@ -79,6 +79,10 @@ _WATCH_SECONDS = 20
 _WATCH_SILENCE_SECONDS = 25.0
 
 
+_HIGHEST_PORT = 65_535
+# What lightkube lets through where a kubeconfig's file with a token, or its program that prints
+# one, is not there or has something else; errors of the connection are httpx's own.
+_NO_CREDENTIALS = (ConfigError, OSError, ValueError, LookupError, TypeError)
 _CONTENDED = "has been modified"
 
 
@@ -420,7 +424,18 @@ def _read_all(
     config = _configuration(kubeconfig, context, file)
     proxy = _proxy(config, file, proxies)
     user = config.user or User()  # lightkube takes one for granted
-    verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+    try:
+        user_auth(user)  # as it is made for each client
+        verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+    except OSError as error:  # of a file that it names, or of a certificate in one
+        named = (config.cluster.certificate_auth, user.client_cert, user.client_key)
+        files = ", ".join(each for each in named if each)
+        raise Unavailable(
+            f"No Kubernetes: a file that the kubeconfig names cannot be read: {error} ({files})"
+        ) from error
+    except (ConfigError, ValueError) as error:
+        told = str(error) if isinstance(error, ConfigError) else "a certificate or key is none"
+        raise Unavailable(f"No Kubernetes: the kubeconfig cannot be used: {told}") from error
     return config._replace(user=user), proxy, verify
 
 
@@ -470,9 +485,12 @@ def _proxy(config: SingleConfig, file: Any, proxies: Proxies) -> httpx.Proxy | N
 def _server(config: SingleConfig) -> httpx.URL:
     """The address of the API server. Raises Unavailable if it is none."""
     try:
-        return httpx.URL(config.cluster.server)
+        server = httpx.URL(config.cluster.server)
     except (httpx.InvalidURL, TypeError, ValueError) as error:
         raise Unavailable(f"No Kubernetes: its server is no URL: {error}") from error
+    if server.port is not None and server.port > _HIGHEST_PORT:
+        raise Unavailable(f"No Kubernetes: its server has no port {server.port}")
+    return server
 
 
 def _named_proxy(config: SingleConfig, file: Any) -> str:
@@ -547,10 +565,19 @@ async def _counted(verb: str, request: Awaitable[httpx.Response]) -> httpx.Respo
     try:
         response = await request
         code = str(response.status_code)
+    except _NO_CREDENTIALS as error:
+        raise _without_credentials(error) from error
     finally:
         metrics.KUBERNETES_REQUESTS.labels(verb, code).inc()
         metrics.KUBERNETES_SECONDS.labels(verb).observe(time.monotonic() - began)
     return response
+
+
+def _without_credentials(error: Exception) -> Unavailable:
+    # What a program printed, and what a file has, may be a token.
+    told = isinstance(error, (ConfigError, OSError))
+    cause = str(error) if told else f"{type(error).__name__} while they were read"
+    return Unavailable(f"No credentials for the Kubernetes API: {cause}")
 
 
 class _reachable:  # noqa: N801  reads as a statement: with _reachable()

@@ -15,6 +15,7 @@ import structlog
 from peitho.clients.registry.api import Registry
 from peitho.clients.registry.registries import Registries
 from peitho.core.images.allowed import AllowedImages
+from peitho.core.images.pull_accounts import PullAccounts, Readers
 from peitho.errors import Forbidden, PeithoError, Unavailable
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.images import cosign, dsse, prebuilt, references, referrers
@@ -43,8 +44,14 @@ class PrebuiltImages:
     """The images that packages name, and the results of their builds, of this run."""
 
     def __init__(
-        self, allowed: AllowedImages, registries: Registries, options: Live[PrebuiltOptions]
+        self,
+        allowed: AllowedImages,
+        registries: Registries,
+        options: Live[PrebuiltOptions],
+        *,
+        pull_accounts: PullAccounts | None = None,
     ) -> None:
+        self._pull_accounts = pull_accounts
         self._allowed = allowed
         self._registries = registries
         self._options = options
@@ -73,15 +80,23 @@ class PrebuiltImages:
         options = self._options.now
         keys = [await asyncio.to_thread(_key, path) for path in options.keys]
         image = references.parse(references.rewritten(reference, options.rewrite))
-        registry = await self._registries.of(image.domain)
-        if await _is_signed(registry, image, keys) or await _has_bundle(registry, image, keys):
-            log.info("image is signed", image=reference)
-            return
         files = ", ".join(str(path) for path in options.keys)
-        raise Forbidden(
-            f"the image {reference} is not signed by any key of images.verify ({files}): sign it "
-            "with cosign, and push the signature beside it"
-        )
+
+        async def find(registry: Registry) -> None:
+            if await _is_signed(registry, image, keys) or await _has_bundle(registry, image, keys):
+                log.info("image is signed", image=reference)
+                return
+            raise Forbidden(
+                f"the image {reference} is not signed by any key of images.verify ({files}): sign "
+                "it with cosign, and push the signature beside it"
+            )
+
+        await (await self._readers(image)).first(find)
+
+    async def _readers(self, image: Reference) -> Readers:
+        if self._pull_accounts:
+            return await self._pull_accounts.readers(self._registries, image)
+        return Readers([await self._registries.of(image.domain)])
 
 
 async def _is_signed(registry: Registry, image: Reference, keys: Sequence[PublicKey]) -> bool:

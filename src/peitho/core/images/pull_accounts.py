@@ -1,10 +1,16 @@
 """The accounts by which nodes pull images: Peitho reads runtime images with them, too."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import structlog
 
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
-from peitho.errors import InvalidArgument, NotFound, PeithoError
+from peitho.clients.registry.api import Registry
+from peitho.clients.registry.registries import Registries
+from peitho.clients.registry.transport import RegistryCredentials, RegistryError
+from peitho.errors import InvalidArgument, NotFound, PeithoError, Unavailable
 from peitho.formats.images.references import Reference
 from peitho.formats.kubernetes import pull_accounts
 from peitho.formats.kubernetes.objects import Manifest
@@ -12,7 +18,11 @@ from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.kubernetes.pull_accounts import PullAccount
 from peitho.settings.live import Live
 
+log = structlog.get_logger()
+
 _FORBIDDEN = 403
+_REFUSED = (401, 403)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,38 @@ class PullSecrets:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """The registry of an image, as each account sees it that is for the image; one at least."""
+
+    registries: Sequence[Registry]
+    found: FoundAccounts = FoundAccounts()
+
+    async def first(self, read: Callable[[Registry], Awaitable[T]]) -> tuple[Registry, T]:
+        """
+        Return what the first account gets that may read, as the kubelet tries them.
+
+        Raises what the last says, after a refusal with the pull secrets that did not help.
+        """
+        *others, last = self.registries
+        for registry in others:
+            try:
+                return registry, await read(registry)
+            except Unavailable:
+                raise
+            except PeithoError as error:
+                log.info("account tried in vain", registry=registry.host, cause=str(error))
+        try:
+            return last, await read(last)
+        except RegistryError as error:
+            if error.code not in _REFUSED:
+                raise
+            shown = dict.fromkeys(each.secret for each in self.found.accounts)
+            refused = [f"it refuses the account of the pull secret {name}" for name in shown]
+            said = "; ".join((str(error), *refused, *self.found.problems))
+            raise RegistryError(said, code=error.code) from error
+
+
 class PullAccounts:
     """Reads the pull Secrets of Pods of one kind at each use, and keeps nothing of them."""
 
@@ -71,6 +113,19 @@ class PullAccounts:
         accounts = [account for secret in read.secrets for account in secret.accounts]
         found = pull_accounts.matching(accounts, reference.domain, reference.repository)
         return FoundAccounts(found, read.problems)
+
+    async def readers(self, registries: Registries, reference: Reference) -> Readers:
+        """Return the registry of an image: with our account, with each pull secret's, or none."""
+        if registries.has_account(reference.domain):
+            return Readers([await registries.own()])
+        found = await self.find(reference)
+        seen = [
+            await registries.as_caller(
+                reference.domain, RegistryCredentials(each.username, each.password)
+            )
+            for each in found.accounts
+        ]
+        return Readers(seen or [await registries.of(reference.domain)], found)
 
     async def read(self) -> PullSecrets:
         """

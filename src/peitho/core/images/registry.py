@@ -21,7 +21,7 @@ from peitho.clients.registry.transport import RegistryCredentials, RegistryError
 from peitho.clients.registry.uploads import BlobSource, bytes_source, file_source
 from peitho.core.images.attestations import Attestations, UnsignedError
 from peitho.core.images.publisher import PublishedImage, get
-from peitho.core.images.pull_accounts import FoundAccounts, PullAccounts
+from peitho.core.images.pull_accounts import PullAccounts, Readers
 from peitho.core.images.store import BuiltImage, ImageStore
 from peitho.errors import InvalidArgument, PeithoError, Unavailable, Unsupported
 from peitho.formats.bounded_dict import BoundedDict
@@ -40,7 +40,6 @@ _SHARED = "peitho-shared"
 _ID = re.compile(r"(sha256:)?([0-9a-f]{12,64})")
 _REMEMBERED = 1000
 _NOT_ALLOWED = 405
-_REFUSED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,34 +285,27 @@ class RegistryPublisher:
         architecture = image.architecture or self._options.now.architecture
         if account := auths.of(reference.domain):
             return await self._origin_for(account, reference, architecture)
-        found = FoundAccounts()
-        if self._pull_accounts and not self._registries.has_account(reference.domain):
-            found = await self._pull_accounts.find(reference)
-        readers = await self._readers(reference, found)
+        readers = await self._readers(reference)
         key = (reference.full(), architecture)
-        registry = readers[0]
+        registry = readers.registries[0]
         try:
-            registry, known = await _first_read(
-                readers, reference, architecture, self._bases.get(key)
+            registry, known = await readers.first(
+                lambda seen: _read_base(seen, reference, architecture, self._bases.get(key))
             )
             self._bases[key] = known
         except (Unavailable, RegistryError) as error:
             if key not in self._bases:
-                raise _with_problems(error, found) from error
+                raise
             log.warning("runtime image not asked for", image=name, cause=str(error))
         except PeithoError as error:
             raise PeithoError(f"cannot put a layer on {name}: {error}") from error
         digest, base = self._bases[key]
         return _Origin(registry, reference.repository, base, f"{reference.full()}@{digest}")
 
-    async def _readers(self, reference: Reference, found: FoundAccounts) -> Sequence[Registry]:
-        """Return the registry of a runtime image as each pull Secret's account, or as our own."""
-        return [
-            await self._registries.as_caller(
-                reference.domain, RegistryCredentials(each.username, each.password)
-            )
-            for each in found.accounts
-        ] or [await self._registries.of(reference.domain)]
+    async def _readers(self, reference: Reference) -> Readers:
+        if self._pull_accounts:
+            return await self._pull_accounts.readers(self._registries, reference)
+        return Readers([await self._registries.of(reference.domain)])
 
     async def _origin_for(
         self, account: RegistryAuth, reference: Reference, architecture: str
@@ -421,35 +413,6 @@ def _base_layers(origin: _Origin, registry: Registry) -> Iterator[_Blob]:
         if not layer.is_foreign:
             source = origin.registry.source(origin.repository, layer)
             yield _Blob(layer, source, holders)
-
-
-def _with_problems(
-    error: Unavailable | RegistryError, found: FoundAccounts
-) -> Unavailable | RegistryError:
-    """Return an error that also tells, after a refusal, which pull secrets did not help."""
-    if not (isinstance(error, RegistryError) and error.code in _REFUSED):
-        return error
-    shown = dict.fromkeys(each.secret for each in found.accounts)
-    refused = [f"it refuses the account of the pull secret {name}" for name in shown]
-    return RegistryError("; ".join((str(error), *refused, *found.problems)), code=error.code)
-
-
-async def _first_read(
-    readers: Sequence[Registry],
-    reference: Reference,
-    architecture: str,
-    known: tuple[str, RuntimeImage] | None,
-) -> tuple[Registry, tuple[str, RuntimeImage]]:
-    """Return a runtime image as the first account that may read it, as the kubelet tries them."""
-    *others, last = readers
-    for registry in others:
-        try:
-            return registry, await _read_base(registry, reference, architecture, known)
-        except Unavailable:
-            raise
-        except PeithoError as error:
-            log.info("account tried in vain", image=reference.full(), cause=str(error))
-    return last, await _read_base(last, reference, architecture, known)
 
 
 async def _read_base(

@@ -64,6 +64,8 @@ def reference(content: bytes) -> str:
         if "tag" not in told and not _LIKE_AN_IMAGE.search(str(told["name"])):
             return ""
         raise InvalidArgument(f"{FILE} has no digest: an image is named by its digest")
+    if told.get("tag"):
+        raise InvalidArgument(f"{FILE} has a tag: an image is named by its digest alone")
     name, digest = told["name"], told["digest"]
     if not isinstance(name, str) or not isinstance(digest, str):
         raise InvalidArgument(f"{FILE}: name and digest must be texts")

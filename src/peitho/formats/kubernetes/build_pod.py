@@ -77,6 +77,7 @@ def _helper(record: RecordMetadata, *, options: PodOptions, user: int | None) ->
     return {
         "name": HELPER,
         "image": options.peitho_image,
+        "imagePullPolicy": pod_parts.PULL_POLICY,
         "command": ["python", "-m", "peitho.pod.helper"],
         "env": [
             {"name": "PEITHO_URL", "value": options.peitho_url},

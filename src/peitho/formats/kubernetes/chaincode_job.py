@@ -260,6 +260,7 @@ def _puller(record: Record, image: Image, *, options: PodOptions, user: int | No
     return {
         "name": PULLER,
         "image": options.peitho_image,
+        "imagePullPolicy": pod_parts.PULL_POLICY,
         "command": ["python", "-m", "peitho.pod.puller"],
         "env": [
             {"name": "PEITHO_URL", "value": options.peitho_url},

@@ -11,7 +11,7 @@ from typing import Any
 
 from peitho.formats.kubernetes import labels, names, pull_errors
 from peitho.formats.kubernetes.lacking import LACK_SECONDS, lacks_object
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of, shared
 from peitho.formats.records import BUILD, CHAINCODE, PULLER, SIGKILLED, Exit
 
 # Reasons for which a container waits that no retry of the kubelet will mend.
@@ -283,21 +283,21 @@ def _read(pod: Manifest) -> PodStatus:
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
         resource_version=str(metadata.get("resourceVersion", "")),
-        kind=str(own.get(labels.KIND, "")),
-        container_label=str(own.get(labels.CONTAINER, "")),
-        record_id=str(notes.get(labels.ID, "")),
-        record_name=str(notes.get(labels.NAME, "")),
+        kind=shared(own.get(labels.KIND, "")),
+        container_label=shared(own.get(labels.CONTAINER, "")),
+        record_id=shared(notes.get(labels.ID, "")),
+        record_name=shared(notes.get(labels.NAME, "")),
         job=_job(metadata),
         is_copy=_is_copy(metadata),
         created_at=str(metadata.get("creationTimestamp") or ""),
         grace_seconds=_grace_seconds(metadata),
-        phase=str(status.get("phase", "")),
+        phase=shared(status.get("phase", "")),
         reason=_pod_reason(status),
         unscheduled=_unscheduled(status),
         containers=tuple(_containers(pod)),
         hosts=_hosts(pod.get("spec") or {}),
-        node=str((pod.get("spec") or {}).get("nodeName") or ""),
-        said={key: str(notes[key]) for key in labels.PROOF if key in notes},
+        node=shared((pod.get("spec") or {}).get("nodeName") or ""),
+        said={key: shared(notes[key]) for key in labels.PROOF if key in notes},
         has_begun_alone=_has_begun_alone(pod),
     )
 
@@ -479,25 +479,25 @@ def _container(
     waiting, terminated = state.get("waiting") or {}, state.get("terminated")
     began = state.get("running") or terminated or {}
     return ContainerStatus(
-        name=str(status["name"]),
-        image=str(status.get("image", "")),
+        name=shared(status["name"]),
+        image=shared(status.get("image", "")),
         is_init=is_init,
         is_sidecar=is_sidecar,
         waiting_reason=str(waiting.get("reason") or ""),
         waiting_message=str(waiting.get("message") or ""),
         is_running="running" in state,
-        started_at=str(began.get("startedAt") or ""),
+        started_at=shared(began.get("startedAt") or ""),
         termination=_termination(terminated) if terminated else None,
-        image_id=str(status.get("imageID") or ""),
+        image_id=shared(status.get("imageID") or ""),
     )
 
 
 def _termination(terminated: Mapping[str, Any]) -> Termination:
     return Termination(
         code=_exit_code(terminated),
-        reason=str(terminated.get("reason") or ""),
+        reason=shared(terminated.get("reason") or ""),
         message=str(terminated.get("message") or "").strip(),
-        finished_at=str(terminated.get("finishedAt") or ""),
+        finished_at=shared(terminated.get("finishedAt") or ""),
     )
 
 

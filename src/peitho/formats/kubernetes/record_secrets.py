@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from peitho.formats.kubernetes import labels, names
-from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of
+from peitho.formats.kubernetes.objects import Manifest, ObjectReference, metadata_of, shared
 from peitho.formats.records import (
     BUILD,
     CHAINCODE,
@@ -240,7 +240,7 @@ def _texts(found: Mapping[Any, Any], what: str) -> dict[str, str]:
     for key, value in found.items():
         if not isinstance(value, str):
             raise TypeError(f"the {what} {key} is no text")
-    return dict(found)
+    return {shared(key): shared(value) for key, value in found.items()}
 
 
 def _noted_exit(note: str) -> Exit | None:

@@ -27,6 +27,10 @@ _SEE_TO_IT = (
     "make it anew (`kubectl create secret docker-registry`), or name another: in "
     "docker.registry.pull-secret, imagePullSecrets of the templates, or the ServiceAccount"
 )
+_NO_ACCOUNT = "apply the Role of deploy/ there; make the ServiceAccount, if a template names it"
+_NAME_IT = (
+    "name it in imagePullSecrets of builder.template and chaincode.template, if nodes need it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,19 @@ async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncItera
     """Tell which pull Secret is for which registry, and which does not count or is refused."""
     secrets: dict[str, _Used] = {}
     kinds = {"builds": options.build_pods(settings), "chaincode": options.chaincode_pods(settings)}
-    told: dict[str, None] = {}
+    told: dict[str, str] = {}
     for kind, pods in kinds.items():
         found = await PullAccounts(kubernetes, Live(pods)).read()
         if found.problem:
-            told[found.problem] = None
+            told[found.problem] = _NO_ACCOUNT
         hides = bool(pull_accounts.secret_names(pods))
         for each in found.secrets:
             if hides and each.named_by_account:
-                told[_hidden(each)] = None
+                told[_hidden(each)] = _NAME_IT
             before = secrets.get(each.name)
             secrets[each.name] = _Used(each, (*(before.pods if before else ()), kind))
-    for said in told:
-        yield warning(_NAME, said, _SEE_TO_IT)
+    for said, do in told.items():
+        yield warning(_NAME, said, do)
     if not secrets:
         yield ok(_NAME, f"none: Pods in {kubernetes.namespace} pull without an account")
     refused = await _refusals(settings, [used.secret for used in secrets.values()])

@@ -17,12 +17,14 @@ class Tried(Storage):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.tries = 0
+        self.begun = threading.Event()
         self.free = threading.Event()
         self.free.set()
 
     def try_writing(self) -> None:
         """Count."""
         self.tries += 1
+        self.begun.set()
         assert self.free.wait(LONG_SECONDS)
         super().try_writing()
 
@@ -81,6 +83,8 @@ async def test_a_volume_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     try:
         for _ in range(3):
             assert "The data directory does not answer: see to its volume" == await probe.cause()
+        # On a busy machine its thread may not have begun by then.
+        assert await asyncio.to_thread(storage.begun.wait, LONG_SECONDS)
         assert 1 == storage.tries
     finally:
         storage.free.set()

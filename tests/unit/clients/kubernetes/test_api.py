@@ -343,7 +343,69 @@ async def test_a_kubeconfig_without_a_user_is_taken(tmp_path: Path) -> None:
         assert "ns" == kubernetes.namespace
 
 
-@pytest.mark.parametrize("server", ["https://327.0.0.1", "https://a:port", "5"])
+def kubeconfig(directory: Path, *, user: str = "{}", server: str = "server: 'http://a'") -> Path:
+    """A kubeconfig file whose user and cluster have these keys."""
+    path = directory / "kubeconfig"
+    path.write_text(
+        "current-context: d\ncontexts: [{name: d, context: {cluster: d, user: u}}]\n"
+        f"clusters: [{{name: d, cluster: {{{server}}}}}]\nusers: [{{name: u, user: {user}}}]\n"
+    )
+    return path
+
+
+EXEC = "apiVersion: client.authentication.k8s.io/v1beta1"
+
+
+@pytest.mark.parametrize(
+    ("user", "cause"),
+    [
+        ("{tokenFile: /nope}", "Token file /nope not found"),
+        ("{tokenFile: /tmp}", "Is a directory"),
+        (f"{{exec: {{{EXEC}, command: /nope}}}}", "No such file"),
+        (f"{{exec: {{{EXEC}, command: 'false'}}}}", "Exec false returned 1"),
+        (f"{{exec: {{{EXEC}, command: echo, args: [secret]}}}}", "JSONDecodeError"),
+        (f"{{exec: {{{EXEC}, command: echo, args: ['{{}}']}}}}", "KeyError"),
+        ("{exec: {apiVersion: client.authentication.k8s.io/v9, command: a}}", "not implemented"),
+    ],
+)
+async def test_credentials_that_cannot_be_had_are_told(
+    tmp_path: Path, user: str, cause: str
+) -> None:
+    """
+    They may come: a token's file is written anew. What is a secret is not among the words.
+    """
+    path = kubeconfig(tmp_path, user=user)
+    async with Kubernetes.connect(kubeconfig=path, namespace="") as kubernetes:
+        with pytest.raises(Unavailable, match="No credentials for the Kubernetes API") as raised:
+            await kubernetes.get("Secret", "a")
+
+    assert cause in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster"),
+    [
+        ("{auth-provider: {name: gcp}}", ""),
+        ("{client-certificate: /nope, client-key: /nope}", ""),
+        ("{client-certificate-data: x, client-key-data: x}", ""),
+        ("{}", ", certificate-authority: /nope"),
+        ("{}", ", certificate-authority: /tmp"),
+        ("{}", ", certificate-authority-data: x"),
+        ("{}", ", certificate-authority-data: eA=="),
+    ],
+)
+async def test_a_certificate_that_is_none_is_told(tmp_path: Path, user: str, cluster: str) -> None:
+    """
+    Before anything is started.
+    """
+    path = kubeconfig(tmp_path, user=user, server=f"server: 'https://a'{cluster}")
+    with pytest.raises(Unavailable, match="No Kubernetes: "):
+        async with Kubernetes.connect(kubeconfig=path, namespace=""):
+            pass
+
+
+@pytest.mark.parametrize("server", ["https://327.0.0.1", "https://a:port", "5", "'http://a:99999'"])
 async def test_a_server_that_is_no_url_is_told(tmp_path: Path, server: str) -> None:
     """
     Before anything is sent.

@@ -1,7 +1,9 @@
 """Chaincode that is an image already: from the peer's upload to its Job, and what keeps it out."""
 
 import base64
+import io
 import json
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from peitho.clients.registry.transport import RegistryCredentials
 from peitho.core.builds.container import BuildContainer
 from peitho.core.container import OutputOptions
 from peitho.errors import Forbidden, InvalidArgument, PeithoError, Unavailable
@@ -20,8 +23,10 @@ from tests.support.archives import archive_bytes, file
 from tests.support.contexts import chunks, context, package
 from tests.support.in_process import Running, running
 from tests.support.kubernetes_double import always, refusal
+from tests.support.pull_secrets import pull_secret
 from tests.support.registry_content import fabric
-from tests.support.registry_double import RegistryDouble
+from tests.support.registry_double import USER, RegistryDouble
+from tests.support.tenants import served, settings_of, tenants_of
 
 DIGEST = "sha256:" + "ab" * 32
 IMAGE = f"registry.example/org/asset@{DIGEST}"
@@ -35,10 +40,11 @@ LAUNCH = ContainerSpec(
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def source(image: str = IMAGE) -> bytes:
-    """What a peer uploads for a package of an image."""
-    told = file("src/image.json", prebuilt.document(image))
-    return archive_bytes([file("src/main.go", b"no Go at all"), told], compression="gz")
+def source(image: str = IMAGE, *, language: str = "golang") -> bytes:
+    """What a peer uploads for a package of an image, as `peitho package` makes it."""
+    made = prebuilt.package(image, label="asset", language=language)
+    with tarfile.open(fileobj=io.BytesIO(made)) as outer:
+        return (outer.extractfile("code.tar.gz") or io.BytesIO()).read()
 
 
 def put_beside(double: RegistryDouble, bundle: bytes, kind: str) -> None:
@@ -118,6 +124,18 @@ async def test_nothing_is_compiled_and_the_image_is_launched(tmp_path: Path) -> 
         assert "initContainers" not in job["spec"]["template"]["spec"]
 
 
+@pytest.mark.parametrize("language", ["node", "java"])
+async def test_a_package_of_any_language_is_an_image(tmp_path: Path, language: str) -> None:
+    """
+    A peer's script for it would not find anything to build.
+    """
+    async with running(tmp_path) as peitho:
+        await installed(peitho, source(language=language))
+
+        assert 0 == peitho.cluster.count("POST", "pods")
+        assert IMAGE == peitho.services.images.get("mycc").prebuilt
+
+
 async def test_nodes_are_asked_for_the_image_itself(tmp_path: Path) -> None:
     """
     Before the peer's install is answered; the runtime image is of no use here.
@@ -164,6 +182,26 @@ async def test_an_image_that_no_pattern_matches_is_refused(tmp_path: Path) -> No
         await built(peitho, source())
         with pytest.raises(Forbidden, match=r"other/asset.*access.images"):
             await built(peitho, source(IMAGE.replace("org", "other")))
+
+
+async def test_each_tenant_has_a_list_of_its_own(tmp_path: Path, certificates: Path) -> None:
+    """
+    What another's list has is refused, whatever the list of all says.
+    """
+    lists = {"acme": "registry.example/org/*", "other": "registry.example/other/*"}
+    named = tenants_of(**{name: {"images": [pattern]} for name, pattern in lists.items()})
+    access = {"images": ["*"], "tenants": named}
+    folder = certificates / "ours"
+    settings = settings_of(folder, tmp_path, access=access)
+    async with served(tmp_path, folder, settings) as peitho:
+        for name in lists:
+            build = peitho.tenants[name].services.builds.create(BUILD)
+            await build.put_archive("/chaincode/input", chunks(source()))
+            if name == "acme":
+                assert await build.start()
+                continue
+            with pytest.raises(Forbidden, match=r"org/asset.*may not be used here"):
+                await build.start()
 
 
 async def test_a_tag_is_refused_with_its_upload(tmp_path: Path) -> None:
@@ -253,6 +291,26 @@ async def test_a_signature_counts_whatever_else_is_beside_it(tmp_path: Path) -> 
         verify: dict[str, Any] = {"images": {"verify": [str(public_key(tmp_path))]}}
         async with running(tmp_path, **verify) as peitho:
             await built(peitho, source(f"{double.address}/org/asset@{DIGEST}"))
+
+
+async def test_a_signature_is_read_with_the_pull_secrets_of_chaincode(tmp_path: Path) -> None:
+    """
+    A private image has its signature beside it; an account that is refused is told.
+    """
+    wrong = RegistryCredentials("robot", "no-word")
+    async with RegistryDouble.start(auth="basic") as double:
+        sign(double, DIGEST)
+        upload = source(f"{double.address}/org/asset@{DIGEST}")
+        settings: dict[str, Any] = {
+            "images": {"verify": [str(public_key(tmp_path))]},
+            "chaincode": {"template": {"spec": {"imagePullSecrets": [{"name": "mine"}]}}},
+        }
+        async with running(tmp_path, **settings) as peitho:
+            peitho.cluster.make("secrets/mine", pull_secret({double.address: wrong}))
+            with pytest.raises(PeithoError, match=r"401.*refuses the account.* pull secret mine"):
+                await built(peitho, upload)
+            peitho.cluster.objects["secrets/mine"] = pull_secret({double.address: USER})
+            await built(peitho, upload)
 
 
 async def test_a_signature_is_looked_for_where_nodes_pull(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_directories_in_names_alone_are_bounded() -> None:
     deep = [file(f"{n}/{'d/' * 50}f", b"") for n in range(10)]
 
     for limits in (ArchiveLimits(entries=400), ArchiveLimits(names_bytes=2000)):
-        with pytest.raises(InvalidArgument, match="more directories in names"):
+        with pytest.raises(InvalidArgument, match=r"than (400 entries|2000 bytes)"):
             layers.write(archive(*deep), io.BytesIO(), directory="/src", limits=limits)
 
 

@@ -9,7 +9,14 @@ from peitho.errors import InvalidArgument
 from peitho.formats import tar
 from peitho.formats.images import prebuilt
 from peitho.formats.tar import ArchiveLimits
-from tests.support.archives import archive_bytes, file
+from tests.support.archives import (
+    Member,
+    archive_bytes,
+    directory,
+    file,
+    hardlink,
+    symlink,
+)
 
 DIGEST = "sha256:" + "ab" * 32
 IMAGE = f"registry.example/org/asset@{DIGEST}"
@@ -96,6 +103,9 @@ def test_a_file_about_something_else_is_an_ordinary_one(content: bytes) -> None:
         {"name": "registry.example/org/asset", "tag": "1.0"},
         {"name": "registry.example/org/asset"},
         {"name": "asset", "tag": "1.0"},
+        {"name": "registry.example/org/asset", "tag": "1.0", "digest": DIGEST},
+        {"name": "\ud800", "digest": DIGEST},
+        {"name": {"a": [1]}, "digest": [DIGEST]},
         {"name": "registry.example/org/asset:1.0", "digest": DIGEST},
         {"name": "registry.example/org/asset", "digest": ""},
         {"name": "registry.example/org/asset", "digest": "sha256:ab"},
@@ -114,6 +124,33 @@ def test_an_image_that_is_not_named_by_its_digest_is_refused(content: object) ->
     """
     with pytest.raises(InvalidArgument):
         told(("src/image.json", json.dumps(content).encode()))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        file("src/image.json", TOLD + b" " * 5000),
+        symlink("src/image.json", "../other.json"),
+        hardlink("src/image.json", "other.json"),
+        directory("src/image.json"),
+    ],
+    ids=["huge", "link", "hard link", "directory"],
+)
+def test_what_is_no_small_file_tells_nothing(member: Member) -> None:
+    """
+    What it leads to is not read.
+    """
+    packed = archive_bytes([file("other.json", TOLD), member])
+
+    assert prebuilt.find(tar.scan(io.BytesIO(packed), limits=LIMITS)) is None
+
+
+def test_text_that_is_no_utf_8_is_told_as_json_has_it() -> None:
+    """
+    An editor may write a mark before it, or UTF-16.
+    """
+    assert IMAGE == told(("src/image.json", b"\xef\xbb\xbf" + TOLD))
+    assert IMAGE == told(("src/image.json", TOLD.decode().encode("utf-16")))
 
 
 def test_a_result_is_the_same_for_the_same_image() -> None:

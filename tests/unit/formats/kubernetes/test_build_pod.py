@@ -66,6 +66,17 @@ class TestBuilds:
             (volume.pop("name"), *volume) for volume in made["spec"]["volumes"]
         }
 
+    def test_an_upload_covers_nothing_of_the_helper(self) -> None:
+        """
+        Its code has the build's token: what is uploaded to its place is elsewhere for it.
+        """
+        paths = ("/opt/peitho", "/usr/local/lib/python3", "/app")
+        made = build(uploads=paths)
+
+        assert set(paths) <= set(mounts(containers(made)["build"]))
+        own = set(mounts(containers(made)["helper"])) - {"/peitho"}
+        assert [] == [path for path in own if not path.startswith("/shared/")]
+
     def test_an_upload_into_the_output_is_one_volume(self) -> None:
         """
         A path is mounted once.

@@ -68,18 +68,17 @@ def test_it_needs_nothing_but_the_image() -> None:
 
 def test_an_image_that_a_node_has_is_not_pulled() -> None:
     """
-    Whatever its tag, as with a daemon: of a build, of chaincode, and of a trial.
+    Whatever its tag, as with a daemon: of a build, of chaincode, of a trial, and Peitho's own.
     """
     latest = dataclasses.replace(BUILD, image="hyperledger/fabric-ccenv:latest")
     pods = (pod_of(made()), pod_of(job(record())), build(latest)["spec"])
 
     policies = {
-        each["name"]: each["imagePullPolicy"]
+        each["name"]: each.get("imagePullPolicy")
         for pod in pods
-        for each in pod["containers"]
-        if "imagePullPolicy" in each
+        for each in (*pod["containers"], *pod.get("initContainers", ()))
     }
-    assert {"chaincode": "IfNotPresent", "build": "IfNotPresent"} == policies
+    assert dict.fromkeys(("chaincode", "build", "helper", "puller"), "IfNotPresent") == policies
 
 
 def test_it_pulls_what_chaincode_would_pull() -> None:
