@@ -16,7 +16,6 @@ from tests.bench import (
     again,
     compiled,
     crashes,
-    downloaded,
     goals,
     install,
     launches,
@@ -57,7 +56,6 @@ PARTS = {
     "j": Part(compiled.HOW, compiled.measure),
     "k": Part(launches.HOW, launches.measure),
     "l": Part(crashes.HOW, crashes.measure),
-    "m": Part(downloaded.HOW, downloaded.measure),
 }
 
 

@@ -135,11 +135,11 @@ def new_source(work: Path, token: str) -> Path:
 
 
 @contextmanager
-def loaded_daemon(*, bridge: tuple[str, str] | None = None) -> Iterator[list[str]]:
+def loaded_daemon() -> Iterator[list[str]]:
     """A dockerd with the stand-ins of Fabric's images, which it keeps from one time to the next."""
     key = hashlib.sha256(layers.key("all").encode()).hexdigest()
     marker = CACHE / "dockerd" / _DAEMON / "images"
-    with daemon(_DAEMON, bridge=bridge) as docker:
+    with daemon(_DAEMON) as docker:
         if not marker.exists() or marker.read_text() != key:
             archive = images.archive()
             with step("loading the images into dockerd"):

@@ -19,7 +19,7 @@ from peitho.clients.disk.build_cache import LOG, RESULT, BuildCache, KeptBuild
 from peitho.clients.disk.storage import sha256, spool
 from peitho.core.builds.build import Build
 from peitho.core.images.stored_bytes import StoredBytes
-from peitho.errors import Conflict, PeithoError
+from peitho.errors import PeithoError
 
 log = structlog.get_logger()
 
@@ -52,13 +52,7 @@ class DownloadedPackages:
         return archive
 
     async def take(self, build: Build, chunks: AsyncIterator[bytes]) -> None:
-        """
-        Save a tar of what a build downloaded, until it is known that it ended well.
-
-        Raises Conflict before there is a result, InvalidArgument if it is too large.
-        """
-        if not build.lacks_packages or build.result is None or build.has_failed:
-            raise Conflict("only a build that is done leaves what it downloaded")
+        """Save a tar of what a build that is done downloaded. Raises InvalidArgument, too large."""
         directory = build.directory / _TAKEN
         directory.mkdir(exist_ok=True)
         part = directory / f"{RESULT}.part"

@@ -199,7 +199,8 @@ class BuildPool:
 
     async def save_packages(self, build: Build, chunks: AsyncIterator[bytes]) -> None:
         """Save a tar of what a build downloaded. Raises Conflict, InvalidArgument."""
-        if self._downloaded is None or not build.packages_key:
+        is_done = build.result is not None and not build.has_failed
+        if self._downloaded is None or not build.lacks_packages or not is_done:
             raise Conflict("what builds download is not kept")
         await self._downloaded.take(build, chunks)
 

@@ -85,7 +85,7 @@ async def test_a_build_that_is_not_done_leaves_nothing(tmp_path: Path, how: str)
         if how == "fails":
             carried.set_exit_code(1)
             await build.wait()
-        with pytest.raises(Conflict, match="only a build that is done"):
+        with pytest.raises(Conflict, match="is not kept"):
             await it.runs.save_packages(carried, chunks(FIRST))
         if how != "fails":
             await build.stop()
