@@ -144,7 +144,7 @@ async def test_a_peer_that_waits_while_all_is_saved_was_there_then(
     """
     usage.touch("mycc", "10.0.0.1")
     with usage.serving("10.0.0.1"):
-        before = time.time()
+        before = usage.now()
         await usage.save({"mycc"})
 
     assert before <= ImageUsage(storage).seen_at("mycc", default=0)
