@@ -252,6 +252,10 @@ def test_a_certificate_in_the_settings_alone_counts_as_well(
             "podMonitor.enabled=true,operations.tls.secretName=x,"
             "operations.tls.clientCa.secretName=x"
         ): "podMonitor needs operations.token",
+        (
+            "podMonitor.enabled=true,operations.tls.secretName=x,"
+            "settings.server.operationsTls.client-ca-file=/x"
+        ): "podMonitor needs operations.token",
     }.items(),
 )
 def test_wrong_values_are_told(wrong: str, words: str) -> None:

@@ -116,7 +116,12 @@ VALUES = (
     Value("affinity", MAP, "Where it would rather be."),
     Value("topologySpreadConstraints", LIST, "How it is spread, beside other Pods."),
     Value("priorityClassName", TEXT, "Its priority class."),
-    Value("extraEnv", LIST, "More variables, such as `HTTPS_PROXY`."),
+    Value(
+        "extraEnv",
+        LIST,
+        "More variables, such as `HTTPS_PROXY`. The certificate of a listener comes by values or "
+        "`settings`: the probes do not see variables.",
+    ),
     Value("extraVolumes", LIST, "More volumes, such as a Secret with the registry's password."),
     Value("extraVolumeMounts", LIST, "Where they are mounted."),
     Value("tls.secretName", TEXT, "A Secret with `tls.crt` and `tls.key` for the Docker API."),

@@ -63,9 +63,9 @@ def change(running: Settings, wanted: Settings) -> SettingsChange:
     """
     Work out which of the wanted settings a running Peitho follows.
 
-    An account belongs to its registry: it waits with it, so that no other registry sees it. Whether
-    the status page asks for a token hangs on the listeners: the token waits with them, so that a
-    certificate that takes its place does not leave the page open until then.
+    An account belongs to its registry: it waits with it, so that no other registry sees it. A token
+    of the status page that is taken away waits with the listeners, so that a certificate that takes
+    its place does not leave the page open until then; one that is given counts at once.
     """
     now = dict(_values(running))
     differing = [
@@ -76,7 +76,8 @@ def change(running: Settings, wanted: Settings) -> SettingsChange:
     waiting = [key for key in differing if key in NEED_RESTART]
     if any(key.startswith(_REGISTRY) for key in waiting):
         waiting = [key for key in differing if key in waiting or key.startswith(_REGISTRY)]
-    if any(key.startswith(_SERVER) for key in waiting):
+    is_taken_away = wanted.server.operations_token_file is None
+    if is_taken_away and any(key.startswith(_SERVER) for key in waiting):
         waiting = [key for key in differing if key in waiting or key == _PAGE_TOKEN]
     tenants = _tenants_change(running.access.tenants, wanted.access.tenants)
     merged = _merged(running, wanted, frozenset(waiting))

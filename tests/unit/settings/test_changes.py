@@ -173,3 +173,15 @@ def test_the_token_of_the_page_waits_for_what_takes_its_place() -> None:
     assert "server.operationsTokenFile" in change.waiting
     assert running == change.settings
     assert ("server.operationsTokenFile",) == changes.change(running, settings()).followed
+
+
+def test_a_token_of_the_page_counts_at_once() -> None:
+    """
+    Also beside what waits: the page is closed by it.
+    """
+    wanted = settings(server={"operationsTokenFile": "/token", "delivery": "0.0.0.0:1"})
+
+    change = changes.change(settings(), wanted)
+
+    assert ("server.operationsTokenFile",) == change.followed
+    assert ("server.delivery",) == change.waiting
