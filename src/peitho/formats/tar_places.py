@@ -163,7 +163,7 @@ class _Walk:
         """
         Walk to a directory, and make what the name alone has; False if it cannot be come to.
 
-        `spend` is called for each step by a link.
+        `spend` is called for each part of a link that is followed.
         """
         followed = 0
         ahead = [(part, False) for part in reversed(name.split("/"))]
@@ -172,8 +172,6 @@ class _Walk:
             if not by_link:
                 self.begun = f"{self.begun}/{part}" if self.begun else part
                 self.at_link = False
-            else:
-                spend()
             if part in ("", "."):
                 continue
             if part == "..":
@@ -194,8 +192,15 @@ class _Walk:
             followed += 1
             if there.entry.link.startswith("/") or followed > _LINKS_FOLLOWED:
                 return False
-            ahead.extend((each, True) for each in reversed(there.entry.link.split("/")))
+            ahead.extend(_parts(there.entry.link, spend))
         return True
+
+
+def _parts(link: str, spend: Callable[[], None]) -> Iterator[tuple[str, bool]]:
+    """Yield the parts of a link that is followed, the last one first."""
+    for part in reversed(link.split("/")):
+        spend()
+        yield part, True
 
 
 def _below(entry: TarEntry, walk: _Walk) -> InvalidArgument:

@@ -124,3 +124,14 @@ def test_following_links_takes_little() -> None:
 
     with pytest.raises(InvalidArgument, match="links are more than can be followed"):
         placed(start, *chain, *entries)
+
+
+def test_links_of_many_parts_that_lead_nowhere_take_little() -> None:
+    """
+    Each part counts, walked or not.
+    """
+    link = symlink("l", "none/" + "a/" * 2000)
+    hard = [hardlink(f"h{n}", "l/x") for n in range(200)]
+
+    with pytest.raises(InvalidArgument, match="links are more than can be followed"):
+        placed(link, *hard)

@@ -147,7 +147,8 @@ class BuildCache:
         """
         Return the record of a build with that result, if one is kept; log and result are not read.
 
-        All records are read: only threads may wait for it.
+        What a build has downloaded is kept beside results and is none: it has no architecture. All
+        records are read: only threads may wait for it.
         """
         for entry in self._root.iterdir() if self._root.is_dir() else ():
             if not is_key(entry.name):
@@ -156,7 +157,7 @@ class BuildCache:
                 build = _record(entry)[0]
             except (DamagedFile, OSError, ValueError, TypeError, KeyError):
                 continue  # whoever uses it sets it aside
-            if build and build.digest == digest:
+            if build and build.architecture and build.digest == digest:
                 return build
         return None
 

@@ -238,9 +238,11 @@ class BuildContainer:
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
             upload, entries = await self._all.look_through(archive, directory, limits)
             self._check_not_removed()
-        except BaseException:
+        except BaseException as error:
             self._count_bytes(archive, -self._upload_bytes[archive])
             archive.unlink(missing_ok=True)
+            if isinstance(error, PeithoError):
+                self._check_not_removed()  # its directory went with it, and is not missed
             raise
         self._uploads.append(upload)
         log.info("archive uploaded", build=self.id[:12], bytes=size, entries=entries)

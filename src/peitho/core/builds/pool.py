@@ -65,6 +65,11 @@ class BuildPoolOptions:
     compiles_ahead: bool = False
     keeps_packages: bool = False
 
+    @property
+    def decided(self) -> object:
+        """What a result depends on; one made with packages of others is for who has them, too."""
+        return [self.determinants, "packages"] if self.keeps_packages else self.determinants
+
 
 @dataclass(frozen=True, slots=True)
 class EndedBuild:
@@ -139,7 +144,7 @@ class BuildPool:
         # Both are of the same settings, and stay so as long as the build lasts.
         backend, options = self._backend.now, self._options.now
         trees = [(upload.path, upload.tree) for upload in uploads]
-        key = build_key(spec, trees, decided=options.determinants)
+        key = build_key(spec, trees, decided=options.decided)
         is_shared = self._cache is not None and is_repeatable(spec, trees)
         if not is_shared:
             key = f"{key}-{container_id}"

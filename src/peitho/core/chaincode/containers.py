@@ -133,10 +133,11 @@ class ChaincodeContainers:
 
     async def _name_in_use(self, name: str) -> Conflict:
         beginning = f'Conflict. The container name "/{name}" is already in use by '
-        if other := await self.find(name):
+        record = await self.parts.records.get(self._secret_name(name))
+        if record and self._is_meant(record, name):
             return Conflict(
-                f'{beginning}container "{other.id}". You have to remove (or rename) that container '
-                "to be able to reuse that name."
+                f'{beginning}container "{self._container(record).id}". You have to remove (or '
+                "rename) that container to be able to reuse that name."
             )
         return Conflict(
             f"{beginning}another Peitho in this namespace. Give each a namespace of its own, or "

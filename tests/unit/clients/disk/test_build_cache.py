@@ -3,7 +3,7 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +76,16 @@ def test_a_build_is_found_by_its_result(cache: BuildCache, root: Path, tmp_path:
     assert cache.find(built(b"other").digest) is None
     assert cache.has(OTHER)
     assert BuildCache(tmp_path / "none").find(BUILD.digest) is None
+
+
+def test_what_a_build_downloaded_is_no_result(cache: BuildCache, tmp_path: Path) -> None:
+    """
+    Its bytes are its command's own: nobody is told that a build put them out.
+    """
+    downloaded = replace(BUILD, architecture="")
+    cache.keep(KEY, downloaded, made(tmp_path, "one"))
+
+    assert cache.find(BUILD.digest) is None
 
 
 def test_what_was_kept_is_given_back(cache: BuildCache, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from peitho.core.builds.container import BuildContainer, BuildContainers
 from peitho.core.container import OutputOptions
-from peitho.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from peitho.errors import Conflict, InvalidArgument, NotFound, StorageUnusable, Unsupported
 from peitho.formats.docker import streams
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.records import ContainerSpec, Exit
@@ -93,6 +93,23 @@ class TestUploads:
 
             (folder,) = (tmp_path / "data/spool").glob("build-*")
             assert [] == list(folder.iterdir())
+
+    async def test_a_build_that_goes_while_it_is_read_is_no_lost_volume(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        Its directory is gone with it.
+        """
+        async with builds(tmp_path) as found:
+            container = found.create(SPEC)
+
+            async def gone(*_: object) -> None:
+                await container.remove()
+                raise StorageUnusable("its file is not there")
+
+            monkeypatch.setattr(BuildContainers, "look_through", gone)
+            with pytest.raises(NotFound):
+                await container.put_archive("/chaincode/input", chunks(SOURCE))
 
     async def test_the_same_archive_is_another_upload(self, tmp_path: Path) -> None:
         """

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from peitho.core.builds import downloaded
 from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
 from peitho.core.builds.downloaded import packages_key
-from peitho.core.builds.pool import BuildPool
+from peitho.core.builds.pool import BuildPool, BuildPoolOptions
 from peitho.errors import Conflict, InvalidArgument
 from peitho.settings.models import BuilderSettings
 from tests.support.archives import archive_bytes, file
@@ -195,3 +196,13 @@ async def test_no_build_of_another_tenant_is_given_what_one_left(
         pool, own = await started("acme", b"second")
         archive = await pool.packages(own)
         assert FIRST == (archive.read_bytes() if archive else None)
+
+
+def test_a_result_with_packages_of_others_is_for_those_who_have_them() -> None:
+    """
+    Once the setting is off again, such a build is carried out anew.
+    """
+    off = BuildPoolOptions(output_bytes=1, result_bytes=1, determinants=["x"])
+
+    assert ["x"] == off.decided
+    assert off.decided != replace(off, keeps_packages=True).decided

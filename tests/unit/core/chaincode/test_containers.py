@@ -68,6 +68,19 @@ async def test_what_the_api_server_says_no_to_is_told(tmp_path: Path) -> None:
             await it.create()
 
 
+async def test_a_name_in_use_is_told_though_no_watch_has_told_of_it(tmp_path: Path) -> None:
+    """
+    The create whose answer nobody read made it: it is ours.
+    """
+    async with scene(tmp_path) as it:
+        made = await it.create()
+        record_watch = it.parts.record_watch
+        record_watch.forget_name(names.kubernetes_name("cc", NAME))
+
+        with pytest.raises(Conflict, match=f'already in use by container "{made.id}"'):
+            await it.create()
+
+
 async def test_before_the_first_list_nothing_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
