@@ -25,8 +25,8 @@ _LASTING = re.compile(
     r"|authentication required|authorization failed|no basic auth credentials"
     r"|no match for platform|no image found in (manifest list|image index)"
     r"|invalid reference format|invalid repository name"
-    # The node and the registry do not agree on TLS.
-    r"|server gave HTTP response to HTTPS client",
+    # The node and the registry do not agree on TLS, in the words of Go's client and of its TLS.
+    r"|server gave HTTP response to HTTPS client|does not look like a TLS handshake",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r'"[^"]*"')

@@ -42,6 +42,7 @@ _STATUS = "unexpected status from HEAD request to https://r.example:5000/v2/a/x/
         ),
         f"{_RESOLVE}: failed to authorize: no basic auth credentials",
         f"{_PULL}: no match for platform in manifest: not found",
+        f"{_RESOLVE}: {_HEAD}tls: first record does not look like a TLS handshake",
         f"{_CRIO}manifest unknown",
         f"{_CRIO}manifest unknown: manifest unknown",
         f"{_CRIO}name unknown: repository not found",
