@@ -175,9 +175,14 @@ async def _find(
         except PeithoError as error:  # one that is damaged hides no other
             log.warning("statement not read", repository=repository, cause=str(error))
             continue
-        if statement and provenance.is_about(statement, digest):
+        if statement and is_ours(statement, digest):
             return statement
     return None
+
+
+def is_ours(statement: bytes, digest: str) -> bool:
+    """Whether this is provenance of Peitho's of an image; a key may sign other words about it."""
+    return provenance.is_about(statement, digest) and provenance.is_own(statement)
 
 
 async def _statement(
@@ -230,8 +235,7 @@ class _Place:
             if content is None:
                 continue
             found = dsse.read(content)
-            about = provenance.is_about(found.payload, self.image.digest)
-            if about and found.is_signed_by(key.public_key()):
+            if is_ours(found.payload, self.image.digest) and found.is_signed_by(key.public_key()):
                 return content
         return None
 

@@ -94,6 +94,7 @@ class RegistryPublisher:
         self._registries = registries
         self._options = options
         self._known: BoundedDict[str, PublishedImage] = BoundedDict(_REMEMBERED)
+        self._unsigned: BoundedDict[str, str] = BoundedDict(_REMEMBERED)  # layers that were told
         self._bases: BoundedDict[tuple[str, str], tuple[str, RuntimeImage]] = BoundedDict(
             _REMEMBERED
         )
@@ -168,10 +169,10 @@ class RegistryPublisher:
         registry = await self._registries.own()
         try:
             digest = published.reference.rpartition("@")[2]
-            if self._attestations:
+            await registry.delete_manifest(location.repository, digest)
+            if self._attestations:  # last: an image that stays keeps what is said of it
                 image = Descriptor(oci.OCI_MANIFEST, digest, 0)
                 await self._attestations.remove(registry, location.repository, image)
-            await registry.delete_manifest(location.repository, digest)
         except RegistryError as error:
             if error.code == _NOT_ALLOWED:
                 raise Unsupported(f"the registry does not delete images: {error}") from error
@@ -198,8 +199,9 @@ class RegistryPublisher:
             try:
                 return await self._push(image)
             except UnsignedError as error:
-                log.warning("image dropped", image=name, cause=str(error))
-                await self._images.forget(image)
+                if self._unsigned.get(name) != image.layer:
+                    log.warning("image not pushed", image=name, cause=str(error))
+                self._unsigned[name] = image.layer
                 return None
 
     async def _push(self, kept: Image, auths: RegistryAuths = NOBODY) -> PublishedImage:

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 
 from peitho.clients.disk.storage import Storage
 from peitho.clients.registry.registries import Registries
+from peitho.core.images import attestations
 from peitho.core.images.attestations import AttestationOptions, Attestations
 from peitho.core.images.publisher import get
 from peitho.core.images.registry import RegistryPublisher, RegistryPublisherOptions
@@ -201,6 +203,41 @@ def attested(double: RegistryDouble, digest: str) -> list[Descriptor]:
     return referrers.layers(found[1]) if found else []
 
 
+async def test_an_image_that_the_registry_keeps_keeps_its_statement(tmp_path: Path) -> None:
+    """
+    Its tag stays, and whoever admits by signature still finds one.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        async with peitho(tmp_path / "a", double, key=key) as ours:
+            await ours.build(NAME, chunks(context()))
+            digest = (await get(ours, NAME)).reference.rpartition("@")[2]
+            double.script("DELETE", "manifest", says(412))
+            with pytest.raises(PeithoError):
+                await ours.remove(NAME)
+
+        assert [dsse.BUNDLE] == beside(double, digest)
+        assert 1 == len(attested(double, digest))
+
+
+def test_other_words_by_the_same_key_are_no_provenance() -> None:
+    """
+    Such as an operator's own of what a scan has found.
+    """
+    digest = f"sha256:{'ab' * 32}"
+    scan = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "x", "digest": {"sha256": "ab" * 32}}],
+        "predicateType": "https://cosign.sigstore.dev/attestation/vuln/v1",
+        "predicate": {},
+    }
+
+    assert provenance.is_about(json.dumps(scan).encode(), digest)
+    assert not attestations.is_ours(json.dumps(scan).encode(), digest)
+
+
 async def test_a_statement_is_attested_once_however_often_it_is_tried(tmp_path: Path) -> None:
     """
     A try that ends after the first of both formats leaves its envelope to the next one.
@@ -278,6 +315,8 @@ async def test_with_a_key_what_cannot_be_signed_is_refused(tmp_path: Path) -> No
 async def test_what_is_left_of_before_and_cannot_be_signed_is_built_anew(tmp_path: Path) -> None:
     """
     A peer that asks for it hears that it is missing, which makes it build.
+
+    Once no key is asked for any more, what is kept counts again.
     """
     key = tmp_path / "key.pem"
     private_pem(key)
@@ -288,8 +327,15 @@ async def test_what_is_left_of_before_and_cannot_be_signed_is_built_anew(tmp_pat
         )
         await images.build(NAME, chunks(context()))
         async with peitho(tmp_path / "a", double, key=key, origin=NOWHERE) as ours:
-            assert await ours.find(NAME) is None
-        assert [] == images.list()
+            with structlog.testing.capture_logs() as told:
+                assert await ours.find(NAME) is None
+                assert await ours.find(NAME) is None
+            assert ["image not pushed"] == [
+                each["event"] for each in told if each["log_level"] == "warning"
+            ]
+            assert 1 == len(images.list())
+        async with peitho(tmp_path / "a", double) as ours:
+            assert await ours.find(NAME) is not None
 
 
 @pytest.mark.parametrize(("has_key", "puts"), [(False, 1), (True, 2)])
