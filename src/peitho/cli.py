@@ -244,9 +244,9 @@ def check(
     """
     Look at a set-up before a peer does, and say what is wrong and what to do about it.
 
-    It asks the cluster, the registry and the daemon that the settings name, and changes nothing
-    that stays. It may run beside a Peitho that serves. Exit status 1 if anything is wrong;
-    warnings are for people.
+    It asks the cluster, the registry and the daemon that the settings name, and logs in with the
+    accounts of pull Secrets at their registries; nothing that it changes stays. It may run beside
+    a Peitho that serves. Exit status 1 if anything is wrong; warnings are for people.
     """
     effective = _load(_source(config, flags)).settings
     from peitho import logs  # noqa: PLC0415  see serve

@@ -72,7 +72,11 @@ def is_of_its_type(secret: Manifest) -> bool:
 
 
 def read(secret: Manifest) -> list[PullAccount]:
-    """Return the accounts of a pull Secret. Raises InvalidArgument, which repeats no content."""
+    """
+    Return the accounts of a pull Secret that can be used from here.
+
+    Raises InvalidArgument, which repeats no content, for one that the kubelet does not read either.
+    """
     kind, name = str(secret.get("type")), str(secret["metadata"]["name"])
     key = _DATA_KEYS.get(kind)
     if key is None:
@@ -80,11 +84,12 @@ def read(secret: Manifest) -> list[PullAccount]:
     try:
         said = json.loads(base64.b64decode((secret.get("data") or {})[key]))
         entries = said["auths"] if key == ".dockerconfigjson" else said
-        return [
+        made = (
             _account(address, entry, name)
             for address, entry in entries.items()
             if entry.get("auth") or entry.get("username")
-        ]
+        )
+        return [account for account in made if account]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidArgument(f"its {key} is malformed") from None
 
@@ -104,10 +109,13 @@ def _names(entries: object) -> Iterator[str]:
             yield each["name"]
 
 
-def _account(address: str, entry: Mapping[str, str], secret: str) -> PullAccount:
+def _account(address: str, entry: Mapping[str, str], secret: str) -> PullAccount | None:
+    """An account of an entry; None if no encoding has what is in it, which nodes do not mind."""
     username, password = entry.get("username", ""), entry.get("password", "")
     if auth := entry.get("auth"):
-        username, separator, password = base64.b64decode(auth).decode().partition(":")
+        # The kubelet takes it without padding, too (pkg/credentialprovider/config.go).
+        decoded = base64.b64decode(auth + "=" * (-len(auth.strip()) % 4))
+        username, separator, password = decoded.decode(errors="surrogateescape").partition(":")
         if not separator:
             raise ValueError
         password = password.rstrip("\0")
@@ -117,7 +125,10 @@ def _account(address: str, entry: Mapping[str, str], secret: str) -> PullAccount
     path = slash + path
     if path.startswith(_API_PATHS):
         path = path[3:]
-    (username + password).encode()  # JSON can have what no encoding has
+    try:
+        (username + password).encode()  # JSON can have what no encoding has
+    except UnicodeEncodeError:
+        return None
     host = host.lower()
     host = DOCKER_HUB if is_docker_hub(host) else host
     return PullAccount(host, "" if path == "/" else path, username, password, secret)

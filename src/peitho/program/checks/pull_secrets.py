@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.registry.registries import Registries, RegistryAccount
@@ -33,12 +33,18 @@ _NAME_IT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Used:
-    """A Secret, and which Pods have it."""
+    """A Secret, and which Pods have it, by who names it for them."""
 
     secret: SecretRead
-    pods: tuple[str, ...]
+    pods: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def who(self) -> str:
+        """It, and for which Pods it is."""
+        named = (f"{by} names for Pods of {' and '.join(kinds)}" for by, kinds in self.pods.items())
+        return f"{self.secret.name}, which {' and '.join(named)}"
 
 
 async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncIterator[Finding]:
@@ -52,13 +58,14 @@ async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncItera
             told[found.problem] = _NO_ACCOUNT
         hides = bool(pull_accounts.secret_names(pods))
         for each in found.secrets:
+            used = secrets.setdefault(each.name, _Used(each))
             if hides and each.named_by_account:
                 told[_hidden(each)] = _NAME_IT
-            before = secrets.get(each.name)
-            secrets[each.name] = _Used(each, (*(before.pods if before else ()), kind))
+            else:
+                used.pods.setdefault(each.named_by, []).append(kind)
     for said, do in told.items():
         yield warning(_NAME, said, do)
-    if not secrets:
+    if not secrets and not told:
         yield ok(_NAME, f"none: Pods in {kubernetes.namespace} pull without an account")
     refused = await _refusals(settings, [used.secret for used in secrets.values()])
     for name, used in secrets.items():
@@ -74,8 +81,9 @@ def _hidden(secret: SecretRead) -> str:
 
 
 def _of_secret(settings: Settings, used: _Used, refused: Iterable[str]) -> Iterator[Finding]:
-    secret = used.secret
-    who = f"{secret.name}, which {secret.named_by} names for Pods of {' and '.join(used.pods)}"
+    secret, who = used.secret, used.who
+    if not used.pods:
+        return  # told already: no Pod has it
     if secret.is_missing and secret.name == pull_secret.name(settings.peitho.instance):
         yield ok(_NAME, f"{secret.name} is made of the account of docker.registry at the start")
     elif secret.problem:
@@ -86,8 +94,8 @@ def _of_secret(settings: Settings, used: _Used, refused: Iterable[str]) -> Itera
     else:
         places = ", ".join(dict.fromkeys(each.place for each in secret.accounts))
         yield ok(_NAME, f"{who}, is for {places}")
-    for said in refused:
-        yield wrong(_NAME, f"{secret.name}: {said}", _SEE_TO_IT)
+    for said in refused:  # it may be for images that nobody of ours wants
+        yield warning(_NAME, f"{secret.name}: {said}", _SEE_TO_IT)
 
 
 async def _refusals(settings: Settings, secrets: Iterable[SecretRead]) -> dict[str, list[str]]:

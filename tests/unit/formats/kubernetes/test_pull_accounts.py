@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 
 import pytest
@@ -122,7 +123,6 @@ def test_the_older_type_is_read_too() -> None:
         {"auths": {"x.io": {"auth": "secret"}}},
         {"auths": {"x.io": {"auth": 5}}},
         {"auths": {"x.io": {"username": 5}}},
-        {"auths": {"x.io": {"username": "\ud800secret"}}},
         {"auths": {"x.io": entry(RegistryCredentials("", "")) | {"auth": "c2VjcmV0"}}},
     ],
 )
@@ -132,6 +132,24 @@ def test_what_is_malformed_is_told_without_its_content(content: object) -> None:
     """
     with pytest.raises(InvalidArgument, match=r"^its \.dockerconfigjson is malformed$"):
         pull_accounts.read(secret_of(content))
+
+
+def test_an_account_is_read_as_the_kubelet_reads_it() -> None:
+    """
+    Also without padding; one whose password is in no encoding is of no use here, and no damage.
+    """
+    unpadded = base64.b64encode(b"u:passw").decode().removesuffix("==")
+    latin = base64.b64encode(b"u:p\xe4ss").decode()
+    entries = {
+        "x.io": {"auth": unpadded},
+        "y.io": {"auth": latin},
+        "z.io": {"username": "\ud800secret"},
+    }
+
+    (account,) = pull_accounts.read(secret_of({"auths": entries}))
+
+    assert len(unpadded) % 4
+    assert ("x.io", "u", "passw") == (account.host, account.username, account.password)
 
 
 def test_a_secret_of_another_type_is_no_pull_secret() -> None:
