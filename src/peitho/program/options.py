@@ -150,6 +150,7 @@ def build_pool(settings: Settings) -> BuildPoolOptions:
         determinants=[list(settings.images.rewrite.items()), settings.builder.template],
         compiles_ahead=settings.builder.cache.compiler,
         keeps_packages=settings.builder.cache.packages,
+        needs_origin=settings.images.sign is not None and settings.peitho.image_mode == "registry",
     )
 
 

@@ -67,7 +67,7 @@ FOLLOWED: Mapping[str, tuple[object, str]] = {
         ),
     ),
     "images.verify": (["/keys/cosign.pub"], "prebuilt"),
-    "images.sign": ("/keys/peitho.key", "attestations"),
+    "images.sign": ("/keys/peitho.key", "attestations build_pool"),
     "images.retention": (5, "sweeper"),
     "images.limitBytes": (5, "sweeper"),
     "docker.network": ("builds", "daemon_backend"),

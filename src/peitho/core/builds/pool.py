@@ -28,13 +28,14 @@ from peitho.core.builds.queue import FairQueue, TenantQueue
 from peitho.core.builds.tail import Tail
 from peitho.core.container import State
 from peitho.core.images.prebuilt import PrebuiltImages
-from peitho.core.images.store import BuildResults
+from peitho.core.images.store import BuildResults, kept_origin
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import Conflict, NotFound, PeithoError, StartFailed
 from peitho.formats.docker import go_packages
 from peitho.formats.docker.build_key import build_key, is_repeatable
 from peitho.formats.images import prebuilt
+from peitho.formats.images.origin import NOWHERE
 from peitho.formats.records import SIGKILLED, ContainerSpec, Exit
 from peitho.settings.live import Live
 
@@ -56,7 +57,8 @@ class BuildPoolOptions:
 
     `determinants` are the settings that its outcome depends on: builds with other determinants are
     never taken for equal. With `compiles_ahead`, packages that builds have in common are compiled
-    once for all; with `keeps_packages`, builds are given what others downloaded.
+    once for all; with `keeps_packages`, builds are given what others downloaded. With
+    `needs_origin`, a kept build that does not tell of itself is carried out anew.
     """
 
     output_bytes: int
@@ -64,6 +66,7 @@ class BuildPoolOptions:
     determinants: object = None
     compiles_ahead: bool = False
     keeps_packages: bool = False
+    needs_origin: bool = False
 
     @property
     def decided(self) -> object:
@@ -150,7 +153,7 @@ class BuildPool:
             key = f"{key}-{container_id}"
         if shared := self._under_way(key, container_id):
             return shared
-        if build := await self._kept(key, container_id, spec):
+        if build := await self._kept(key, container_id, spec, options):
             metrics.BUILDS_SHARED.labels("reused").inc()
             log.info("build reused", build=container_id[:12])
             return build, " ---> Using cache"
@@ -241,7 +244,9 @@ class BuildPool:
         log.info("build joined", build=container_id[:12], run=build.id[:12])
         return build, f"peitho: this build is under way for another peer, as {build.id[:12]}"
 
-    async def _kept(self, key: str, build_id: str, spec: ContainerSpec) -> Build | None:
+    async def _kept(
+        self, key: str, build_id: str, spec: ContainerSpec, options: BuildPoolOptions
+    ) -> Build | None:
         """Return a build that was kept; it is read whole before, so this may take a moment."""
         if self._cache is None or not self._cache.has(key):
             return None
@@ -249,6 +254,9 @@ class BuildPool:
         kept = None
         try:
             kept = await asyncio.to_thread(self._cache.use, key, directory)
+            if kept and options.needs_origin and kept_origin(kept) == NOWHERE:
+                log.info("kept build does not tell of itself", build=build_id[:12])
+                kept = None
         finally:
             if kept is None:
                 await remove_directory(directory)

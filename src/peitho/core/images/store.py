@@ -65,11 +65,7 @@ class BuildResults:
 
     def remember_kept(self, build: KeptBuild) -> None:
         """Note what the record of a kept build tells."""
-        try:
-            origin = Origin.from_json(build.origin) if build.origin else NOWHERE
-        except (TypeError, ValueError, KeyError):  # of another version of Peitho
-            origin = NOWHERE
-        self.remember(build.digest, build.architecture, origin)
+        self.remember(build.digest, build.architecture, kept_origin(build))
 
     def find(self, digest: str) -> tuple[str, Origin]:
         """
@@ -80,6 +76,14 @@ class BuildResults:
         if digest not in self._results and (build := self._kept(digest)):
             self.remember_kept(build)
         return self._results.get(digest, ("", NOWHERE))
+
+
+def kept_origin(build: KeptBuild) -> Origin:
+    """Return what the record of a kept build tells of it; NOWHERE if nothing."""
+    try:
+        return Origin.from_json(build.origin) if build.origin else NOWHERE
+    except (TypeError, ValueError, KeyError):  # of another version of Peitho
+        return NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog.testing
 
+from peitho.clients.disk.build_cache import BuildCache, read_entry
 from peitho.clients.disk.storage import Storage
 from peitho.core.builds.build import Build
 from peitho.core.builds.container import BuildContainer
@@ -20,6 +22,7 @@ from peitho.settings.live import Live
 from tests.support.build_pool import SAID, SPEC, outcome, result, said, scene
 from tests.support.contexts import package
 from tests.support.kubernetes_double import always, refusal
+from tests.support.observe import until
 
 CACHED = (STDERR, b" ---> Using cache\n")
 
@@ -137,6 +140,33 @@ class TestEqualBuildsLater:
             assert 1 == it.pods
             await build.remove()
             assert [] == spooled(tmp_path)
+
+    @pytest.mark.parametrize("needs_origin", [False, True])
+    async def test_one_that_does_not_tell_of_itself_is_carried_out_anew_for_a_signature(
+        self, tmp_path: Path, *, needs_origin: bool
+    ) -> None:
+        """
+        Once: an earlier Peitho kept it, and its image could never be signed.
+        """
+        async with scene(tmp_path) as it:
+            await (await it.done()).remove()
+            cache = BuildCache(tmp_path / "data/builds")
+            (entry,) = cache.entries()
+            directory = tmp_path / "data/builds" / entry.key
+            kept = read_entry(directory)
+            assert kept is not None
+            cache.keep(entry.key, replace(kept, origin={}), directory)
+            options = it.runs._options  # noqa: SLF001
+            it.runs._options = Live(replace(options.now, needs_origin=needs_origin))  # noqa: SLF001
+            build = await it.create()
+            if needs_origin:
+                await it.begin(build)
+                await until(lambda: it.pods == 2)
+                await it.finish(build)
+            else:
+                assert await build.start()
+                assert [CACHED, *SAID] == await said(build)
+            assert (2 if needs_origin else 1) == it.pods
 
     @pytest.mark.parametrize("name", ["log", "result", "about.json"])
     @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
