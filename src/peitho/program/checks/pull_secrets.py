@@ -74,23 +74,25 @@ async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncItera
 
 
 def _hidden(secret: SecretRead) -> str:
+    problem = secret.problem
+    own = f"nor does it count: {problem}" if problem else "Peitho itself reads with it"
     return (
         f"{secret.name}, which {secret.named_by} names, is no pull secret of Pods that have "
-        "another of docker.registry; Peitho itself reads runtime images with it"
+        f"another of docker.registry; {own}"
     )
 
 
 def _of_secret(settings: Settings, used: _Used, refused: Iterable[str]) -> Iterator[Finding]:
     secret, who = used.secret, used.who
     if not used.pods:
-        return  # told already: no Pod has it
-    if secret.is_missing and secret.name == pull_secret.name(settings.peitho.instance):
+        pass  # told already: no Pod has it
+    elif secret.is_missing and secret.name == pull_secret.name(settings.peitho.instance):
         yield ok(_NAME, f"{secret.name} is made of the account of docker.registry at the start")
     elif secret.problem:
         tell = wrong if secret.is_malformed else warning
         yield tell(_NAME, f"{who}, does not count: {secret.problem}", _SEE_TO_IT)
     elif not secret.accounts:
-        yield warning(_NAME, f"{who}, has no account", _SEE_TO_IT)
+        yield warning(_NAME, f"{who}, has no account that can be used here", _SEE_TO_IT)
     else:
         places = ", ".join(dict.fromkeys(each.place for each in secret.accounts))
         yield ok(_NAME, f"{who}, is for {places}")

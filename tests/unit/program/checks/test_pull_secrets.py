@@ -117,3 +117,44 @@ async def test_without_a_secret_or_a_right_that_is_told(tmp_path: Path) -> None:
             strict=True,
         )
     ]
+
+
+async def test_a_secret_is_told_by_who_names_it_for_which_pods(tmp_path: Path) -> None:
+    """
+    The template of one kind may name what the ServiceAccount names for the other.
+    """
+    async with ApiServer.start() as cluster, cluster.client(tmp_path) as kubernetes:
+        cluster.make("serviceaccounts/default", account("shared"))
+        cluster.make("secrets/shared", pull_secret({AWAY: USER}, "shared"))
+        (found,) = await found_in(kubernetes, settings("shared"))
+
+    assert (
+        "shared, which the ServiceAccount default names for Pods of builds and "
+        f"the settings names for Pods of chaincode, is for {AWAY}"
+    ) == found.said
+
+
+async def test_a_secret_of_no_pod_is_told_with_what_keeps_peitho_from_it(tmp_path: Path) -> None:
+    """
+    Peitho itself reads runtime images with it.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        cluster.make("serviceaccounts/default", account("bad", "stale"))
+        cluster.make("secrets/bad", secret_of([], name="bad"))
+        cluster.make("secrets/stale", pull_secret({double.address: WRONG}, "stale"))
+        own = {"server-address": AWAY, "username": "robot", "password": USER.password}
+        chosen = settings(**own)
+        peitho = chosen.peitho.model_copy(update={"image_mode": "registry"})
+        found = await found_in(kubernetes, chosen.model_copy(update={"peitho": peitho}))
+
+    bad, stale, made, refused = found
+    assert ["warning", "warning", "ok", "warning"] == [each.status for each in found]
+    assert "malformed" in bad.said
+    assert stale.said.endswith("Peitho itself reads with it")
+    assert made.said.startswith("peitho-registry")
+    assert "stale: " in refused.said
+    assert "refuses its account" in refused.said
