@@ -11,10 +11,9 @@ are half of what a small layer takes.
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
 from peitho.errors import InvalidArgument, PeithoError
 
@@ -51,7 +50,8 @@ def unpack(read_into: ReadInto, digest: str, target: str) -> None:
         source.skip_rest()
         source.check(digest)
     except BaseException as error:
-        empty(target)
+        with suppress(OSError):  # what the volume did not do first is told, and was no layer
+            empty(target)
         fault = error if error is source.broken_off else _fault(error)
         if isinstance(fault, InvalidArgument):  # a damaged one may look like any other
             source.skip_rest()
@@ -64,12 +64,36 @@ def unpack(read_into: ReadInto, digest: str, target: str) -> None:
 
 
 def empty(directory: str) -> None:
-    """Remove all that is in a directory."""
-    for path in Path(directory).iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Remove all that is in a directory. However deep it is, three descriptors are open at most."""
+    here = os.open(directory, _OPENED)
+    left = [_without_files(here)]  # the directories in each one down to here
+    try:
+        while left[0]:
+            if left[-1]:
+                here = _moved(here, left[-1][-1])
+                left.append(_without_files(here))
+            else:
+                here = _moved(here, "..")
+                left.pop()
+                os.rmdir(left[-1].pop(), dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _moved(here: int, name: str) -> int:
+    there = os.open(name, _OPENED, dir_fd=here)
+    os.close(here)
+    return there
+
+
+def _without_files(directory: int) -> list[str]:
+    """Remove all but the directories in a directory, and return their names."""
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+    return [name for name, is_directory in found if is_directory]
 
 
 class _Source:

@@ -11,7 +11,6 @@ import errno
 import http.client
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -56,9 +55,8 @@ def pull_whole(peitho: PeithoClient, digest: str, target: Path) -> None:
     if target.is_dir():
         return
     part = target.with_name(".part")
-    if part.exists():
-        shutil.rmtree(part)
-    part.mkdir()
+    part.mkdir(exist_ok=True)
+    layer.empty(str(part))
     pull(peitho, digest, part)
     target.unlink()
     part.rename(target)

@@ -3,6 +3,8 @@ import io
 import os
 import resource
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -162,19 +164,50 @@ def test_a_cut_is_no_damage(tmp_path: Path) -> None:
     assert [] == list((tmp_path / "t").iterdir())
 
 
-def test_what_the_volume_does_not_do_is_told_as_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spare", range(12))
+def test_what_the_volume_does_not_do_is_told_as_that(tmp_path: Path, spare: int) -> None:
     """
     Also where a directory is missing: the layer is as it should be.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
     deep = made("/".join("d" for _ in range(150)))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, hard))
-    try:
-        with pytest.raises(PeithoError, match=r"cannot be written: .*Too many open") as e:
-            unpack(deep, tmp_path / "t")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with (
+        few_descriptors(spare),
+        pytest.raises(PeithoError, match=r"cannot be written: .*Too many open") as e,
+    ):
+        unpack(deep, tmp_path / "t")
 
     assert not isinstance(e.value, InvalidArgument)
+    layer.empty(str(tmp_path / "t"))
     assert [] == list((tmp_path / "t").iterdir())
+
+
+def test_a_directory_is_emptied_however_deep_it_is(tmp_path: Path) -> None:
+    """
+    Its path is longer than any that the kernel takes, and what a link leads to stays.
+    """
+    (tmp_path / "kept").mkdir()
+    unpack(archive_bytes([file("/".join(["d" * 200] * 200 + ["f"])), file("e/f")]), tmp_path / "t")
+    (tmp_path / "t/link").symlink_to(tmp_path / "kept")
+
+    with few_descriptors(3):
+        layer.empty(str(tmp_path / "t"))
+
+    assert [] == list((tmp_path / "t").iterdir())
+    assert (tmp_path / "kept").exists()
+
+
+@contextmanager
+def few_descriptors(spare: int) -> Iterator[None]:
+    """Let this process open so many files more, whatever it has open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    while taken[-1] < highest:  # there are holes among those that are open
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1 + spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for each in taken:
+            os.close(each)
