@@ -50,16 +50,22 @@ def pull_whole(peitho: PeithoClient, digest: str, target: Path) -> None:
     Have a layer at a path at once, where a file was. Raises as `pull`.
 
     A Pod whose sandbox was made anew runs its puller again: what is whole by then stays, and what a
-    puller began that did not get so far is fetched from the start.
+    puller began that did not get so far is fetched from the start. Whole is what a puller has said
+    so of, by a file beside it: a kubelet that went on to chaincode makes directories, too.
     """
+    sign = target.with_name(".whole")
     if target.is_dir():
-        return
+        if sign.exists():
+            return
+        raise PeithoError("there is a directory in its place: chaincode was begun without it")
     part = target.with_name(".part")
     part.mkdir(exist_ok=True)
     layer.empty(str(part))
     pull(peitho, digest, part)
     target.unlink()
     part.rename(target)
+    with suppress(OSError):  # chaincode may run from here on, and has its layer
+        sign.touch()
 
 
 def say(word: str, fifo: str) -> None:

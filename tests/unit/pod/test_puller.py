@@ -157,6 +157,21 @@ class TestTheProgram:
         assert ["usr", "written"] == sorted(each.name for each in (tmp_path / "layer").iterdir())
         assert not (tmp_path / ".part").exists()
 
+    def test_a_directory_that_no_puller_made_is_no_layer(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A kubelet that went on to chaincode made it, for what is mounted of the layer.
+        """
+        (tmp_path / "layer/usr/local/bin").mkdir(parents=True)
+        with serving({f"/blobs/{DIGEST}": [(200, LAYER)]}) as server:
+            monkeypatch.setenv("PEITHO_URL", server.url)
+            assert [1, 1] == [puller.main(), puller.main()]
+
+        assert [] == list((tmp_path / "layer/usr/local/bin").iterdir())
+        said = (tmp_path / "termination-log").read_text()
+        assert "there is a directory in its place: chaincode was begun without it" in said
+
     @pytest.mark.parametrize("ended", ["in the middle", "before the layer had its name"])
     def test_what_a_puller_left_is_fetched_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: str

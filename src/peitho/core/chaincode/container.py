@@ -18,6 +18,7 @@ import structlog
 
 from peitho.clients.disk.archive_reading import Reading
 from peitho.clients.disk.storage import Storage, spool
+from peitho.clients.kubernetes import statuses
 from peitho.clients.kubernetes.api import Kubernetes, KubernetesError
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.clients.kubernetes.records import Records
@@ -39,7 +40,7 @@ from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsu
 from peitho.formats import tar
 from peitho.formats.docker.streams import STDOUT
 from peitho.formats.images.image_record import Image
-from peitho.formats.kubernetes import chaincode_job, mount_paths
+from peitho.formats.kubernetes import chaincode_job, labels, mount_paths
 from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE, Record, RecordMetadata
 from peitho.formats.tar import ArchiveLimits, FileWithMode
@@ -141,7 +142,7 @@ class ChaincodeContainer:
         Create the Job, and return once its process runs; False if it was started before.
 
         A process that is stopped meanwhile was started: `wait` tells the rest. Raises StartFailed
-        with the cluster's words; no Job is left then.
+        with the cluster's words; no Job is left then, unless the API server refuses to delete it.
         """
         if self._is_started():
             return False
@@ -177,6 +178,11 @@ class ChaincodeContainer:
             return await self._until_running(first, timeout_seconds)
         except waiting.BegunAlone as error:
             log.warning("chaincode is launched again", name=self._record.name, cause=str(error))
+        except KubernetesError as error:
+            if error.reason != "AlreadyExists" or not await self._is_left_alone():
+                raise
+            await first.withdraw()
+            raise StartFailed(f"what began without its layer is still there: {error}") from error
         with self._parts.watch.awaiting_another(self._process.key):
             await to_its_end(first.make_way())
             left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
@@ -189,6 +195,19 @@ class ChaincodeContainer:
                 raise StartFailed(
                     f"what was to be launched again is still there: {error}"
                 ) from error
+
+    async def _is_left_alone(self) -> bool:
+        """
+        Whether an earlier start failed, and left a Job whose Pod has begun without its layer.
+
+        The API server is asked: the watch has disowned that Pod.
+        """
+        if self._parts.watch.awaits_another(self._process.key):
+            return False  # another call of the peer launches it again just now
+        job = await self._process.job()
+        selected = {labels.CONTAINER: self._process.key}
+        pods = await statuses.find_pods(self._parts.kubernetes, selected) if job else []
+        return any(pod.has_begun_alone for pod in pods if job and pod.job == job.reference)
 
     async def _until_running(self, made: Launch, timeout_seconds: float) -> float:
         """Carry a launch out; which runtime image runs is noted when its node tells."""

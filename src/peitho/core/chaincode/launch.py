@@ -66,8 +66,7 @@ class Launch:
             if not is_created or isinstance(error, waiting.BegunAlone):
                 raise
             # Even a cancelled start, or the end of Peitho, waits until the Job is deleted.
-            withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
-            await asyncio.shield(withdrawing)
+            await self.withdraw()
             metrics.START_SECONDS.labels("failed").observe(time.monotonic() - self.began)
             raise
         phases.end("running")
@@ -89,11 +88,13 @@ class Launch:
         """
         Delete the Job, and return once its Pod is gone, so that another one can be.
 
-        Raises StartFailed if it cannot be deleted: two Jobs of a container have one name.
+        Raises StartFailed if it cannot be deleted, though it is tried once more: two Jobs of a
+        container have one name.
         """
         try:
             await self.kubernetes.delete("Job", self._name)
         except PeithoError as error:
+            await self.withdraw()
             raise StartFailed(
                 f"the Job {self._name} began it without its layer, and cannot be deleted to try "
                 f"again: {error}"
@@ -101,6 +102,11 @@ class Launch:
         with suppress(TimeoutError):
             async with asyncio.timeout(_GONE_SECONDS):
                 await waiting.until_none(self.kubernetes, {labels.CONTAINER: self.key})
+
+    async def withdraw(self) -> None:
+        """Delete the Job, even if the caller is cancelled or Peitho ends; a refusal is logged."""
+        withdrawing = self.tasks.finish(self._withdraw(), name="withdrawal of a Job")
+        await asyncio.shield(withdrawing)
 
     async def _withdraw(self) -> None:
         try:

@@ -29,6 +29,8 @@ _STANDING_SECONDS = {
 _TOLD_LATE = frozenset({"CrashLoopBackOff"})
 # A container whose process could not be begun, though the kubelet says that it ended.
 _NEVER_BEGAN = ("StartError", "ContainerCannotRun")
+# The code of a puller that has not brought the layer; it has no failure after its word.
+_PULLER_FAILED = 1
 # Exit reasons that tell nothing which the exit code does not tell.
 _PLAIN_REASONS = ("Completed", "Error", "")
 # The reason of an end that no kubelet told of.
@@ -431,14 +433,25 @@ def _has_brought(puller: ContainerStatus, chaincode: ContainerStatus) -> bool:
 
     A kubelet goes on to chaincode where the puller cannot be made, cannot begin, or dies before it
     has put its file where the layer will be. Later it cannot: there is the layer, or that file. One
-    that was killed after its word, in a later second than chaincode began in, has brought it.
+    that was killed after its word, in a later second than chaincode began in, has brought it; one
+    that began in a later second, or says by its code that it failed, has not.
     """
     end = puller.termination
     if not puller.started_at or (end and end.reason in _NEVER_BEGAN):
         return False
+    if _is_later(puller.started_at, _tried_at(chaincode)):
+        return False
     if end is None or end.code == 0:
         return True
+    if end.code == _PULLER_FAILED:
+        return False
     return bool(chaincode.started_at) and _is_later(end.finished_at, chaincode.started_at)
+
+
+def _tried_at(chaincode: ContainerStatus) -> str:
+    """When its process began, or could not be begun: its start is then the year 1970."""
+    end = chaincode.termination
+    return end.finished_at if end and end.reason in _NEVER_BEGAN else chaincode.started_at
 
 
 def _is_later(one: str, other: str) -> bool:

@@ -10,7 +10,7 @@ from peitho.core.container import Container
 from peitho.errors import StartFailed
 from peitho.formats.kubernetes.objects import Manifest
 from tests.support.kubernetes_double import always, refusal
-from tests.support.launches import NAME, RUNNING, ended, scene
+from tests.support.launches import NAME, RUNNING, Scene, ended, scene
 from tests.support.manifests import pod_of
 
 LACKS = {"waiting": {"reason": "ErrImagePull", "message": "i/o timeout"}}
@@ -108,6 +108,39 @@ async def test_a_job_that_cannot_make_way_for_another_fails_the_start(tmp_path: 
 
         assert "cannot be deleted to try again: kept: why" in said
         assert 1 == it.cluster.count("POST", "jobs")
+        assert 2 == it.cluster.count("DELETE", job)
+
+
+async def test_a_job_that_makes_way_at_the_second_try_is_not_left(tmp_path: Path) -> None:
+    """
+    The start has failed by then, and the next one finds nothing of it.
+    """
+    async with scene(tmp_path, puller="beside") as it:
+        container = await it.create()
+        await _fail_to_make_way(it, container, refusals=1)
+
+        assert ["pods", "secrets"] == it.kinds()
+
+
+async def test_what_was_left_of_a_failed_start_is_no_start(tmp_path: Path) -> None:
+    """
+    It fails until the API server lets the Job go; the start after that is one.
+    """
+    async with scene(tmp_path, puller="beside") as it:
+        container = await it.create()
+        await _fail_to_make_way(it, container, refusals=3)
+
+        for _ in range(2):
+            assert "what began without its layer is still there: " in await _failed(container)
+        assert ["pods", "secrets"] == it.kinds()
+
+        it.cluster.objects.pop("pods/pod")
+        it.pod_uid = "uid-other"
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(container.start())
+            await it.cluster.until_asked("POST", "jobs", times=4)
+            await it.tell(container, RUNNING, "ADDED", puller=ended(0))
+        assert starting.result() is True
 
 
 async def test_a_job_that_is_still_there_is_no_second_launch(tmp_path: Path) -> None:
@@ -128,6 +161,17 @@ async def test_a_job_that_is_still_there_is_no_second_launch(tmp_path: Path) -> 
 
         assert "is still there" in said
         assert 2 == it.cluster.count("POST", "jobs")
+
+
+async def _fail_to_make_way(it: Scene, container: Container, *, refusals: int) -> None:
+    """A start whose Pod begins alone, and whose Job is not deleted at the first tries."""
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(_failed(container))
+        await it.cluster.until_asked("POST", "jobs")
+        refused = [always(lambda: refusal(422, "Invalid", "kept: why"))] * refusals
+        it.cluster.script("DELETE", f"jobs/{it.job['metadata']['name']}", *refused)
+        await it.send(container, RUNNING, "ADDED", puller=LACKS)
+    assert "cannot be deleted to try again: kept: why" in starting.result()
 
 
 async def _failed(container: Container) -> str:

@@ -10,6 +10,7 @@ from tests.support import typed
 Status = dict[str, Any]
 
 AT = "2026-01-02T03:04:05Z"
+LATER = "2026-01-02T03:04:06Z"
 
 
 def pod(*containers: Status, inits: tuple[Status, ...] = (), **status: Any) -> Status:
@@ -419,6 +420,45 @@ class TestThePullerBeside:
         assert not found.started_at("chaincode")
         assert found.has_begun_alone
 
+    @pytest.mark.parametrize(
+        "puller",
+        [
+            {"running": {"startedAt": LATER}},
+            terminated(0, startedAt=LATER, finishedAt=LATER),
+            terminated(1, startedAt=LATER, finishedAt=LATER),
+            terminated(1, finishedAt=LATER),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "chaincode",
+        [
+            RUNNING,
+            terminated(3),
+            terminated(128, reason="StartError", startedAt="1970-01-01T00:00:00Z"),
+        ],
+    )
+    def test_what_ran_before_its_puller_was_not_it(self, puller: Status, chaincode: Status) -> None:
+        """
+        Whatever the puller found then; one that failed by its own word brought nothing.
+        """
+        found = self.pod(puller, chaincode)
+
+        assert not found.started_at("chaincode")
+        assert found.has_begun_alone
+
+    def test_chaincode_that_cannot_be_begun_on_its_layer_is_told_as_such(self) -> None:
+        """
+        The kubelet has 1970 for its start, which is before its puller's.
+        """
+        found = self.pod(
+            terminated(0), terminated(128, reason="StartError", startedAt="1970-01-01T00:00:00Z")
+        )
+
+        assert not found.has_begun_alone
+        end = found.exit_of("chaincode")
+        assert end is not None
+        assert 128 == end.code
+
     def test_a_puller_that_failed_first_is_what_is_told(self) -> None:
         """
         Whatever became of chaincode.
@@ -436,7 +476,7 @@ class TestThePullerBeside:
         """
         Chaincode that has its layer is running, and stays so.
         """
-        killed = terminated(137, reason="OOMKilled", finishedAt="2026-01-02T03:04:06Z")
+        killed = terminated(137, reason="OOMKilled", finishedAt=LATER)
 
         assert self.pod(killed, RUNNING).is_shown_running("chaincode")
         assert not self.pod(killed, RUNNING).has_begun_alone
