@@ -30,12 +30,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--key", type=Path, help="an Ed25519 key in PEM that signs the sums")
     parser.add_argument("--into", type=Path, default=PROJECT / "build/release")
     given = parser.parse_args(arguments)
+    if missing := lacks_python(sys.version_info[:2]):
+        parser.error(missing)
     with tempfile.TemporaryDirectory() as temporary:
         wheels = _download(Path(temporary))
         make(given.into, wheels, key=given.key)
     print(given.into)  # noqa: T201  what a command prints
     if given.key is None:
         print("not signed: give --key", file=sys.stderr)  # noqa: T201
+
+
+def lacks_python(running: tuple[int, int]) -> str:
+    """Return why this Python makes no release, or nothing: its layer is laid beside the base's."""
+    found = re.match(r"python:(\d+)\.(\d+)\.", _base())
+    if found is None:
+        return "the Dockerfile's BASE names no version of Python"
+    wanted = (int(found[1]), int(found[2]))
+    if wanted == running:
+        return ""
+    return "the base of the image has Python {}.{}, and this is {}.{}".format(*wanted, *running)
 
 
 def make(folder: Path, wheels: Sequence[Path], *, key: Path | None, epoch: int = 0) -> None:

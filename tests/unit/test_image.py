@@ -8,7 +8,8 @@ import yaml
 
 from peitho import __version__
 from peitho.settings.models import PeithoSettings
-from release import layer, sbom
+from release import __main__ as release
+from release import sbom
 
 PROJECT = Path(__file__).parents[2]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -93,13 +94,14 @@ def test_it_runs_as_a_user_of_its_own_without_a_shell() -> None:
     assert re.search(r'^CMD \["', final, re.MULTILINE)
 
 
-def test_the_layer_of_a_release_is_for_the_bases_python() -> None:
+def test_a_release_is_made_by_the_bases_python() -> None:
     """
-    Which has its own place in that image.
+    Which has its own place in that image, and another one is told.
     """
-    (version,) = re.findall(r"^ARG BASE=python:(3\.\d+)\.", INSTRUCTIONS, re.MULTILINE)
+    (version,) = re.findall(r"^ARG BASE=python:3\.(\d+)\.", INSTRUCTIONS, re.MULTILINE)
 
-    assert f"python{version}" == Path(layer.PYTHON).name
+    assert not release.lacks_python((3, int(version)))
+    assert f"has Python 3.{version}, and this is 3.99" in release.lacks_python((3, 99))
 
 
 def test_versions_are_those_of_the_program() -> None:

@@ -91,7 +91,7 @@ class CertificateFiles:
         context = ssl.create_default_context(cafile=None if self.beside_system else self.ca)
         if self.beside_system and self.ca:
             context.load_verify_locations(self.ca)
-        return context
+        return as_peers_verify(context)
 
 
 def server_context(client_ca: Path | None = None) -> ssl.SSLContext:
@@ -106,6 +106,17 @@ def server_context(client_ca: Path | None = None) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     if client_ca:
         context.verify_mode = ssl.CERT_OPTIONAL
+    return as_peers_verify(context)
+
+
+def as_peers_verify(context: ssl.SSLContext) -> ssl.SSLContext:
+    """
+    Have certificates judged as Go's crypto/x509 does, in which peers and API servers are written.
+
+    From Python 3.13 on a context asks for more (VERIFY_X509_STRICT): a certificate without an
+    authority's key identifier, as older clusters have, would be refused by some Pythons.
+    """
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 

@@ -1,6 +1,7 @@
 import resource
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -12,6 +13,8 @@ from peitho.clients.tls import CertificateFiles
 from peitho.errors import Unavailable
 from tests.support.loopback import listening_with_tls
 from tests.support.registry_double import QUICK
+
+_CREATE_CONTEXT = ssl.create_default_context
 
 
 def test_files_are_read_when_they_change_and_not_before(tmp_path: Path, certificates: Path) -> None:
@@ -110,6 +113,24 @@ def test_without_files_the_system_is_trusted() -> None:
     assert CertificateFiles("these").context().check_hostname
 
 
+def test_certificates_are_judged_alike_by_every_python(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    From 3.13 on, a new context is strict.
+    """
+    monkeypatch.setattr(ssl, "create_default_context", _strict_context)
+    ca = certificates / "ours/ca.crt"
+
+    contexts = [
+        CertificateFiles("these", ca).context(),
+        CertificateFiles("these", ca, is_server=True).context(),
+        CertificateFiles("these").context(),
+    ]
+
+    assert [] == [each for each in contexts if each.verify_flags & ssl.VERIFY_X509_STRICT]
+
+
 async def test_a_registry_is_trusted_by_the_file_as_it_is_now(
     tmp_path: Path, certificates: Path
 ) -> None:
@@ -131,6 +152,12 @@ async def test_a_registry_is_trusted_by_the_file_as_it_is_now(
             ca.write_bytes((one / "ca.crt").read_bytes())
             with pytest.raises(Unavailable, match="certificate verify failed"):
                 await registry.digest("a", "latest")
+
+
+def _strict_context(purpose: Any = ssl.Purpose.SERVER_AUTH, **given: Any) -> ssl.SSLContext:
+    context = _CREATE_CONTEXT(purpose, **given)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
 
 
 async def _no_such(_: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ from peitho import metrics
 from peitho.clients import keepalive, retries
 from peitho.clients.proxies import Proxies
 from peitho.clients.retries import Again, Refused, RetryPolicy, Tries, asked_seconds
+from peitho.clients.tls import as_peers_verify
 from peitho.errors import Unavailable
 from peitho.formats.kubernetes import labels as own_labels
 from peitho.formats.kubernetes.objects import Manifest
@@ -418,7 +419,7 @@ class Kubernetes:
 
 def _read_all(
     kubeconfig: Path | None, proxies: Proxies, context: str = ""
-) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext | bool]:
+) -> tuple[SingleConfig, httpx.Proxy | None, ssl.SSLContext]:
     """What a kubeconfig says, the proxy to the cluster, and whom to trust there."""
     file = _parsed(kubeconfig) if kubeconfig else None
     config = _configuration(kubeconfig, context, file)
@@ -426,7 +427,9 @@ def _read_all(
     user = config.user or User()  # lightkube takes one for granted
     try:
         user_auth(user)  # as it is made for each client
-        verify = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+        verify = as_peers_verify(
+            verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+        )
     except OSError as error:  # of a file that it names, or of a certificate in one
         named = (config.cluster.certificate_auth, user.client_cert, user.client_key)
         files = ", ".join(each for each in named if each)
@@ -507,7 +510,7 @@ def _named_proxy(config: SingleConfig, file: Any) -> str:
 def _client(
     config: SingleConfig,
     *,
-    verify: ssl.SSLContext | bool,
+    verify: ssl.SSLContext,
     connections: int | None,
     proxy: httpx.Proxy | None,
 ) -> httpx.AsyncClient:
