@@ -18,14 +18,14 @@ pytest_plugins = ["tests.lab.beside", "tests.lab.all_cores"]
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A running Kubernetes with Peitho's image and the stand-ins of Fabric's on its node."""
-    was_up = lab.is_up()
-    found = lab.up()
+    with lab.shared(_prepare) as found:
+        yield found
+
+
+def _prepare() -> None:
     images.ensure()
     images.ensure_peitho()
     peer.build_peers()  # here, since no test has the time for it
-    yield found
-    if not was_up:
-        lab.down()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -12,6 +12,8 @@ from tests.support.archives import archive_bytes, file
 from tests.support.hostile_archives import corpus
 from tests.support.in_process import Running, running
 
+pytestmark = pytest.mark.alone
+
 SPEC = ContainerSpec(image="ccenv", command=("go",), entrypoint=(), env=())
 MOST_MILLISECONDS = 50.0
 # Another process may take the machine for a moment: one round of these has to be undisturbed.

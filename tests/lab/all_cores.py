@@ -2,15 +2,16 @@
 Tests on all cores: `--processes 3` forks so many from the one that has collected the tests.
 
 What is imported and collected is so once, and shared.  pytest-xdist starts each process anew, and
-has it import and collect everything.  Whoever is free takes the next few tests; the process that
-was called as pytest tells what they report.
+has it import and collect everything.  Whoever is free takes the next few tests, or all of a folder
+that is named as `in_one_process` in pyproject.toml; the process that was called as pytest tells
+what they report.  Tests that are marked `alone` come last, when the others have nothing left.
 """
 
 import itertools
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -27,6 +28,14 @@ _TESTS_AT_ONCE = 4
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that this file is about."""
     parser.addoption("--processes", type=int, default=1, help="fork so many to run the tests")
+    parser.addini(
+        "in_one_process", "folders whose tests share what only one process can have", type="paths"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "alone: runs when no other test does, as far as can be")
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
@@ -34,7 +43,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     options = session.config.option
     if options.processes == 1 or options.collectonly or options.usepdb or session.testsfailed:
         return None  # as pytest does it
-    turns = Turns(session.items)
+    folders = session.config.getini("in_one_process")
+    turns = Turns(session.items, folders, options.processes)
     with tempfile.TemporaryDirectory(prefix="pytest-") as directory, ExitStack() as stack:
         workers = [
             stack.enter_context(closing(Worker(session, turns, Path(directory, str(number)))))
@@ -56,24 +66,50 @@ def _tell(session: pytest.Session, turns: "Turns", workers: dict[Any, "Worker"])
 
 
 class Turns:
-    """The tests, each given to one of the processes that share this."""
+    """The tests, some at a time, each given to one of the processes that share this."""
 
-    def __init__(self, tests: Sequence[pytest.Item]) -> None:
-        self._tests = tests
+    def __init__(
+        self, tests: Sequence[pytest.Item], folders: Sequence[Path], processes: int
+    ) -> None:
+        self._alone = [test for test in tests if test.get_closest_marker("alone")]
+        self._groups = _groups((test for test in tests if test not in self._alone), folders)
         self._taken = _FORK.Value("i", 0)
+        self._working = _FORK.Value("i", processes)
 
     def stop(self) -> None:
         """Give nobody another test."""
-        self._taken.value = len(self._tests)
+        self._working.value = -1
 
     def __iter__(self) -> Iterator[pytest.Item]:
-        while True:
-            with self._taken.get_lock():
-                begin = self._taken.value
-                self._taken.value += _TESTS_AT_ONCE
-            if begin >= len(self._tests):
-                return
-            yield from self._tests[begin : begin + _TESTS_AT_ONCE]
+        for number in iter(self._next, None):
+            yield from self._groups[number]
+        with self._working.get_lock():
+            self._working.value -= 1
+            is_last = self._working.value == 0
+        if is_last:
+            yield from self._alone
+
+    def _next(self) -> int | None:
+        """Take a group, if there is one left."""
+        with self._taken.get_lock():
+            number = self._taken.value
+            self._taken.value += 1
+        return number if number < len(self._groups) and self._working.value > 0 else None
+
+
+def _groups(tests: Iterable[pytest.Item], folders: Sequence[Path]) -> list[list[pytest.Item]]:
+    """Tests that follow each other: all of one of these folders, or some."""
+    groups = []
+    for folder, together in itertools.groupby(tests, lambda test: _folder(test.path, folders)):
+        found = list(together)
+        size = len(found) if folder else _TESTS_AT_ONCE
+        groups += [found[begin : begin + size] for begin in range(0, len(found), size)]
+    return groups
+
+
+def _folder(path: Path, folders: Sequence[Path]) -> Path | None:
+    """Return the one of the folders that a file is in."""
+    return next((folder for folder in folders if path.is_relative_to(folder)), None)
 
 
 class Worker:

@@ -37,7 +37,16 @@ from tests.lab.components import (
     RUN,
     STATE,
 )
-from tests.lab.machine import CACHE, LabError, go, install, require_root_on_linux, run, step
+from tests.lab.machine import (
+    CACHE,
+    LabError,
+    go,
+    install,
+    one_at_a_time,
+    require_root_on_linux,
+    run,
+    step,
+)
 from tests.lab.processes import Processes
 
 VERSION = "1.35.4"
@@ -88,7 +97,7 @@ def up() -> Cluster:
         return _named(Path(named))
     require_root_on_linux()
     install()
-    with _lock():
+    with one_at_a_time("cluster"):
         binary = build_node()
         runtime.build()
         cluster = _own(binary)
@@ -100,6 +109,26 @@ def up() -> Cluster:
         return cluster
 
 
+@contextmanager
+def shared(prepare: Callable[[], None]) -> Iterator[Cluster]:
+    """
+    The cluster, prepared, for one of the processes that use it at the same time.
+
+    Whoever brought it up takes it down once no other one uses it.
+    """
+    RUN.mkdir(parents=True, exist_ok=True)
+    with (RUN / "users").open("w") as users:
+        with one_at_a_time("preparation"):
+            was_up = is_up()
+            found = up()
+            prepare()
+            fcntl.flock(users, fcntl.LOCK_SH)
+        yield found
+        if not was_up:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            down()
+
+
 def is_up() -> bool:
     """Whether there is a cluster already: a named one, or our own."""
     return bool(os.environ.get("KUBECONFIG")) or _healthy()  # noqa: TID251
@@ -107,7 +136,7 @@ def is_up() -> bool:
 
 def down() -> None:
     """Stop the cluster that we brought up, and drop its state; images stay in the cache."""
-    with _lock():
+    with one_at_a_time("cluster"):
         _stop_all()
         for folder in ("etcd", "kubelet", "containerd", "cni-state", "volumes"):
             shutil.rmtree(RUN / folder, ignore_errors=True)
@@ -161,6 +190,7 @@ def discard_volume(name: str, namespace: str) -> None:
     shutil.rmtree(RUN / "volumes" / f"{namespace}-{name}", ignore_errors=True)
 
 
+@one_at_a_time("node")
 def build_node() -> Path:
     """The binary with all of Kubernetes, from the cache or built: minutes on a new machine."""
     source = _HERE / "node"
@@ -359,15 +389,6 @@ def until(what: str, condition: Callable[[], bool], *, logs: Path = RUN) -> None
         if time.monotonic() > end:
             raise LabError(f"{what} is not ready after {_READY_SECONDS:g} s; see {logs}/log")
         time.sleep(0.1)
-
-
-@contextmanager
-def _lock() -> Iterator[None]:
-    """One at a time: two that start the cluster would each have half of it."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    with (RUN / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> None:

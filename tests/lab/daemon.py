@@ -7,10 +7,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.lab.machine import CACHE, LabError, run
+from tests.lab.machine import CACHE, LabError, one_at_a_time, run
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -26,10 +26,12 @@ class Daemon:
         self.client = ["docker", "--host", self.endpoint]
         self.pki = pki
         self._process: subprocess.Popen[bytes] | None = None
+        self._held = ExitStack()
 
     def begin(self) -> None:
-        """Start it, and return once it answers."""
+        """Start it, once nobody else runs it, and return when it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(one_at_a_time(f"dockerd-{self.folder.name}"))
         folder = self.folder
         (folder / "docker.pid").unlink(missing_ok=True)
         command = [
@@ -61,6 +63,7 @@ class Daemon:
             _stop(process, kill=kill)
             # It dies with its daemon, a moment later: the next one would take it for its own.
             _await_gone(number)
+        self._held.close()
 
     def containers(self) -> list[str]:
         """The names of all containers, whether they run or not."""

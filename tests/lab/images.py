@@ -20,7 +20,7 @@ from peitho import __version__
 from tests.lab import cluster, layers
 from tests.lab.daemon import Daemon, daemon
 from tests.lab.layers import PATH
-from tests.lab.machine import CACHE, LabError, install, program, run, step
+from tests.lab.machine import CACHE, LabError, install, one_at_a_time, program, run, step
 
 PROJECT = Path(__file__).parents[2]
 _REPOSITORY = "docker.io/peitho/peitho"
@@ -125,7 +125,7 @@ def find(tag: str) -> Image:
 
 def archive(images: Sequence[Image] = _IMAGES, path: Path = CACHE / "images.tar") -> Path:
     """A docker archive of images; layers that they share are in it once."""
-    with step("making the stand-ins of Fabric's images"):
+    with one_at_a_time(path.name), step("making the stand-ins of Fabric's images"):
         _write_archive(path, images)
     return path
 
@@ -161,6 +161,7 @@ def ensure_prebuilt() -> str:
     return named
 
 
+@one_at_a_time("peitho.tar")
 def peitho() -> Path:
     """
     The docker archive of Peitho's image, built as from a fresh clone; cached by content.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab import javaenv
-from tests.lab.machine import CACHE, LabError, go, run, step
+from tests.lab.machine import CACHE, LabError, go, one_at_a_time, run, step
 from tests.lab.peer import build_chaincode
 
 _GO_CHAINCODE = Path(__file__).parent / "chaincode" / "go"
@@ -30,21 +30,25 @@ _BUSYBOX = ("sh", "cat", "echo", "env", "id", "kill", "ls", "sleep", "test", "tr
 
 def layer(name: str) -> Path:
     """The tar of a layer, from the cache or made."""
-    make = _MAKERS[name]
     path = _LAYERS / f"{name}-{key(name)}.tar"
-    if not path.exists():
-        _LAYERS.mkdir(parents=True, exist_ok=True)
-        for old in _LAYERS.glob(f"{name}-*.tar"):
-            old.unlink()
-        with step(f"making the layer {name}"):
-            root = _LAYERS / f"{name}.root"
-            _discard(root)
-            root.mkdir(mode=0o755)
-            make(root)
-            _tar(root, path)
-            if name != "debian":
-                _discard(root)
+    with one_at_a_time(f"layer-{name}"):
+        if not path.exists():
+            _make(name, path)
     return path
+
+
+def _make(name: str, path: Path) -> None:
+    _LAYERS.mkdir(parents=True, exist_ok=True)
+    for old in _LAYERS.glob(f"{name}-*.tar"):
+        old.unlink()
+    with step(f"making the layer {name}"):
+        root = _LAYERS / f"{name}.root"
+        _discard(root)
+        root.mkdir(mode=0o755)
+        _MAKERS[name](root)
+        _tar(root, path)
+        if name != "debian":
+            _discard(root)
 
 
 def key(name: str) -> str:

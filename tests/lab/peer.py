@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from tests.lab.machine import CACHE, go, run, step
+from tests.lab.machine import CACHE, go, one_at_a_time, run, step
 
 _SOURCES = Path(__file__).parent / "peer"
 _CHAINCODE = Path(__file__).parent / "chaincode"
@@ -329,6 +329,7 @@ def library(version: str) -> str:
     return next(name for since, name in _LIBRARIES if numbers >= since)
 
 
+@one_at_a_time("peers")
 def build_peers(*libraries: str) -> dict[str, Path]:
     """
     The doubles' binaries by library, of these or of all, from the cache or built.
@@ -352,6 +353,7 @@ def build_peers(*libraries: str) -> dict[str, Path]:
     return binaries
 
 
+@one_at_a_time("chaincode")
 def build_chaincode(name: str, *, replacing: Mapping[str, str] | None = None) -> Path:
     """
     The folder of a chaincode of ours with what it needs vendored, so that it builds offline.

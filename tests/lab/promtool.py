@@ -3,12 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from tests.lab.machine import CACHE, go, run, step
+from tests.lab.machine import CACHE, go, one_at_a_time, run, step
 
 _SOURCE = Path(__file__).parent / "promtool"
 _PACKAGE = "github.com/prometheus/prometheus/cmd/promtool"
 
 
+@one_at_a_time("promtool")
 def build() -> Path:
     """The binary, from the cache or built: some minutes on a new machine."""
     parts = [_SOURCE / name for name in ("go.mod", "go.sum")]

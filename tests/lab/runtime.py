@@ -8,7 +8,7 @@ Kubernetes admits a user 0 to a `restricted` namespace where the Pod has a user 
 import hashlib
 from pathlib import Path
 
-from tests.lab.machine import CACHE, go, run, step
+from tests.lab.machine import CACHE, go, one_at_a_time, run, step
 
 _SOURCE = Path(__file__).parent / "runtime"
 _CONTAINERD = "github.com/containerd/containerd/v2"
@@ -23,6 +23,7 @@ def folder() -> Path:
     return CACHE / f"runtime-{_key()}"
 
 
+@one_at_a_time("runtime")
 def build() -> Path:
     """The folder of the programs, from the cache or built: once."""
     found = folder()

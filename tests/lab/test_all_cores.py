@@ -35,6 +35,30 @@ def test_whose_fixture_is_missing(nowhere): ...
 '''
 
 
+TOGETHER = """
+import os, time
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range(8))
+def test_of_many(number):
+    folder = Path(__file__).parent
+    with (folder.parent / "ran").open("a") as ran:
+        ran.write(f"{folder.name} {os.getpid()}\\n")
+    time.sleep(0.05)
+"""
+
+LAST = """
+from pathlib import Path
+import pytest
+
+@pytest.mark.alone
+def test_that_is_slowed_by_others():
+    with (Path(__file__).parent / "ran").open("a") as ran:
+        ran.write("alone .\\n")
+"""
+
+
 def told(directory: Path, *arguments: str, source: str = STORY) -> tuple[int, str]:
     """Exit code and text of a pytest that runs two files of such tests in two processes."""
     for name in ("test_first.py", "test_second.py"):
@@ -68,6 +92,24 @@ def test_each_test_is_run_once_and_told(tmp_path: Path) -> None:
     last = text.splitlines()[-1]
     assert "2 failed, 40 passed, 2 skipped, 2 xfailed, 2 errors" in last
     assert 2 == text.count("Captured stdout call")
+
+
+def test_a_folder_may_be_for_one_process_and_a_test_for_the_end(tmp_path: Path) -> None:
+    """
+    Others are for whoever is free; of two folders, each has a process of its own.
+    """
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_in_{name}.py").write_text(TOGETHER)
+    setting = f"in_one_process={tmp_path}/first {tmp_path}/second"
+    code, text = told(tmp_path, "-o", setting, source=LAST)
+
+    assert 0 == code, text
+    ran = [line.split() for line in (tmp_path / "ran").read_text().splitlines()]
+    ran_in = [[process for where, process in ran if where == name] for name in ("first", "second")]
+    assert [(8, 1), (8, 1)] == [(len(each), len(set(each))) for each in ran_in]
+    assert ran_in[0][0] != ran_in[1][0]
+    assert ["alone", "alone"] == [where for where, _ in ran[-2:]]
 
 
 def test_a_first_failure_ends_all(tmp_path: Path) -> None:
