@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.machine import CACHE, LabError, one_at_a_time, run
@@ -26,12 +26,10 @@ class Daemon:
         self.client = ["docker", "--host", self.endpoint]
         self.pki = pki
         self._process: subprocess.Popen[bytes] | None = None
-        self._held = ExitStack()
 
     def begin(self) -> None:
-        """Start it, once nobody else runs it, and return when it answers."""
+        """Start it, and return once it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._held.enter_context(one_at_a_time(f"dockerd-{self.folder.name}"))
         folder = self.folder
         (folder / "docker.pid").unlink(missing_ok=True)
         command = [
@@ -63,7 +61,6 @@ class Daemon:
             _stop(process, kill=kill)
             # It dies with its daemon, a moment later: the next one would take it for its own.
             _await_gone(number)
-        self._held.close()
 
     def containers(self) -> list[str]:
         """The names of all containers, whether they run or not."""
@@ -91,12 +88,13 @@ def daemon(name: str = "build") -> Iterator[list[str]]:
 
 @contextmanager
 def running(found: Daemon) -> Iterator[Daemon]:
-    """A daemon, while it runs."""
-    found.begin()
-    try:
-        yield found
-    finally:
-        found.end()
+    """A daemon, while it runs; nobody else runs one with its data meanwhile."""
+    with one_at_a_time(f"dockerd-{found.folder.name}"):
+        found.begin()
+        try:
+            yield found
+        finally:
+            found.end()
 
 
 def _await_ready(process: subprocess.Popen[bytes], client: list[str], folder: Path) -> None:

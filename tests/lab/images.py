@@ -142,6 +142,7 @@ def pause() -> Path:
     return path
 
 
+@one_at_a_time("prebuilt")
 def ensure_prebuilt() -> str:
     """An image that runs by itself is on our own node; its name, by digest."""
     said = 'echo "peer at $CORE_PEER_ADDRESS, $(cat /etc/hyperledger/fabric/client.key)"'
