@@ -44,7 +44,7 @@ def test_an_image_is_told_wherever_a_peer_has_the_source(place: str) -> None:
     """
     Go and Node.js, Java, and Go of 1.4.
     """
-    assert IMAGE == told(("src/main.go", b"package main"), (place, TOLD))
+    assert IMAGE == told((place.replace(prebuilt.FILE, "main.go"), b"package main"), (place, TOLD))
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,35 @@ def test_what_others_have_made_tells_nothing(place: str) -> None:
     assert "" == told((place, TOLD))
 
 
+@pytest.mark.parametrize("place", ["src/assets/image.json", "src/src/a/image.json"])
+@pytest.mark.parametrize("content", [TOLD, b'{"name": "logo.png", "digest": "d41d8cd9"}'])
+def test_a_file_below_the_source_is_one_as_any_other(place: str, content: bytes) -> None:
+    """
+    Whatever it says: the source is compiled.
+    """
+    assert "" == told(("src/main.go", b"package main"), (place, content))
+
+
+def test_what_others_have_made_is_no_part_of_the_source() -> None:
+    """
+    Go of 1.4 has it beside the import path.
+    """
+    ours = "src/github.com/org/asset"
+    assert IMAGE == told(
+        ("META-INF/statedb/a.json", b"{}"),
+        (f"{ours}/main.go", b"package main"),
+        (f"{ours}/sub/sub.go", b"package sub"),
+        ("src/vendor/x/x.go", b"package x"),
+        (f"{ours}/image.json", TOLD),
+    )
+
+
 def test_the_least_deep_counts() -> None:
     """
     Of several.
     """
     deep = TOLD.replace(b"asset", b"other")
-    assert IMAGE == told(("src/a/image.json", deep), ("src/image.json", TOLD))
+    assert IMAGE == told(("src/src/image.json", deep), ("src/image.json", TOLD))
 
 
 @pytest.mark.parametrize(
