@@ -66,10 +66,12 @@ def helm() -> str:
     return str(go_program(_SOURCE, "helm.sh/helm/v3/cmd/helm", takes="3 minutes"))
 
 
-def rendered(*words: str, release: str = "peitho", namespace: str = "peitho") -> str:
+def rendered(
+    *words: str, release: str = "peitho", namespace: str = "peitho", of: Path = CHART
+) -> str:
     """What `helm template` makes of the chart."""
     place = ("--namespace", namespace, "--kube-version", KUBERNETES)
-    return run([helm(), "template", release, CHART, *place, *words])
+    return run([helm(), "template", release, of, *place, *words])
 
 
 def plain(file: str) -> str:
