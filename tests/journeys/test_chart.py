@@ -27,7 +27,14 @@ from tests.support.observe import until
 
 pytestmark = pytest.mark.usefixtures("helm")
 
-FILES = ("peitho", "chaincode", "networkpolicy", "chaincode-networkpolicy", "admission-policy")
+FILES = (
+    "peitho",
+    "tls",
+    "chaincode",
+    "networkpolicy",
+    "chaincode-networkpolicy",
+    "admission-policy",
+)
 # Sets of values that operators would have, each of which takes other branches of the templates.
 SETS = {
     "all defaults": {},
