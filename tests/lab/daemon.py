@@ -17,9 +17,18 @@ _STOP_SECONDS = 30.0
 
 
 class Daemon:
-    """A daemon with its own data, which is kept between runs, and a socket."""
+    """
+    A daemon with its own data, which is kept between runs, and a socket.
 
-    def __init__(self, name: str, *, pki: Path | None = None) -> None:
+    Its containers have no network, unless it is given a bridge and addresses of that for them.
+    """
+
+    def __init__(
+        self, name: str, *, pki: Path | None = None, bridge: tuple[str, str] | None = None
+    ) -> None:
+        self._bridge = ["--bridge=none"]
+        if bridge:
+            self._bridge = [f"--bridge={bridge[0]}", f"--fixed-cidr={bridge[1]}"]
         self.folder = CACHE / "dockerd" / name
         self.endpoint = f"unix://{self.folder}/docker.sock"
         self.tls_endpoint = f"tcp://127.0.0.1:{_free_port()}" if pki else ""
@@ -38,7 +47,7 @@ class Daemon:
             f"--exec-root={folder}/exec",
             f"--pidfile={folder}/docker.pid",
             f"--host={self.endpoint}",
-            *("--bridge=none", "--iptables=false", "--ip-masq=false", "--ip-forward=false"),
+            *("--iptables=false", "--ip-masq=false", "--ip-forward=false", *self._bridge),
             *self._tls(),
         ]
         environment = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}  # noqa: TID251
@@ -80,9 +89,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(name: str = "build") -> Iterator[list[str]]:
+def daemon(name: str = "build", *, bridge: tuple[str, str] | None = None) -> Iterator[list[str]]:
     """The command line of a docker client for a daemon of ours, which is stopped at the end."""
-    with running(Daemon(name)) as found:
+    with running(Daemon(name, bridge=bridge)) as found:
         yield found.client
 
 
