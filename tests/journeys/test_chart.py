@@ -4,8 +4,9 @@ import ast
 import asyncio
 import json
 import secrets
+import shutil
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,14 @@ from tests.support.observe import until
 
 pytestmark = pytest.mark.usefixtures("helm")
 
-FILES = ("peitho", "chaincode", "networkpolicy", "chaincode-networkpolicy", "admission-policy")
+FILES = (
+    "peitho",
+    "tls",
+    "chaincode",
+    "networkpolicy",
+    "chaincode-networkpolicy",
+    "admission-policy",
+)
 # Sets of values that operators would have, each of which takes other branches of the templates.
 SETS = {
     "all defaults": {},
@@ -90,6 +98,18 @@ SETS = {
 }
 TOKEN = "s3cret"  # noqa: S105  of a Peitho of the test
 TENANT = {"match": [{"o": "x"}], "msp-ids": ["*"], "networks": ["*"], "peers": ["*"]}
+# What an upgrade may say first.
+NEW: dict[str, Any] = {
+    "operations": {
+        "tls": {"secretName": "operations", "clientCa": {"secretName": "ca"}},
+        "token": {"secretName": "page"},
+    },
+    "checks": {"initContainer": True},
+    "networkPolicy": {"enabled": True, "peers": [{"podSelector": {}}]},
+    "admissionPolicy": {"enabled": True},
+    "podMonitor": {"enabled": True, "interval": "30s"},
+    "dashboard": {"enabled": True, "labels": {"grafana_dashboard": "1"}},
+}
 # Kinds of others, which are not in this cluster.
 OF_OTHERS = {"certManager": {"enabled": True, "issuerRef": {"name": "fabric"}}} | {
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -236,6 +256,56 @@ def test_a_certificate_in_the_settings_alone_counts_as_well(
     assert ("HTTPS" if with_values else None) == container["livenessProbe"]["httpGet"].get("scheme")
 
 
+# What a release of an older chart lacks: `--reuse-values` begins with its values, old defaults too.
+LACKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "the first chart had": lambda values: _without(values, "operations", "checks"),
+    "all blocks": lambda values: _without(values, *_blocks(values)),
+    "all blocks in blocks": lambda values: {
+        key: _without(value, *_blocks(value)) if key in _blocks(values) else value
+        for key, value in values.items()
+    },
+}
+
+
+@pytest.mark.parametrize("lacks", LACKS.values(), ids=LACKS)
+def test_a_release_of_an_older_chart_is_upgraded_with_its_values(
+    tmp_path: Path, lacks: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """
+    `helm upgrade --reuse-values` knows nothing of values that are new: they are as by default.
+    """
+    older = tmp_path / "chart"
+    shutil.copytree(CHART, older)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    (older / "values.yaml").write_text(yaml.safe_dump(lacks(values)))
+    given = tmp_path / "given.yaml"
+    given.write_text(yaml.safe_dump(NEW | {key: values[key] for key in ("settings", "resources")}))
+    words = ("--values", str(given))
+
+    assert chart.rendered(*words) == chart.rendered(*words, of=older)
+
+
+def test_what_null_leaves_out_stays_left_out(tmp_path: Path) -> None:
+    """
+    No limits, no audit trail, no registry, no label: Helm takes null for that.
+    """
+    values = {
+        "image": {"registry": None},
+        "resources": None,
+        "settings": {"audit": None},
+        "dashboard": {"enabled": True, "labels": {"grafana_dashboard": None}},
+    }
+    made = _rendered(tmp_path, values)
+
+    (deployment,) = (each for each in made if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert "resources" not in container
+    assert container["image"].startswith("peitho/peitho:")
+    maps = {each["metadata"]["name"]: each for each in made if each["kind"] == "ConfigMap"}
+    assert "audit" not in yaml.safe_load(maps["peitho"]["data"]["peitho.yml"])
+    assert "grafana_dashboard" not in maps["peitho-dashboard"]["metadata"]["labels"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     {
@@ -264,6 +334,15 @@ def test_wrong_values_are_told(wrong: str, words: str) -> None:
     """
     with pytest.raises(LabError, match=words.replace(".", "[.]")):
         chart.rendered("--set", wrong)
+
+
+def _blocks(values: dict[str, Any]) -> list[str]:
+    """The values that have values of their own."""
+    return [key for key, value in values.items() if isinstance(value, dict)]
+
+
+def _without(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def _rendered(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,6 +22,13 @@ _HEADS = {
 #     kubectl apply -f deploy/peitho.yaml -f deploy/chaincode.yaml
 # Then set CORE_VM_ENDPOINT=tcp://peitho.peitho:8080 on the peers. Yours: the image's name, twice.
 """,
+    "tls": """\
+# Peitho with TLS at the Docker API and at the operations listener: what has other words than in
+# peitho.yaml, and the two certificates, which cert-manager makes. With it, in this order:
+#     kubectl apply -f deploy/peitho.yaml -f deploy/tls.yaml -f deploy/chaincode.yaml
+# Yours: the image's name, twice; the issuer, twice; and three Secrets, with the CA of your peers'
+# certificates, the CA of those of browsers and Prometheus (ca.crt in both), and a token.
+""",
     "chaincode": """\
 # A namespace in which Peitho runs builds and chaincode, and all that Peitho may do there. For
 # another one, such as that of another tenant:
@@ -47,6 +54,7 @@ _HEADS = {
 }
 _TEMPLATES = {
     "peitho": ("account", "settings", "claim", "service", "deployment"),
+    "tls": ("settings", "certificate", "service", "deployment"),
     "chaincode": ("chaincode",),
     "networkpolicy": ("networkpolicy",),
     "chaincode-networkpolicy": ("chaincode-networkpolicy",),
@@ -66,15 +74,19 @@ def helm() -> str:
     return str(go_program(_SOURCE, "helm.sh/helm/v3/cmd/helm", takes="3 minutes"))
 
 
-def rendered(*words: str, release: str = "peitho", namespace: str = "peitho") -> str:
+def rendered(
+    *words: str, release: str = "peitho", namespace: str = "peitho", of: Path = CHART
+) -> str:
     """What `helm template` makes of the chart."""
     place = ("--namespace", namespace, "--kube-version", KUBERNETES)
-    return run([helm(), "template", release, CHART, *place, *words])
+    return run([helm(), "template", release, of, *place, *words])
 
 
 def plain(file: str) -> str:
     """A file of deploy/, as the chart has it."""
-    values = ("--values", str(CHART / "plain.yaml"))
+    values = ["--values", str(CHART / "plain.yaml")]
+    if file == "tls":
+        values += ["--values", str(CHART / "plain-tls.yaml")]
     parts = [
         rendered(*values, "--show-only", f"templates/{template}.yaml").removeprefix("---\n")
         for template in _TEMPLATES[file]

@@ -49,6 +49,7 @@ NOT_RUN = {
     "docker -H ENDPOINT version": "the endpoint is the reader's",
     "docker -H tcp://peitho.peitho:8080 rmi NAME": "tests/journeys/test_pairs.py removes one",
     "docker network create builds": "it would leave a network in a daemon",
+    "helm upgrade --reuse-values": "tests/journeys/test_chart.py renders what it would",
     "kubectl -n NAMESPACE delete deployments,configmaps -l peitho/adopted=true": (
         "tests/journeys/test_adopt.py looks at the label"
     ),

@@ -1,7 +1,7 @@
 """
 `values.schema.json` and `README.md` of the chart, made from its values and from the settings.
 
-`python -m tests.unit.chart_reference` writes them anew, and copies what is in deploy/monitoring.
+`python -m tests.unit.chart_reference` writes them anew, and copies what its templates read.
 """
 
 import json
@@ -17,8 +17,12 @@ from peitho.settings.models import Settings
 CHART = Path(__file__).parents[2] / "charts" / "peitho"
 
 MONITORING = CHART.parents[1] / "deploy" / "monitoring"
-# A chart has nothing of what is beside it.
-COPIED = ("alerts.yaml", "dashboard.json")
+# A chart has nothing of what is beside it, and its templates do not see its values as they come.
+COPIED = {
+    "alerts.yaml": MONITORING / "alerts.yaml",
+    "dashboard.json": MONITORING / "dashboard.json",
+    "defaults.yaml": CHART / "values.yaml",
+}
 
 Schema = dict[str, Any]
 
@@ -244,6 +248,9 @@ The plain manifests in [`deploy/`](../../deploy/peitho.yaml) are rendered from t
   Peitho's Pod. Peers are not answered while it is replaced, so do none of them while peers start.
 - **Uninstall** leaves the volume claim (`persistence.keep`) and the namespaces of chaincode. `helm
   install` with the same names takes both again.
+- **Values** that a release lacks are as by default, so that `helm upgrade --reuse-values` goes on
+  from an older chart. Null takes away `resources`, `image.registry`, `podMonitor.interval`, labels
+  of the dashboard, and what is in `settings`.
 - **Settings** are followed without a restart, most of them
   ([which](../../docs/guides/change-settings.md)).
 
@@ -308,8 +315,8 @@ def _at(values: Mapping[str, Any], name: str) -> Any:
 
 def main() -> None:
     """Write all of them anew."""
-    for name in COPIED:
-        (CHART / "files" / name).write_bytes((MONITORING / name).read_bytes())
+    for name, source in COPIED.items():
+        (CHART / "files" / name).write_bytes(source.read_bytes())
     (CHART / "values.schema.json").write_text(schema_text())
     (CHART / "README.md").write_text(readme())
 

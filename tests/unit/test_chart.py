@@ -3,7 +3,7 @@
 import yaml
 
 from tests.unit import chart_reference
-from tests.unit.chart_reference import CHART, COPIED, MONITORING, VALUES
+from tests.unit.chart_reference import CHART, COPIED, VALUES
 
 
 def test_schema_and_page_are_as_the_values_and_the_settings_are() -> None:
@@ -12,8 +12,20 @@ def test_schema_and_page_are_as_the_values_and_the_settings_are() -> None:
     """
     assert chart_reference.schema_text() == (CHART / "values.schema.json").read_text()
     assert chart_reference.readme() == (CHART / "README.md").read_text()
-    for name in COPIED:
-        assert (MONITORING / name).read_bytes() == (CHART / "files" / name).read_bytes()
+    for name, source in COPIED.items():
+        assert source.read_bytes() == (CHART / "files" / name).read_bytes()
+
+
+def test_every_template_takes_the_defaults_of_what_a_release_lacks() -> None:
+    """
+    Whichever Helm renders first.
+    """
+    templates = [
+        path for path in (CHART / "templates").rglob("*") if path.suffix in (".yaml", ".txt")
+    ]
+    first = {path.name: path.read_text().partition("\n")[0] for path in templates}
+
+    assert dict.fromkeys(first, '{{- include "peitho.defaults" . -}}') == first
 
 
 def test_every_value_is_described() -> None:

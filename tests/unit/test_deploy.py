@@ -1,6 +1,7 @@
 """The manifests in deploy/ say what the code says: nobody else would notice."""
 
 import ast
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from peitho.formats.images import references
 from peitho.formats.kubernetes import labels, pull_secret, record_secrets
 from peitho.program.checks.all import PodChecks
 from peitho.rehearsal.generations import GENERATIONS
-from peitho.settings.models import PeithoSettings, Settings
+from peitho.settings.models import PeithoSettings, Settings, TlsSettings
 from tests.support import manifests
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -28,9 +29,9 @@ def only(file: str, kind: str) -> dict[str, Any]:
     return found
 
 
-def settings() -> Settings:
+def settings(file: str = "peitho.yaml") -> Settings:
     """The settings of the ConfigMap."""
-    text = only("peitho.yaml", "ConfigMap")["data"]["peitho.yml"]
+    text = only(file, "ConfigMap")["data"]["peitho.yml"]
     return Settings.model_validate(yaml.safe_load(text))
 
 
@@ -196,6 +197,41 @@ def test_nobody_is_let_in_by_an_empty_selector() -> None:
     for policy in [*objects("networkpolicy.yaml"), *objects("chaincode-networkpolicy.yaml")]:
         for peer in selectors(policy, "Ingress"):
             assert all(selector["matchLabels"] for selector in peer.values())
+
+
+def test_each_file_of_tls_is_mounted_from_a_secret() -> None:
+    """
+    Those of both listeners; cert-manager makes two of the Secrets.
+    """
+    pod = only("tls.yaml", "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    secrets = {
+        each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each
+    }
+    folders = {each["mountPath"]: secrets.get(each["name"]) for each in container["volumeMounts"]}
+    server = settings("tls.yaml").server
+
+    assert {
+        "tls.cert_file": "peitho-tls",
+        "tls.key_file": "peitho-tls",
+        "tls.client_ca_file": "peers-ca",
+        "operations_tls.cert_file": "peitho-operations-tls",
+        "operations_tls.key_file": "peitho-operations-tls",
+        "operations_tls.client_ca_file": "monitoring-ca",
+        "operations_token_file": "peitho-page",
+    } == {
+        name: folders[str(attrgetter(name)(server).parent)]
+        for name in (
+            *(
+                f"{tls}.{each}"
+                for tls in ("tls", "operations_tls")
+                for each in TlsSettings.model_fields
+            ),
+            "operations_token_file",
+        )
+    }
+    made = [each for each in objects("tls.yaml") if each["kind"] == "Certificate"]
+    assert ["peitho-tls", "peitho-operations-tls"] == [each["spec"]["secretName"] for each in made]
 
 
 def test_all_objects_have_their_namespace() -> None:

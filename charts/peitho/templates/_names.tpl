@@ -1,3 +1,32 @@
+{{- /*
+`helm upgrade --reuse-values` renders this chart with the values of the release, without those that it
+has come to have since: what is not there is as by default. Null takes a default away where that says
+something; Helm does not tell the two apart. files/defaults.yaml is values.yaml, which templates cannot
+read.
+*/ -}}
+{{- define "peitho.defaults" -}}
+{{- $defaults := omit (.Files.Get "files/defaults.yaml" | fromYaml) "resources" -}}
+{{- $_ := set $defaults "settings" dict -}}
+{{- range $block, $name := dict "image" "registry" "podMonitor" "interval" "dashboard" "labels" -}}
+{{- if kindIs "map" (index $.Values $block) -}}
+{{- $_ := set $defaults $block (omit (index $defaults $block) $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "peitho.filled" (list .Values $defaults) -}}
+{{- end -}}
+
+{{- define "peitho.filled" -}}
+{{- $values := first . -}}
+{{- range $name, $default := last . -}}
+{{- $given := index $values $name -}}
+{{- if kindIs "invalid" $given -}}
+{{- $_ := set $values $name $default -}}
+{{- else if and (kindIs "map" $given) (kindIs "map" $default) -}}
+{{- include "peitho.filled" (list $given $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "peitho.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}

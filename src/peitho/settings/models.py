@@ -372,7 +372,8 @@ class BuilderSettings(Section):
     """How long a build Pod may take to run before the build fails; peers allow 300 in all."""
 
     deadline_seconds: int = Field(default=1800, gt=0, lt=2**31)
-    """How long a build may take; the cluster ends it then."""
+    """How long a build may take; the cluster ends it then.  Past a peer's `installTimeout` of 300
+    the install fails, and the build goes on: a second install finds it, or nobody reads its end."""
 
     abandoned_after_seconds: float = Field(default=2, gt=0)
     """A build nobody waits for any more, since its peer hung up, is ended after this long."""

@@ -5,17 +5,16 @@ Chaincode that is an image already: `image.json` in the source of a package.
 
 The format is that of fabric-builder-k8s (its README, "Package chaincode").  It is at the root of
 the source, wherever a peer has that in what it uploads: `src/` for Go and Node.js, `src/src/` for
-Java, and for Go of 1.4 the import path, in which all files are.  Elsewhere it is a file as any
-other.
+Java, and for Go in a GOPATH, as in all packages of 1.4, below the import path.  Elsewhere it is a
+file as any other.
 """
 
 import gzip
 import io
 import json
-import posixpath
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from peitho.errors import InvalidArgument
@@ -31,16 +30,27 @@ _FILE_BYTES = 4096
 _KEYS = {"name", "digest", "tag"}
 _LIKE_AN_IMAGE = re.compile("[:/]")
 _ROOTS = ("", "src", "src/src")
+_PATH_CHARACTERS = 4096
 _OF_OTHERS = ("vendor", "node_modules")
 # fabric/core/chaincode/persistence/chaincode_package.go, LabelRegexp.
 _LABEL = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.+-]*")
 _GO = b"// Package main is an image, see image.json.\npackage main\n\nfunc main() {}\n"
 
 
-def find(entries: Sequence[TarEntry]) -> TarEntry | None:
+def import_path(command: Sequence[str]) -> str:
+    """
+    Return what `go build` is to build, in a peer's command; empty if that is another one.
+
+    As in fabric/core/chaincode/platforms/golang/platform.go: `go build ... -o FILE PATH`.
+    """
+    options = " ".join(command).partition("go build ")[2]
+    words = options.partition(" -o ")[2].split(maxsplit=2)
+    return words[1][:_PATH_CHARACTERS] if len(words) > 1 else ""
+
+
+def find(entries: Iterable[TarEntry], import_path: str = "") -> TarEntry | None:
     """Return the entry that may tell the image; the least deep of several."""
-    names = [entry.name for entry in entries if entry.kind == "file"]
-    roots = {*_ROOTS, _common_folder(names)}
+    roots = {*_ROOTS, f"src/{import_path}"}
     found = [
         entry
         for entry in entries
@@ -120,12 +130,6 @@ def package(text: str, *, label: str, language: str) -> bytes:
     about = {"path": "image" if language == "golang" else "", "type": language, "label": label}
     metadata = json.dumps(about).encode()
     return _packed({"metadata.json": metadata, "code.tar.gz": _packed(files)})
-
-
-def _common_folder(names: Sequence[str]) -> str:
-    """Return the folder that has all files of the source, but for what others have made."""
-    own = [name for name in names if name.startswith("src/") and not _is_of_others(name)]
-    return posixpath.commonpath([posixpath.dirname(name) for name in own]) if own else ""
 
 
 def _is_of_others(name: str) -> bool:
