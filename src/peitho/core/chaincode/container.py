@@ -123,12 +123,17 @@ class ChaincodeContainer:
         Add the files of an archive to the record; the Pod has them at the same paths.
 
         Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB,
-        and for a path that no Pod can have.
+        and for a path that no Pod can have; Conflict once it is started, for no Pod would see it.
         """
+        if self._is_started():
+            raise Conflict(
+                f"container {self._record.name} is running: files are uploaded before its start"
+            )
         async with self._parts.storage.spool_directory("files-") as directory:
             archive = directory / "archive"
             await spool(chunks, archive, limit_bytes=_FILES_BYTES)
             files = await self._parts.storage.archives.run(partial(_files, archive, path))
+        mount_paths.check_apart([*self._record.files, *files])
         self._record = await self._with_files(files)
         self._process = self._parts.process(self._record)
         log.info("files uploaded", name=self._record.name, files=sorted(files))
