@@ -28,9 +28,6 @@ _SEE_TO_IT = (
     "docker.registry.pull-secret, imagePullSecrets of the templates, or the ServiceAccount"
 )
 _NO_ACCOUNT = "apply the Role of deploy/ there; make the ServiceAccount, if a template names it"
-_NAME_IT = (
-    "name it in imagePullSecrets of builder.template and chaincode.template, if nodes need it"
-)
 
 
 @dataclass(slots=True)
@@ -54,13 +51,14 @@ async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncItera
     told: dict[str, str] = {}
     for kind, pods in kinds.items():
         found = await PullAccounts(kubernetes, Live(pods)).read()
+        own = ", ".join(pull_accounts.secret_names(pods))
         if found.problem:
-            told[found.problem] = _NO_ACCOUNT
-        hides = bool(pull_accounts.secret_names(pods))
+            lacking = f"; Pods have {own} alone" if own else ""
+            told[f"{found.problem}{lacking}"] = _NO_ACCOUNT
         for each in found.secrets:
             used = secrets.setdefault(each.name, _Used(each))
-            if hides and each.named_by_account:
-                told[_hidden(each)] = _NAME_IT
+            if own and each.named_by_account and each.is_malformed:
+                told[_left_out(each, own)] = _SEE_TO_IT
             else:
                 used.pods.setdefault(each.named_by, []).append(kind)
     for said, do in told.items():
@@ -73,12 +71,10 @@ async def pull_secrets(settings: Settings, kubernetes: Kubernetes) -> AsyncItera
             yield finding
 
 
-def _hidden(secret: SecretRead) -> str:
-    problem = secret.problem
-    own = f"nor does it count: {problem}" if problem else "Peitho itself reads with it"
+def _left_out(secret: SecretRead, own: str) -> str:
     return (
-        f"{secret.name}, which {secret.named_by} names, is no pull secret of Pods that have "
-        f"another of docker.registry; {own}"
+        f"{secret.name}, which {secret.named_by} names, is left out of Pods, which have {own}: "
+        f"{secret.problem}"
     )
 
 
