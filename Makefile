@@ -17,7 +17,7 @@ demo: setup ## build, install, launch, crash and remove a chaincode on a real Ku
 unit: setup ## the tests that need no cluster (ARGS=-x, or any of pytest's)
 	@$(MEMORY) $(PYTHON) -m pytest tests/unit --processes $(PROCESSES) $(ARGS)
 
-# Most of a journey is waiting for Pods: one process tells them, another has all else meanwhile.
+# Most of a journey is waiting for Pods: two are told at the same time.
 test: setup ## all tests, the real cluster included (ARGS=tests/journeys)
 	@$(PYTHON) -m pytest --processes 2 $(ARGS)
 

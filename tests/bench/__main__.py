@@ -16,6 +16,7 @@ from tests.bench import (
     again,
     compiled,
     crashes,
+    downloaded,
     goals,
     install,
     launches,
@@ -56,6 +57,7 @@ PARTS = {
     "j": Part(compiled.HOW, compiled.measure),
     "k": Part(launches.HOW, launches.measure),
     "l": Part(crashes.HOW, crashes.measure),
+    "m": Part(downloaded.HOW, downloaded.measure),
 }
 
 

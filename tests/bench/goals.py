@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tests.bench.downloaded import KEPT
+from tests.bench.install import PEITHO
 from tests.bench.report import Row, markdown_table, number
 
 ABOUT = (
@@ -43,20 +45,19 @@ class Goal:
         return f"{number(self.at_most or 0)}{worst}"
 
 
-def _again(language: str, times: float) -> Goal:
+def _later(row: int, part: str, language: str, side: str, times: float) -> Goal:
     what = f"install of a {language} package, second and later"
-    return Goal(
-        1 if language == "Go" else 2, "j", f"{what}, Peitho", None, f"{what}, dockerd", times
-    )
+    return Goal(row, part, f"{what}, {side}", compared=f"{what}, dockerd", times=times)
 
 
 _BARE = "create to process, bare Pod"
 _CRASH = "crash to next call answered"
 _START = "8 at a time"
 GOALS = (
-    _again("Go", 0.35),
-    _again("Node", 0.5),
-    _again("Java", 0.5),
+    _later(1, "j", "Go", PEITHO, 0.35),
+    _later(2, "m", "Node", PEITHO, 0.5),
+    _later(2, "m", "Java (Maven)", KEPT, 0.5),
+    _later(2, "m", "Java (Gradle)", KEPT, 0.5),
     Goal(3, "f", "install of a Go package again, Pods x delivery, calls alone", 0.3),
     Goal(4, "l", f"{_CRASH}, delivery", 0.9, f"{_CRASH}, dockerd", worst=1.5),
     Goal(5, "b", "create to process, Peitho", compared=_BARE, plus=0.4),

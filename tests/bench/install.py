@@ -108,6 +108,7 @@ async def install(  # noqa: PLR0913  what an install is
     label: str,
     docker: list[str],
     build_env: tuple[str, ...] = (),
+    builder_image: str = "",
     language: str = "golang",
 ) -> float:
     """Seconds that a peer's install takes; dockerd's image is removed again."""
@@ -116,6 +117,7 @@ async def install(  # noqa: PLR0913  what an install is
         endpoint=side.endpoint,
         host_address=side.host_address,
         build_env=build_env,
+        builder_image=builder_image,
     ) as peer:
         watch = Stopwatch()
         package = await peer.install(source, label=label, language=language)
@@ -135,11 +137,11 @@ def new_source(work: Path, token: str) -> Path:
 
 
 @contextmanager
-def loaded_daemon() -> Iterator[list[str]]:
+def loaded_daemon(*, bridge: tuple[str, str] | None = None) -> Iterator[list[str]]:
     """A dockerd with the stand-ins of Fabric's images, which it keeps from one time to the next."""
     key = hashlib.sha256(layers.key("all").encode()).hexdigest()
     marker = CACHE / "dockerd" / _DAEMON / "images"
-    with daemon(_DAEMON) as docker:
+    with daemon(_DAEMON, bridge=bridge) as docker:
         if not marker.exists() or marker.read_text() != key:
             archive = images.archive()
             with step("loading the images into dockerd"):

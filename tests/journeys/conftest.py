@@ -23,7 +23,7 @@ async def calls(peitho: Peitho) -> AsyncIterator[Calls]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that has the stand-ins of Fabric's images, on a socket and over TLS."""
     folder = tmp_path_factory.mktemp("pki")

@@ -13,6 +13,9 @@ from tests.support.attached import built
 from tests.support.docker_calls import Calls, archive
 from tests.support.observe import builds, restarts, until
 
+# Fifty launches at once want the machine for themselves.
+pytestmark = pytest.mark.alone
+
 SOURCE = archive({"src/main.go": (0o644, b"package main\n")})
 # Says and makes something that no second run would.
 ONCE = "sleep 2; cat /proc/sys/kernel/random/uuid | tee /chaincode/output/id"

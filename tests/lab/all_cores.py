@@ -2,9 +2,9 @@
 Tests on all cores: `--processes 3` forks so many from the one that has collected the tests.
 
 What is imported and collected is so once, and shared.  pytest-xdist starts each process anew, and
-has it import and collect everything.  Whoever is free takes the next few tests, or all of a folder
-that is named as `in_one_process` in pyproject.toml; the process that was called as pytest tells
-what they report.  Tests that are marked `alone` come last, when the others have nothing left.
+has it import and collect everything.  Whoever is free takes the next few tests, or all of a file
+in a folder that pyproject.toml names as one of `whole_files`; the process that was called as pytest
+tells what they report.  Tests that are marked `alone` come last, when nobody has another one left.
 """
 
 import itertools
@@ -28,9 +28,7 @@ _TESTS_AT_ONCE = 4
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that this file is about."""
     parser.addoption("--processes", type=int, default=1, help="fork so many to run the tests")
-    parser.addini(
-        "in_one_process", "folders whose tests share what only one process can have", type="paths"
-    )
+    parser.addini("whole_files", "folders whose files share much among their tests", type="paths")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,8 +41,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     options = session.config.option
     if options.processes == 1 or options.collectonly or options.usepdb or session.testsfailed:
         return None  # as pytest does it
-    folders = session.config.getini("in_one_process")
-    turns = Turns(session.items, folders, options.processes)
+    turns = Turns(session.items, session.config.getini("whole_files"), options.processes)
     with tempfile.TemporaryDirectory(prefix="pytest-") as directory, ExitStack() as stack:
         workers = [
             stack.enter_context(closing(Worker(session, turns, Path(directory, str(number)))))
@@ -98,18 +95,18 @@ class Turns:
 
 
 def _groups(tests: Iterable[pytest.Item], folders: Sequence[Path]) -> list[list[pytest.Item]]:
-    """Tests that follow each other: all of one of these folders, or some."""
+    """Tests that follow each other: all of a file in one of these folders, or some."""
     groups = []
-    for folder, together in itertools.groupby(tests, lambda test: _folder(test.path, folders)):
+    for file, together in itertools.groupby(tests, lambda test: _whole(test.path, folders)):
         found = list(together)
-        size = len(found) if folder else _TESTS_AT_ONCE
+        size = len(found) if file else _TESTS_AT_ONCE
         groups += [found[begin : begin + size] for begin in range(0, len(found), size)]
     return groups
 
 
-def _folder(path: Path, folders: Sequence[Path]) -> Path | None:
-    """Return the one of the folders that a file is in."""
-    return next((folder for folder in folders if path.is_relative_to(folder)), None)
+def _whole(file: Path, folders: Sequence[Path]) -> Path | None:
+    """Return a file if it is in one of the folders."""
+    return file if any(file.is_relative_to(folder) for folder in folders) else None
 
 
 class Worker:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.machine import CACHE, LabError, one_at_a_time, run
@@ -17,21 +17,28 @@ _STOP_SECONDS = 30.0
 
 
 class Daemon:
-    """A daemon with its own data, which is kept between runs, and a socket."""
+    """
+    A daemon with its own data, which is kept between runs, and a socket.
 
-    def __init__(self, name: str, *, pki: Path | None = None) -> None:
+    Its containers have no network, unless it is given a bridge and addresses of that for them.
+    """
+
+    def __init__(
+        self, name: str, *, pki: Path | None = None, bridge: tuple[str, str] | None = None
+    ) -> None:
+        self._bridge = ["--bridge=none"]
+        if bridge:
+            self._bridge = [f"--bridge={bridge[0]}", f"--fixed-cidr={bridge[1]}"]
         self.folder = CACHE / "dockerd" / name
         self.endpoint = f"unix://{self.folder}/docker.sock"
         self.tls_endpoint = f"tcp://127.0.0.1:{_free_port()}" if pki else ""
         self.client = ["docker", "--host", self.endpoint]
         self.pki = pki
         self._process: subprocess.Popen[bytes] | None = None
-        self._held = ExitStack()
 
     def begin(self) -> None:
-        """Start it, once nobody else runs it, and return when it answers."""
+        """Start it, and return once it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._held.enter_context(one_at_a_time(f"dockerd-{self.folder.name}"))
         folder = self.folder
         (folder / "docker.pid").unlink(missing_ok=True)
         command = [
@@ -40,7 +47,7 @@ class Daemon:
             f"--exec-root={folder}/exec",
             f"--pidfile={folder}/docker.pid",
             f"--host={self.endpoint}",
-            *("--bridge=none", "--iptables=false", "--ip-masq=false", "--ip-forward=false"),
+            *("--iptables=false", "--ip-masq=false", "--ip-forward=false", *self._bridge),
             *self._tls(),
         ]
         environment = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}  # noqa: TID251
@@ -63,7 +70,6 @@ class Daemon:
             _stop(process, kill=kill)
             # It dies with its daemon, a moment later: the next one would take it for its own.
             _await_gone(number)
-        self._held.close()
 
     def containers(self) -> list[str]:
         """The names of all containers, whether they run or not."""
@@ -83,20 +89,21 @@ class Daemon:
 
 
 @contextmanager
-def daemon(name: str = "build") -> Iterator[list[str]]:
+def daemon(name: str = "build", *, bridge: tuple[str, str] | None = None) -> Iterator[list[str]]:
     """The command line of a docker client for a daemon of ours, which is stopped at the end."""
-    with running(Daemon(name)) as found:
+    with running(Daemon(name, bridge=bridge)) as found:
         yield found.client
 
 
 @contextmanager
 def running(found: Daemon) -> Iterator[Daemon]:
-    """A daemon, while it runs."""
-    found.begin()
-    try:
-        yield found
-    finally:
-        found.end()
+    """A daemon, while it runs; nobody else runs one with its data meanwhile."""
+    with one_at_a_time(f"dockerd-{found.folder.name}"):
+        found.begin()
+        try:
+            yield found
+        finally:
+            found.end()
 
 
 def _await_ready(process: subprocess.Popen[bytes], client: list[str], folder: Path) -> None:

@@ -32,6 +32,8 @@ PEITHO = PEITHO_TAGS[0]
 _ALL = "fabric-images"
 # How long a daemon keeps stages of earlier builds, which later ones take up.
 _KEPT = "24h"
+# What builds download is in the images, since most tests have no network: here.
+_DOWNLOADED = {"javaenv": "/root/.m2 /root/.gradle", "nodeenv": "/var/npm/_cacache"}
 _LOCKS = ("requirements.lock", "requirements-build.lock")
 
 
@@ -142,6 +144,7 @@ def pause() -> Path:
     return path
 
 
+@one_at_a_time("prebuilt")
 def ensure_prebuilt() -> str:
     """An image that runs by itself is on our own node; its name, by digest."""
     said = 'echo "peer at $CORE_PEER_ADDRESS, $(cat /etc/hyperledger/fabric/client.key)"'
@@ -243,6 +246,27 @@ def _clone(folder: Path) -> Path:
 def ensure_peitho() -> None:
     """Peitho's own image, as the source is now, is on the node."""
     _bring("peitho-image", _source_key(), peitho)
+
+
+def empty(name: str) -> str:
+    """The builder image of a name with nothing that builds download, as the public one is."""
+    return f"docker.io/local/fabric-{name}-empty:1"
+
+
+def ensure_empty(docker: list[str]) -> None:
+    """The empty builder images are in a daemon, which has the others, and on the node."""
+    for name, folders in _DOWNLOADED.items():
+        recipe = f"FROM hyperledger/fabric-{name}:3.1\nRUN rm -rf {folders}\n"
+        build = [*docker, "build", "-q", "-t", empty(name), "-"]
+        run(build, stdin=recipe, env={"DOCKER_BUILDKIT": "0"})
+    path = CACHE / "fabric-images-empty.tar"
+
+    def save() -> Path:
+        run([*docker, "save", "-o", path, *map(empty, _DOWNLOADED)])
+        return path
+
+    _bring("fabric-images-empty", _key(*_DOWNLOADED), save)
+    path.unlink(missing_ok=True)
 
 
 def _bring(what: str, key: str, make: Callable[[], Path]) -> None:

@@ -94,14 +94,14 @@ def test_each_test_is_run_once_and_told(tmp_path: Path) -> None:
     assert 2 == text.count("Captured stdout call")
 
 
-def test_a_folder_may_be_for_one_process_and_a_test_for_the_end(tmp_path: Path) -> None:
+def test_a_file_may_be_for_one_process_and_a_test_for_the_end(tmp_path: Path) -> None:
     """
-    Others are for whoever is free; of two folders, each has a process of its own.
+    Others are for whoever is free; of two such files, each has a process of its own.
     """
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"test_in_{name}.py").write_text(TOGETHER)
-    setting = f"in_one_process={tmp_path}/first {tmp_path}/second"
+    setting = f"whole_files={tmp_path}/first {tmp_path}/second"
     code, text = told(tmp_path, "-o", setting, source=LAST)
 
     assert 0 == code, text

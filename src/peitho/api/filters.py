@@ -5,6 +5,7 @@ Several values of a filter are alternatives, but of labels each must be there.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEXADECIMAL = frozenset("0123456789abcdef")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # as Go reads one: no other digits, blanks or `_`
 _YES = ("1", "true")
 _NO = ("0", "false")
 
@@ -65,7 +67,9 @@ def parse(text: str, known: Known) -> Filters:
 
 def _values(name: str, values: object) -> tuple[str, ...]:
     if isinstance(values, dict):
-        values = [value for value, is_set in values.items() if is_set]
+        if not all(isinstance(is_set, bool) for is_set in values.values()):
+            raise InvalidArgument(f"invalid filter {name!r}: its values are true or false")
+        values = list(values)  # dockerd does not look whether one is false
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise InvalidArgument(f"invalid filter {name!r}: not a list of texts")
     return tuple(values)
@@ -92,7 +96,7 @@ class ContainerFilters:
             names=_read("name", filters, patterns.regular_expression),
             labels=filters.get("label", ()),
             statuses=_read("status", filters, _status),
-            exit_codes=_read("exited", filters, int),
+            exit_codes=_read("exited", filters, _exit_code),
             ancestors=filters.get("ancestor", ()),
             before=_single("before", filters) or before,
             since=_single("since", filters) or since,
@@ -248,6 +252,12 @@ def _status(text: str) -> str:
     if text not in _STATUSES:
         raise ValueError(text)
     return text
+
+
+def _exit_code(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _boolean(text: str) -> bool:

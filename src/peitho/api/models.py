@@ -41,16 +41,21 @@ class _Request(BaseModel):
         return {key: content for key, content in value.items() if content is not None}
 
 
+# As dockerd reads numbers, and the most that a quantity of Kubernetes can be.
+_MOST_NUMBER = 2**63 - 1
+_Number = Annotated[int, Field(ge=-(2**63), le=_MOST_NUMBER)]
+
+
 class HostConfigRequest(_Request):
     """The part of HostConfig that counts; `Memory` and `ShmSize` are in bytes."""
 
     auto_remove: bool = Field(default=False, alias="AutoRemove")
-    memory: int = Field(default=0, alias="Memory", ge=0)
-    nano_cpus: int = Field(default=0, alias="NanoCpus")
-    cpu_shares: int = Field(default=0, alias="CpuShares")
-    cpu_quota: int = Field(default=0, alias="CpuQuota")
-    cpu_period: int = Field(default=0, alias="CpuPeriod")
-    shm_size: int = Field(default=0, alias="ShmSize")
+    memory: int = Field(default=0, alias="Memory", ge=0, le=_MOST_NUMBER)
+    nano_cpus: _Number = Field(default=0, alias="NanoCpus")
+    cpu_shares: _Number = Field(default=0, alias="CpuShares")
+    cpu_quota: _Number = Field(default=0, alias="CpuQuota")
+    cpu_period: _Number = Field(default=0, alias="CpuPeriod")
+    shm_size: _Number = Field(default=0, alias="ShmSize")
 
     def host(self) -> HostConfig:
         """Return it as a HostConfig of ours."""

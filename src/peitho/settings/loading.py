@@ -196,6 +196,7 @@ def load(
             gathered.put(tuple(key.split(".")), value, origin="flag")
     notes = gathered.adapt()
     gathered.check_kubeconfig()
+    gathered.check_characters()
     try:
         settings = Settings.model_validate(gathered.tree, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -262,6 +263,13 @@ class _Gathered:
                 Path(path).open("rb").close()
             except (OSError, ValueError) as error:
                 self.problems.append(f"k8s.kubeconfig: {path} cannot be read: {error}")
+
+    def check_characters(self) -> None:
+        """Note as a problem what no file, no Pod and no address can have."""
+        for leaf in setting_keys():
+            value = _look(self.tree, leaf.keys)
+            if isinstance(value, str) and "\0" in value:
+                self.problems.append(f"{leaf.key}: has a NUL character")
 
     def adapt(self) -> dict[str, str]:
         """Adapt what only the Go project has; return a note for each adapted key."""

@@ -15,15 +15,18 @@ from pydantic.alias_generators import to_camel
 from peitho import __version__
 from peitho.errors import InvalidArgument
 from peitho.formats.images import references
+from peitho.formats.kubernetes import quantities
 from peitho.settings.values import (
     Address,
     Endpoint,
     Format,
     HostAliases,
     HostNames,
+    Image,
     ImagePatterns,
     Level,
     Namespace,
+    ObjectName,
     OwnPatterns,
     Pattern,
     ProxyUrl,
@@ -183,7 +186,7 @@ class PeithoSettings(Section):
     """HOST:PORT of the delivery listener as Pods reach it: the Service's name, or its address.
     Its certificate, which Peitho makes itself, is for this host."""
 
-    puller_image: str = f"docker.io/peitho/peitho:{__version__}"
+    puller_image: Image = f"docker.io/peitho/peitho:{__version__}"
     """Peitho's own image, of this version, which runs beside builds and before chaincode."""
 
     instance: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")] = "peitho"
@@ -263,7 +266,7 @@ class RegistrySettings(KebabSection):
     """The path before `/v2/` where the API is below one, such as docker-registry's `http.prefix`;
     nodes have to be told as well."""
 
-    pull_secret: str | None = None
+    pull_secret: ObjectName | None = None
     """The Secret that Pods pull with, of type `kubernetes.io/dockerconfigjson`; null: Peitho makes
     one of the account; empty: none, since nodes have what they need."""
 
@@ -318,6 +321,19 @@ class Resources(Section):
     cpu_limit: Quantity = ""
     memory_request: Quantity = ""
     memory_limit: Quantity = ""
+
+    @model_validator(mode="after")
+    def _requests_below_limits(self) -> Self:
+        for what, request, limit in (
+            ("cpu", self.cpu_request, self.cpu_limit),
+            ("memory", self.memory_request, self.memory_limit),
+        ):
+            if limit and quantities.number(request) > quantities.number(limit):
+                raise ValueError(
+                    f"{what}Request {request} is more than {what}Limit {limit}: Kubernetes "
+                    "refuses such a Pod"
+                )
+        return self
 
 
 class BuildCacheSettings(Section):

@@ -15,8 +15,11 @@ from peitho.formats.kubernetes import quantities, templates
 
 # RFC 1123, which Kubernetes holds namespaces to.
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*")
+_SUBDOMAIN_CHARACTERS = 253
 # As it comes in a `Host` header; `*` stands for any text.
 _HOST_NAME = re.compile(r"[A-Za-z0-9*_.-]+")
+_SUBDOMAIN_RULE = "lower-case letters, digits, dashes and dots, as Kubernetes has it"
 # Levels of the Go project's logger that are more severe than any of ours.
 _SEVEREST = frozenset({"dpanic", "panic", "fatal"})
 
@@ -35,6 +38,27 @@ def _host_alias(value: str) -> str:
     if not address or not host:
         raise ValueError("must be IP:HOST")
     ipaddress.ip_address(address.strip("[]"))
+    if not _is_subdomain(host):
+        raise ValueError(f"{host[:100]!r} must be a host name of {_SUBDOMAIN_RULE}")
+    return value
+
+
+def _is_subdomain(text: str) -> bool:
+    """Whether Kubernetes takes a text as the name of a host, or of an object (RFC 1123)."""
+    return len(text) <= _SUBDOMAIN_CHARACTERS and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def _object_name(value: str) -> str:
+    if value and not _is_subdomain(value):
+        raise ValueError(f"must be the name of an object: {_SUBDOMAIN_RULE}")
+    return value
+
+
+def _image(value: str) -> str:
+    try:
+        references.parse(value)
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
     return value
 
 
@@ -134,6 +158,8 @@ HostNames = Annotated[tuple[HostName, ...], BeforeValidator(_listed)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
 Namespace = Annotated[str, AfterValidator(_namespace)]
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+Image = Annotated[str, AfterValidator(_image)]
 Level = Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_level)]
 Format = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
 Trimmed = Annotated[str, AfterValidator(_trimmed)]

@@ -81,7 +81,11 @@ def test_whatever_is_sent_as_filters_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '"x"', '{"label": "a"}', '{"label": [1]}', '{"label": null}', "[" * 9999]
+    "text",
+    [
+        *("{", "[]", '"x"', "[" * 9999),
+        *('{"label": "a"}', '{"label": [1]}', '{"label": null}', '{"label": {"a": 1}}'),
+    ],
 )
 def test_filters_of_another_shape_are_refused(text: str) -> None:
     """
@@ -89,6 +93,15 @@ def test_filters_of_another_shape_are_refused(text: str) -> None:
     """
     with pytest.raises(InvalidArgument, match="invalid filter"):
         filters.parse(text, filters.CONTAINERS)
+
+
+def test_a_value_that_is_false_is_a_value() -> None:
+    """
+    As dockerd has it: left out, it would be all containers that a script then removes.
+    """
+    found = filters.parse('{"name": {"mycc": false}}', filters.CONTAINERS)
+
+    assert {"name": ("mycc",)} == found
 
 
 def test_an_unknown_filter_is_named_and_so_is_one_that_is_left_out() -> None:
@@ -184,7 +197,11 @@ def test_what_before_and_since_name_has_to_be_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("status", "gone"), ("exited", "x"), ("exited", ""), ("id", "(a")]
+    ("name", "value"),
+    [
+        *(("status", "gone"), ("id", "(a")),
+        *(("exited", each) for each in ("x", "", "\u0663", "0_3")),
+    ],
 )
 def test_a_value_that_is_none_is_named(name: str, value: str) -> None:
     """

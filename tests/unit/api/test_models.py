@@ -282,6 +282,20 @@ def test_what_kubernetes_has_of_the_hostconfig_is_read_and_told() -> None:
     assert sent == {key: told[key] for key in sent}
 
 
+@pytest.mark.parametrize(
+    "field", ["Memory", "NanoCpus", "CpuShares", "CpuQuota", "CpuPeriod", "ShmSize"]
+)
+def test_a_number_that_no_quantity_can_be_is_refused_by_name(field: str) -> None:
+    """
+    At create, and not minutes later by whoever has to carry it out.
+    """
+    most = 2**63 - 1
+    models.read_create(json.dumps({"Image": "i", "HostConfig": {field: most}}).encode())
+
+    with pytest.raises(InvalidArgument, match=rf"HostConfig\.{field}: "):
+        models.read_create(json.dumps({"Image": "i", "HostConfig": {field: most + 1}}).encode())
+
+
 @pytest.mark.parametrize("field", ["Cmd", "Entrypoint", "Env"])
 def test_of_many_wrong_words_the_first_is_told_at_once(field: str) -> None:
     """

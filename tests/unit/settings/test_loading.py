@@ -344,6 +344,53 @@ def test_a_namespace_that_kubernetes_would_refuse_is_told(tmp_path: Path, name: 
         assert good == load(tmp_path, f"k8s: {{namespace: {good!r}}}").kubernetes.namespace
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("k8s: {dns: ['10.0.0.1:Peer0 org1']}", "k8s.dns.0: 'Peer0 org1' must be a host name of"),
+        ("k8s: {dns: ['10.0.0.1:*.org1']}", "k8s.dns.0: '*.org1' must be a host name of"),
+        ("peitho: {pullerImage: 'Peitho 1'}", "peitho.pullerImage: invalid reference format"),
+        (
+            "docker: {registry: {pull-secret: my_secret}}",
+            "docker.registry.pull-secret: must be the name of an object",
+        ),
+        (
+            "builder: {resources: {memoryRequest: 2Gi, memoryLimit: 1Gi}}",
+            "builder.resources: memoryRequest 2Gi is more than memoryLimit 1Gi",
+        ),
+        (
+            "chaincode: {resources: {cpuRequest: '2', cpuLimit: 1500m}}",
+            "chaincode.resources: cpuRequest 2 is more than cpuLimit 1500m",
+        ),
+        ('dataDir: "/var/\\0"', "dataDir: has a NUL character"),
+        (
+            'docker: {registry: {password: "a\\0b"}}',
+            "docker.registry.password: has a NUL character",
+        ),
+    ],
+)
+def test_what_every_pod_would_be_refused_for_is_told(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    """
+    With its key, and without a secret's value.
+    """
+    (found,) = problems(tmp_path, text)
+
+    assert problem in found
+    assert "a\0b" not in found
+
+
+def test_requests_may_be_as_large_as_limits(tmp_path: Path) -> None:
+    """
+    Or have no limit.
+    """
+    text = "{memoryRequest: 1024Mi, memoryLimit: 1Gi, cpuRequest: 8}"
+    assert (
+        "8" == load(tmp_path, f"chaincode: {{resources: {text}}}").chaincode.resources.cpu_request
+    )
+
+
 def test_a_kubeconfig_that_cannot_be_read_is_told_with_all_else(tmp_path: Path) -> None:
     """
     One that is not there, and a folder.

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import structlog
+from prometheus_client import Counter
 
 from peitho.clients.disk.damaged import DamagedFiles
 from peitho.clients.disk.room import room
@@ -65,6 +66,14 @@ class CacheEntry:
     kept_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """The inode and time of an entry's directory, and the digest of its result or nothing."""
+
+    stamp: tuple[int, int]
+    result: str
+
+
 class BuildCache:
     """
     The kept builds of one data directory, where they are `builds/`.
@@ -78,6 +87,8 @@ class BuildCache:
         self._damaged = DamagedFiles(root.parent / "damaged", looks=looks)
         # No entry may be put where a damaged one is being taken away.
         self._placing = threading.Lock()
+        # The results of entries as they were placed: an entry never changes, but for its times.
+        self._results: dict[str, _Placed] = {}
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -143,22 +154,34 @@ class BuildCache:
             return None
         return build
 
+    def give(self, key: str, directory: Path, outcomes: Counter) -> Path | None:
+        """
+        Return the result that is kept, linked into a directory of the asker's, or None.
+
+        Unless it is there from before, it is used, and counted as `given` or `none`: only threads
+        may wait for it.
+        """
+        result = directory / RESULT
+        if not result.exists():
+            directory.mkdir(exist_ok=True)
+            kept = self.use(key, directory)
+            outcomes.labels("given" if kept else "none").inc()
+        return result if result.exists() else None
+
     def find(self, digest: str) -> KeptBuild | None:
         """
         Return the record of a build with that result, if one is kept; log and result are not read.
 
-        What a build has downloaded is kept beside results and is none: it has no architecture. All
-        records are read: only threads may wait for it.
+        Records that were not there before are read: only threads may wait for it.
         """
         for entry in self._root.iterdir() if self._root.is_dir() else ():
             if not is_key(entry.name):
                 continue
             try:
-                build = _record(entry)[0]
+                if self._result_of(entry) == digest:
+                    return _record(entry)[0]
             except (DamagedFile, OSError, ValueError, TypeError, KeyError):
                 continue  # whoever uses it sets it aside
-            if build and build.architecture and build.digest == digest:
-                return build
         return None
 
     def drop(self, key: str) -> None:
@@ -166,6 +189,7 @@ class BuildCache:
         aside = partial(tempfile.TemporaryDirectory, dir=self._aside)
         with room(), aside() as gone, suppress(FileNotFoundError):
             (self._root / key).rename(Path(gone) / key)
+            self._results.pop(key, None)
 
     def entries(self) -> Iterator[CacheEntry]:
         """
@@ -183,6 +207,21 @@ class BuildCache:
                 yield CacheEntry(entry.name, size, used_at=used_at, kept_at=_kept_at(entry))
             except OSError:
                 continue
+
+    def _result_of(self, entry: Path) -> str:
+        """
+        Return the digest of an entry's result; what a build has downloaded is none.
+
+        That has no architecture. A record is read once, and not for each result that is asked for.
+        """
+        status = entry.stat()
+        stamp = status.st_ino, status.st_mtime_ns
+        placed = self._results.get(entry.name)
+        if placed is None or placed.stamp != stamp:
+            build = _record(entry)[0]
+            digest = build.digest if build and build.architecture else ""
+            placed = self._results[entry.name] = _Placed(stamp, digest)
+        return placed.result
 
     def _set_aside(self, entry: Path, inode: int, cause: str) -> None:
         with self._placing:

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from peitho import metrics
-from peitho.clients.disk.build_cache import RESULT, BuildCache
+from peitho.clients.disk.build_cache import BuildCache
 from peitho.core.builds.build import Build
 from peitho.formats.bounded_dict import BoundedDict
 from peitho.formats.docker.go_packages import INPUT_DIRECTORY
@@ -58,12 +58,9 @@ class CompiledPackages:
     async def give(self, build: Build) -> Path | None:
         """Return a tar of what was compiled for the builder image of a build, or None."""
         directory = build.directory / _DIRECTORY
-        archive = directory / RESULT
-        if not archive.exists():
-            directory.mkdir(exist_ok=True)
-            kept = await asyncio.to_thread(self._cache.use, build.compiled_key, directory)
-            metrics.COMPILED.labels("given" if kept else "none").inc()
-        if not archive.exists():
+        asked = (build.compiled_key, directory, metrics.COMPILED)
+        archive = await asyncio.to_thread(self._cache.give, *asked)
+        if archive is None:
             return None
         if build.compiles_ahead and archive.stat().st_size > _LARGE_BYTES:
             return None

@@ -100,9 +100,9 @@ class BuildContainers:
         self.tasks = tasks
         self._builds: dict[str, BuildContainer] = {}
         self._uploaded_bytes: Counter[str] = Counter()
-        self._looked_through: BoundedDict[tuple[str, ArchiveLimits], tuple[BuildUpload, int]] = (
-            BoundedDict(_LOOKED_THROUGH)
-        )
+        self._looked_through: BoundedDict[
+            tuple[str, ArchiveLimits, str], tuple[BuildUpload, int]
+        ] = BoundedDict(_LOOKED_THROUGH)
 
     async def run(self) -> None:
         """Remove what its peer has left behind, for ever."""
@@ -147,20 +147,20 @@ class BuildContainers:
             self.count_bytes(build.peer, -build.uploaded_bytes)
 
     async def look_through(
-        self, archive: Path, directory: str, limits: ArchiveLimits
+        self, archive: Path, directory: str, limits: ArchiveLimits, import_path: str
     ) -> tuple[BuildUpload, int]:
         """
-        Return what an archive is for a build, and how many entries it has.
+        Return what an archive is for a build of that import path, and how many entries it has.
 
         The peers of an organization send the same bytes, which are looked through once.
         """
         run = self.storage.archives.run
         digest = await run(partial(archive_reading.digest, archive))
-        known = self._looked_through.get((digest, limits))
+        known = self._looked_through.get((digest, limits, import_path))
         if known is None:
-            known = await run(partial(_scan, archive, directory, digest, limits))
+            known = await run(partial(_scan, archive, digest, limits, import_path))
             if len(known[0].locks) <= _MOST_LOCKS:
-                self._looked_through[digest, limits] = known
+                self._looked_through[digest, limits, import_path] = known
         upload, entries = known
         return replace(upload, path=directory, archive=archive), entries
 
@@ -236,7 +236,9 @@ class BuildContainer:
         try:
             body = self._counted(chunks, archive)
             size = await spool(body, archive, limit_bytes=limits.total_bytes)
-            upload, entries = await self._all.look_through(archive, directory, limits)
+            upload, entries = await self._all.look_through(
+                archive, directory, limits, prebuilt.import_path(self.spec.command)
+            )
             self._check_not_removed()
         except BaseException as error:
             self._count_bytes(archive, -self._upload_bytes[archive])
@@ -479,18 +481,18 @@ def _killed(reason: str, started_at: str) -> State:
 
 
 def _scan(
-    path: Path, directory: str, digest: str, limits: ArchiveLimits, reading: Reading
+    path: Path, digest: str, limits: ArchiveLimits, import_path: str, reading: Reading
 ) -> tuple[BuildUpload, int]:
-    """What an archive of that sha256 is for a build, and how many entries it has."""
+    """What an archive of that sha256 is for a build, wherever it goes; how many entries it has."""
     with reading.open(path) as archive:
         entries = tar.scan(archive, limits=limits, digests=True)
     reference = ""
-    if found := prebuilt.find(entries):
+    if found := prebuilt.find(entries, import_path):
         with reading.open(path) as archive:
             reference = prebuilt.read(archive, found.name, limits=limits)
     vendored = build_key.tree([entry for entry in entries if "/vendor/" in f"/{entry.name}"])
     upload = BuildUpload(
-        directory,
+        "",
         path,
         build_key.tree(entries),
         vendored,

@@ -41,14 +41,10 @@ class DownloadedPackages:
         """Return a tar of what was downloaded by builds of the same builder image, or None."""
         build.lacks_packages = True
         directory = build.directory / _GIVEN
-        archive = directory / RESULT
-        if not archive.exists():
-            directory.mkdir(exist_ok=True)
-            kept = await asyncio.to_thread(self._cache.use, build.packages_key, directory)
-            metrics.DOWNLOADED.labels("given" if kept else "none").inc()
-        if not archive.exists():
-            return None
-        log.info("packages given", build=build.id[:12], bytes=archive.stat().st_size)
+        asked = (build.packages_key, directory, metrics.DOWNLOADED)
+        archive = await asyncio.to_thread(self._cache.give, *asked)
+        if archive:
+            log.info("packages given", build=build.id[:12], bytes=archive.stat().st_size)
         return archive
 
     async def take(self, build: Build, chunks: AsyncIterator[bytes]) -> None:

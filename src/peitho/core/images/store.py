@@ -154,7 +154,8 @@ class ImageStore:
         Raises InvalidArgument for another shape of context or Dockerfile, Forbidden for its runtime
         image, LimitReached, StorageFull.
         """
-        references.parse(name)
+        if references.parse(name).digest:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
         limits = self._limits.now  # the same to the end
         async with self._storage.spool_directory("context-") as directory:
             archive = directory / "context"
@@ -394,6 +395,8 @@ def _unpack_context(
         if content is None:
             continue
         if entry.name == "Dockerfile":
+            if entry.size > _DOCKERFILE_BYTES:
+                raise InvalidArgument(f"the Dockerfile has more than {_DOCKERFILE_BYTES} bytes")
             text = _text(content.read(_DOCKERFILE_BYTES))
         else:
             files[entry.name] = _copy(content, directory / f"file-{len(files)}")

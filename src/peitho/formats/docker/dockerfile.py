@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from peitho.errors import InvalidArgument
 from peitho.formats.images import references
+from peitho.formats.kubernetes import names
 
 _SHAPE = "Peitho takes FROM, one ADD of an archive, LABEL and ENV, as peers send them"
 _WORD = re.compile(r"[\w.\-/:@]+")
@@ -74,7 +75,7 @@ class _Parts:
             case "LABEL" if self.base:
                 self.labels |= _pairs(rest)
             case "ENV" if self.base:
-                self.env |= _pairs(rest)
+                self.env |= _variables(rest)
             case _:
                 raise ValueError(_SHAPE)
 
@@ -109,6 +110,16 @@ def _add(rest: str) -> tuple[str, str]:
     if "/" in source or not directory.startswith("/") or ".." in directory.split("/"):
         raise ValueError("ADD takes a file of the context, and an absolute directory")
     return source, directory.rstrip("/") or "/"
+
+
+def _variables(rest: str) -> dict[str, str]:
+    """Return variables that a container can have: the rule is that of a create request."""
+    found = _pairs(rest)
+    if not all(map(names.is_variable, found)):
+        raise ValueError("the name of a variable is printable ASCII")
+    if any("\0" in value for value in found.values()):
+        raise ValueError("a NUL character cannot be passed on")
+    return found
 
 
 def _pairs(rest: str) -> dict[str, str]:

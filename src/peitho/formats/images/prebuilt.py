@@ -3,9 +3,10 @@ Chaincode that is an image already: `image.json` in the source of a package.
 
     {"name": "registry.example/org/asset", "digest": "sha256:..."}
 
-The format is that of fabric-builder-k8s (its README, "Package chaincode").  It is found wherever a
-peer has the source in what it uploads: `src/` for Go and Node.js, `src/src/` for Java, below the
-import path for Go of 1.4; not among what others have made.
+The format is that of fabric-builder-k8s (its README, "Package chaincode").  It is at the root of
+the source, wherever a peer has that in what it uploads: `src/` for Go and Node.js, `src/src/` for
+Java, and for Go in a GOPATH, as in all packages of 1.4, below the import path.  Elsewhere it is a
+file as any other.
 """
 
 import gzip
@@ -13,7 +14,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from peitho.errors import InvalidArgument
@@ -28,15 +29,33 @@ TYPES = ("golang", "node", "java")
 _FILE_BYTES = 4096
 _KEYS = {"name", "digest", "tag"}
 _LIKE_AN_IMAGE = re.compile("[:/]")
+_ROOTS = ("", "src", "src/src")
+_PATH_CHARACTERS = 4096
 _OF_OTHERS = ("vendor", "node_modules")
 # fabric/core/chaincode/persistence/chaincode_package.go, LabelRegexp.
 _LABEL = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.+-]*")
 _GO = b"// Package main is an image, see image.json.\npackage main\n\nfunc main() {}\n"
 
 
-def find(entries: Iterable[TarEntry]) -> TarEntry | None:
+def import_path(command: Sequence[str]) -> str:
+    """
+    Return what `go build` is to build, in a peer's command; empty if that is another one.
+
+    As in fabric/core/chaincode/platforms/golang/platform.go: `go build ... -o FILE PATH`.
+    """
+    options = " ".join(command).partition("go build ")[2]
+    words = options.partition(" -o ")[2].split(maxsplit=2)
+    return words[1][:_PATH_CHARACTERS] if len(words) > 1 else ""
+
+
+def find(entries: Iterable[TarEntry], import_path: str = "") -> TarEntry | None:
     """Return the entry that may tell the image; the least deep of several."""
-    found = [entry for entry in entries if _may_tell(entry)]
+    roots = {*_ROOTS, f"src/{import_path}"}
+    found = [
+        entry
+        for entry in entries
+        if _may_tell(entry) and entry.name.removesuffix(FILE).rstrip("/") in roots
+    ]
     return min(found, key=lambda entry: (entry.name.count("/"), entry.name), default=None)
 
 
@@ -113,13 +132,16 @@ def package(text: str, *, label: str, language: str) -> bytes:
     return _packed({"metadata.json": metadata, "code.tar.gz": _packed(files)})
 
 
+def _is_of_others(name: str) -> bool:
+    return any(folder in _OF_OTHERS for folder in name.split("/")[:-1])
+
+
 def _may_tell(entry: TarEntry) -> bool:
-    *folders, name = entry.name.split("/")
     return (
-        name == FILE
+        entry.name.rpartition("/")[2] == FILE
         and entry.kind == "file"
         and entry.size <= _FILE_BYTES
-        and not any(folder in _OF_OTHERS for folder in folders)
+        and not _is_of_others(entry.name)
     )
 
 

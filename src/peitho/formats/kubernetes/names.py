@@ -70,3 +70,8 @@ def build_name(container_id: str) -> str:
 def env_escape(text: str) -> str:
     """Escape a text, so that Kubernetes' expansion of `$(X)` and `$$` gives it back."""
     return text.replace("$", "$$")
+
+
+def is_variable(name: str) -> bool:
+    """Whether a variable may have a name, by Kubernetes' relaxed rule (beta since 1.32)."""
+    return bool(name) and name.isascii() and name.isprintable()

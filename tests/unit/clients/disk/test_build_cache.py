@@ -10,6 +10,7 @@ import pytest
 import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
 
 from peitho.clients.disk.build_cache import BuildCache, CacheEntry, KeptBuild
 from peitho.clients.disk.sealed import seal
@@ -76,6 +77,53 @@ def test_a_build_is_found_by_its_result(cache: BuildCache, root: Path, tmp_path:
     assert cache.find(built(b"other").digest) is None
     assert cache.has(OTHER)
     assert BuildCache(tmp_path / "none").find(BUILD.digest) is None
+
+
+def test_a_record_is_read_once_to_find_results(
+    cache: BuildCache, root: Path, tmp_path: Path
+) -> None:
+    """
+    What takes the place of an entry is read anew, and so is what is found.
+    """
+    cache.keep(KEY, BUILD, made(tmp_path, "one"))
+    cache.keep(OTHER, built(b"other"), made(tmp_path, "two", result=b"other"))
+    assert cache.find(built(b"none").digest) is None
+    about = root / OTHER / "about.json"
+    record = about.read_bytes()
+    about.write_bytes((root / KEY / "about.json").read_bytes())
+
+    cache.drop(KEY)
+    assert cache.find(BUILD.digest) is None
+
+    about.write_bytes(record)
+    assert built(b"other") == cache.find(built(b"other").digest)
+    cache.keep(OTHER, BUILD, made(tmp_path, "three"))
+    assert BUILD == cache.find(BUILD.digest)
+    assert cache.find(built(b"other").digest) is None
+
+
+def test_what_is_given_is_linked_and_counted_once(cache: BuildCache, tmp_path: Path) -> None:
+    """
+    It stays with whoever was given it; what is not kept is nothing, each time it is asked for.
+    """
+    outcomes = Counter("given", "Given.", ["outcome"], registry=CollectorRegistry())
+    cache.keep(KEY, BUILD, made(tmp_path, "run"))
+    target = tmp_path / "target"
+
+    given_first = cache.give(KEY, target, outcomes)
+    cache.drop(KEY)
+
+    assert target / "result" == given_first == cache.give(KEY, target, outcomes)
+    assert b"binary" == (target / "result").read_bytes()
+    for _ in range(2):
+        assert cache.give(OTHER, tmp_path / "none", outcomes) is None
+    counted = {
+        sample.labels["outcome"]: sample.value
+        for metric in outcomes.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+    assert {"given": 1.0, "none": 2.0} == counted
 
 
 def test_what_a_build_downloaded_is_no_result(cache: BuildCache, tmp_path: Path) -> None:

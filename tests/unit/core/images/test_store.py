@@ -184,6 +184,7 @@ CUT = context()[:-200]
             ),
             "binpackage.tar is not in the",
         ),
+        (context(f"{DOCKERFILE}\n{'#' * 65_536}"), "the Dockerfile has more than 65536 bytes"),
         (context(f"{DOCKERFILE}\nRUN id"), "Dockerfile line 6: `RUN id`"),
         (context(binpackage=b"no tar"), "not a whole tar archive"),
         (context(binpackage=archive_bytes([file("../evil")])), "'../evil' leaves the target"),
@@ -200,6 +201,7 @@ CUT = context()[:-200]
         "binary Dockerfile",
         "nothing to add",
         "a link to add",
+        "a long Dockerfile",
         "another shape",
         "no archive to add",
         "hostile package",
@@ -224,6 +226,8 @@ async def test_a_bad_name_is_refused(images: ImageStore) -> None:
     """
     with pytest.raises(InvalidArgument, match="invalid reference format"):
         await images.build("Bad Name", chunks(context()))
+    with pytest.raises(InvalidArgument, match="refusing to create a tag with a digest reference"):
+        await images.build(f"a@sha256:{'0' * 64}", chunks(context()))
 
 
 async def test_a_context_past_the_limit_is_refused(storage: Storage) -> None:

@@ -24,10 +24,10 @@ TOLD = json.dumps({"name": "registry.example/org/asset", "digest": DIGEST}).enco
 LIMITS = ArchiveLimits()
 
 
-def told(*files: tuple[str, bytes]) -> str:
-    """What an archive of files tells."""
+def told(*files: tuple[str, bytes], import_path: str = "") -> str:
+    """What an archive of files tells a build."""
     packed = archive_bytes([file(name, content) for name, content in files], compression="gz")
-    found = prebuilt.find(tar.scan(io.BytesIO(packed), limits=LIMITS))
+    found = prebuilt.find(tar.scan(io.BytesIO(packed), limits=LIMITS), import_path)
     return prebuilt.read(io.BytesIO(packed), found.name, limits=LIMITS) if found else ""
 
 
@@ -42,9 +42,10 @@ def told(*files: tuple[str, bytes]) -> str:
 )
 def test_an_image_is_told_wherever_a_peer_has_the_source(place: str) -> None:
     """
-    Go and Node.js, Java, and Go of 1.4.
+    Go and Node.js, Java, and Go in a GOPATH.
     """
-    assert IMAGE == told(("src/main.go", b"package main"), (place, TOLD))
+    path = "github.com/org/asset"
+    assert IMAGE == told(("src/main.go", b"package main"), (place, TOLD), import_path=path)
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,56 @@ def test_what_others_have_made_tells_nothing(place: str) -> None:
     assert "" == told((place, TOLD))
 
 
+@pytest.mark.parametrize("place", ["src/assets/image.json", "src/src/a/image.json"])
+@pytest.mark.parametrize("content", [TOLD, b'{"name": "logo.png", "digest": "d41d8cd9"}'])
+def test_a_file_below_the_source_is_one_as_any_other(place: str, content: bytes) -> None:
+    """
+    Whatever it says: the source is compiled.
+    """
+    main = ("src/main.go", b"package main")
+    for path in ("", ".", "example.com/asset/assets", "github.com/org/asset"):
+        assert "" == told(main, (place, content), import_path=path)
+
+
+def test_what_others_have_made_is_no_part_of_the_source() -> None:
+    """
+    A peer packs what it imports of its GOPATH beside it.
+    """
+    files = [
+        ("META-INF/statedb/a.json", b"{}"),
+        ("src/github.com/org/asset/main.go", b"package main"),
+        ("src/github.com/org/asset/image.json", TOLD),
+        ("src/github.com/others/errors/errors.go", b"package errors"),
+    ]
+    assert IMAGE == told(*files, import_path="github.com/org/asset")
+    assert "" == told(*files, import_path="github.com/others/errors")
+
+
+@pytest.mark.parametrize(
+    ("script", "path"),
+    [
+        ("GOPATH=/chaincode/input:$GOPATH go build  -a -o /chaincode/output/chaincode a/b", "a/b"),
+        ("cd x\n  GO111MODULE=on go build -v -mod=vendor -o /chaincode/output/chaincode .\n", "."),
+        ("go build -v -o /chaincode/output/chaincode a/b\nelif [ -f c ]; go build -o x y", "a/b"),
+        ("go build -o /chaincode/output/chaincode", ""),
+        ("go build " * 50_000, ""),
+        (f"go build -v -o x {'a' * 100_000}", "a" * 4096),
+        ("npm install --production", ""),
+    ],
+)
+def test_what_is_built_is_told_by_the_command(script: str, path: str) -> None:
+    """
+    Of all releases; whatever else it is costs no more than to read it.
+    """
+    assert path == prebuilt.import_path(["/bin/sh", "-c", script])
+
+
 def test_the_least_deep_counts() -> None:
     """
     Of several.
     """
     deep = TOLD.replace(b"asset", b"other")
-    assert IMAGE == told(("src/a/image.json", deep), ("src/image.json", TOLD))
+    assert IMAGE == told(("src/src/image.json", deep), ("src/image.json", TOLD))
 
 
 @pytest.mark.parametrize(
