@@ -1,11 +1,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.registry.transport import RegistryCredentials
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.program.checks.finding import Finding
-from peitho.program.checks.pull_secrets import pull_secrets
+from peitho.program.checks.pull_secrets import Needed, pull_secrets
 from peitho.settings.models import Settings
 from tests.support.check_findings import brief, gathered
 from tests.support.kubernetes_double import ApiServer
@@ -14,6 +16,7 @@ from tests.support.registry_double import USER, RegistryDouble
 
 WRONG = RegistryCredentials("robot", "no-word")
 AWAY = "127.0.0.1:1"
+NOTHING = Needed()
 
 
 def settings(*chaincode: str, **registry: Any) -> Settings:
@@ -30,9 +33,11 @@ def account(*secrets: str) -> Manifest:
     return {"metadata": {}, "imagePullSecrets": [{"name": name} for name in secrets]}
 
 
-async def found_in(kubernetes: Kubernetes, chosen: Settings) -> list[Finding]:
+async def found_in(
+    kubernetes: Kubernetes, chosen: Settings, needed: Needed | None = NOTHING
+) -> list[Finding]:
     """What the check finds; no word of an account is in it."""
-    found = await gathered(pull_secrets(chosen, kubernetes))
+    found = await gathered(pull_secrets(chosen, kubernetes, needed))
     assert WRONG.password not in repr(found)
     assert USER.password not in repr(found)
     return found
@@ -167,3 +172,70 @@ async def test_a_secret_that_is_left_out_of_pods_is_told(tmp_path: Path) -> None
     assert made.said.startswith("peitho-registry")
     assert stale.said.startswith("stale, which")
     assert "refuses its account" in refused.said
+
+
+@pytest.mark.parametrize(
+    ("address", "needs", "said"),
+    [
+        ("docker.registry", {}, "chaincode/chaincode"),
+        ("docker.registry", {"pull": False}, ""),
+        ("peitho.pullerImage", {}, "peitho:1"),
+        ("builders", {"builders": ("{}/fabric-ccenv:3.1",)}, "fabric-ccenv:3.1"),
+        ("builders", {}, ""),
+        ("builders", {"builders": ("{}/fabric-ccenv:3.1",), "good": True}, ""),
+        ("builders", {"builders": ("{}/fabric-ccenv:3.1",), "daemon": True}, ""),
+    ],
+)
+async def test_a_refused_account_is_wrong_where_nodes_have_no_other_for_an_image(
+    tmp_path: Path, address: str, needs: dict[str, Any], said: str
+) -> None:
+    """
+    They try all that are for it. What nobody of ours pulls with it is nobody's fault.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        at = double.address
+        cluster.make("serviceaccounts/default", account("stale", *["good"] * needs.get("good", 0)))
+        cluster.make("secrets/stale", pull_secret({at: WRONG}, "stale"))
+        cluster.make("secrets/good", pull_secret({at: USER}, "good"))
+        host = at if needs.get("pull", True) else AWAY
+        own = {"server-address": host, "project": "chaincode", "pull-secret": "stale"}
+        trees: dict[str, Any] = {
+            "docker.registry": {
+                "peitho": {"imageMode": "registry", "pullerImage": f"{AWAY}/peitho:1"},
+                "docker": {"registry": own | {"insecure": True}},
+            },
+            "peitho.pullerImage": {"peitho": {"pullerImage": f"{at}/peitho:1"}},
+            "builders": {
+                "peitho": {"pullerImage": f"{AWAY}/peitho:1"},
+                "docker": {"endpoint": "unix:///nobody"} if needs.get("daemon") else {},
+            },
+        }
+        builders = tuple(each.format(at) for each in needs.get("builders", ()))
+        found = await found_in(
+            kubernetes, Settings.model_validate(trees[address]), Needed(builders)
+        )
+
+    (refused,) = [each for each in found if "refuses its account" in each.said]
+    assert ("wrong" if said else "warning") == refused.status
+    assert not said or f"/{said}, unless it has it" in refused.said
+
+
+async def test_before_a_start_no_account_is_tried(tmp_path: Path) -> None:
+    """
+    An init container is tried again and again, and registries lock accounts.
+    """
+    async with (
+        RegistryDouble.start(auth="basic") as double,
+        ApiServer.start() as cluster,
+        cluster.client(tmp_path) as kubernetes,
+    ):
+        cluster.make("serviceaccounts/default", account("stale"))
+        cluster.make("secrets/stale", pull_secret({double.address: WRONG}, "stale"))
+        found = await found_in(kubernetes, settings(), None)
+
+    assert ["ok"] == [each.status for each in found]
+    assert [] == double.headers
