@@ -228,7 +228,8 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     "--before-start",
     "extent",
     flag_value="before a start",
-    help="As an init container: no Pods, and no peers, which may wait for Peitho.",
+    help="As an init container: no Pods, no peers, which may wait for Peitho, and no account of "
+    "a pull Secret is tried.",
 )
 @click.option("--builder-image", multiple=True, help="Tried in a Pod; Fabric's ccenv without it.")
 @click.option("--runtime-image", multiple=True, help="The same; Fabric's baseos without it.")
@@ -246,8 +247,9 @@ def check(
     Look at a set-up before a peer does, and say what is wrong and what to do about it.
 
     It asks the cluster, the registry and the daemon that the settings name, and logs in with the
-    accounts of pull Secrets at their registries; nothing that it changes stays. It may run beside
-    a Peitho that serves. Exit status 1 if anything is wrong; warnings are for people.
+    accounts of pull Secrets at their registries, unless it is before a start; nothing that it
+    changes stays. It may run beside a Peitho that serves. Exit status 1 if anything is wrong;
+    warnings are for people.
     """
     effective = _load(_source(config, flags)).settings
     from peitho import logs  # noqa: PLC0415  see serve

@@ -33,6 +33,7 @@ from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
 from peitho.core.images.publisher import PublishedImage, Publisher
 from peitho.core.pods import waiting
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks, to_its_end
@@ -84,6 +85,7 @@ class ChaincodeParts:
     tasks: BackgroundTasks
     options: Live[ChaincodeOptions]
     pods: Live[PodOptions]
+    account_secrets: AccountSecrets
     settling: Settling = field(default_factory=Settling)
     deadlines: StopDeadlines = field(default_factory=StopDeadlines)
     waits: Counter[str] = field(default_factory=Counter)
@@ -178,7 +180,7 @@ class ChaincodeContainer:
         """
         began, pods = time.monotonic(), self._parts.pods.now
         published = await self._published()
-        first = self._made(published, pods, began)
+        first = await self._made(published, pods, began)
         try:
             return await self._until_running(first, timeout_seconds)
         except waiting.BegunAlone as error:
@@ -191,7 +193,7 @@ class ChaincodeContainer:
         with self._parts.watch.awaiting_another(self._process.key):
             await to_its_end(first.make_way())
             left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
-            second = self._made(published, replace(pods, puller_beside=False), began)
+            second = await self._made(published, replace(pods, puller_beside=False), began)
             try:
                 return await self._until_running(second, left_seconds)
             except KubernetesError as error:
@@ -221,10 +223,11 @@ class ChaincodeContainer:
         self._parts.tasks.spawn(noting, name=f"runtime of {self.id[:12]}")
         return seconds
 
-    def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
+    async def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
         job = chaincode_job.manifest(
             self._record, published.image, options=pods, reference=published.reference
         )
+        job = await self._parts.account_secrets.added(job, pods)
         return Launch(
             began=began,
             kubernetes=self._parts.kubernetes,
