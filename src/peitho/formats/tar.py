@@ -122,15 +122,27 @@ def read_files(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, bytes]:
 
     Raises InvalidArgument, also past `limits.total_bytes`.
     """
-    found = read_files_with_modes(archive, limits=limits)
-    return {path: file.content for path, file in found.items()}
-
-
-def read_files_with_modes(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, FileWithMode]:
-    """The same, each with its permissions."""
     files = {}
     for entry, content in read(archive, limits=limits):
         _refuse_absolute_link(entry)
+        if content is not None:
+            files[f"/{entry.name}"] = content.read()
+    return files
+
+
+def read_files_with_modes(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, FileWithMode]:
+    """
+    The same, each with its permissions; a volume of files has no links, so one is refused.
+
+    Raises InvalidArgument.
+    """
+    files = {}
+    for entry, content in read(archive, limits=limits):
+        _refuse_absolute_link(entry)
+        if entry.link:
+            raise InvalidArgument(
+                f"the entry {shown(entry.name)} is a link: chaincode is given files alone"
+            )
         if content is not None:
             files[f"/{entry.name}"] = FileWithMode(content.read(), entry.mode)
     return files

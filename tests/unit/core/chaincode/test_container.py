@@ -12,7 +12,7 @@ from peitho.core.pods.tokens import Holder, blob_scope
 from peitho.errors import Conflict, InvalidArgument, NotFound, StartFailed, Unsupported
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.records import CHAINCODE, Exit
-from tests.support.archives import archive_bytes, file
+from tests.support.archives import archive_bytes, file, symlink
 from tests.support.contexts import chunks
 from tests.support.kubernetes_double import always, refusal
 from tests.support.launches import AT, LATER_SECONDS, RUNNING, SPEC, Scene, ended, scene
@@ -292,6 +292,16 @@ class TestFiles:
             assert [("files", "/usr/local/bin/chaincode")] == [
                 (each["name"], each["mountPath"]) for each in main["volumeMounts"]
             ]
+
+    async def test_a_link_is_refused_with_its_name(self, tmp_path: Path) -> None:
+        """
+        Its Pod would not have it, and the peer would take it for there.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            upload = archive_bytes([file("key", b"x"), symlink("current", "key")])
+            with pytest.raises(InvalidArgument, match="the entry 'current' is a link"):
+                await container.put_archive("/", chunks(upload))
 
     async def test_a_path_is_a_file_or_a_directory(self, tmp_path: Path) -> None:
         """
