@@ -387,7 +387,7 @@ def rehearse(endpoint: str, **options: Any) -> None:
     from peitho.rehearsal import command  # noqa: PLC0415  see serve
 
     try:
-        is_right = asyncio.run(command.rehearse(endpoint, options, click.echo))
+        is_right = asyncio.run(command.rehearse(endpoint, options, say))
     except PeithoError as error:
         say(str(error), err=True)
         sys.exit(2)

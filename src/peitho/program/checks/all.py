@@ -14,6 +14,7 @@ from peitho.program.checks import (
     access,
     certificates,
     cluster,
+    files,
     outside,
     pods,
     pull_secrets,
@@ -87,6 +88,7 @@ async def _of_settings(settings: Settings) -> _Findings:
     for look in (
         partial(access.access, settings),
         partial(certificates.certificates, settings),
+        partial(files.files, settings),
         partial(storage.storage, settings),
         partial(timeouts.timeouts, settings),
         versions.versions,
