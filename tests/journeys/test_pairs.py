@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import random
 import re
 import tarfile
@@ -35,6 +36,7 @@ RELEASES = {
     Pair(DAEMON, REGISTRY): ("2.2.15", "2.5.16"),
 }
 AGAIN_SECONDS = 5.0
+MIRROR = "mirror"
 PUSHED = r"127\.0\.0\.1:\d+/chaincode/.+@sha256:[0-9a-f]{64}"
 
 pytestmark = pytest.mark.usefixtures("peitho_log")
@@ -67,8 +69,19 @@ async def peitho(
         namespace(cluster) as name,
         Peitho.start(cluster, name, folder, **settings) as running,
     ):
+        if pair.mode == REGISTRY:
+            await asyncio.to_thread(have_a_secret_of_the_account, running)
         yield running
         await until(lambda: not builds(running) + daemon.containers())
+
+
+def have_a_secret_of_the_account(peitho: Peitho) -> None:
+    """Have Pods' ServiceAccount name a pull Secret of another registry."""
+    kubectl = ("-n", peitho.namespace)
+    account = ("--docker-server=mirror.invalid", "--docker-username=x", "--docker-password=x")
+    peitho.cluster.run_kubectl(*kubectl, "create", "secret", "docker-registry", MIRROR, *account)
+    patch = json.dumps({"imagePullSecrets": [{"name": MIRROR}]})
+    peitho.cluster.run_kubectl(*kubectl, "patch", "serviceaccount", "default", "-p", patch)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +160,7 @@ async def layers_of(calls: Calls, package: Package) -> list[str]:
 
 
 def runs_as_its_mode_says(pair: Pair, peitho: Peitho, package: Package) -> None:
-    """Pulled by digest with a Secret of Peitho's own, or the runtime image and a layer."""
+    """Pulled by digest with a Secret of Peitho's beside the account's, or runtime and layer."""
     (name,) = alive(peitho, package.container)
     found = {pod["metadata"]["name"]: pod["spec"] for pod in pods(peitho, package.container)}
     spec = found[name]
@@ -156,7 +169,7 @@ def runs_as_its_mode_says(pair: Pair, peitho: Peitho, package: Package) -> None:
     if pair.mode == REGISTRY:
         assert re.fullmatch(PUSHED, main["image"])
         assert "initContainers" not in spec
-        assert [{"name": "peitho-registry"}] == spec["imagePullSecrets"]
+        assert [{"name": "peitho-registry"}, {"name": MIRROR}] == spec["imagePullSecrets"]
         assert [] == blobs
     else:
         assert main["image"].startswith("hyperledger/fabric-baseos:")
