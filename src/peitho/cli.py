@@ -12,6 +12,7 @@ import click
 from peitho import __version__
 from peitho.errors import PeithoError
 from peitho.operators import commands
+from peitho.operators.saying import say
 from peitho.settings.loading import LoadedSettings, SettingsError, SettingsSource
 from peitho.settings.models import Settings
 
@@ -141,7 +142,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(app.serve(source, loaded))
     except PeithoError as error:  # before anything was started; later ones come in groups
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(2)
 
 
@@ -153,7 +154,7 @@ def show_config(config: Path | None, **flags: Any) -> None:
     click.echo(loaded.render(), nl=False)
     if loaded.notes:
         notes = "; ".join(f"{key} {note}" for key, note in loaded.notes.items())
-        click.echo(f"warning: {notes}", err=True)
+        say(f"warning: {notes}", err=True)
 
 
 @main.command()
@@ -167,7 +168,7 @@ def adopt(config: Path | None, *, dry_run: bool, yes: bool, **flags: Any) -> Non
     try:
         asyncio.run(_adopt(_load(_source(config, flags)).settings, dry_run=dry_run))
     except PeithoError as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(2)
 
 
@@ -179,7 +180,7 @@ async def _adopt(effective: Settings, *, dry_run: bool) -> None:
         count += 1
         failed += bool(failure)
         done = f"is not scaled to 0: {failure}" if failure else "is scaled to 0"
-        click.echo(f"{chaincode}: {'would be scaled to 0' if dry_run else done}", err=bool(failure))
+        say(f"{chaincode}: {'would be scaled to 0' if dry_run else done}", err=bool(failure))
     click.echo(f"{count} found" if count else "no chaincode of the Go Peitho here")
     if failed:
         sys.exit(1)
@@ -203,12 +204,12 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     try:
         removals = asyncio.run(app.sweep(effective, dry_run=dry_run))
     except PeithoError as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(2)
     for removal in removals:
         still = f"; not removed: {removal.failure}" if removal.failure else ""
         whose = f"tenant {removal.tenant}: " if removal.tenant else ""
-        click.echo(f"{whose}{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
+        say(f"{whose}{removal.kind} {removal.name}: {removal.why}{still}", err=bool(still))
     failed = sum(bool(removal.failure) for removal in removals)
     click.echo(f"{len(removals) - failed} {'would go' if dry_run else 'removed'}")
     if failed:
@@ -227,7 +228,8 @@ def sweep(config: Path | None, *, dry_run: bool, **flags: Any) -> None:
     "--before-start",
     "extent",
     flag_value="before a start",
-    help="As an init container: no Pods, and no peers, which may wait for Peitho.",
+    help="As an init container: no Pods, no peers, which may wait for Peitho, and no account of "
+    "a pull Secret is tried.",
 )
 @click.option("--builder-image", multiple=True, help="Tried in a Pod; Fabric's ccenv without it.")
 @click.option("--runtime-image", multiple=True, help="The same; Fabric's baseos without it.")
@@ -245,8 +247,9 @@ def check(
     Look at a set-up before a peer does, and say what is wrong and what to do about it.
 
     It asks the cluster, the registry and the daemon that the settings name, and logs in with the
-    accounts of pull Secrets at their registries; nothing that it changes stays. It may run beside
-    a Peitho that serves. Exit status 1 if anything is wrong; warnings are for people.
+    accounts of pull Secrets at their registries, unless it is before a start; nothing that it
+    changes stays. It may run beside a Peitho that serves. Exit status 1 if anything is wrong;
+    warnings are for people.
     """
     effective = _load(_source(config, flags)).settings
     from peitho import logs  # noqa: PLC0415  see serve
@@ -282,9 +285,9 @@ def check_store(config: Path | None, **flags: Any) -> None:
     for check in checks(effective.data_dir):
         try:
             for problem in check.run():
-                click.echo(f"{problem.path}: {problem.cause}")
+                say(f"{problem.path}: {problem.cause}")
         except PeithoError as error:
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
             sys.exit(2)
         click.echo(check.summary())
         problems += check.problems
@@ -320,10 +323,10 @@ def package(image: str, label: str, language: str, output: Path | None) -> None:
     try:
         path.write_bytes(prebuilt.package(image, label=label, language=language))
     except PeithoError as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(2)
     except OSError as error:
-        click.echo(f"{path} cannot be written: {error.strerror}", err=True)
+        say(f"{path} cannot be written: {error.strerror}", err=True)
         sys.exit(2)
     click.echo(path)
 
@@ -348,7 +351,7 @@ def verify(files: tuple[BinaryIO, ...]) -> None:
     for file in files:
         for problem in verification.problems(file):
             problems += 1
-            click.echo(f"{file.name}: {problem}")
+            say(f"{file.name}: {problem}")
     click.echo(verification.summary())
     sys.exit(1 if problems or not verification.lines else 0)
 
@@ -384,9 +387,9 @@ def rehearse(endpoint: str, **options: Any) -> None:
     from peitho.rehearsal import command  # noqa: PLC0415  see serve
 
     try:
-        is_right = asyncio.run(command.rehearse(endpoint, options, click.echo))
+        is_right = asyncio.run(command.rehearse(endpoint, options, say))
     except PeithoError as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(2)
     sys.exit(0 if is_right else 1)
 
@@ -448,5 +451,5 @@ def _load(source: SettingsSource) -> LoadedSettings:
         return source.load()
     except SettingsError as error:
         for problem in error.problems:
-            click.echo(problem, err=True)
+            say(problem, err=True)
         sys.exit(2)

@@ -256,6 +256,21 @@ def test_a_certificate_in_the_settings_alone_counts_as_well(
     assert ("HTTPS" if with_values else None) == container["livenessProbe"]["httpGet"].get("scheme")
 
 
+def test_probes_and_volume_are_where_the_settings_say(tmp_path: Path) -> None:
+    """
+    The Service keeps its ports, which peers know, and leads to the listeners wherever they are.
+    """
+    server = {"api": ":2375", "delivery": "0.0.0.0:2376", "operations": "[::]:7070"}
+    values = {"settings": {"server": server, "dataDir": "/data"}}
+    made = {each["kind"]: each for each in _rendered(tmp_path, values)}
+
+    (container,) = made["Deployment"]["spec"]["template"]["spec"]["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert {"docker-api": 2375, "delivery": 2376, "operations": 7070} == ports
+    assert "/data" in [each["mountPath"] for each in container["volumeMounts"]]
+    assert [8080, 8081, 9090] == [each["port"] for each in made["Service"]["spec"]["ports"]]
+
+
 # What a release of an older chart lacks: `--reuse-values` begins with its values, old defaults too.
 LACKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "the first chart had": lambda values: _without(values, "operations", "checks"),
@@ -316,6 +331,9 @@ def test_what_null_leaves_out_stays_left_out(tmp_path: Path) -> None:
         "serviceAccount.create=false": "serviceAccount.name is needed",
         "settings.docker.registry.password=x": "would be in a ConfigMap",
         "operations.tls.clientCa.secretName=x": "needs operations.tls.secretName",
+        "tls.clientCa.secretName=x": "tls.clientCa needs tls.secretName",
+        "fullnameOverride=Bad_Name": "fullnameOverride",
+        "podLabels.a=true": "podLabels",
         "certManager.enabled=true": "certManager.issuerRef is needed",
         "certManager.operations=true": "certManager.issuerRef is needed",
         (

@@ -12,6 +12,7 @@ from peitho.core.builds.build import Build, BuildUpload
 from peitho.core.builds.in_pods import PodBackend, PodBackendOptions
 from peitho.core.builds.output import BuildOutput
 from peitho.core.container import OutputOptions
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.tokens import DeliveryTokens
 from peitho.formats import records
 from peitho.formats.kubernetes import build_pod, labels
@@ -104,7 +105,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, *news: Script, seconds: float = 10, made_with: PodOptions = SETTINGS
+) -> AsyncIterator[Scene]:
     """All that a build needs; the watch of Pods tells these news one by one, and then nothing."""
     async with (
         ApiServer.start() as cluster,
@@ -114,8 +117,16 @@ async def scene(tmp_path: Path, *news: Script, seconds: float = 10) -> AsyncIter
         cluster.script("WATCH", "pods", *news)
         pods = PodWatch(kubernetes, labels={})
         task = group.create_task(pods.run())
-        options = PodBackendOptions(SETTINGS, start_timeout_seconds=seconds, deadline_seconds=900)
-        backend = PodBackend(kubernetes, pods, tokens=TOKENS, ca=CA, owner="me", options=options)
+        options = PodBackendOptions(made_with, start_timeout_seconds=seconds, deadline_seconds=900)
+        backend = PodBackend(
+            kubernetes,
+            pods,
+            tokens=TOKENS,
+            ca=CA,
+            owner="me",
+            options=options,
+            account_secrets=AccountSecrets(kubernetes),
+        )
         directory = tmp_path / "run"
         directory.mkdir()
         output = BuildOutput.create(directory / "log", limit_bytes=1_000_000)

@@ -176,10 +176,16 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, **chaincode: Any) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, *, docker: Manifest | None = None, **chaincode: Any
+) -> AsyncIterator[Scene]:
     """A Peitho with settings for chaincode; by default `start` waits for nothing but the Pod."""
     settings = Settings.model_validate(
-        {"dataDir": tmp_path / "data", "chaincode": {"settleSeconds": 0, **chaincode}}
+        {
+            "dataDir": tmp_path / "data",
+            "docker": docker or {},
+            "chaincode": {"settleSeconds": 0, **chaincode},
+        }
     )
     news: asyncio.Queue[Manifest] = asyncio.Queue()
 

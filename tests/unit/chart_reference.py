@@ -29,6 +29,8 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 YES_OR_NO: Schema = {"type": "boolean"}
 MAP: Schema = {"type": "object"}
+TEXTS: Schema = {"type": "object", "additionalProperties": {"type": ["string", "null"]}}
+NAME: Schema = {"type": "string", "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"}
 LIST: Schema = {"type": "array", "items": {"type": "object"}}
 WORDS: Schema = {"type": "array", "items": TEXT}
 PORTS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65535}}
@@ -45,8 +47,8 @@ class Value:
 
 
 VALUES = (
-    Value("nameOverride", TEXT, "The name in labels, in place of the chart's."),
-    Value("fullnameOverride", TEXT, "The name of all objects, in place of one of the release's."),
+    Value("nameOverride", NAME, "The name in labels, in place of the chart's."),
+    Value("fullnameOverride", NAME, "The name of all objects, in place of one of the release's."),
     Value("image.registry", TEXT, "Where Peitho's image is."),
     Value("image.repository", TEXT, "Its repository there."),
     Value("image.tag", TEXT, "Its tag; empty: the chart's `appVersion`."),
@@ -89,14 +91,14 @@ VALUES = (
     ),
     Value("serviceAccount.create", YES_OR_NO, "Whether the chart makes Peitho's account."),
     Value("serviceAccount.name", TEXT, "Its name; empty: that of the other objects."),
-    Value("serviceAccount.annotations", MAP, "Its annotations."),
+    Value("serviceAccount.annotations", TEXTS, "Its annotations."),
     Value(
         "service.type",
         {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
         "Who can reach the Service. Peers outside of the cluster want another one, and TLS.",
     ),
     Value("service.clusterIP", TEXT, "Its address, where Pods have no DNS; empty: any."),
-    Value("service.annotations", MAP, "Its annotations."),
+    Value("service.annotations", TEXTS, "Its annotations."),
     Value(
         "persistence.enabled",
         YES_OR_NO,
@@ -113,9 +115,9 @@ VALUES = (
     Value("persistence.keep", YES_OR_NO, "Whether the claim stays when a release goes."),
     Value("openshift", YES_OR_NO, "Leaves the numbers of users to OpenShift."),
     Value("resources", MAP, "What Peitho asks for, and may use."),
-    Value("podLabels", MAP, "More labels of its Pod."),
-    Value("podAnnotations", MAP, "Annotations of its Pod."),
-    Value("nodeSelector", MAP, "Which nodes it may be on."),
+    Value("podLabels", TEXTS, "More labels of its Pod."),
+    Value("podAnnotations", TEXTS, "Annotations of its Pod."),
+    Value("nodeSelector", TEXTS, "Which nodes it may be on."),
     Value("tolerations", LIST, "Which taints it bears."),
     Value("affinity", MAP, "Where it would rather be."),
     Value("topologySpreadConstraints", LIST, "How it is spread, beside other Pods."),

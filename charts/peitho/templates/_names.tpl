@@ -101,6 +101,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if or (include "peitho.operationsTlsSecret" .) $given }}https{{ else }}http{{ end -}}
 {{- end -}}
 
+{{- /* Where a listener is: the settings may say so. The Service's own ports stay as they are. */ -}}
+{{- define "peitho.port" -}}
+{{- $server := default dict (first .).Values.settings.server -}}
+{{- regexFind "[0-9]+$" (toString (dig (index . 1) (last .) $server)) -}}
+{{- end -}}
+
 {{- define "peitho.issuer" -}}
 {{- if not .Values.certManager.issuerRef -}}
 {{- fail "certManager.issuerRef is needed where cert-manager makes a certificate" -}}
@@ -151,7 +157,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 
 {{- define "peitho.mounts" -}}
-- {name: data, mountPath: /var/lib/peitho}
+- {name: data, mountPath: {{ dig "dataDir" "/var/lib/peitho" .Values.settings }}}
 - {name: settings, mountPath: /etc/peitho, readOnly: true}
 {{- if include "peitho.tlsSecret" . }}
 - {name: tls, mountPath: /etc/peitho-tls, readOnly: true}
@@ -210,6 +216,8 @@ securityContext:
 {{- $_ := set $tls "client-ca-file" (printf "/etc/peitho-client-ca/%s" .Values.tls.clientCa.key) -}}
 {{- end -}}
 {{- $_ := set $server "tls" $tls -}}
+{{- else if and .Values.tls.clientCa.secretName (not (dig "client-ca-file" "" (default dict (default dict .Values.settings.server).tls))) -}}
+{{- fail "tls.clientCa needs tls.secretName, or certManager.enabled: whoever reaches the Docker API could call it" -}}
 {{- end -}}
 {{- with .Values.operations -}}
 {{- if include "peitho.operationsTlsSecret" $ -}}

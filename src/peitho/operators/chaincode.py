@@ -93,7 +93,7 @@ class Cluster:
 
         Raises NotFound, InvalidArgument where several are meant.
         """
-        found = await self.chaincode()
+        found = await self.chaincode() if asked else []  # nothing is a part of every name
         exactly = [each for each in found if asked in (each.name, each.id)]
         by_id = [each for each in found if len(asked) >= 4 and each.id.startswith(asked)]  # noqa: PLR2004  a few digits meet by chance
         by_part = [each for each in found if asked in each.name]
@@ -104,8 +104,8 @@ class Cluster:
                 names = ", ".join(each.name for each in matching[:5])
                 raise InvalidArgument(f"{asked} may be any of {len(matching)}: {names}")
         raise NotFound(
-            f"No chaincode {asked} in namespace {self.kubernetes.namespace}: `ps` lists what there "
-            "is; another namespace is -n, another Peitho --instance"
+            f"No chaincode {asked or repr(asked)} in namespace {self.kubernetes.namespace}: `ps` "
+            "lists what there is; another namespace is -n, another Peitho --instance"
         )
 
     async def events(self, of: Chaincode | None = None) -> list[Row]:

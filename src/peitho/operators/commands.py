@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from peitho.errors import NotFound, PeithoError
+from peitho.operators.saying import say
 from peitho.settings import tenants
 from peitho.settings.loading import SettingsError, SettingsSource
 from peitho.settings.models import DEFAULT_TENANT, Settings
@@ -299,7 +300,7 @@ def _own(settings: Settings, tenant: str, namespace: str | None) -> Settings:
     known = settings.access.tenants
     if known and tenant and tenant not in tenants.names(settings):
         named = ", ".join(tenants.names(settings))
-        click.echo(f"No tenant {tenant} in the settings: there are {named}", err=True)
+        say(f"No tenant {tenant} in the settings: there are {named}", err=True)
         sys.exit(2)
     own = tenants.settings_of(settings, tenant=tenant or DEFAULT_TENANT)
     instance = tenants.instance_of(settings.peitho.instance, tenant or DEFAULT_TENANT)
@@ -328,7 +329,7 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> Settings:
         return SettingsSource(config, flags).load().settings
     except SettingsError as error:
         for problem in error.problems:
-            click.echo(problem, err=True)
+            say(problem, err=True)
         sys.exit(2)
 
 
@@ -342,7 +343,7 @@ def _run(work: Coroutine[Any, Any, int | None]) -> None:
         code = asyncio.run(work)
     except PeithoError as error:
         hint = _RIGHTS if " is forbidden: " in str(error) else ""
-        click.echo(f"{error}{hint}", err=True)
+        say(f"{error}{hint}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -428,7 +429,7 @@ async def _remove(where: Where, names: Sequence[str], *, is_sure: bool) -> int:
         outcomes = await removing.remove(cluster, chosen, where.settings.audit, tenant=where.tenant)
     for name, failure in outcomes:
         told = f"{name}: not removed: {failure}" if failure else f"{name}: removed"
-        click.echo(told, err=bool(failure))
+        say(told, err=bool(failure))
     return 1 if any(failure for _, failure in outcomes) else 0
 
 

@@ -126,6 +126,8 @@ def _images(tenant: str, data_dir: Path) -> Iterator[Row]:
             image = image_record.from_json(record.content)
         except PeithoError:  # `peitho check-store` tells of it
             continue
+        if not record.is_of(image.name):
+            continue
         used_at = usage.used_at(image.name, default=0.0)
         used = datetime.fromtimestamp(used_at, UTC).isoformat(timespec="seconds") if used_at else ""
         yield {

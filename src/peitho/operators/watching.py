@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import click
 
 from peitho.errors import Unavailable
+from peitho.operators.saying import say
 
 _PAUSE_SECONDS = 2.0
 
@@ -20,7 +21,7 @@ async def changes(text: Callable[[], Awaitable[str]]) -> AsyncGenerator[str, Non
         except Unavailable as error:
             if last is None:
                 raise
-            click.echo(f"{error}; trying again", err=True)
+            say(f"{error}; trying again", err=True)
         else:
             if now != last:
                 yield now

@@ -50,6 +50,7 @@ from peitho.core.images.store import BuildResults, ImageStore
 from peitho.core.images.stored_bytes import StoredBytes
 from peitho.core.images.usage import ImageUsage
 from peitho.core.pods import template_check
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.lost import LostPods
 from peitho.core.pods.template_check import TemplateCheck
 from peitho.core.pods.tokens import DeliveryTokens
@@ -267,8 +268,16 @@ def compose(
         kubernetes, labels=labels.kind_labels(settings.peitho.instance, CHAINCODE)
     )
     records = Records(kubernetes, record_watch)
-    place = _Place(kubernetes, watch, records, docker, account, stores, own)
-    trials = RuntimeTrials(kubernetes, watch, pods=live.map(options.chaincode_pods), tasks=tasks)
+    place = _Place(
+        kubernetes, watch, records, docker, account, stores, own, AccountSecrets(kubernetes)
+    )
+    trials = RuntimeTrials(
+        kubernetes,
+        watch,
+        pods=live.map(options.chaincode_pods),
+        tasks=tasks,
+        account_secrets=place.account_secrets,
+    )
     publisher = own.publisher(_publisher(live, stores, registries, trials, pull_accounts))
     base_images = place.base_images(live)
     launched = _chaincodes(live, place, publisher, tasks)
@@ -424,6 +433,7 @@ class _Place:
     account: RegistryAccount
     stores: _Stores
     own: _OwnThings
+    account_secrets: AccountSecrets
 
     def backend(self, settings: Settings) -> BuildBackend:
         """Return a backend with fixed options: a build keeps the settings it began with."""
@@ -445,6 +455,7 @@ class _Place:
             ca=self.stores.authority.pem,
             owner=self.stores.storage.owner(),
             options=options.pod_backend(settings),
+            account_secrets=self.account_secrets,
         )
 
     def base_images(self, live: Live[Settings]) -> BaseImages:
@@ -504,6 +515,7 @@ def _chaincodes(
         tasks=tasks,
         options=live.map(options.chaincode),
         pods=live.map(options.chaincode_pods),
+        account_secrets=place.account_secrets,
     )
     return ChaincodeContainers(parts)
 

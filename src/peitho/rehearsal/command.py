@@ -14,6 +14,7 @@ from peitho.rehearsal.generations import BY_NAME, GENERATIONS, Generation
 from peitho.rehearsal.registration import Registrations
 from peitho.rehearsal.walk import Part, Step, Walk
 
+_LAST_PORT = 65535
 _COLUMNS = "{:<5} {:<28} {:>8} {:>6}  {}"
 
 
@@ -128,7 +129,7 @@ def _listening(options: Mapping[str, Any], daemon_host: str) -> tuple[str, int]:
     text = options["listen"]
     if text:
         host, _, port = text.rpartition(":")
-        if not port.isdecimal():
+        if not port.isdecimal() or int(port) > _LAST_PORT:
             raise InvalidArgument(f"--listen {text}: HOST:PORT is needed")
         return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  as the caller says
     family = socket.AF_INET6 if ":" in daemon_host else socket.AF_INET

@@ -95,6 +95,19 @@ class TestRm:
         assert (0, said) == (shown.exit_code, shown.stdout), shown.stderr
         assert others == cluster.objects.keys()
 
+    async def test_an_empty_name_is_nobodys(self, tmp_path: Path) -> None:
+        """
+        A script whose variable is not set removes nothing, also where there is only one.
+        """
+        async with ApiServer.start() as cluster:
+            add(cluster, "alone", "a" * 64)
+            shown = await operate(cluster, tmp_path, "rm", "", "--yes")
+            kept = list(cluster.objects)
+
+        assert 2 == shown.exit_code
+        assert shown.stderr.startswith("No chaincode '' in namespace ns")
+        assert 1 == len(kept)
+
     async def test_what_stays_is_told(self, tmp_path: Path) -> None:
         """
         With the cause, and exit status 1; the others go.

@@ -163,3 +163,15 @@ async def test_a_build_that_is_not_there_or_not_clear_is_told(tmp_path: Path) ->
     for asked in ("ffff", "../../etc/passwd", "-f", "", "ab\n", "ABAB"):
         with pytest.raises(NotFound):
             await said(settings, asked)
+
+
+async def test_a_record_in_the_place_of_another_is_no_image(tmp_path: Path) -> None:
+    """
+    `peitho check-store` tells of it, and an image is listed once.
+    """
+    async with running(tmp_path) as peitho:
+        await peitho.services.images.build("mycc", chunks(context()))
+    (record,) = (tmp_path / "data/images").iterdir()
+    (record.parent / f"{'0' * 64}.json").write_bytes(record.read_bytes())
+
+    assert ["mycc"] == [row["name"] for row in inside.images(settings_of(tmp_path))]

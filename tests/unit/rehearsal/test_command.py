@@ -57,7 +57,10 @@ async def test_programs_get_one_document() -> None:
 
 @pytest.mark.parametrize(
     ("endpoint", "listen"),
-    [("unix:///var/run/docker.sock", ""), ("peitho:8080", ""), ("tcp://127.0.0.1:1", "here")],
+    [
+        *(("unix:///var/run/docker.sock", ""), ("peitho:8080", "")),
+        *(("tcp://127.0.0.1:1", listen) for listen in ("here", ":99999")),
+    ],
 )
 async def test_addresses_that_are_none_are_told(endpoint: str, listen: str) -> None:
     """

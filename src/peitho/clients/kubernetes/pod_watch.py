@@ -162,9 +162,15 @@ class PodWatch:
         """Nothing to do: what was seen was so, and its age tells how long ago."""
 
     def _is_another(self, pod: PodStatus) -> bool:
-        """Whether a container has a Pod already, and this one is not of the same Job."""
-        known = self._pods.get(pod.container_label)
-        return known is not None and known.uid != pod.uid and known.job != pod.job
+        """
+        Whether a container has a Pod already, and this one is not of the same Job.
+
+        Of one whose Pod is gone, any other is: a container runs once, and its end has been told.
+        """
+        known, gone = self._pods.get(pod.container_label), self._gone.get(pod.container_label)
+        if known is None:
+            return gone is not None and gone.uid != pod.uid
+        return known.uid != pod.uid and known.job != pod.job
 
     def _know(self, key: str, pod: PodStatus) -> None:
         self._pods[key] = pod = self._with_begun(pod)

@@ -7,7 +7,7 @@ No blob is ever whole in memory, and what is there is not sent again
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import aiohttp
@@ -40,6 +40,7 @@ _CREATED = 201
 _ACCEPTED = 202
 _PARTIAL = 206
 _CHUNK_BYTES = 256 * 1024
+_MOST_PAGES = 20
 
 Outcome = Literal["present", "mounted", "sent"]
 
@@ -154,7 +155,8 @@ class Registry:
         """
         Return the index of what is kept beside an image; None if nothing is.
 
-        A registry before OCI 1.1 lists nothing: there the index is below a tag.
+        A registry before OCI 1.1 lists nothing: there the index is below a tag. One that has much
+        to list does so in pages (distribution-spec, "Listing Referrers").
         """
         call = RegistryCall(
             "GET",
@@ -164,11 +166,25 @@ class Registry:
             {"Accept": oci.OCI_INDEX},
         )
         response = await self._calls.send(call)
-        if response.ok and response.content_type == oci.OCI_INDEX:
-            body = await self._body(call, response)
-            return ManifestContent(oci.OCI_INDEX, oci.digest_of(body), body)
-        response.release()
-        return await self.manifest(repository, referrers.tag(digest))
+        if not response.ok or response.content_type != oci.OCI_INDEX:
+            response.release()
+            return await self.manifest(repository, referrers.tag(digest))
+        pages = [await self._body(call, response)]
+        while (following := self._next_page(response)) and len(pages) < _MOST_PAGES:
+            call = replace(call, url=following)
+            response = await self._calls.send(call)
+            await self._expect(call, response)
+            pages.append(await self._body(call, response))
+        body = referrers.joined(pages)
+        return ManifestContent(oci.OCI_INDEX, oci.digest_of(body), body)
+
+    def _next_page(self, response: aiohttp.ClientResponse) -> URL | None:
+        """Return where a list goes on; None at its end, and for a place in another registry."""
+        link = response.links.get("next")
+        if link is None:
+            return None
+        following = URL(str(link["url"]))
+        return following if following.origin() == self._calls.endpoint.url.origin() else None
 
     async def put_manifest(
         self, repository: str, tag: str, *, media_type: str, body: bytes

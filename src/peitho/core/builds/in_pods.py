@@ -20,6 +20,7 @@ from peitho.clients.kubernetes.records import Records
 from peitho.core.builds.build import NEVER_RAN, OUTPUT_DIRECTORY, Build
 from peitho.core.clock import now, unix_seconds
 from peitho.core.pods import user_namespaces, waiting
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.explaining import Asked
 from peitho.core.pods.tokens import DeliveryTokens, Holder, build_scope
 from peitho.core.tasks import to_its_end
@@ -72,6 +73,7 @@ class PodBackend:
         ca: str,
         owner: str,
         options: PodBackendOptions,
+        account_secrets: AccountSecrets,
     ) -> None:
         self._kubernetes = kubernetes
         self._records = Records(kubernetes)
@@ -80,6 +82,7 @@ class PodBackend:
         self._ca = ca
         self._owner = owner
         self._options = options
+        self._account_secrets = account_secrets
 
     async def carry_out(self, build: Build) -> None:
         """
@@ -171,7 +174,8 @@ class PodBackend:
         )
         try:
             record = await self._records.create_build(secret)
-            pod = await user_namespaces.suited(self._kubernetes, self._pod(build, record))
+            pod = await self._account_secrets.added(self._pod(build, record), self._options.pods)
+            pod = await user_namespaces.suited(self._kubernetes, pod)
             await self._kubernetes.create(pod)
         except Unavailable:
             raise

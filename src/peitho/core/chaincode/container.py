@@ -33,6 +33,7 @@ from peitho.core.container import Archive, Details, OutputOptions, Said, State
 from peitho.core.images import publisher
 from peitho.core.images.publisher import PublishedImage, Publisher
 from peitho.core.pods import waiting
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.tokens import DeliveryTokens, Holder, blob_scope
 from peitho.core.readers import Readers
 from peitho.core.tasks import BackgroundTasks, to_its_end
@@ -84,6 +85,7 @@ class ChaincodeParts:
     tasks: BackgroundTasks
     options: Live[ChaincodeOptions]
     pods: Live[PodOptions]
+    account_secrets: AccountSecrets
     settling: Settling = field(default_factory=Settling)
     deadlines: StopDeadlines = field(default_factory=StopDeadlines)
     waits: Counter[str] = field(default_factory=Counter)
@@ -123,12 +125,17 @@ class ChaincodeContainer:
         Add the files of an archive to the record; the Pod has them at the same paths.
 
         Raises InvalidArgument for an archive that is broken, hostile or larger than 512 KiB,
-        and for a path that no Pod can have.
+        and for a path that no Pod can have; Conflict once it is started, for no Pod would see it.
         """
+        if self._is_started():
+            raise Conflict(
+                f"container {self._record.name} is running: files are uploaded before its start"
+            )
         async with self._parts.storage.spool_directory("files-") as directory:
             archive = directory / "archive"
             await spool(chunks, archive, limit_bytes=_FILES_BYTES)
             files = await self._parts.storage.archives.run(partial(_files, archive, path))
+        mount_paths.check_apart([*self._record.files, *files])
         self._record = await self._with_files(files)
         self._process = self._parts.process(self._record)
         log.info("files uploaded", name=self._record.name, files=sorted(files))
@@ -173,7 +180,7 @@ class ChaincodeContainer:
         """
         began, pods = time.monotonic(), self._parts.pods.now
         published = await self._published()
-        first = self._made(published, pods, began)
+        first = await self._made(published, pods, began)
         try:
             return await self._until_running(first, timeout_seconds)
         except waiting.BegunAlone as error:
@@ -186,7 +193,7 @@ class ChaincodeContainer:
         with self._parts.watch.awaiting_another(self._process.key):
             await to_its_end(first.make_way())
             left_seconds = max(began + timeout_seconds - time.monotonic(), _LEAST_SECONDS)
-            second = self._made(published, replace(pods, puller_beside=False), began)
+            second = await self._made(published, replace(pods, puller_beside=False), began)
             try:
                 return await self._until_running(second, left_seconds)
             except KubernetesError as error:
@@ -216,10 +223,11 @@ class ChaincodeContainer:
         self._parts.tasks.spawn(noting, name=f"runtime of {self.id[:12]}")
         return seconds
 
-    def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
+    async def _made(self, published: PublishedImage, pods: PodOptions, began: float) -> Launch:
         job = chaincode_job.manifest(
             self._record, published.image, options=pods, reference=published.reference
         )
+        job = await self._parts.account_secrets.added(job, pods)
         return Launch(
             began=began,
             kubernetes=self._parts.kubernetes,

@@ -117,10 +117,12 @@ class RegistryPublisher:
                 await self._require(built.image, self._try_prebuilt)
             try:
                 published = await self._push(built.image, auths)
-            except PeithoError as error:
-                # Without the account, or unsigned, it cannot be pushed later: its peer builds it.
-                has_own = auths.of(self._runtime(built.image).domain)
-                if has_own or isinstance(error, UnsignedError):
+            # Without the account, or unsigned, it cannot be pushed later: its peer builds it.
+            except UnsignedError:  # what was there before can be once no signature is asked for
+                await self._images.forget(built.image, built.before)
+                raise
+            except PeithoError:
+                if auths.of(self._runtime(built.image).domain):
                     await self._images.forget(built.image)
                 raise
         return BuiltImage(published.image, built.recipe)
@@ -199,9 +201,9 @@ class RegistryPublisher:
             try:
                 return await self._push(image)
             except UnsignedError as error:
-                if self._unsigned.get(name) != image.layer:
-                    log.warning("image not pushed", image=name, cause=str(error))
-                self._unsigned[name] = image.layer
+                if self._unsigned.get(image.name) != image.layer:
+                    log.warning("image not pushed", image=image.name, cause=str(error))
+                self._unsigned[image.name] = image.layer
                 return None
 
     async def _push(self, kept: Image, auths: RegistryAuths = NOBODY) -> PublishedImage:
@@ -228,6 +230,7 @@ class RegistryPublisher:
         if is_signed and not is_there:
             await _put(registry, location, location.tag, appended)
         self._known[image.name] = published
+        self._unsigned.pop(kept.name, None)
         self._pushed.append(kept)
         log.info("image pushed", image=image.name, reference=published.reference)
         return published

@@ -104,10 +104,15 @@ class _Content:
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image, and the Dockerfile it was made from."""
+    """
+    An image, and the Dockerfile it was made from.
+
+    `before` is an image of the same name and layer, in whose place it is.
+    """
 
     image: Image
     recipe: Dockerfile
+    before: Image | None = None
 
 
 class ImageStore:
@@ -225,9 +230,13 @@ class ImageStore:
         log.info("image removed", image=image.name)
         return image
 
-    async def forget(self, image: Image) -> None:
-        """Remove an image that was just made, unless another image took its name."""
-        await asyncio.to_thread(self._forget, image)
+    async def forget(self, image: Image, before: Image | None = None) -> None:
+        """
+        Remove an image that was just made, unless another image took its name.
+
+        If one of its layer was there `before`, that is what remains.
+        """
+        await asyncio.to_thread(self._forget, image, before)
 
     async def note_runtime(self, image: Image, runtime_id: str) -> Image:
         """Note the digest of the runtime image on which an image was tried; return the image."""
@@ -249,12 +258,13 @@ class ImageStore:
             content = self._put_together(archive, directory, limits, reading)
         elif self._allowed:
             self._allowed.check(content.recipe.base)
-        while not self._note(image := self._image(name, content)):  # its layer is gone by now
+        while not (noted := self._note(self._image(name, content))):  # its layer is gone by now
             content = self._put_together(archive, directory, limits, reading)
+        image, before = noted
         if len(content.entries) <= _MOST_ENTRIES:
             with self._knowing:
                 self._contents[key] = content
-        return BuiltImage(image=image, recipe=content.recipe)
+        return BuiltImage(image=image, recipe=content.recipe, before=before)
 
     def _known_content(self, key: tuple[str, ArchiveLimits]) -> "_Content | None":
         """Return what a context of these bytes is, if its layer is there and whole."""
@@ -342,26 +352,37 @@ class ImageStore:
             self._drop(image)
         return image
 
-    def _forget(self, image: Image) -> None:
+    def _forget(self, image: Image, before: Image | None) -> None:
         with self._noting:
-            if self.find(image.name) == image:
+            if self.find(image.name) != image:
+                return
+            if before and before.layer == image.layer:
+                self._storage.save_image(before.name, image_record.to_json(before))
+            else:
                 self._drop(image)
 
     def _drop(self, image: Image) -> None:
         self._storage.remove_image(image.name)
         self._drop_layer(image.layer)
 
-    def _note(self, image: Image) -> bool:
-        """Save an image's record; False if its layer was removed meanwhile."""
+    def _note(self, image: Image) -> tuple[Image, Image | None] | None:
+        """
+        Save an image's record; return it, and that of its layer which it replaces.
+
+        None if its layer was removed meanwhile.
+        """
         with self._noting:
             if self._storage.blob(image.layer) is None:
-                return False
+                return None
             replaced = self.find(image.name)
             self._check_room(image, replaced)
+            before = replaced if replaced and replaced.layer == image.layer else None
+            if before and image.origin == NOWHERE:  # what is known of the layer's build is true
+                image = replace(image, origin=before.origin, architecture=before.architecture)
             self._storage.save_image(image.name, image_record.to_json(image))
             if replaced:
                 self._drop_layer(replaced.layer)
-            return True
+            return image, before
 
     def _check_room(self, image: Image, replaced: Image | None) -> None:
         """Let go of a layer that is too much for the limit. Raises LimitReached."""

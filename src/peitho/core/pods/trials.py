@@ -17,6 +17,7 @@ import structlog
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.clients.kubernetes.pod_watch import PodWatch
 from peitho.core.pods import user_namespaces
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.patience import Patience
 from peitho.core.tasks import BackgroundTasks, to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -71,11 +72,13 @@ class RuntimeTrials:
         *,
         pods: Live[PodOptions],
         tasks: BackgroundTasks,
+        account_secrets: AccountSecrets,
     ) -> None:
         self._kubernetes = kubernetes
         self._watch = watch
         self._pods = pods
         self._tasks = tasks
+        self._account_secrets = account_secrets
         self._there: BoundedDict[str, _Seen] = BoundedDict(_REMEMBERED)
         self._trials: dict[str, _Trial] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -112,7 +115,9 @@ class RuntimeTrials:
     async def _carry_out(self, trial: _Trial, pulled: str, image: Image) -> None:
         trial_id = secrets.token_hex(32)
         try:
-            job = trial_job.manifest(image, trial_id, options=self._pods.now)
+            pods = self._pods.now
+            job = trial_job.manifest(image, trial_id, options=pods)
+            job = await self._account_secrets.added(job, pods)
             async with self._turns:
                 trial.image_id = await self._try(job, labels.container_label(trial_id))
         except StartFailed as error:

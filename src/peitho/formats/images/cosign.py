@@ -9,7 +9,8 @@ signature of that content (sigstore/cosign, specs/SIGNATURE_SPEC.md).
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,11 @@ from peitho.formats.images.oci import Descriptor, is_digest
 _ANNOTATION = "dev.cosignproject.cosign/signature"
 _PAYLOAD_BYTES = 64 * 1024
 _MOST = 100
+# By the size of a curve in bits (sigstore/sigstore, pkg/signature, GetDefaultAlgorithmDetails).
+_HASHES: Mapping[int, tuple[hashes.HashAlgorithm, ...]] = {
+    384: (hashes.SHA384(),),
+    521: (hashes.SHA512(),),
+}
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
@@ -78,14 +84,23 @@ def is_by(public: PublicKey, signature: bytes, content: bytes) -> bool:
     """Whether a key has signed a content."""
     try:
         if isinstance(public, ec.EllipticCurvePublicKey):
-            public.verify(signature, content, ec.ECDSA(hashes.SHA256()))
-        elif isinstance(public, rsa.RSAPublicKey):
+            return _is_by_ecdsa(public, signature, content)
+        if isinstance(public, rsa.RSAPublicKey):
             public.verify(signature, content, padding.PKCS1v15(), hashes.SHA256())
         else:
             public.verify(signature, content)
     except InvalidSignature:
         return False
     return True
+
+
+def _is_by_ecdsa(public: ec.EllipticCurvePublicKey, signature: bytes, content: bytes) -> bool:
+    """Cosign until 2 hashes by SHA-256 whatever the curve; later as fits the curve's size."""
+    for algorithm in (hashes.SHA256(), *_HASHES.get(public.key_size, ())):
+        with suppress(InvalidSignature):
+            public.verify(signature, content, ec.ECDSA(algorithm))
+            return True
+    return False
 
 
 def _signature(layer: dict[str, Any]) -> Signature | None:

@@ -15,7 +15,7 @@ from peitho.formats.images.oci import Descriptor
 
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
-_MOST = 200
+_MOST = 1000
 
 _Json = dict[str, Any]
 
@@ -60,6 +60,14 @@ def read(index: bytes) -> list[Referrer]:
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
     return [each for each in found if each]
+
+
+def joined(pages: Sequence[bytes]) -> bytes:
+    """Return the index that a registry lists in pages."""
+    if len(pages) == 1:
+        return pages[0]
+    entries = [each for page in pages for each in _entries(page, "manifests")]
+    return _dump({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": entries})
 
 
 def index(listed: bytes | None, added: Sequence[tuple[bytes, str]]) -> bytes:

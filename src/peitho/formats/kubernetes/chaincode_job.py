@@ -212,7 +212,8 @@ def _chaincode(
         # The kubelet puts the last lines of the log into the Pod's status, if it fails.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
-            *layer.mounts,
+            # What a peer uploads takes the place of what the image has; a path is mounted once.
+            *(each for each in layer.mounts if each["mountPath"] not in record.files),
             *(mount("files", path, key) for path, key in record.files.items()),
             *_shared_memory_mount(spec),
         ],

@@ -1,6 +1,8 @@
 """Paths that a peer uploads to, and that a Pod can have as a volume or a file of one."""
 
 import re
+from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from peitho.errors import InvalidArgument
 from peitho.formats.kubernetes.build_wrapper import CONTROL
@@ -46,3 +48,12 @@ def of_file(path: str) -> str:
             f"the path {path!r} cannot be uploaded to: in a Pod it belongs to Kubernetes or Peitho"
         )
     return normalized
+
+
+def check_apart(files: Collection[str]) -> None:
+    """Raise InvalidArgument if one path is to be a file, and a directory for another."""
+    known = set(files)
+    for path in known:
+        for above in map(str, PurePosixPath(path).parents):
+            if above in known:
+                raise InvalidArgument(f"the path {path!r} lies below the file {above!r}")

@@ -11,9 +11,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from peitho.errors import InvalidArgument
 from peitho.formats.images.references import DOCKER_HUB, is_docker_hub
+from peitho.formats.kubernetes import user_namespace
 from peitho.formats.kubernetes.objects import Manifest
 from peitho.formats.kubernetes.pod_options import PodOptions
 
@@ -53,8 +55,7 @@ def template_names(options: PodOptions) -> tuple[str, ...]:
 
 def service_account(options: PodOptions) -> str:
     """Return the name of the ServiceAccount that Pods run as."""
-    spec = options.template.get("spec") or {}
-    return spec.get("serviceAccountName") or spec.get("serviceAccount") or _DEFAULT_ACCOUNT
+    return _account_of(options.template.get("spec") or {})
 
 
 def names_of(account: Manifest) -> tuple[str, ...]:
@@ -64,6 +65,27 @@ def names_of(account: Manifest) -> tuple[str, ...]:
     They are those of a Pod that names none itself (plugin/pkg/admission/serviceaccount).
     """
     return tuple(dict.fromkeys(_names(account.get("imagePullSecrets"))))
+
+
+def hidden_account(spec: Mapping[str, Any], options: PodOptions) -> str:
+    """
+    Return the ServiceAccount whose pull Secrets a Pod made with these options does not get.
+
+    Empty if it gets them, and if a template of the operator names others.
+    """
+    own, named = options.pull_secrets, set(_names(spec.get("imagePullSecrets")))
+    if not named or named - set(own) or template_names(options):
+        return ""
+    return _account_of(spec)
+
+
+def with_names(made: Manifest, names: Iterable[str]) -> Manifest:
+    """Return a Pod, or a Job, whose Pod has these pull Secrets behind its own."""
+    own = user_namespace.pod_of(made)["spec"].get("imagePullSecrets") or []
+    all_names = dict.fromkeys((*_names(own), *names))
+    return user_namespace.with_spec(
+        made, {"imagePullSecrets": [{"name": name} for name in all_names]}
+    )
 
 
 def is_of_its_type(secret: Manifest) -> bool:
@@ -100,6 +122,10 @@ def matching(
     """Return the accounts for an image, each once, as they are tried."""
     found = [each for each in accounts if _is_for(each, domain, repository)]
     return tuple(dict.fromkeys(sorted(found, key=lambda each: each.place, reverse=True)))
+
+
+def _account_of(spec: Mapping[str, Any]) -> str:
+    return spec.get("serviceAccountName") or spec.get("serviceAccount") or _DEFAULT_ACCOUNT
 
 
 def _names(entries: object) -> Iterator[str]:

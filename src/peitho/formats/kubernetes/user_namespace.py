@@ -48,11 +48,16 @@ def as_root(pod: Manifest) -> Manifest:
 
 def given(made: Manifest) -> Manifest:
     """Return a Pod, or a Job, whose Pod has a user namespace."""
-    if "template" not in made["spec"]:
-        return made | {"spec": made["spec"] | {"hostUsers": False}}
-    template = made["spec"]["template"]
-    inside = template | {"spec": template["spec"] | {"hostUsers": False}}
-    return made | {"spec": made["spec"] | {"template": inside}}
+    return with_spec(made, {"hostUsers": False})
+
+
+def with_spec(made: Manifest, more: Mapping[str, Any]) -> Manifest:
+    """Return a Pod, or a Job, whose Pod has this in its spec."""
+    spec = made["spec"]
+    if "template" not in spec:
+        return made | {"spec": spec | more}
+    template = spec["template"] | {"spec": spec["template"]["spec"] | more}
+    return made | {"spec": spec | {"template": template}}
 
 
 def is_about_root(words: str) -> bool:

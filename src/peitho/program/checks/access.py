@@ -1,6 +1,6 @@
 """Who reaches Peitho, and who may call: told by the settings alone, whether or not it runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from peitho.api.page.guard import PageAccess
 from peitho.formats.images.repositories import is_loopback
@@ -10,6 +10,16 @@ from peitho.settings.models import Settings
 
 _CALLERS = "callers"
 _TLS = "TLS"
+# Top-level domains in which anybody may have a name, and which are names that namespaces have. All
+# of two letters are for countries (RFC 1591).
+_OPEN_DOMAINS = frozenset(
+    (
+        *("com", "net", "org", "info", "biz", "name", "app", "dev", "cloud", "network", "systems"),
+        *("services", "tech", "digital", "online", "site", "store", "shop", "bank", "finance"),
+        *("capital", "exchange", "market", "trade", "money", "energy", "health", "global", "world"),
+    )
+)
+_COUNTRY_LETTERS = 2
 
 
 def access(settings: Settings) -> Iterator[Finding]:
@@ -62,6 +72,22 @@ def _open(settings: Settings) -> Iterator[Finding]:
     else:
         spoken = "TLS" if tls.cert_file else "plain HTTP"
         yield ok("operations", f"{server.operations}: {_readers(access)}; {spoken}")
+    if access.is_open and not tls.cert_file:
+        yield from _owned(set(access.hosts) - set(server.operations_hosts))
+
+
+def _owned(names: Iterable[str]) -> Iterator[Finding]:
+    """Tell of a Service's name that somebody may own outside of the cluster, and lead anywhere."""
+    for name in sorted(names):
+        label, _, domain = name.rpartition(".")
+        is_country = len(domain) == _COUNTRY_LETTERS and domain.isalpha()
+        if label and "." not in label and (is_country or domain in _OPEN_DOMAINS):
+            yield warning(
+                "operations",
+                f"the status page is open by the name {name}, too: if it is not yours outside of "
+                "the cluster, a website of that name can have a browser read it",
+                "set server.operationsTokenFile, or server.operationsTls",
+            )
 
 
 def _readers(access: PageAccess) -> str:

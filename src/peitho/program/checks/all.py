@@ -14,6 +14,7 @@ from peitho.program.checks import (
     access,
     certificates,
     cluster,
+    files,
     outside,
     pods,
     pull_secrets,
@@ -22,6 +23,7 @@ from peitho.program.checks import (
     versions,
 )
 from peitho.program.checks.finding import Finding, wrong
+from peitho.program.checks.pull_secrets import Needed
 from peitho.settings import tenants
 from peitho.settings.models import Settings
 
@@ -86,6 +88,7 @@ async def _of_settings(settings: Settings) -> _Findings:
     for look in (
         partial(access.access, settings),
         partial(certificates.certificates, settings),
+        partial(files.files, settings),
         partial(storage.storage, settings),
         partial(timeouts.timeouts, settings),
         versions.versions,
@@ -121,10 +124,12 @@ async def _of_namespace(
 ) -> _Findings:
     """Look at a namespace of chaincode: each has rights, policies and peers of its own."""
     is_there = True
+    named = Needed(asked.builders, asked.runtimes) if asked else Needed()
+    needed = named if with_peers else None  # a start that is tried again would log in each time
     made: list[tuple[str, Callable[[], _Findings]]] = [
         ("rights", lambda: cluster.may_do_its_work(kubernetes)),
         ("admission", lambda: cluster.takes_its_pods(settings, kubernetes)),
-        ("pull secrets", lambda: pull_secrets.pull_secrets(settings, kubernetes)),
+        ("pull secrets", lambda: pull_secrets.pull_secrets(settings, kubernetes, needed)),
     ]
     if with_peers:
         made.append(("peers", lambda: outside.peers(settings, kubernetes)))

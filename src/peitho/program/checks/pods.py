@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from peitho.clients.kubernetes.api import Kubernetes
 from peitho.core.pods import user_namespaces
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.patience import Patience
 from peitho.core.tasks import to_its_end
 from peitho.errors import PeithoError, StartFailed
@@ -49,6 +50,7 @@ async def images(
 async def _pulled(kubernetes: Kubernetes, name: str, pods: PodOptions) -> Finding:
     trial_id = secrets.token_hex(32)
     job = trial_job.manifest(_image(name), trial_id, options=pods)
+    job = await AccountSecrets(kubernetes).added(job, pods)
     pulled = pods.pulled(name)
     said = name if pulled == name else f"{name} (as {pulled})"
     try:
@@ -64,7 +66,9 @@ async def reach(
     """Tell whether a Pod of chaincode reaches Peitho's delivery, and each peer that is known."""
     delivery, peers = settings.peitho.puller_access_address, peers[:_MOST_PEERS]
     trial_id = secrets.token_hex(32)
-    job = trial_job.reaching([delivery, *peers], trial_id, options=options.chaincode_pods(settings))
+    pods = options.chaincode_pods(settings)
+    job = trial_job.reaching([delivery, *peers], trial_id, options=pods)
+    job = await AccountSecrets(kubernetes).added(job, pods)
     try:
         pod = await _until(
             kubernetes, job, trial_id, is_over=lambda pod: pod.exit_of(CHAINCODE) is not None

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
+from peitho.formats.readable import plain
 from peitho.program.checks import all as checks
 from peitho.program.checks.all import PodChecks
 from peitho.program.checks.finding import Finding, Status
@@ -35,8 +36,10 @@ async def told(
 
 
 def _line(finding: Finding) -> str:
-    line = f"{_MARKS[finding.status]}  {finding.name:<{_NAME_CHARACTERS}}  {finding.said}"
-    return f"{line}\n{'':9}{'':{_NAME_CHARACTERS}}  -> {finding.do}" if finding.do else line
+    line = f"{_MARKS[finding.status]}  {finding.name:<{_NAME_CHARACTERS}}  {plain(finding.said)}"
+    if not finding.do:
+        return line
+    return f"{line}\n{'':9}{'':{_NAME_CHARACTERS}}  -> {plain(finding.do)}"
 
 
 def _summary(found: list[Finding]) -> str:

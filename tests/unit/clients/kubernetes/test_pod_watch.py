@@ -236,6 +236,24 @@ async def test_a_pod_that_comes_back_is_not_gone(tmp_path: Path) -> None:
             assert not cache.see("a").gone
 
 
+async def test_a_pod_in_the_place_of_one_that_is_gone_is_nobodys(tmp_path: Path) -> None:
+    """
+    Its end has been told, and who waits for it is not to wait for another's.
+    """
+    async with ApiServer.start() as server:
+        first, second = pod("a", 1), pod("a", 3)
+        first["metadata"]["uid"], second["metadata"]["uid"] = "one", "two"
+        events = [event("ADDED", first), event("DELETED", first), event("ADDED", second)]
+        server.script(*WATCH, watch(*events, event("ADDED", pod("b", 4)), stay=True))
+        async with watching(server, tmp_path) as cache:
+            await until_version(cache, "b", 4)
+
+            seen = cache.see("a")
+            assert seen.gone
+            assert seen.pod
+            assert "one" == seen.pod.uid
+
+
 async def test_who_stops_waiting_does_not_take_others_along(tmp_path: Path) -> None:
     """
     Another who waits for the same Pod still hears of it.

@@ -2,6 +2,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.support.kubernetes_double import (
     answer,
     refusal,
 )
+from tests.support.manifests import SETTINGS
 
 POD, SECRET = f"pods/{NAME}", f"secrets/{NAME}"
 OOM_KILLED = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": AT}}
@@ -52,6 +54,22 @@ async def test_a_build_is_a_pod_as_long_as_it_lasts(tmp_path: Path) -> None:
     assert 900 == pod["spec"]["activeDeadlineSeconds"]
     assert token not in json.dumps(pod)
     assert "/chaincode/input" in json.dumps(pod)
+
+
+async def test_its_pod_pulls_with_the_secrets_of_its_service_account_too(tmp_path: Path) -> None:
+    """
+    A builder image may be in another registry than chaincode's.
+    """
+    options = replace(SETTINGS, pull_secrets=("peitho-registry",))
+    async with scene(tmp_path, made_with=options) as it, asyncio.TaskGroup() as group:
+        named = {"imagePullSecrets": [{"name": "mirror"}]}
+        it.cluster.make("serviceaccounts/default", {"metadata": {}, **named})
+        task = group.create_task(it.carry_out())
+        await it.cluster.until_asked("POST", "pods")
+        task.cancel()
+
+    pulled_with = [{"name": "peitho-registry"}, {"name": "mirror"}]
+    assert pulled_with == it.posted("pods")["spec"]["imagePullSecrets"]
 
 
 async def test_the_image_that_a_build_ran_in_is_known(tmp_path: Path) -> None:

@@ -277,6 +277,43 @@ class TestFiles:
             (files,) = (each["secret"]["items"] for each in volumes if each["name"] == "files")
             assert [0o600, 0o644] == [each["mode"] for each in files]
 
+    async def test_a_file_takes_the_place_of_one_of_the_image(self, tmp_path: Path) -> None:
+        """
+        As in a daemon; a Pod that mounts a path twice would be refused.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            own = archive_bytes([file("chaincode", b"other", mode=0o755)])
+            await container.put_archive("/usr/local/bin", chunks(own))
+            await it.launch(container)
+
+            (job,) = (body for path, body in it.cluster.objects.items() if "jobs/" in path)
+            (main,) = job["spec"]["template"]["spec"]["containers"]
+            assert [("files", "/usr/local/bin/chaincode")] == [
+                (each["name"], each["mountPath"]) for each in main["volumeMounts"]
+            ]
+
+    async def test_a_path_is_a_file_or_a_directory(self, tmp_path: Path) -> None:
+        """
+        Also where two uploads say it: no kubelet can mount both.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            await container.put_archive("/", chunks(archive_bytes([file("opt/key", b"x")])))
+            for path, name in (("/", "opt"), ("/opt/key", "more")):
+                with pytest.raises(InvalidArgument, match=r"'/opt/key.*' lies below the file"):
+                    await container.put_archive(path, chunks(archive_bytes([file(name, b"x")])))
+
+    async def test_what_runs_takes_none(self, tmp_path: Path) -> None:
+        """
+        Its Pod would not see them, and the peer would take them for there.
+        """
+        async with scene(tmp_path) as it:
+            container = await it.create()
+            await it.launch(container)
+            with pytest.raises(Conflict, match="is running: files are uploaded before its start"):
+                await (await it.find()).put_archive("/", chunks(archive_bytes([file("a", b"x")])))
+
     @pytest.mark.parametrize("reason", ["Invalid", "RequestEntityTooLarge"])
     async def test_what_does_not_fit_is_the_peers_fault(self, tmp_path: Path, reason: str) -> None:
         """

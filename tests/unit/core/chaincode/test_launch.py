@@ -43,6 +43,23 @@ async def test_a_cluster_that_says_nothing_is_waited_for_as_long_as_is_set(
             await container.start()
 
 
+async def test_a_launch_pulls_with_the_secrets_of_its_service_account_too(tmp_path: Path) -> None:
+    """
+    The one that an override names; Peitho's own image may be in a registry of theirs.
+    """
+    override = {"match": {"label": "*"}, "template": {"spec": {"serviceAccountName": "mine"}}}
+    registry = {"pull-secret": "of-registry"}
+    async with scene(tmp_path, overrides=[override], docker={"registry": registry}) as it:
+        named = {"imagePullSecrets": [{"name": "mirror"}]}
+        it.cluster.make("serviceaccounts/mine", {"metadata": {}, **named})
+        container = await it.create()
+        await it.launch(container)
+        spec = pod_of(it.job)
+
+    assert "mine" == spec["serviceAccountName"]
+    assert [{"name": "of-registry"}, {"name": "mirror"}] == spec["imagePullSecrets"]
+
+
 async def test_a_puller_that_a_node_lacks_for_a_moment_is_waited_for_as_an_init_container(
     tmp_path: Path,
 ) -> None:

@@ -334,8 +334,55 @@ async def test_what_is_left_of_before_and_cannot_be_signed_is_built_anew(tmp_pat
                 each["event"] for each in told if each["log_level"] == "warning"
             ]
             assert 1 == len(images.list())
+            # An install that fails for the same reason takes nothing from whoever had it.
+            with pytest.raises(PeithoError, match="cannot be signed"):
+                await ours.build(NAME, chunks(context()))
+            assert [NAME] == [each.name for each in images.list()]
         async with peitho(tmp_path / "a", double) as ours:
             assert await ours.find(NAME) is not None
+
+
+async def test_what_is_known_of_an_equal_layer_is_not_lost_by_an_install(tmp_path: Path) -> None:
+    """
+    The push of a build that was known failed; the same again, from a Peitho that had built it.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        results = BuildResults()
+        results.remember(oci.digest_of(package())[7:], "amd64", ORIGIN)
+        images = ImageStore(Storage.open(tmp_path / "a"), results, limits=Live(ArchiveLimits()))
+        await images.build(NAME, chunks(context()))
+        async with peitho(tmp_path / "a", double, key=key, origin=NOWHERE) as ours:
+            await ours.build(NAME, chunks(context()))
+            assert ORIGIN.builder_id == (await get(ours, NAME)).image.origin.builder_id
+
+
+async def test_an_image_that_could_not_be_signed_is_told_of_again(tmp_path: Path) -> None:
+    """
+    If it was pushed meanwhile, and then one is there again that cannot be.
+    """
+    key = tmp_path / "key.pem"
+    private_pem(key)
+    async with RegistryDouble.start() as double:
+        fabric(double)
+        unknown = ImageStore(
+            Storage.open(tmp_path / "a"), BuildResults(), limits=Live(ArchiveLimits())
+        )
+        async with peitho(tmp_path / "a", double, key=key) as ours:
+            with structlog.testing.capture_logs() as told:
+                await unknown.build(NAME, chunks(context()))
+                assert await ours.find(NAME) is None
+                await ours.build(NAME, chunks(context()))
+                assert await ours.find(NAME) is not None
+                double.repositories.clear()
+                fabric(double)
+                await unknown.build(NAME, chunks(context()))
+                assert await ours.find(NAME) is None
+
+    warnings = [each["event"] for each in told if each["log_level"] == "warning"]
+    assert ["image not pushed"] * 2 == warnings
 
 
 @pytest.mark.parametrize(("has_key", "puts"), [(False, 1), (True, 2)])

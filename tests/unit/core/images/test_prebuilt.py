@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -291,6 +292,33 @@ async def test_a_signature_counts_whatever_else_is_beside_it(tmp_path: Path) -> 
         verify: dict[str, Any] = {"images": {"verify": [str(public_key(tmp_path))]}}
         async with running(tmp_path, **verify) as peitho:
             await built(peitho, source(f"{double.address}/org/asset@{DIGEST}"))
+
+
+async def test_a_signature_counts_on_whichever_page_of_the_list_it_is(tmp_path: Path) -> None:
+    """
+    A registry of OCI 1.1 lists what is beside an image in pages.
+    """
+    said = {"subject": [{"digest": {"sha256": DIGEST[7:]}}], "predicateType": dsse.SIGNED}
+    async with RegistryDouble.start() as double:
+        put_beside(double, dsse.bundle(dsse.sign(json.dumps(said).encode(), KEY), KEY), dsse.BUNDLE)
+        kind, listed = double.repository("org/asset").manifests.pop(referrers.tag(DIGEST))
+        last = json.loads(listed)
+        first = last | {"manifests": [last["manifests"][0] | {"digest": f"sha256:{'ef' * 32}"}]}
+        asked: list[str] = []
+
+        async def page(request: web.Request) -> web.StreamResponse:
+            asked.append(request.path_qs)
+            more = {"Link": f'<{request.path}?last=1>; rel="next"'} if len(asked) == 1 else {}
+            body = json.dumps(first if more else last).encode()
+            return web.Response(body=body, headers={"Content-Type": kind, **more})
+
+        double.script("GET", "blob", page, page)
+        verify: dict[str, Any] = {"images": {"verify": [str(public_key(tmp_path))]}}
+        async with running(tmp_path, **verify) as peitho:
+            await built(peitho, source(f"{double.address}/org/asset@{DIGEST}"))
+
+        path = f"/v2/org/asset/referrers/{DIGEST}"
+        assert [path, f"{path}?last=1"] == asked
 
 
 async def test_a_signature_is_read_with_the_pull_secrets_of_chaincode(tmp_path: Path) -> None:

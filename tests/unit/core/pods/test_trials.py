@@ -13,10 +13,12 @@ import structlog.testing
 from aiohttp import web
 
 from peitho.clients.kubernetes.pod_watch import PodWatch
+from peitho.core.pods.account_secrets import AccountSecrets
 from peitho.core.pods.trials import RuntimeTrials
 from peitho.core.tasks import BackgroundTasks
 from peitho.errors import PeithoError
 from peitho.formats.kubernetes.objects import Manifest
+from peitho.formats.kubernetes.pod_options import PodOptions
 from peitho.formats.records import CHAINCODE
 from peitho.settings.live import Replaceable
 from tests.support.kubernetes_double import ApiServer, always, refusal
@@ -52,7 +54,10 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    tmp_path: Path, *states: Manifest, conditions: Sequence[Manifest] = ()
+    tmp_path: Path,
+    *states: Manifest,
+    conditions: Sequence[Manifest] = (),
+    made_with: PodOptions = SETTINGS,
 ) -> AsyncIterator[Scene]:
     """A cluster in which each trial's Pod goes through these states; none at all without any."""
     async with (
@@ -63,8 +68,11 @@ async def scene(
         cluster.script("WATCH", "pods", _told(cluster, states, conditions))
         watch, tasks = PodWatch(kubernetes, labels={}), BackgroundTasks(group)
         tasks.run(watch.run(), name="pod watch")
-        pods = Replaceable(SETTINGS)
-        yield Scene(cluster, RuntimeTrials(kubernetes, watch, pods=pods, tasks=tasks))
+        pods = Replaceable(made_with)
+        trials = RuntimeTrials(
+            kubernetes, watch, pods=pods, tasks=tasks, account_secrets=AccountSecrets(kubernetes)
+        )
+        yield Scene(cluster, trials)
         tasks.cancel()
 
 
@@ -114,6 +122,21 @@ async def test_an_image_that_nodes_have_is_tried_once(tmp_path: Path) -> None:
 
         assert 1 == it.tried
         assert {} == it.cluster.objects
+
+
+async def test_a_trial_pulls_as_chaincode_does(tmp_path: Path) -> None:
+    """
+    With the Secrets of its ServiceAccount beside the one of a registry of Peitho's.
+    """
+    options = replace(SETTINGS, pull_secrets=("peitho-registry",))
+    async with scene(tmp_path, RUNNING, made_with=options) as it:
+        named = {"imagePullSecrets": [{"name": "mirror"}]}
+        it.cluster.make("serviceaccounts/default", {"metadata": {}, **named})
+        await it.trials.require(IMAGE)
+        (body,) = [each[3] for each in it.cluster.requests if each[:2] == ("POST", "jobs")]
+
+    spec = json.loads(body)["spec"]["template"]["spec"]
+    assert [{"name": "peitho-registry"}, {"name": "mirror"}] == spec["imagePullSecrets"]
 
 
 async def test_which_image_a_process_has_is_told_after_it_began(tmp_path: Path) -> None:

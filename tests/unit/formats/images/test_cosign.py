@@ -23,7 +23,13 @@ PAYLOAD = json.dumps(
 ECDSA = ec.generate_private_key(ec.SECP256R1())
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 RSA = rsa.generate_private_key(65537, 2048)
+P384 = ec.generate_private_key(ec.SECP384R1())
+OTHER_P384 = ec.generate_private_key(ec.SECP384R1())
+P521 = ec.generate_private_key(ec.SECP521R1())
 SIGNATURES = {
+    "p384, sha256": (P384, P384.sign(PAYLOAD, ec.ECDSA(hashes.SHA256()))),
+    "p384, sha384": (OTHER_P384, OTHER_P384.sign(PAYLOAD, ec.ECDSA(hashes.SHA384()))),
+    "p521, sha512": (P521, P521.sign(PAYLOAD, ec.ECDSA(hashes.SHA512()))),
     "ecdsa": (ECDSA, ECDSA.sign(PAYLOAD, ec.ECDSA(hashes.SHA256()))),
     "ed25519": (ED25519, ED25519.sign(PAYLOAD)),
     "rsa": (RSA, RSA.sign(PAYLOAD, padding.PKCS1v15(), hashes.SHA256())),

@@ -53,6 +53,35 @@ def test_it_is_told_which_images_may_be_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "server", "name"),
+    [
+        ("peitho.io:8081", {}, "peitho.io"),
+        ("peitho.io.svc.cluster.local:8081", {}, "peitho.io"),
+        ("peitho.dev:8081", {}, "peitho.dev"),
+        ("peitho.peitho:8081", {}, ""),
+        ("peitho:8081", {}, ""),
+        ("10.0.0.1:8081", {}, ""),
+        ("peitho.org1.io:8081", {}, ""),
+        ("peitho.io:8081", {"operationsHosts": ["peitho.io"]}, ""),
+        ("peitho.io:8081", {"operationsTokenFile": "/token"}, ""),
+        ("peitho.io:8081", {"operationsTls": TLS}, ""),
+        ("peitho.io:8081", {"operations": "127.0.0.1:9090"}, "peitho.io"),
+    ],
+)
+def test_a_services_name_that_somebody_may_own_is_told(
+    address: str, server: dict[str, Any], name: str
+) -> None:
+    """
+    A website of that name could have an operator's browser read an open page.
+    """
+    tree = {"server": server, "peitho": {"pullerAccessAddress": address}}
+    found = [each for each in access(Settings.model_validate(tree)) if each.name == "operations"]
+
+    assert ["ok", *["warning"] * bool(name)] == [each.status for each in found]
+    assert not name or f"by the name {name}," in found[1].said
+
+
+@pytest.mark.parametrize(
     ("server", "said"),
     [
         ({}, "the status page, too"),
