@@ -20,7 +20,7 @@ from tests.lab.peitho import Peitho
 from tests.support.observe import builds, until
 
 HOW = (
-    "A peer's double of 3.1.5 installs chaincode whose source is new in each run, as in (j).  The "
+    "A peer's double of 3.1.5 installs chaincode whose source is new in each run.  The "
     "builder images have nothing that builds download, as the public ones; a registry on this "
     "machine has all of it, and answers each request 25 ms later.  Java: the chaincode `java`, by "
     "Maven and by Debian's Gradle.  Node: the chaincode `node`, whose lock file names 79 "
@@ -28,7 +28,7 @@ HOW = (
     "`builder.cache.packages` on; dockerd keeps nothing between builds.  `first` is before "
     "anything was kept.  They take turns; a ratio is of neighbors.  Half the runs of other parts."
 )
-KEPT = f"{PEITHO}, packages kept"
+KEPT = f"{PEITHO} keeping packages"
 
 _VERSION = "3.1.5"
 _GOAL = 0.5
