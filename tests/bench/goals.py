@@ -1,4 +1,4 @@
-"""What is to be reached, as issue 13 lists it, and whether what was measured reaches it."""
+"""What is to be reached by the times that are measured, and whether it is."""
 
 import statistics
 from collections.abc import Iterable, Sequence
