@@ -5,7 +5,7 @@ No blob is ever whole in memory, and what is there is not sent again
 (docs/decisions/0009-registry-client.md says why this is our own).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -170,7 +170,7 @@ class Registry:
             response.release()
             return await self.manifest(repository, referrers.tag(digest))
         pages = [await self._body(call, response)]
-        while (following := self._next_page(response)) and len(pages) < _MOST_PAGES:
+        while (following := self._next_page(response)) and _has_room(pages):
             call = replace(call, url=following)
             response = await self._calls.send(call)
             await self._expect(call, response)
@@ -357,3 +357,8 @@ class Registry:
 
 def _scopes(repository: str, actions: str) -> tuple[str, ...]:
     return (f"repository:{repository}:{actions}",)
+
+
+def _has_room(pages: Sequence[bytes]) -> bool:
+    """Whether another page is read: all of them are held, and read as JSON."""
+    return len(pages) < _MOST_PAGES and sum(map(len, pages)) < _SMALL_BYTES

@@ -195,6 +195,25 @@ async def test_an_answer_without_an_end_is_refused() -> None:
             await registry.manifest(NAME, "latest")
 
 
+@pytest.mark.parametrize(("kilobytes", "pages"), [(1, 20), (1500, 3)])
+async def test_a_list_of_pages_without_an_end_is_read_so_far(kilobytes: int, pages: int) -> None:
+    """
+    Of many pages, and of large ones: all are held until they are put together.
+    """
+    body = json.dumps({"manifests": [{"filling": "x" * 1024 * kilobytes}]}).encode()
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        more = {"Link": f'<{request.path}>; rel="next"', "Content-Type": oci.OCI_INDEX}
+        return web.Response(body=body, headers=more)
+
+    async with RegistryDouble.start() as double, double.client() as registry:
+        double.script("GET", "blob", *[page] * 30)
+        found = await registry.referrers(NAME, oci.digest_of(CONTENT))
+
+    assert found is not None
+    assert pages == len(json.loads(found.body)["manifests"])
+
+
 async def test_a_manifest_whose_blobs_are_missing_is_refused_in_the_registrys_words() -> None:
     """
     With the registry, the repository and the status.
