@@ -5,12 +5,12 @@ Several values of a filter are alternatives, but of labels each must be there.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self, TypeVar
 
+from peitho.api import queries
 from peitho.core.container import Summary
 from peitho.core.images.store import tagged
 from peitho.errors import InvalidArgument, NotFound, Unsupported
@@ -24,7 +24,6 @@ T = TypeVar("T")
 
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEXADECIMAL = frozenset("0123456789abcdef")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # as Go reads one: no other digits, blanks or `_`
 _YES = ("1", "true")
 _NO = ("0", "false")
 
@@ -96,7 +95,7 @@ class ContainerFilters:
             names=_read("name", filters, patterns.regular_expression),
             labels=filters.get("label", ()),
             statuses=_read("status", filters, _status),
-            exit_codes=_read("exited", filters, _exit_code),
+            exit_codes=_read("exited", filters, queries.whole_number),
             ancestors=filters.get("ancestor", ()),
             before=_single("before", filters) or before,
             since=_single("since", filters) or since,
@@ -252,12 +251,6 @@ def _status(text: str) -> str:
     if text not in _STATUSES:
         raise ValueError(text)
     return text
-
-
-def _exit_code(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(text)
-    return int(text)
 
 
 def _boolean(text: str) -> bool:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from peitho.errors import InvalidArgument
 
+# As Go reads one: no other digits, blanks or `_`.
 _NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
 # All versions of the docker command: `Docker-Client/20.10.24 (linux)`.
 _CLI = "Docker-Client/"
@@ -35,9 +36,18 @@ def number(request: web.Request, name: str, *, default: int) -> int:
     value = request.query.get(name, "").strip()
     if not value:
         return default
-    if not _NUMBER.fullmatch(value):
-        raise InvalidArgument(f"invalid value for {name!r}: {value[:100]!r} is no number")
-    return int(value)
+    try:
+        return whole_number(value)
+    except ValueError as error:
+        said = f"invalid value for {name!r}: {value[:100]!r} is no number"
+        raise InvalidArgument(said) from error
+
+
+def whole_number(text: str) -> int:
+    """Return the whole number that a text is. Raises ValueError."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
 def nanoseconds(request: web.Request, name: str) -> int:

@@ -122,12 +122,8 @@ def read_files(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, bytes]:
 
     Raises InvalidArgument, also past `limits.total_bytes`.
     """
-    files = {}
-    for entry, content in read(archive, limits=limits):
-        _refuse_absolute_link(entry)
-        if content is not None:
-            files[f"/{entry.name}"] = content.read()
-    return files
+    found = _entries_for_files(archive, limits)
+    return {f"/{entry.name}": content.read() for entry, content in found if content is not None}
 
 
 def read_files_with_modes(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[str, FileWithMode]:
@@ -137,8 +133,7 @@ def read_files_with_modes(archive: BinaryIO, *, limits: ArchiveLimits) -> dict[s
     Raises InvalidArgument.
     """
     files = {}
-    for entry, content in read(archive, limits=limits):
-        _refuse_absolute_link(entry)
+    for entry, content in _entries_for_files(archive, limits):
         if entry.link:
             raise InvalidArgument(
                 f"the entry {shown(entry.name)} is a link: chaincode is given files alone"
@@ -408,10 +403,14 @@ def _refuse_link_up(entry: TarEntry) -> None:
             raise _leaves_target(entry.name, entry.link)
 
 
-def _refuse_absolute_link(entry: TarEntry) -> None:
-    """What becomes files of a Pod has no links."""
-    if entry.link.startswith("/"):
-        raise _leaves_target(entry.name, entry.link)
+def _entries_for_files(
+    archive: BinaryIO, limits: ArchiveLimits
+) -> Iterator[tuple[TarEntry, Content | None]]:
+    """The entries of an archive of files; a link that leads away is refused."""
+    for entry, content in read(archive, limits=limits):
+        if entry.link.startswith("/"):
+            raise _leaves_target(entry.name, entry.link)
+        yield entry, content
 
 
 def _leaves_target(name: str, link: str) -> InvalidArgument:
