@@ -356,7 +356,7 @@ class ImageStore:
         with self._noting:
             if self.find(image.name) != image:
                 return
-            if before and before.layer == image.layer:
+            if before:  # its layer is the same
                 self._storage.save_image(before.name, image_record.to_json(before))
             else:
                 self._drop(image)
